@@ -1,0 +1,16 @@
+/* One function for each macro or internal that Rust cannot reach. No logic here. */
+#include <patchlevel.h>
+
+#if PY_VERSION_HEX < 0x030C0000
+#define Py_BUILD_CORE 1
+#include <Python.h>
+#include "internal/pycore_runtime.h"
+
+/* PyGILState_Ensure() finds its thread state under this key; before 3.12 nothing but the first
+ * thread state of a thread ever gets there, so a sub-interpreter has to put its own. */
+int mp_gilstate_bind(PyThreadState *state);
+int mp_gilstate_bind(PyThreadState *state)
+{
+    return PyThread_tss_set(&_PyRuntime.gilstate.autoTSSkey, state);
+}
+#endif

@@ -1,0 +1,260 @@
+//! THE table of directives: httpd, the README and the tests read it.
+
+use super::{ByExtension, Common, Directory, Entry, HandlerList, Phase, merge, parse_handlers};
+use crate::ModPython;
+use crate::httpd::command::{Context, Directive, Setter, Setting};
+use crate::httpd::pool::Pool;
+
+type Set<'a, 'c> = Setting<'a, 'c, ModPython>;
+
+const fn handler(
+    name: &'static std::ffi::CStr,
+    context: Context,
+    help: &'static std::ffi::CStr,
+) -> Directive<ModPython> {
+    Directive {
+        name,
+        arguments: "handler … [| .ext …]",
+        context,
+        default: "",
+        help,
+        setter: Setter::Raw(add_handlers),
+    }
+}
+
+/// Every directive: name, arguments, context, default, help, setter.
+pub(crate) static DIRECTIVES: [Directive<ModPython>; 21] = [
+    handler(c"PythonPostReadRequestHandler", Context::Server, c"Python handlers that run when a request has been read"),
+    handler(c"PythonTransHandler", Context::Server, c"Python handlers that translate a URI to a file name"),
+    handler(c"PythonHeaderParserHandler", Context::Everywhere, c"Python handlers that run when the sections of a request are known"),
+    handler(c"PythonInitHandler", Context::Everywhere, c"Python handlers that run first: at server level after the request is read, in a section before its header parsers"),
+    handler(c"PythonAccessHandler", Context::Everywhere, c"Python handlers that control access by address and such"),
+    handler(c"PythonAuthenHandler", Context::Everywhere, c"Python handlers that authenticate the user"),
+    handler(c"PythonAuthzHandler", Context::Everywhere, c"Python handlers that authorize the user"),
+    handler(c"PythonTypeHandler", Context::Everywhere, c"Python handlers that determine the content type"),
+    handler(c"PythonFixupHandler", Context::Everywhere, c"Python handlers that run just before the content is made"),
+    handler(c"PythonHandler", Context::Everywhere, c"Python handlers that make the content, where SetHandler or AddHandler says mod_python"),
+    handler(c"PythonLogHandler", Context::Everywhere, c"Python handlers that run when the request is logged"),
+    Directive {
+        name: c"PythonPath",
+        arguments: "expression",
+        context: Context::Everywhere,
+        default: "",
+        help: c"a Python expression for sys.path, such as \"sys.path+['/srv/app']\"",
+        setter: Setter::One(|setting, value| {
+            if value.trim().is_empty() {
+                return Err("needs an expression, such as \"sys.path+['/srv/app']\"".into());
+            }
+            common(setting, |common| common.path = Some(value));
+            Ok(())
+        }),
+    },
+    Directive {
+        name: c"PythonInterpreter",
+        arguments: "name",
+        context: Context::Everywhere,
+        default: "the server's name",
+        help: c"the name of the interpreter that runs the handlers; main_interpreter is the first one",
+        setter: Setter::One(|setting, value| {
+            if value.is_empty() {
+                return Err("needs the name of an interpreter".into());
+            }
+            common(setting, |common| common.interpreter = Some(value));
+            Ok(())
+        }),
+    },
+    Directive {
+        name: c"PythonInterpPerDirectory",
+        arguments: "On|Off",
+        context: Context::Everywhere,
+        default: "Off",
+        help: c"On: an interpreter for each directory that files are served from",
+        setter: Setter::Flag(|setting, on| {
+            setting.directory.interpreter_per_directory = Some(on);
+            Ok(())
+        }),
+    },
+    Directive {
+        name: c"PythonInterpPerDirective",
+        arguments: "On|Off",
+        context: Context::Everywhere,
+        default: "Off",
+        help: c"On: an interpreter for each section that a handler directive stands in",
+        setter: Setter::Flag(|setting, on| {
+            common(setting, |common| common.interpreter_per_directive = Some(on));
+            Ok(())
+        }),
+    },
+    Directive {
+        name: c"PythonDebug",
+        arguments: "On|Off",
+        context: Context::Everywhere,
+        default: "Off",
+        help: c"On: a handler's traceback goes to the browser too",
+        setter: Setter::Flag(|setting, on| {
+            common(setting, |common| common.debug = Some(on));
+            Ok(())
+        }),
+    },
+    Directive {
+        name: c"PythonAutoReload",
+        arguments: "On|Off",
+        context: Context::Everywhere,
+        default: "On",
+        help: c"Off: a module that has been changed is not loaded again",
+        setter: Setter::Flag(|setting, on| {
+            common(setting, |common| common.auto_reload = Some(on));
+            Ok(())
+        }),
+    },
+    Directive {
+        name: c"PythonOption",
+        arguments: "key [value]",
+        context: Context::Everywhere,
+        default: "",
+        help: c"a key and value for handlers (req.get_options()); without a value an inherited key is removed",
+        setter: Setter::OneOrTwo(|setting, key, value| {
+            let (pool, option) = (setting.pool, [(key, value.unwrap_or_default())]);
+            common(setting, |common| {
+                common.options = merge::cover(pool, common.options, pool.concat(&option, &[]), |a, b| a.0.eq_ignore_ascii_case(b.0));
+            });
+            Ok(())
+        }),
+    },
+    Directive {
+        name: c"PythonOptimize",
+        arguments: "On|Off",
+        context: Context::Server,
+        default: "Off",
+        help: c"On: Python runs as with -OO, without assertions and docstrings",
+        setter: Setter::Flag(|setting, on| {
+            setting.server.optimize = Some(on);
+            Ok(())
+        }),
+    },
+    Directive {
+        name: c"PythonHome",
+        arguments: "directory",
+        context: Context::Server,
+        default: "the Python that the module was built with",
+        help: c"the virtual environment that Python runs in",
+        setter: Setter::One(|setting, value| {
+            crate::embed::home::check(value)?;
+            setting.server.home = Some(value);
+            Ok(())
+        }),
+    },
+    Directive {
+        name: c"PythonHandlerModule",
+        arguments: "module … [| .ext …]",
+        context: Context::Everywhere,
+        default: "",
+        help: c"modules whose functions of the default names handle every phase",
+        setter: Setter::Raw(|setting, text| Phase::ALL.into_iter().try_for_each(|phase| add(setting, phase, text, true))),
+    },
+];
+
+/// Sets a value where `req.get_config()` finds it and, outside sections, where `server.get_config()` does.
+fn common<'c>(setting: &mut Set<'_, 'c>, mut change: impl FnMut(&mut Common<'c>)) {
+    change(&mut setting.directory.common);
+    if setting.server_level {
+        change(&mut setting.server.common);
+    }
+}
+
+fn add_handlers<'c>(setting: &mut Set<'_, 'c>, text: &'c str) -> Result<(), String> {
+    let phase = Phase::from_directive(setting.name).ok_or("is not the directive of a phase")?;
+    if !phase.knows_extensions() && text.contains('|') {
+        return Err(
+            "cannot choose by extension: there is no file name yet in this phase; remove the |"
+                .into(),
+        );
+    }
+    add(setting, phase, text, false)
+}
+
+fn add<'c>(
+    setting: &mut Set<'_, 'c>,
+    phase: Phase,
+    text: &'c str,
+    silent: bool,
+) -> Result<(), String> {
+    let (handlers, extensions) = parse_handlers(text)?;
+    let pool = setting.pool;
+    let entries: Vec<Entry<'c>> = handlers
+        .into_iter()
+        .map(|text| Entry {
+            text: pool.text(text),
+            key: if text.contains("::") {
+                pool.text(text)
+            } else {
+                pool.text(&format!("{text}::{}", phase.default_function()))
+            },
+            section: setting.section,
+            silent,
+        })
+        .collect();
+    let directory: &mut Directory<'c> = setting.directory;
+    directory.section = Some(setting.section);
+    if extensions.is_empty() || !phase.knows_extensions() {
+        if let Some(slot) = directory.handlers.get_mut(phase as usize) {
+            *slot = Some(longer(pool, *slot, &entries));
+        }
+    }
+    if phase.knows_extensions() {
+        for extension in extensions {
+            let old = directory
+                .by_extension
+                .iter()
+                .find(|entry| entry.phase == phase && entry.extension == extension);
+            let list = longer(pool, old.map(|entry| entry.list), &entries);
+            let entry = ByExtension {
+                phase,
+                extension: pool.text(extension),
+                list,
+            };
+            directory.by_extension = merge::cover(
+                pool,
+                directory.by_extension,
+                pool.concat(&[entry], &[]),
+                ByExtension::same_place,
+            );
+        }
+    }
+    Ok(())
+}
+
+/// A directive that is repeated in one place adds to its list.
+fn longer<'c>(
+    pool: Pool<'c>,
+    old: Option<&HandlerList<'c>>,
+    entries: &[Entry<'c>],
+) -> &'c HandlerList<'c> {
+    pool.store(HandlerList {
+        entries: pool.concat(old.map_or(&[][..], |list| list.entries), entries),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_phase_has_its_directive() {
+        for phase in Phase::ALL {
+            assert!(
+                DIRECTIVES
+                    .iter()
+                    .any(|directive| directive.name.to_bytes() == phase.directive().as_bytes()),
+                "{phase:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn every_directive_explains_itself() {
+        for directive in &DIRECTIVES {
+            assert!(!directive.help.is_empty() && !directive.arguments.is_empty());
+        }
+    }
+}

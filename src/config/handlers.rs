@@ -1,0 +1,106 @@
+//! Handler lists: `module[::object] … [| .ext …]` as entries.
+
+use crate::httpd::command::Section;
+
+/// What one directive, repeated, lists for a phase.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct HandlerList<'c> {
+    pub(crate) entries: &'c [Entry<'c>],
+}
+
+/// One handler: what to import and what to call in it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Entry<'c> {
+    /// As written: `module` or `module::object`.
+    pub(crate) text: &'c str,
+    /// `module::object` with the phase's default function filled in: what resolved handlers are kept under.
+    pub(crate) key: &'c str,
+    /// Where the directive stood.
+    pub(crate) section: Section<'c>,
+    /// A missing default function is no error (PythonHandlerModule).
+    pub(crate) silent: bool,
+}
+
+impl<'c> Entry<'c> {
+    /// The module's name and the object's path in it.
+    pub(crate) fn parts(&self) -> (&'c str, &'c str) {
+        self.key.split_once("::").unwrap_or((self.key, ""))
+    }
+
+    /// The directory that the entry gives to sys.path and to PythonInterpPerDirective: None outside sections.
+    pub(crate) fn directory(&self) -> Option<&'c str> {
+        match self.section {
+            Section::None => None,
+            Section::Location { pattern, .. } => Some(pattern),
+            Section::Directory { path, .. } | Section::Htaccess { path } => Some(path),
+        }
+    }
+}
+
+/// A handler directive's text: the handlers, and the extensions behind `|`.
+///
+/// # Errors
+/// A sentence for the operator.
+pub(crate) fn parse(text: &str) -> Result<(Vec<&str>, Vec<&str>), String> {
+    let (handlers, extensions) = match text.split_once('|') {
+        Some((handlers, extensions)) => (handlers, Some(extensions)),
+        None => (text, None),
+    };
+    let handlers: Vec<&str> = handlers.split_whitespace().collect();
+    if handlers.is_empty() {
+        return Err("names no handler; write module or module::function".into());
+    }
+    for handler in &handlers {
+        let (module, object) = handler.split_once("::").unwrap_or((handler, "default"));
+        if module.is_empty() || object.split('.').any(str::is_empty) {
+            return Err(format!(
+                "cannot use the handler {handler:?}; write module or module::function"
+            ));
+        }
+    }
+    let extensions: Vec<&str> = extensions.unwrap_or_default().split_whitespace().collect();
+    if let Some(bad) = extensions
+        .iter()
+        .find(|extension| !extension.starts_with('.') || extension.len() < 2)
+    {
+        return Err(format!(
+            "cannot use the extension {bad:?}; it must begin with a dot, like .py"
+        ));
+    }
+    if text.contains('|') && extensions.is_empty() {
+        return Err("has a | without an extension behind it; write | .py".into());
+    }
+    Ok((handlers, extensions))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn handlers_and_extensions_are_told_apart() {
+        assert_eq!(parse("mp"), Ok((vec!["mp"], vec![])));
+        assert_eq!(
+            parse(" a::b.c  d | .py  .tar.gz "),
+            Ok((vec!["a::b.c", "d"], vec![".py", ".tar.gz"]))
+        );
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        for text in ["", "   ", "| .py"] {
+            assert!(
+                parse(text).is_err_and(|error| error.contains("names no handler")),
+                "{text}"
+            );
+        }
+        for text in ["::f", "m::", "m::a..b", "m::.a"] {
+            assert!(
+                parse(text).is_err_and(|error| error.contains("module::function")),
+                "{text}"
+            );
+        }
+        assert!(parse("m | py").is_err_and(|error| error.contains("begin with a dot")));
+        assert!(parse("m |").is_err_and(|error| error.contains("without an extension")));
+    }
+}

@@ -1,0 +1,212 @@
+//! How an inner section's configuration covers an outer one's, and a virtual host's the main server's.
+//!
+//! Single values: the inner one, where it is set. Handler lists: replaced whole, a phase and extension at a time.
+//! Options: key by key, ignoring case.
+
+use super::{ByExtension, Common, Directory, Server};
+use crate::httpd::pool::Pool;
+
+impl<'c> Directory<'c> {
+    pub(crate) fn merge(
+        pool: Pool<'c>,
+        base: &Directory<'c>,
+        over: &Directory<'c>,
+    ) -> Directory<'c> {
+        let mut handlers = base.handlers;
+        for (handler, inner) in handlers.iter_mut().zip(over.handlers) {
+            *handler = inner.or(*handler);
+        }
+        Directory {
+            handlers,
+            by_extension: cover(
+                pool,
+                base.by_extension,
+                over.by_extension,
+                ByExtension::same_place,
+            ),
+            common: Common::merge(pool, &base.common, &over.common),
+            interpreter_per_directory: over
+                .interpreter_per_directory
+                .or(base.interpreter_per_directory),
+            section: over.section.or(base.section),
+        }
+    }
+}
+
+impl<'c> Server<'c> {
+    pub(crate) fn merge(pool: Pool<'c>, base: &Server<'c>, over: &Server<'c>) -> Server<'c> {
+        Server {
+            common: Common::merge(pool, &base.common, &over.common),
+            optimize: over.optimize.or(base.optimize),
+            home: over.home.or(base.home),
+        }
+    }
+}
+
+impl<'c> Common<'c> {
+    fn merge(pool: Pool<'c>, base: &Common<'c>, over: &Common<'c>) -> Common<'c> {
+        Common {
+            path: over.path.or(base.path),
+            interpreter: over.interpreter.or(base.interpreter),
+            interpreter_per_directive: over
+                .interpreter_per_directive
+                .or(base.interpreter_per_directive),
+            debug: over.debug.or(base.debug),
+            auto_reload: over.auto_reload.or(base.auto_reload),
+            options: cover(pool, base.options, over.options, |a, b| {
+                a.0.eq_ignore_ascii_case(b.0)
+            }),
+        }
+    }
+}
+
+impl ByExtension<'_> {
+    pub(crate) fn same_place(&self, other: &Self) -> bool {
+        self.phase == other.phase && self.extension == other.extension
+    }
+}
+
+/// The inner items, and those of the outer ones that no inner one covers. Shares memory where one side is empty.
+pub(super) fn cover<'c, T: Copy>(
+    pool: Pool<'c>,
+    base: &'c [T],
+    over: &'c [T],
+    same: impl Fn(&T, &T) -> bool,
+) -> &'c [T] {
+    if over.is_empty() {
+        return base;
+    }
+    if base.is_empty() {
+        return over;
+    }
+    let kept: Vec<T> = base
+        .iter()
+        .filter(|outer| !over.iter().any(|inner| same(outer, inner)))
+        .copied()
+        .collect();
+    pool.concat(&kept, over)
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::super::{HandlerList, Phase};
+    use super::*;
+    use crate::httpd::command::Section;
+    use crate::httpd::pool::OwnedPool;
+
+    static OUTER: HandlerList<'static> = HandlerList { entries: &[] };
+    static INNER: HandlerList<'static> = HandlerList { entries: &[] };
+
+    fn samples() -> Vec<Directory<'static>> {
+        let mut handlers = [None; super::super::PHASES];
+        handlers[Phase::Content as usize] = Some(&OUTER);
+        let outer = Directory {
+            handlers,
+            by_extension: &[ByExtension {
+                phase: Phase::Content,
+                extension: ".py",
+                list: &OUTER,
+            }],
+            common: Common {
+                path: Some("['a']"),
+                debug: Some(true),
+                options: &[("k", "1"), ("other", "o")],
+                ..Common::default()
+            },
+            interpreter_per_directory: Some(true),
+            section: None,
+        };
+        handlers[Phase::Content as usize] = Some(&INNER);
+        handlers[Phase::Log as usize] = Some(&INNER);
+        let inner = Directory {
+            handlers,
+            by_extension: &[ByExtension {
+                phase: Phase::Content,
+                extension: ".html",
+                list: &INNER,
+            }],
+            common: Common {
+                debug: Some(false),
+                interpreter: Some("i"),
+                options: &[("K", ""), ("new", "n")],
+                ..Common::default()
+            },
+            interpreter_per_directory: None,
+            section: Some(Section::Location {
+                pattern: "/",
+                regex: false,
+            }),
+        };
+        vec![Directory::default(), outer, inner]
+    }
+
+    #[test]
+    fn an_empty_side_changes_nothing() {
+        let pool = OwnedPool::new().unwrap();
+        for sample in samples() {
+            assert_eq!(
+                Directory::merge(pool.pool(), &Directory::default(), &sample),
+                sample
+            );
+            assert_eq!(
+                Directory::merge(pool.pool(), &sample, &Directory::default()),
+                sample
+            );
+        }
+    }
+
+    #[test]
+    fn merging_is_associative() {
+        let pool = OwnedPool::new().unwrap();
+        let pool = pool.pool();
+        for a in &samples() {
+            for b in &samples() {
+                for c in &samples() {
+                    let left = Directory::merge(pool, &Directory::merge(pool, a, b), c);
+                    let right = Directory::merge(pool, a, &Directory::merge(pool, b, c));
+                    let sorted = |d: &Directory<'_>| {
+                        let mut options: Vec<(String, String)> = d
+                            .common
+                            .options
+                            .iter()
+                            .map(|&(k, v)| (k.to_lowercase(), v.into()))
+                            .collect();
+                        options.sort();
+                        options
+                    };
+                    assert_eq!(left.handlers, right.handlers);
+                    assert_eq!(sorted(&left), sorted(&right));
+                    assert_eq!(left.common.debug, right.common.debug);
+                    assert_eq!(left.section, right.section);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_inner_side_wins_list_by_list_and_key_by_key() {
+        let pool = OwnedPool::new().unwrap();
+        let all = samples();
+        let merged = Directory::merge(pool.pool(), &all[1], &all[2]);
+        assert!(std::ptr::eq(
+            merged.handlers[Phase::Content as usize].unwrap(),
+            &raw const INNER
+        ));
+        assert_eq!(
+            merged.by_extension.len(),
+            2,
+            "a plain list does not cover an extension's"
+        );
+        assert_eq!(merged.common.path, Some("['a']"));
+        assert_eq!(merged.common.debug, Some(false));
+        assert_eq!(
+            merged.common.option("k"),
+            None,
+            "an empty value removes the inherited one"
+        );
+        assert_eq!(merged.common.option("other"), Some("o"));
+        assert_eq!(merged.common.option("NEW"), Some("n"));
+        assert_eq!(merged.interpreter_per_directory, Some(true));
+    }
+}

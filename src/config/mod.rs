@@ -1,0 +1,180 @@
+//! Configuration: plain structs of references into httpd's pools, and how two of them merge.
+//!
+//! The structs are `Copy`: httpd merges sections for every request, and a merge must cost one small copy. What
+//! they refer to lives in the configuration's pool, or in the request's for .htaccess files.
+
+pub(crate) mod directives;
+mod handlers;
+mod merge;
+mod phase;
+
+pub(crate) use handlers::{Entry, HandlerList, parse as parse_handlers};
+pub(crate) use phase::{PHASES, Phase};
+
+use crate::httpd::command::Section;
+
+/// The per-directory configuration: what a section, a .htaccess file or the server level says.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Directory<'c> {
+    /// A handler list a phase.
+    pub(crate) handlers: [Option<&'c HandlerList<'c>>; PHASES],
+    /// The lists of `| .ext`, which stand beside the plain ones.
+    pub(crate) by_extension: &'c [ByExtension<'c>],
+    pub(crate) common: Common<'c>,
+    pub(crate) interpreter_per_directory: Option<bool>,
+    /// Where the last handler directive stood.
+    pub(crate) section: Option<Section<'c>>,
+}
+
+/// The handler list of a phase for file names with an extension.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct ByExtension<'c> {
+    pub(crate) phase: Phase,
+    /// With its dot.
+    pub(crate) extension: &'c str,
+    pub(crate) list: &'c HandlerList<'c>,
+}
+
+/// The per-server configuration.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Server<'c> {
+    pub(crate) common: Common<'c>,
+    pub(crate) optimize: Option<bool>,
+    pub(crate) home: Option<&'c str>,
+}
+
+/// What stands in both: `req.get_config()` shows the one, `server.get_config()` the other.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Common<'c> {
+    pub(crate) path: Option<&'c str>,
+    pub(crate) interpreter: Option<&'c str>,
+    pub(crate) interpreter_per_directive: Option<bool>,
+    pub(crate) debug: Option<bool>,
+    pub(crate) auto_reload: Option<bool>,
+    /// PythonOption; an empty value removes an inherited one.
+    pub(crate) options: &'c [(&'c str, &'c str)],
+}
+
+impl<'c> Directory<'c> {
+    /// The handlers of a phase, and the extension by which they were chosen.
+    pub(crate) fn handlers_for(
+        &self,
+        phase: Phase,
+        file_name: Option<&[u8]>,
+    ) -> Option<(&'c HandlerList<'c>, Option<&'c str>)> {
+        if !self.by_extension.is_empty()
+            && let Some(extension) = file_name.and_then(extension_of)
+            && let Some(found) = self
+                .by_extension
+                .iter()
+                .find(|entry| entry.phase == phase && entry.extension.as_bytes() == extension)
+        {
+            return Some((found.list, Some(found.extension)));
+        }
+        self.handlers
+            .get(phase as usize)
+            .copied()
+            .flatten()
+            .map(|list| (list, None))
+    }
+
+    pub(crate) fn is_location(&self) -> bool {
+        matches!(self.section, Some(Section::Location { .. }))
+    }
+}
+
+impl<'c> Common<'c> {
+    /// The value of a PythonOption, None when unset or removed.
+    pub(crate) fn option(&self, key: &str) -> Option<&'c str> {
+        let found = self
+            .options
+            .iter()
+            .find(|(name, _)| name.eq_ignore_ascii_case(key));
+        found
+            .map(|&(_, value)| value)
+            .filter(|value| !value.is_empty())
+    }
+
+    /// The directives that are set, as `get_config()` lists them: name and text.
+    pub(crate) fn listed(&self) -> Vec<(&'static str, &'c str)> {
+        let flag = |value: Option<bool>| value.map(|on| if on { "1" } else { "0" });
+        let all = [
+            ("PythonPath", self.path),
+            ("PythonInterpreter", self.interpreter),
+            (
+                "PythonInterpPerDirective",
+                flag(self.interpreter_per_directive),
+            ),
+            ("PythonDebug", flag(self.debug)),
+            ("PythonAutoReload", flag(self.auto_reload)),
+        ];
+        all.into_iter()
+            .filter_map(|(name, value)| Some((name, value?)))
+            .collect()
+    }
+}
+
+/// From the first dot of the last part of a path: `/a/b.tar.gz` gives `.tar.gz`.
+fn extension_of(path: &[u8]) -> Option<&[u8]> {
+    let base = path.rsplit(|&byte| byte == b'/').next()?;
+    let dot = base.iter().position(|&byte| byte == b'.')?;
+    base.get(dot..)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_extension_begins_at_the_first_dot_of_the_last_part() {
+        assert_eq!(extension_of(b"/a.b/c.tar.gz"), Some(&b".tar.gz"[..]));
+        assert_eq!(extension_of(b"/a.b/c"), None);
+        assert_eq!(extension_of(b"/a.b/"), None);
+        assert_eq!(extension_of(b"x."), Some(&b"."[..]));
+    }
+
+    #[test]
+    fn an_extension_list_stands_instead_of_the_plain_one() {
+        let plain = HandlerList { entries: &[] };
+        let special = HandlerList { entries: &[] };
+        let by_extension = [ByExtension {
+            phase: Phase::Content,
+            extension: ".py",
+            list: &special,
+        }];
+        let mut directory = Directory {
+            by_extension: &by_extension,
+            ..Directory::default()
+        };
+        assert_eq!(
+            directory.handlers_for(Phase::Content, Some(b"/x.html")),
+            None
+        );
+        directory.handlers[Phase::Content as usize] = Some(&plain);
+        assert_eq!(
+            directory.handlers_for(Phase::Content, Some(b"/x.py")),
+            Some((&special, Some(".py")))
+        );
+        assert_eq!(
+            directory.handlers_for(Phase::Content, Some(b"/x.html")),
+            Some((&plain, None))
+        );
+        assert_eq!(directory.handlers_for(Phase::Log, Some(b"/x.py")), None);
+        assert_eq!(
+            directory.handlers_for(Phase::Content, None),
+            Some((&plain, None))
+        );
+    }
+
+    #[test]
+    fn an_empty_option_is_no_option() {
+        let options = [("Key", "value"), ("gone", "")];
+        let common = Common {
+            options: &options,
+            ..Common::default()
+        };
+        assert_eq!(common.option("key"), Some("value"));
+        assert_eq!(common.option("gone"), None);
+        assert_eq!(common.option("never"), None);
+    }
+}

@@ -1,0 +1,121 @@
+//! The phases of a request: their directive, their default function, and what lets a handler list go on.
+
+use crate::httpd::status::Status;
+
+/// A phase in which Python can take part, in the order a request goes through them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    PostReadRequest,
+    Translate,
+    HeaderParser,
+    Init,
+    Access,
+    Authen,
+    Authz,
+    Type,
+    Fixup,
+    Content,
+    Log,
+}
+
+/// How many phases there are.
+pub(crate) const PHASES: usize = 11;
+
+impl Phase {
+    pub(crate) const ALL: [Phase; PHASES] = [
+        Phase::PostReadRequest,
+        Phase::Translate,
+        Phase::HeaderParser,
+        Phase::Init,
+        Phase::Access,
+        Phase::Authen,
+        Phase::Authz,
+        Phase::Type,
+        Phase::Fixup,
+        Phase::Content,
+        Phase::Log,
+    ];
+
+    /// The directive, which is also what `req.phase` says.
+    pub(crate) const fn directive(self) -> &'static str {
+        match self {
+            Phase::PostReadRequest => "PythonPostReadRequestHandler",
+            Phase::Translate => "PythonTransHandler",
+            Phase::HeaderParser => "PythonHeaderParserHandler",
+            Phase::Init => "PythonInitHandler",
+            Phase::Access => "PythonAccessHandler",
+            Phase::Authen => "PythonAuthenHandler",
+            Phase::Authz => "PythonAuthzHandler",
+            Phase::Type => "PythonTypeHandler",
+            Phase::Fixup => "PythonFixupHandler",
+            Phase::Content => "PythonHandler",
+            Phase::Log => "PythonLogHandler",
+        }
+    }
+
+    /// The function that is called when a handler names only its module.
+    pub(crate) const fn default_function(self) -> &'static str {
+        match self {
+            Phase::PostReadRequest => "postreadrequesthandler",
+            Phase::Translate => "transhandler",
+            Phase::HeaderParser => "headerparserhandler",
+            Phase::Init => "inithandler",
+            Phase::Access => "accesshandler",
+            Phase::Authen => "authenhandler",
+            Phase::Authz => "authzhandler",
+            Phase::Type => "typehandler",
+            Phase::Fixup => "fixuphandler",
+            Phase::Content => "handler",
+            Phase::Log => "loghandler",
+        }
+    }
+
+    /// Does the next handler of a list run after this result?
+    pub(crate) fn goes_on_after(self, status: Status) -> bool {
+        match self {
+            Phase::Translate | Phase::Authen | Phase::Authz | Phase::Type => {
+                status == Status::DECLINED
+            }
+            Phase::Content => status == Status::OK,
+            _ => status == Status::OK || status == Status::DECLINED,
+        }
+    }
+
+    /// May the list be chosen by the file name's extension (`| .ext`)? Not before there is a file name.
+    pub(crate) fn knows_extensions(self) -> bool {
+        !matches!(self, Phase::PostReadRequest | Phase::Translate)
+    }
+
+    pub(crate) fn from_directive(name: &str) -> Option<Phase> {
+        Phase::ALL
+            .into_iter()
+            .find(|phase| phase.directive() == name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_phase_is_its_place_in_the_table_and_found_by_its_directive() {
+        for (place, phase) in Phase::ALL.into_iter().enumerate() {
+            assert_eq!(phase as usize, place);
+            assert_eq!(Phase::from_directive(phase.directive()), Some(phase));
+        }
+        assert_eq!(Phase::from_directive("PythonNonsense"), None);
+    }
+
+    #[test]
+    fn content_goes_on_after_ok_only() {
+        assert!(Phase::Content.goes_on_after(Status::OK));
+        assert!(!Phase::Content.goes_on_after(Status::DECLINED));
+        assert!(
+            Phase::Authen.goes_on_after(Status::DECLINED)
+                && !Phase::Authen.goes_on_after(Status::OK)
+        );
+        assert!(
+            Phase::Fixup.goes_on_after(Status::DECLINED) && Phase::Fixup.goes_on_after(Status::OK)
+        );
+    }
+}

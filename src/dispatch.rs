@@ -1,0 +1,215 @@
+//! Runs a phase's handlers: finds the interpreter, calls each handler in turn, turns results into a status.
+
+use crate::ModPython;
+use crate::config::{Directory, Entry, HandlerList, Phase};
+use crate::embed::handlers::{self, Importing};
+use crate::embed::{self, Cx, exception, interpreters};
+use crate::httpd::body::End;
+use crate::httpd::lease::Held;
+use crate::httpd::log::{self, Level};
+use crate::httpd::request::Request;
+use crate::httpd::status::Status;
+use crate::objects::exchange::{Exchange, RequestLease, lease_of};
+use crate::objects::request as object;
+use crate::report;
+use crate::routing::interpreter_name;
+use pyo3::prelude::*;
+
+/// Runs the handlers that the configuration lists for a phase; DECLINED when there are none.
+pub(crate) fn run(request: Request<'_>, phase: Phase) -> Status {
+    let config = request.config::<ModPython>();
+    let file_name = if config.by_extension.is_empty() {
+        None
+    } else {
+        request.filename()
+    };
+    let Some((list, extension)) = config.handlers_for(phase, file_name.map(|name| name.to_bytes()))
+    else {
+        return Status::DECLINED;
+    };
+    let name = interpreter_name(request, config, list.entries.first());
+    let interpreter = match interpreters::find(&name) {
+        Ok(interpreter) => interpreter,
+        Err(reason) => {
+            log::request(
+                request,
+                Level::Error,
+                &format!("{}: no interpreter {name:?}: {reason}", phase.directive()),
+            );
+            return Status::INTERNAL_SERVER_ERROR;
+        }
+    };
+    let lease = lease_of(request);
+    embed::enter(interpreter, |cx| {
+        lease.open();
+        let status = match lease.hold() {
+            Ok(held) => {
+                let state = held.value();
+                let outer = (
+                    state.phase.replace(Some(phase)),
+                    state.extension.replace(extension.map(String::from)),
+                );
+                if name != interpreter.name() {
+                    state.interpreter.replace(Some(name.into_owned()));
+                }
+                let status = Run {
+                    cx,
+                    request,
+                    config,
+                    phase,
+                    lease,
+                }
+                .all(&held, list);
+                state.phase.set(outer.0);
+                state.extension.replace(outer.1);
+                state.let_go::<object::Request>(cx, |object| object::is_unremarkable(object, cx));
+                status
+            }
+            Err(_) => Status::INTERNAL_SERVER_ERROR,
+        };
+        lease.close(|| cx.detached((), |()| std::thread::yield_now()));
+        status
+    })
+}
+
+/// One phase of one request.
+struct Run<'a, 'py, 'r> {
+    cx: Cx<'py>,
+    request: Request<'r>,
+    config: &'a Directory<'r>,
+    phase: Phase,
+    lease: &'a RequestLease,
+}
+
+impl<'r> Run<'_, '_, 'r> {
+    fn all(&self, held: &Held<'_, Exchange>, list: &HandlerList<'r>) -> Status {
+        let mut status = self.handlers(held, list);
+        if self.phase == Phase::Authen {
+            status = self.check_authentication(status);
+        }
+        self.finish(held, status);
+        status
+    }
+
+    fn handlers(&self, held: &Held<'_, Exchange>, list: &HandlerList<'r>) -> Status {
+        let argument = match object::object(self.cx, held, self.lease) {
+            Ok(argument) => argument,
+            Err(error) => return self.failed(None, &exception::value(self.cx.py, error)),
+        };
+        let mut status = Status::DECLINED;
+        for entry in list.entries {
+            let Some(result) = self.handler(entry, &argument) else {
+                continue;
+            };
+            status = result;
+            if !self.phase.goes_on_after(status) {
+                break;
+            }
+        }
+        status
+    }
+
+    /// The result of one handler; None where a silent one has no function.
+    fn handler(&self, entry: &Entry<'r>, argument: &Bound<'_, PyAny>) -> Option<Status> {
+        let common = &self.config.common;
+        let importing = Importing {
+            path: common.path,
+            auto_reload: common.auto_reload.unwrap_or(true),
+            debug: common.debug.unwrap_or(false),
+            now: self.request.time(),
+        };
+        let argument = argument.clone();
+        let callable = match handlers::resolve(self.cx, entry, importing, &argument) {
+            Ok(callable) => callable?,
+            Err(error) => {
+                return Some(self.failed(Some(entry), &exception::value(self.cx.py, error)));
+            }
+        };
+        Some(match exception::call(self.cx, &callable, &argument) {
+            Ok(result) => self.status(entry, &result, "returned"),
+            Err(raised) if self.cx.is_server_return(&raised) => self.server_return(entry, &raised),
+            Err(raised) => self.failed(Some(entry), &raised),
+        })
+    }
+
+    /// SERVER_RETURN(result) or SERVER_RETURN(result, status).
+    fn server_return(&self, entry: &Entry<'r>, raised: &Bound<'_, PyAny>) -> Status {
+        let parts = || -> PyResult<(Bound<'_, PyAny>, Option<i32>)> {
+            let args = raised.getattr("args")?;
+            let result = args.get_item(0)?;
+            let status = if args.len()? > 1 {
+                exception::exact_int(&args.get_item(1)?)
+            } else {
+                None
+            };
+            Ok((result, status))
+        };
+        match parts() {
+            Ok((result, status)) => {
+                if let Some(status) = status.filter(|&status| status != 0) {
+                    self.request.set_status(status);
+                }
+                self.status(entry, &result, "raised SERVER_RETURN with")
+            }
+            Err(error) => self.failed(Some(entry), &exception::value(self.cx.py, error)),
+        }
+    }
+
+    /// A handler's result as a status. Anything but an int is a mistake of the handler's.
+    fn status(&self, entry: &Entry<'r>, result: &Bound<'_, PyAny>, how: &str) -> Status {
+        exception::exact_int(result).map_or_else(
+            || report::not_an_integer(self.cx, self.request, self.phase, entry, result, how),
+            Status,
+        )
+    }
+
+    fn failed(&self, entry: Option<&Entry<'r>>, raised: &Bound<'_, PyAny>) -> Status {
+        let debug = self.config.common.debug == Some(true);
+        report::exception(
+            self.cx,
+            self.request,
+            self.lease,
+            self.phase,
+            entry,
+            raised,
+            debug,
+        )
+    }
+
+    /// OK needs a user; a 401 needs a challenge.
+    fn check_authentication(&self, status: Status) -> Status {
+        match status {
+            Status::OK if self.request.user().is_none() => {
+                let text = "PythonAuthenHandler returned OK, but req.user is not set; set it, or return DECLINED";
+                log::request(self.request, Level::Error, text);
+                Status::INTERNAL_SERVER_ERROR
+            }
+            Status::UNAUTHORIZED => {
+                self.request.note_auth_failure();
+                status
+            }
+            _ => status,
+        }
+    }
+
+    /// Sends what the handlers have written. A complete answer leaves with its end; otherwise httpd goes on with it.
+    fn finish(&self, held: &Held<'_, Exchange>, status: Status) {
+        if !held.value().output.borrow().is_pending() {
+            return;
+        }
+        let complete =
+            self.phase == Phase::Content && (status == Status::OK || status == Status::DONE);
+        let sent = if complete {
+            Exchange::send(self.cx, held, End::OfStream)
+        } else {
+            Exchange::hand_over(self.cx, held)
+        };
+        if sent.is_err() {
+            log::request(
+                self.request,
+                Level::Debug,
+                "the client closed the connection before the answer was sent",
+            );
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! From a handler's text to the object to call, without importing or looking at files for every request.
+//!
+//! A module is imported at first use, through `mod_python.apache`, and checked for changes at most once a second.
+//! The object is looked up in the module for each request (a dictionary look-up), so that what a module rebinds counts.
+
+use super::cell::Ref;
+use super::{Cx, exception};
+use crate::config::Entry;
+use crate::httpd::command::Section;
+use pyo3::exceptions::PyAttributeError;
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::{PyString, PyType};
+use std::collections::HashMap;
+
+/// What an interpreter knows of its handlers, by `Entry::key`.
+#[derive(Default)]
+pub(crate) struct Handlers(HashMap<String, Known>);
+
+struct Known {
+    module: Ref,
+    /// The module's dictionary.
+    names: Ref,
+    /// The object's path in the module, interned.
+    path: Vec<Ref>,
+    /// When the module was last looked at, in microseconds since the epoch.
+    checked: i64,
+    /// The sys.path settings under which it has been used.
+    settings: Vec<(Option<String>, Option<String>)>,
+}
+
+/// What a request says about importing.
+#[derive(Clone, Copy)]
+pub(crate) struct Importing<'c> {
+    /// PythonPath.
+    pub(crate) path: Option<&'c str>,
+    pub(crate) auto_reload: bool,
+    pub(crate) debug: bool,
+    /// Microseconds since the epoch.
+    pub(crate) now: i64,
+}
+
+/// Changes are looked for this often (microseconds).
+const INTERVAL: i64 = 1_000_000;
+
+/// The object that handles; None where a silent entry has none. `argument` instantiates classes on the way to it.
+///
+/// # Errors
+/// What importing the module raises; AttributeError where it has no such object.
+pub(crate) fn resolve<'py>(
+    cx: Cx<'py>,
+    entry: &Entry<'_>,
+    importing: Importing<'_>,
+    argument: &Bound<'py, PyAny>,
+) -> PyResult<Option<Bound<'py, PyAny>>> {
+    if let Some(found) = known(cx, entry, importing) {
+        return Ok(Some(found));
+    }
+    import(cx, entry, importing)?;
+    walk(cx, entry, argument)
+}
+
+/// The fast path: a function of a module that is known and fresh.
+fn known<'py>(
+    cx: Cx<'py>,
+    entry: &Entry<'_>,
+    importing: Importing<'_>,
+) -> Option<Bound<'py, PyAny>> {
+    let handlers = cx.interpreter.handlers(cx.py).borrow();
+    let known = handlers
+        .0
+        .get(entry.key)
+        .filter(|known| known.is_fresh(entry, importing))?;
+    let [name] = known.path.as_slice() else {
+        return None;
+    };
+    // SAFETY: a dict and an interned str; the result is borrowed, or NULL (an error cannot be set for a str key).
+    unsafe {
+        let found = ffi::PyDict_GetItemWithError(known.names.as_ptr(), name.as_ptr());
+        if found.is_null() {
+            None
+        } else {
+            Some(Bound::from_borrowed_ptr(cx.py, found))
+        }
+    }
+}
+
+impl Known {
+    fn is_fresh(&self, entry: &Entry<'_>, importing: Importing<'_>) -> bool {
+        let in_time =
+            !importing.auto_reload || (0..INTERVAL).contains(&(importing.now - self.checked));
+        let directory = directory_for(entry, importing);
+        in_time
+            && self.settings.iter().any(|(path, place)| {
+                path.as_deref() == importing.path && place.as_deref() == directory
+            })
+    }
+}
+
+/// The directory that goes to sys.path: where the directive stands, unless PythonPath says otherwise.
+fn directory_for<'c>(entry: &Entry<'c>, importing: Importing<'_>) -> Option<&'c str> {
+    match entry.section {
+        Section::Directory { path, regex: false } | Section::Htaccess { path }
+            if importing.path.is_none() =>
+        {
+            Some(path)
+        }
+        _ => None,
+    }
+}
+
+/// Imports the module, or looks whether it has changed.
+fn import(cx: Cx<'_>, entry: &Entry<'_>, importing: Importing<'_>) -> PyResult<()> {
+    let (module_name, object) = entry.parts();
+    let directory = directory_for(entry, importing);
+    let setting = (
+        importing.path.map(String::from),
+        directory.map(String::from),
+    );
+    let seen = cx
+        .interpreter
+        .handlers(cx.py)
+        .borrow()
+        .0
+        .get(entry.key)
+        .is_some_and(|known| known.settings.contains(&setting));
+    let (path, directory) = if seen {
+        (None, None)
+    } else {
+        (importing.path, directory)
+    };
+    let module = cx.apache()?.getattr("_load")?.call1((
+        module_name,
+        importing.auto_reload,
+        importing.debug,
+        path,
+        directory,
+    ))?;
+    let names = Ref::new(module.getattr("__dict__")?);
+    let path = object
+        .split('.')
+        .map(|name| Ref::new(PyString::intern(cx.py, name).into_any()))
+        .collect();
+    let mut handlers = cx.interpreter.handlers(cx.py).borrow_mut();
+    let mut settings = handlers
+        .0
+        .remove(entry.key)
+        .map(|known| known.settings)
+        .unwrap_or_default();
+    if !seen {
+        settings.push(setting);
+    }
+    handlers.0.insert(
+        entry.key.to_string(),
+        Known {
+            module: Ref::new(module),
+            names,
+            path,
+            checked: importing.now,
+            settings,
+        },
+    );
+    Ok(())
+}
+
+/// Follows the object's path; a class on the way is instantiated with the argument and the next name looked up in the
+/// instance.
+fn walk<'py>(
+    cx: Cx<'py>,
+    entry: &Entry<'_>,
+    argument: &Bound<'py, PyAny>,
+) -> PyResult<Option<Bound<'py, PyAny>>> {
+    let (_, object) = entry.parts();
+    let module = cx
+        .interpreter
+        .handlers(cx.py)
+        .borrow()
+        .0
+        .get(entry.key)
+        .map(|known| known.module.bind(cx.py));
+    let Some(module) = module else {
+        return Ok(None);
+    };
+    let mut found = module.clone();
+    for (place, name) in object.split('.').enumerate() {
+        if place > 0 && found.is_instance_of::<PyType>() {
+            found = found.call1((argument,))?;
+        }
+        match exception::attribute(&found, name)? {
+            Some(next) => found = next,
+            None if entry.silent => return Ok(None),
+            None => {
+                let file = exception::or_discard(
+                    cx.py,
+                    module
+                        .getattr("__file__")
+                        .and_then(|file| file.extract::<String>()),
+                );
+                let file = file.unwrap_or_else(|| entry.parts().0.to_string());
+                return Err(PyAttributeError::new_err(format!(
+                    "module '{file}' contains no '{object}'"
+                )));
+            }
+        }
+    }
+    Ok(Some(found))
+}

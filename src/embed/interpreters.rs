@@ -1,0 +1,272 @@
+//! The interpreters of this child, by name, and what each keeps: its classes, handlers and the `apache` module.
+//!
+//! Interpreters are made at first use and never destroyed (Py_EndInterpreter aborts while a daemon thread lives), so
+//! references to them are `'static`.
+
+use super::cell::Ref;
+use super::handlers::Handlers;
+use super::{Cx, exception, lifecycle, threads};
+use crate::httpd::log::{self, Level};
+use crate::httpd::server::Server;
+use pyo3::exceptions::PySystemError;
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::{PyList, PyString};
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::Instant;
+
+/// The name of the first interpreter.
+pub(crate) const MAIN: &str = "main_interpreter";
+
+/// One interpreter. Made by `find`, lives as long as the process. `classes`, `handlers` and the objects behind `apache`
+/// and `server_return` are touched only while it is attached.
+pub(crate) struct Interpreter {
+    name: String,
+    raw: *mut ffi::PyInterpreterState,
+    classes: OnceLock<Vec<Ref>>,
+    handlers: RefCell<Handlers>,
+    apache: OnceLock<Ref>,
+    server_return: OnceLock<Ref>,
+}
+
+// SAFETY: everything but `name` and `raw`, which are constant, is reached only through a `Cx`, that is, by the one
+// thread that has attached the interpreter.
+unsafe impl Sync for Interpreter {}
+// SAFETY: as above.
+unsafe impl Send for Interpreter {}
+
+/// Every interpreter of the process. The lock is held for look-ups only, never while Python is attached anew.
+static REGISTRY: Mutex<Option<HashMap<String, &'static Interpreter>>> = Mutex::new(None);
+/// Held while an interpreter is made.
+static CREATION: Mutex<()> = Mutex::new(());
+
+thread_local! {
+    /// What this thread has found before: no shared lock on the request path.
+    static FOUND: RefCell<HashMap<String, &'static Interpreter>> = RefCell::new(HashMap::new());
+}
+
+/// The interpreter of that name; made when it is first asked for. Call it detached.
+///
+/// # Errors
+/// Why it cannot be made; the details are in the log.
+pub(crate) fn find(name: &str) -> Result<&'static Interpreter, String> {
+    if let Some(interpreter) = FOUND.with_borrow(|found| found.get(name).copied()) {
+        return Ok(interpreter);
+    }
+    let interpreter = find_or_create(canonical(name))?;
+    FOUND.with_borrow_mut(|found| found.insert(name.to_string(), interpreter));
+    Ok(interpreter)
+}
+
+/// The base server's name is another one of the main interpreter.
+fn canonical(name: &str) -> &str {
+    let base = Server::main().and_then(Server::server_hostname);
+    if base.is_some_and(|base| base.to_bytes() == name.as_bytes()) {
+        MAIN
+    } else {
+        name
+    }
+}
+
+fn find_or_create(name: &str) -> Result<&'static Interpreter, String> {
+    if let Some(interpreter) = registered(name) {
+        return Ok(interpreter);
+    }
+    let _one_at_a_time = CREATION.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(interpreter) = registered(name) {
+        return Ok(interpreter);
+    }
+    let main = registered(MAIN).ok_or("Python has not been started")?;
+    let begun = Instant::now();
+    let interpreter = create(main, name)?;
+    if let Err(reason) = super::enter(interpreter, furnish) {
+        REGISTRY
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get_or_insert_default()
+            .remove(name);
+        return Err(reason);
+    }
+    let (version, milliseconds) = (super::BUILT_VERSION, begun.elapsed().as_millis());
+    log::process(
+        Level::Info,
+        &format!("interpreter {name:?} created: Python {version}, shared GIL, {milliseconds} ms"),
+    );
+    Ok(interpreter)
+}
+
+fn registered(name: &str) -> Option<&'static Interpreter> {
+    REGISTRY
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .as_ref()?
+        .get(name)
+        .copied()
+}
+
+/// Every interpreter there is, the main one last.
+pub(super) fn all() -> Vec<&'static Interpreter> {
+    let mut all: Vec<_> = REGISTRY
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .iter()
+        .flatten()
+        .map(|(_, &one)| one)
+        .collect();
+    all.sort_by_key(|interpreter| (interpreter.name == MAIN, interpreter.name.clone()));
+    all
+}
+
+/// Registers the interpreter that Python itself started with, attached in this thread.
+pub(super) fn adopt_main() -> Result<(), String> {
+    // SAFETY: Python has just been initialised in this thread, which is attached; it is left detached.
+    let main = unsafe {
+        let main = register(MAIN, ffi::PyInterpreterState_Get());
+        threads::adopt(main, ffi::PyEval_SaveThread());
+        main
+    };
+    super::enter(main, furnish)
+}
+
+fn create(main: &'static Interpreter, name: &str) -> Result<&'static Interpreter, String> {
+    super::enter(main, |_| {
+        // SAFETY: attached to the main interpreter. Py_NewInterpreter attaches the new one's first thread state instead;
+        // it is detached again, and the main one's comes back, before `enter` goes on.
+        unsafe {
+            let before = ffi::PyThreadState_Get();
+            let state = ffi::Py_NewInterpreter();
+            if state.is_null() {
+                ffi::PyErr_Clear();
+                return Err("Py_NewInterpreter failed".into());
+            }
+            let interpreter = register(name, ffi::PyInterpreterState_Get());
+            threads::adopt(interpreter, state);
+            ffi::PyThreadState_Swap(before);
+            Ok(interpreter)
+        }
+    })
+}
+
+fn register(name: &str, raw: *mut ffi::PyInterpreterState) -> &'static Interpreter {
+    let interpreter = Box::leak(Box::new(Interpreter {
+        name: name.into(),
+        raw,
+        classes: OnceLock::new(),
+        handlers: RefCell::default(),
+        apache: OnceLock::new(),
+        server_return: OnceLock::new(),
+    }));
+    REGISTRY
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .get_or_insert_default()
+        .insert(name.into(), interpreter);
+    interpreter
+}
+
+/// Prepares a new interpreter: the package's place in sys.path, `threading`, `mod_python.apache`.
+fn furnish(cx: Cx<'_>) -> Result<(), String> {
+    let prepare = || -> PyResult<()> {
+        let path = cx
+            .py
+            .import("sys")?
+            .getattr("path")?
+            .cast_into::<PyList>()?;
+        if let Some(package) = lifecycle::package_directory() {
+            path.insert(0, PyString::new(cx.py, &package.to_string_lossy()))?;
+        }
+        // The thread that imports it is the one that `threading` calls the main thread.
+        cx.py.import("threading")?;
+        let apache = cx.py.import("mod_python.apache")?;
+        apache
+            .getattr("_start")?
+            .call1((cx.interpreter.name(), env!("CARGO_PKG_VERSION")))?;
+        let server_return = apache.getattr("SERVER_RETURN")?;
+        let _ = cx.interpreter.server_return.set(Ref::new(server_return));
+        let _ = cx.interpreter.apache.set(Ref::new(apache.into_any()));
+        Ok(())
+    };
+    prepare().map_err(|error| {
+        let error = exception::value(cx.py, error);
+        let text = exception::or_discard(cx.py, error.repr())
+            .map(|text| text.to_string())
+            .unwrap_or_default();
+        let path = exception::or_discard(
+            cx.py,
+            cx.py
+                .import("sys")
+                .and_then(|sys| sys.getattr("path")?.repr()),
+        );
+        let path = path.map(|path| path.to_string()).unwrap_or_default();
+        format!(
+            "interpreter {:?} cannot import mod_python.apache: {text}; sys.path is {path}",
+            cx.interpreter.name
+        )
+    })
+}
+
+impl Interpreter {
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn raw(&self) -> *mut ffi::PyInterpreterState {
+        self.raw
+    }
+
+    /// The interpreter that is attached in this thread. For code that Python calls without an object of ours.
+    pub(super) fn current() -> Option<&'static Interpreter> {
+        // SAFETY: called while a thread state is attached.
+        let raw = unsafe { ffi::PyInterpreterState_Get() };
+        let registry = REGISTRY.lock().unwrap_or_else(PoisonError::into_inner);
+        registry
+            .as_ref()?
+            .values()
+            .copied()
+            .find(|interpreter| std::ptr::eq(interpreter.raw, raw))
+    }
+
+    /// Keeps the interpreter's classes, in the order of their places.
+    pub(crate) fn keep_classes(&self, classes: Vec<Bound<'_, PyAny>>) {
+        let _ = self
+            .classes
+            .set(classes.into_iter().map(Ref::new).collect());
+    }
+
+    pub(super) fn class(&self, place: usize) -> PyResult<*mut ffi::PyTypeObject> {
+        let class = self.classes.get().and_then(|classes| classes.get(place));
+        class
+            .map(|class| class.as_ptr().cast())
+            .ok_or_else(|| PySystemError::new_err("a class of _apache is missing"))
+    }
+
+    /// The handlers that have been looked up. Do not keep the borrow while Python code runs.
+    pub(super) fn handlers(&self, _py: Python<'_>) -> &RefCell<Handlers> {
+        &self.handlers
+    }
+}
+
+impl<'py> Cx<'py> {
+    /// The module `mod_python.apache`.
+    ///
+    /// # Errors
+    /// SystemError before the interpreter is ready.
+    pub(crate) fn apache(self) -> PyResult<Bound<'py, PyAny>> {
+        let apache = self
+            .interpreter
+            .apache
+            .get()
+            .map(|apache| apache.bind(self.py));
+        apache.ok_or_else(|| PySystemError::new_err("mod_python.apache is not ready"))
+    }
+
+    /// Is this an `apache.SERVER_RETURN`?
+    pub(crate) fn is_server_return(self, raised: &Bound<'py, PyAny>) -> bool {
+        self.interpreter
+            .server_return
+            .get()
+            .is_some_and(|class| exception::is_instance(raised, &class.bind(self.py)))
+    }
+}

@@ -1,0 +1,219 @@
+//! Python's life in a child: it starts in child_init, and ends, in order and in time, with the child's pool.
+
+use super::class::Function;
+use super::home::{self, Home};
+use super::module::{self, Populate};
+use super::{exception, interpreters, threads};
+use crate::config;
+use crate::httpd::log::{self, Level};
+use crate::httpd::pool::Pool;
+use pyo3::ffi;
+use pyo3::prelude::*;
+use std::ffi::{CStr, CString, OsStr};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// How long exit functions and threads of all interpreters may take, altogether, before the process goes anyway.
+/// httpd kills a child that takes longer than about ten seconds.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+static ENDING: AtomicBool = AtomicBool::new(false);
+
+/// Is the child about to exit? Then no thread attaches any more of its own accord.
+pub(super) fn is_ending() -> bool {
+    ENDING.load(Ordering::SeqCst)
+}
+
+/// Checks what must be right before any child can start Python.
+///
+/// # Errors
+/// What is wrong and what to do.
+pub(crate) fn check(server: &config::Server<'_>) -> Result<(), String> {
+    if let Some(directory) = server.home {
+        home::check(directory).map_err(|error| format!("PythonHome: {error}"))?;
+    } else if !Path::new(home::EXECUTABLE).is_file() {
+        let executable = home::EXECUTABLE;
+        return Err(format!(
+            "mod_python was built with {executable}, which is gone; name a Python with PythonHome, or build mod_python again"
+        ));
+    }
+    match package_directory() {
+        Some(_) => Ok(()),
+        None => Err("the Python package mod_python is not beside mod_python.so (in python/mod_python); run `make install` again".into()),
+    }
+}
+
+/// Starts Python in this child; at its end the interpreters' exit functions run. A failure is logged, and requests for
+/// Python are answered with 500.
+pub(crate) fn start(
+    pool: Pool<'static>,
+    server: &config::Server<'_>,
+    functions: &'static [Function],
+    populate: Populate,
+) {
+    let started = initialize(server, functions, populate).and_then(|()| interpreters::adopt_main());
+    match started {
+        Ok(()) => {
+            pool.on_end(Box::new(Exit));
+        }
+        Err(error) => log::process(
+            Level::Critical,
+            &format!("Python could not be started: {error}"),
+        ),
+    }
+}
+
+/// The directory that holds the package `mod_python`: `python/` beside the DSO, or the source tree it was built in.
+pub(super) fn package_directory() -> Option<&'static PathBuf> {
+    static DIRECTORY: OnceLock<Option<PathBuf>> = OnceLock::new();
+    let found = DIRECTORY.get_or_init(|| {
+        let beside = dso_directory().map(|directory| directory.join("python"));
+        let source = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/python"));
+        beside
+            .into_iter()
+            .chain([source])
+            .find(|directory| directory.join("mod_python/__init__.py").is_file())
+    });
+    found.as_ref()
+}
+
+fn dso_directory() -> Option<PathBuf> {
+    // SAFETY: dladdr fills the structure for an address of this DSO; the name belongs to the loader.
+    unsafe {
+        let mut info: libc::Dl_info = std::mem::zeroed();
+        if libc::dladdr(std::ptr::from_ref(&ENDING).cast(), &raw mut info) == 0
+            || info.dli_fname.is_null()
+        {
+            return None;
+        }
+        let file = PathBuf::from(OsStr::from_bytes(CStr::from_ptr(info.dli_fname).to_bytes()));
+        std::fs::canonicalize(file)
+            .ok()?
+            .parent()
+            .map(Path::to_path_buf)
+    }
+}
+
+/// Py_InitializeFromConfig with what an embedded Python needs (PEP 587). Leaves this thread attached.
+fn initialize(
+    server: &config::Server<'_>,
+    functions: &'static [Function],
+    populate: Populate,
+) -> Result<(), String> {
+    let home = server.home.map(home::check).transpose()?;
+    if !module::register(functions, populate) {
+        return Err("PyImport_AppendInittab failed".into());
+    }
+    // SAFETY: the order that PEP 587 asks for: preconfiguration, configuration, initialisation, clearing.
+    unsafe {
+        let mut before: ffi::PyPreConfig = std::mem::zeroed();
+        ffi::PyPreConfig_InitPythonConfig(&raw mut before);
+        before.parse_argv = 0;
+        before.coerce_c_locale = 0;
+        ok(ffi::Py_PreInitialize(&raw const before))?;
+        let mut config = Config::new();
+        config.0.install_signal_handlers = 0;
+        config.0.parse_argv = 0;
+        config.0.user_site_directory = 0;
+        config.0.configure_c_stdio = 0;
+        if server.optimize == Some(true) {
+            config.0.optimization_level = 2;
+        }
+        let executable = match &home {
+            Some(Home::Environment(executable)) => executable.as_path(),
+            _ => Path::new(home::EXECUTABLE),
+        };
+        config.set(|config| &raw mut config.executable, executable)?;
+        config.set(|config| &raw mut config.program_name, executable)?;
+        if let Some(Home::Prefix(prefix)) = &home {
+            config.set(|config| &raw mut config.home, prefix)?;
+        }
+        let name = c"mod_python".as_ptr().cast_mut();
+        ok(ffi::PyConfig_SetBytesArgv(
+            &raw mut config.0,
+            1,
+            [name.cast_const()].as_mut_ptr(),
+        ))?;
+        ok(ffi::Py_InitializeFromConfig(&raw const config.0))
+    }
+}
+
+struct Config(ffi::PyConfig);
+
+impl Config {
+    fn new() -> Config {
+        // SAFETY: PyConfig_InitPythonConfig fills the structure.
+        unsafe {
+            let mut config: ffi::PyConfig = std::mem::zeroed();
+            ffi::PyConfig_InitPythonConfig(&raw mut config);
+            Config(config)
+        }
+    }
+
+    fn set(
+        &mut self,
+        field: impl Fn(&mut ffi::PyConfig) -> *mut *mut libc::wchar_t,
+        value: &Path,
+    ) -> Result<(), String> {
+        let text = CString::new(value.as_os_str().as_bytes()).map_err(|_| "a path contains NUL")?;
+        let place = field(&mut self.0);
+        // SAFETY: the place is a field of the configuration; Python copies the text.
+        ok(unsafe { ffi::PyConfig_SetBytesString(&raw mut self.0, place, text.as_ptr()) })
+    }
+}
+
+impl Drop for Config {
+    fn drop(&mut self) {
+        // SAFETY: an initialised configuration, cleared once.
+        unsafe { ffi::PyConfig_Clear(&raw mut self.0) }
+    }
+}
+
+fn ok(status: ffi::PyStatus) -> Result<(), String> {
+    // SAFETY: a status that Python returned; its message is static.
+    unsafe {
+        if ffi::PyStatus_Exception(status) == 0 {
+            return Ok(());
+        }
+        let message = if status.err_msg.is_null() {
+            "unknown error".into()
+        } else {
+            CStr::from_ptr(status.err_msg).to_string_lossy()
+        };
+        Err(message.into_owned())
+    }
+}
+
+/// Owned by the child's pool: ends Python when it is dropped.
+struct Exit;
+
+impl Drop for Exit {
+    fn drop(&mut self) {
+        ENDING.store(true, Ordering::SeqCst);
+        if threads::is_inside() {
+            // prefork stops a child from a signal handler, perhaps in the middle of Python: nothing can be run then.
+            return;
+        }
+        // Whatever exit functions do, the process goes.
+        std::thread::spawn(|| {
+            std::thread::sleep(PATIENCE);
+            log::process(
+                Level::Warning,
+                "exit functions or threads of Python took too long; the child goes without them",
+            );
+            // SAFETY: ends the process at once.
+            unsafe { libc::_exit(0) }
+        });
+        for interpreter in interpreters::all() {
+            super::enter(interpreter, |cx| {
+                let shut_down = cx
+                    .apache()
+                    .and_then(|apache| apache.getattr("_end")?.call0());
+                exception::or_discard(cx.py, shut_down);
+            });
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! Attaching an interpreter: `enter` is the only way to a `Python<'py>`.
+//!
+//! A thread keeps one thread state an interpreter, made at first use and attached again for each phase. Nothing here
+//! calls `Python::attach`: it knows the main interpreter only.
+#![expect(unsafe_code, reason = "this folder and `httpd` are where C is called")]
+
+pub(crate) mod cell;
+pub(crate) mod class;
+pub(crate) mod exception;
+pub(crate) mod handlers;
+pub(crate) mod home;
+pub(crate) mod interpreters;
+pub(crate) mod lifecycle;
+pub(crate) mod module;
+pub(crate) mod text;
+mod threads;
+
+use interpreters::Interpreter;
+use pyo3::Python;
+
+/// An attached interpreter: the token that Python may be used, and whose objects they are.
+#[derive(Clone, Copy)]
+pub(crate) struct Cx<'py> {
+    pub(crate) py: Python<'py>,
+    pub(crate) interpreter: &'static Interpreter,
+}
+
+/// Runs `body` attached to `interpreter`, in this thread's state for it. May be nested; leaves things as they were.
+pub(crate) fn enter<R>(
+    interpreter: &'static Interpreter,
+    body: impl for<'py> FnOnce(Cx<'py>) -> R,
+) -> R {
+    let state = threads::state_of(interpreter);
+    let _attached = threads::Attached::new(state);
+    // SAFETY: the thread state is attached until `_attached` is dropped, after `body`.
+    body(Cx {
+        py: unsafe { Python::assume_attached() },
+        interpreter,
+    })
+}
+
+/// What may be used while no interpreter is attached: nothing of Python.
+pub(crate) trait Detachable {}
+
+impl Detachable for () {}
+impl Detachable for usize {}
+impl Detachable for Option<usize> {}
+impl Detachable for crate::httpd::request::Request<'_> {}
+impl Detachable for crate::httpd::body::Parcel {}
+impl<T: Detachable> Detachable for &T {}
+impl Detachable for &mut crate::httpd::body::Input {}
+impl<A: Detachable, B: Detachable> Detachable for (A, B) {}
+impl<A: Detachable, B: Detachable, C: Detachable> Detachable for (A, B, C) {}
+
+impl Cx<'_> {
+    /// Runs something that may block without the interpreter's lock (PyEval_SaveThread). A function pointer and plain
+    /// data, so that nothing of Python can be captured.
+    pub(crate) fn detached<D: Detachable, R>(self, data: D, body: fn(D) -> R) -> R {
+        let _detached = threads::Detached::new();
+        body(data)
+    }
+}
+
+/// Major and minor version of the Python that the module was built with, such as "3.11".
+pub(crate) const BUILT_VERSION: &str = env!("MOD_PYTHON_PYTHON_VERSION");

@@ -1,0 +1,133 @@
+//! The native module `_apache`: multi-phase initialisation (PEP 489), one instance an interpreter.
+
+use super::Cx;
+use super::class::Function;
+use super::interpreters::Interpreter;
+use crate::httpd::guard::guard;
+use crate::httpd::log::{self, Level};
+use pyo3::exceptions::PySystemError;
+use pyo3::ffi;
+use pyo3::prelude::*;
+use std::cell::UnsafeCell;
+use std::ffi::{c_int, c_void};
+use std::ptr::null_mut;
+use std::sync::OnceLock;
+
+/// What fills the module: classes, constants.
+pub(crate) type Populate = for<'py> fn(Cx<'py>, &Bound<'py, PyModule>) -> PyResult<()>;
+
+struct Contents {
+    functions: &'static [Function],
+    populate: Populate,
+}
+
+static CONTENTS: OnceLock<Contents> = OnceLock::new();
+
+/// Makes `import _apache` work; called before Python starts.
+pub(super) fn register(functions: &'static [Function], populate: Populate) -> bool {
+    let _ = CONTENTS.set(Contents {
+        functions,
+        populate,
+    });
+    // SAFETY: Python has not been started.
+    unsafe { ffi::PyImport_AppendInittab(c"_apache".as_ptr(), Some(initialize)) == 0 }
+}
+
+/// The interpreter that a `_apache` module belongs to.
+///
+/// # Safety
+/// `module` is a live `_apache` module.
+pub(super) unsafe fn interpreter_of(module: *mut ffi::PyObject) -> Option<&'static Interpreter> {
+    // SAFETY: the module's state is the place that `execute` filled.
+    unsafe {
+        ffi::PyModule_GetState(module)
+            .cast::<Option<&'static Interpreter>>()
+            .as_ref()
+            .copied()
+            .flatten()
+    }
+}
+
+struct Definition(UnsafeCell<ffi::PyModuleDef>);
+// SAFETY: Python alone touches the definition, under its own locks.
+unsafe impl Sync for Definition {}
+// SAFETY: as above.
+unsafe impl Send for Definition {}
+
+unsafe extern "C" fn initialize() -> *mut ffi::PyObject {
+    static DEFINITION: OnceLock<Definition> = OnceLock::new();
+    let definition = DEFINITION.get_or_init(|| {
+        let functions = CONTENTS
+            .get()
+            .map_or(&[][..], |contents| contents.functions);
+        let methods: Vec<_> = functions
+            .iter()
+            .map(Function::definition)
+            .chain([ffi::PyMethodDef::zeroed()])
+            .collect();
+        let slots: Vec<ffi::PyModuleDef_Slot> = vec![
+            ffi::PyModuleDef_Slot {
+                slot: ffi::Py_mod_exec,
+                value: execute as *mut c_void,
+            },
+            #[cfg(Py_3_12)]
+            ffi::PyModuleDef_Slot {
+                slot: ffi::Py_mod_multiple_interpreters,
+                value: ffi::Py_MOD_PER_INTERPRETER_GIL_SUPPORTED,
+            },
+            #[cfg(Py_3_13)]
+            ffi::PyModuleDef_Slot {
+                slot: ffi::Py_mod_gil,
+                value: ffi::Py_MOD_GIL_NOT_USED,
+            },
+            ffi::PyModuleDef_Slot {
+                slot: 0,
+                value: null_mut(),
+            },
+        ];
+        Definition(UnsafeCell::new(ffi::PyModuleDef {
+            m_base: ffi::PyModuleDef_HEAD_INIT,
+            m_name: c"_apache".as_ptr(),
+            m_doc: c"Apache httpd, as mod_python's Python package sees it.".as_ptr(),
+            m_size: size_of::<Option<&'static Interpreter>>().cast_signed(),
+            m_methods: methods.leak().as_mut_ptr(),
+            m_slots: slots.leak().as_mut_ptr(),
+            m_traverse: None,
+            m_clear: None,
+            m_free: None,
+        }))
+    });
+    // SAFETY: a complete definition that lives for ever.
+    unsafe { ffi::PyModuleDef_Init(definition.0.get()) }
+}
+
+unsafe extern "C" fn execute(module: *mut ffi::PyObject) -> c_int {
+    // SAFETY: Python calls it attached, with a new module whose state is zeroed (None).
+    unsafe {
+        let py = Python::assume_attached();
+        let result = guard(|| {
+            let interpreter = Interpreter::current()
+                .ok_or_else(|| PySystemError::new_err("_apache works only inside httpd"))?;
+            ffi::PyModule_GetState(module)
+                .cast::<Option<&'static Interpreter>>()
+                .write(Some(interpreter));
+            let module = Bound::from_borrowed_ptr(py, module).cast_into::<PyModule>()?;
+            let contents = CONTENTS
+                .get()
+                .ok_or_else(|| PySystemError::new_err("_apache has no contents"))?;
+            (contents.populate)(Cx { py, interpreter }, &module)
+        });
+        match result {
+            Ok(Ok(())) => 0,
+            Ok(Err(error)) => {
+                error.restore(py);
+                -1
+            }
+            Err(place) => {
+                log::process(Level::Critical, &place);
+                PySystemError::new_err(place).restore(py);
+                -1
+            }
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! Text and bytes between httpd and Python.
+//!
+//! Two encodings: latin-1 for what HTTP carries in headers, and UTF-8 with surrogateescape (PEP 383) for paths,
+//! URIs and configuration, so that any byte a client sends goes in and comes out unchanged and nothing fails.
+
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyString};
+use std::ffi::{CStr, CString, c_char};
+use std::ptr::null;
+
+/// How text crosses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Encoding {
+    Latin1,
+    Utf8,
+}
+
+impl Encoding {
+    /// Bytes of httpd's as `str`. Never fails for its content.
+    ///
+    /// # Errors
+    /// MemoryError.
+    pub(crate) fn decode<'py>(self, py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyAny>> {
+        let (data, length) = (bytes.as_ptr().cast::<c_char>(), bytes.len().cast_signed());
+        // SAFETY: a readable range; both return a new reference or NULL with an error set.
+        unsafe {
+            let text = match self {
+                Encoding::Latin1 => ffi::PyUnicode_DecodeLatin1(data, length, null()),
+                Encoding::Utf8 => {
+                    ffi::PyUnicode_DecodeUTF8(data, length, c"surrogateescape".as_ptr())
+                }
+            };
+            Bound::from_owned_ptr_or_err(py, text)
+        }
+    }
+
+    /// A C string of httpd's as `str`, NULL as None.
+    ///
+    /// # Errors
+    /// MemoryError.
+    pub(crate) fn optional<'py>(
+        self,
+        py: Python<'py>,
+        text: Option<&CStr>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        text.map_or_else(
+            || Ok(py.None().into_bound(py)),
+            |text| self.decode(py, text.to_bytes()),
+        )
+    }
+
+    /// `str` or `bytes` for httpd, as a C string.
+    ///
+    /// # Errors
+    /// TypeError for other types, ValueError for what the encoding cannot express and for NUL.
+    pub(crate) fn encode(self, value: &Bound<'_, PyAny>) -> PyResult<CString> {
+        let bytes = match value.cast::<PyBytes>() {
+            Ok(bytes) => bytes.as_bytes().to_vec(),
+            Err(_) => match value.cast::<PyString>() {
+                Ok(text) => self.encode_text(text)?,
+                Err(_) => return Err(PyTypeError::new_err("not an ISO-8859-1 string")),
+            },
+        };
+        CString::new(bytes).map_err(|_| PyValueError::new_err("embedded null character"))
+    }
+
+    fn encode_text(self, text: &Bound<'_, PyString>) -> PyResult<Vec<u8>> {
+        // SAFETY: an attached `str`; NULL comes with an error set, which `from_owned_ptr_or_err` takes over.
+        let encoded = unsafe {
+            let (encoding, errors) = match self {
+                Encoding::Latin1 => (c"latin-1", c"strict"),
+                Encoding::Utf8 => (c"utf-8", c"surrogateescape"),
+            };
+            let bytes =
+                ffi::PyUnicode_AsEncodedString(text.as_ptr(), encoding.as_ptr(), errors.as_ptr());
+            if bytes.is_null() {
+                ffi::PyErr_Clear();
+                let error = if self == Encoding::Latin1 {
+                    "not an ISO-8859-1 string"
+                } else {
+                    "a character that UTF-8 cannot express"
+                };
+                return Err(PyValueError::new_err(error));
+            }
+            Bound::from_owned_ptr(text.py(), bytes)
+        };
+        Ok(encoded
+            .cast_into::<PyBytes>()
+            .map(|bytes| bytes.as_bytes().to_vec())
+            .unwrap_or_default())
+    }
+}
+
+/// Calls `body` with the bytes of `data`: `str` as UTF-8, bytes-like objects as they are.
+///
+/// # Errors
+/// TypeError for other types; what `body` returns.
+pub(crate) fn with_bytes<R>(
+    data: &Bound<'_, PyAny>,
+    body: impl FnOnce(&[u8]) -> PyResult<R>,
+) -> PyResult<R> {
+    if let Ok(bytes) = data.cast::<PyBytes>() {
+        return body(bytes.as_bytes());
+    }
+    if let Ok(text) = data.cast::<PyString>() {
+        let mut length = 0;
+        // SAFETY: an attached `str`; the UTF-8 form is kept by the object, which outlives `body`.
+        let bytes = unsafe {
+            let bytes = ffi::PyUnicode_AsUTF8AndSize(text.as_ptr(), &raw mut length);
+            if bytes.is_null() {
+                // Lone surrogates: what came from httpd by surrogateescape goes back as the bytes it was.
+                ffi::PyErr_Clear();
+                return body(&Encoding::Utf8.encode_text(text)?);
+            }
+            std::slice::from_raw_parts(bytes.cast::<u8>(), length.cast_unsigned())
+        };
+        return body(bytes);
+    }
+    Buffer::of(data)?.with(body)
+}
+
+/// A contiguous view on a bytes-like object (PEP 3118).
+struct Buffer(Box<ffi::Py_buffer>);
+
+impl Buffer {
+    fn of(data: &Bound<'_, PyAny>) -> PyResult<Buffer> {
+        let mut view = Box::new(ffi::Py_buffer::new());
+        // SAFETY: fills the view or sets an error.
+        if unsafe { ffi::PyObject_GetBuffer(data.as_ptr(), &raw mut *view, ffi::PyBUF_SIMPLE) } != 0
+        {
+            // SAFETY: attached.
+            unsafe { ffi::PyErr_Clear() };
+            let kind = data.get_type().name().map(|name| name.to_string());
+            let kind = super::exception::or_discard(data.py(), kind).unwrap_or_default();
+            return Err(PyTypeError::new_err(format!(
+                "a str or a bytes-like object is required, not '{kind}'"
+            )));
+        }
+        Ok(Buffer(view))
+    }
+
+    fn with<R>(self, body: impl FnOnce(&[u8]) -> PyResult<R>) -> PyResult<R> {
+        if self.0.len == 0 {
+            return body(&[]);
+        }
+        // SAFETY: PyBUF_SIMPLE gives `len` contiguous bytes; the exporter keeps them while the view lives. They are
+        // copied by `body` while the interpreter is attached.
+        body(unsafe {
+            std::slice::from_raw_parts(self.0.buf.cast::<u8>(), self.0.len.cast_unsigned())
+        })
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        // SAFETY: the view was filled by PyObject_GetBuffer.
+        unsafe { ffi::PyBuffer_Release(&raw mut *self.0) }
+    }
+}

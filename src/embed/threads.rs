@@ -1,0 +1,153 @@
+//! Thread states: one for each pair of thread and interpreter, kept until the thread ends.
+
+use super::interpreters::Interpreter;
+use super::lifecycle;
+use pyo3::ffi;
+use std::cell::{Cell, RefCell};
+use std::ptr::null_mut;
+
+thread_local! {
+    /// The thread state that `enter` attached in this thread; NULL outside, and while detached.
+    static ATTACHED: Cell<*mut ffi::PyThreadState> = const { Cell::new(null_mut()) };
+    /// The thread state that PyGILState_Ensure() finds (before 3.12).
+    static BOUND: Cell<*mut ffi::PyThreadState> = const { Cell::new(null_mut()) };
+    static STATES: States = const { States(RefCell::new(Vec::new())) };
+}
+
+/// This thread's states, by interpreter. Owned by the thread; deleted when it ends.
+struct States(RefCell<Vec<(*const Interpreter, *mut ffi::PyThreadState)>>);
+
+/// This thread's state for an interpreter, made at first use.
+pub(super) fn state_of(interpreter: &'static Interpreter) -> *mut ffi::PyThreadState {
+    STATES.with(|states| {
+        let known = states
+            .0
+            .borrow()
+            .iter()
+            .find(|(key, _)| std::ptr::eq(*key, interpreter))
+            .map(|&(_, state)| state);
+        known.unwrap_or_else(|| {
+            // SAFETY: the interpreter is never destroyed; making a thread state needs no lock of ours.
+            let state = unsafe { ffi::PyThreadState_New(interpreter.raw()) };
+            states.0.borrow_mut().push((interpreter, state));
+            state
+        })
+    })
+}
+
+/// Takes over a thread state that Python made in this thread (at Py_Initialize, Py_NewInterpreter).
+pub(super) fn adopt(interpreter: &'static Interpreter, state: *mut ffi::PyThreadState) {
+    STATES.with(|states| states.0.borrow_mut().push((interpreter, state)));
+}
+
+/// Is this thread inside `enter`, even if it is detached for a while?
+pub(super) fn is_inside() -> bool {
+    DEPTH.get() > 0
+}
+
+thread_local! {
+    static DEPTH: Cell<usize> = const { Cell::new(0) };
+}
+
+/// A thread state is attached while this lives; afterwards whatever was attached before.
+pub(super) struct Attached {
+    before: *mut ffi::PyThreadState,
+    changed: bool,
+}
+
+impl Attached {
+    pub(super) fn new(state: *mut ffi::PyThreadState) -> Attached {
+        let before = ATTACHED.get();
+        let changed = before != state;
+        DEPTH.set(DEPTH.get() + 1);
+        if changed {
+            if !before.is_null() {
+                // SAFETY: `before` is attached in this thread.
+                unsafe { ffi::PyEval_SaveThread() };
+            }
+            attach(state);
+        }
+        Attached { before, changed }
+    }
+}
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        if self.changed {
+            // SAFETY: what `new` attached is attached; nested uses have put it back.
+            unsafe { ffi::PyEval_SaveThread() };
+            ATTACHED.set(null_mut());
+            if !self.before.is_null() {
+                attach(self.before);
+            }
+        }
+        DEPTH.set(DEPTH.get() - 1);
+    }
+}
+
+/// Nothing is attached while this lives.
+pub(super) struct Detached {
+    state: *mut ffi::PyThreadState,
+    attached: *mut ffi::PyThreadState,
+}
+
+impl Detached {
+    pub(super) fn new() -> Detached {
+        let attached = ATTACHED.replace(null_mut());
+        // SAFETY: called with an attached thread state: ours, or that of a thread which Python started.
+        Detached {
+            state: unsafe { ffi::PyEval_SaveThread() },
+            attached,
+        }
+    }
+}
+
+impl Drop for Detached {
+    fn drop(&mut self) {
+        if self.attached.is_null() {
+            // SAFETY: the state that `new` saved, in the same thread.
+            unsafe { ffi::PyEval_RestoreThread(self.state) };
+        } else {
+            attach(self.attached);
+        }
+    }
+}
+
+fn attach(state: *mut ffi::PyThreadState) {
+    // SAFETY: a state of this thread, not attached anywhere.
+    unsafe { ffi::PyEval_RestoreThread(state) };
+    ATTACHED.set(state);
+    if BOUND.get() != state {
+        bind(state);
+        BOUND.set(state);
+    }
+}
+
+#[cfg(not(Py_3_12))]
+fn bind(state: *mut ffi::PyThreadState) {
+    unsafe extern "C" {
+        fn mp_gilstate_bind(state: *mut ffi::PyThreadState) -> std::ffi::c_int;
+    }
+    // SAFETY: the state is attached in this thread; C code that uses PyGILState_Ensure() must find it.
+    unsafe { mp_gilstate_bind(state) };
+}
+
+#[cfg(Py_3_12)]
+fn bind(_state: *mut ffi::PyThreadState) {}
+
+impl Drop for States {
+    fn drop(&mut self) {
+        if lifecycle::is_ending() {
+            // The process is about to go, and another thread may keep the lock for ever.
+            return;
+        }
+        for (_, state) in self.0.take() {
+            // SAFETY: the thread ends; nobody else uses its states, and none is attached.
+            unsafe {
+                ffi::PyEval_RestoreThread(state);
+                ffi::PyThreadState_Clear(state);
+                ffi::PyThreadState_DeleteCurrent();
+            }
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! The itinerary of a request: which phase calls what.
+
+use crate::config::{Phase, Server};
+use crate::embed::lifecycle;
+use crate::httpd::hooks;
+use crate::httpd::pool::Pool;
+use crate::httpd::request::Request;
+use crate::httpd::server::Server as Host;
+use crate::httpd::status::Status;
+use crate::{ModPython, dispatch, objects};
+use std::ffi::CStr;
+
+/// The names under which SetHandler and AddHandler know us.
+const HANDLERS: [&CStr; 2] = [c"mod_python", c"python-program"];
+
+/// Registers everything with httpd.
+pub(crate) fn register() {
+    hooks::check_config(check_config);
+    hooks::post_config(post_config);
+    hooks::child_init(child_init);
+    hooks::post_read_request(post_read_request);
+    hooks::translate_name(translate_name);
+    hooks::map_to_storage(map_to_storage);
+    hooks::header_parser(header_parser);
+    hooks::access_checker(|request| dispatch::run(request, Phase::Access));
+    hooks::check_user_id(|request| dispatch::run(request, Phase::Authen));
+    hooks::auth_checker(|request| dispatch::run(request, Phase::Authz));
+    hooks::type_checker(|request| dispatch::run(request, Phase::Type));
+    hooks::fixups(|request| dispatch::run(request, Phase::Fixup));
+    hooks::handler(content);
+    hooks::log_transaction(|request| dispatch::run(request, Phase::Log));
+}
+
+fn check_config(server: Host<'_>) -> Result<(), String> {
+    lifecycle::check(server.config::<ModPython>())
+}
+
+fn post_config(pool: Pool<'_>, _server: Host<'_>) -> Result<(), String> {
+    hooks::add_version_component(pool, concat!("mod_python/", env!("CARGO_PKG_VERSION")));
+    hooks::add_version_component(pool, concat!("Python/", env!("MOD_PYTHON_PYTHON_VERSION")));
+    Ok(())
+}
+
+fn child_init(pool: Pool<'static>, server: Host<'static>) {
+    let config: &Server<'_> = server.config::<ModPython>();
+    lifecycle::start(pool, config, objects::FUNCTIONS, objects::populate);
+}
+
+/// At server level PythonInitHandler is the first post-read-request handler.
+fn post_read_request(request: Request<'_>) -> Status {
+    let result = dispatch::run(request, Phase::Init);
+    if result != Status::DECLINED {
+        note_init(request);
+        if result != Status::OK {
+            return result;
+        }
+    }
+    dispatch::run(request, Phase::PostReadRequest)
+}
+
+/// In a section it runs before the header parsers, unless the server-level one has run.
+fn header_parser(request: Request<'_>) -> Status {
+    if request
+        .notes()
+        .is_some_and(|notes| notes.first(INIT_RAN).is_none())
+    {
+        let result = dispatch::run(request, Phase::Init);
+        if result != Status::OK && result != Status::DECLINED {
+            return result;
+        }
+    }
+    dispatch::run(request, Phase::HeaderParser)
+}
+
+/// The note's name is mod_python's own.
+const INIT_RAN: &CStr = c"python_init_ran";
+
+fn note_init(request: Request<'_>) {
+    if let Some(notes) = request.notes() {
+        notes.set(INIT_RAN, c"1");
+    }
+}
+
+fn translate_name(request: Request<'_>) -> Status {
+    match dispatch::run(request, Phase::Translate) {
+        Status::DECLINED if needs_no_file(request) => Status::OK,
+        result => result,
+    }
+}
+
+/// A request that needs no file is not looked up in the file system.
+fn map_to_storage(request: Request<'_>) -> Status {
+    if request.filename().is_none() && needs_no_file(request) {
+        Status::OK
+    } else {
+        Status::DECLINED
+    }
+}
+
+/// Inside `<Location>`, when the handler is ours, the URI need not map to a file.
+fn needs_no_file(request: Request<'_>) -> bool {
+    request.config::<ModPython>().is_location() && request.configured_handler_is(&HANDLERS)
+}
+
+fn content(request: Request<'_>) -> Status {
+    if request.handler_is(&HANDLERS) {
+        dispatch::run(request, Phase::Content)
+    } else {
+        Status::DECLINED
+    }
+}

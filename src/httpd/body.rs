@@ -1,0 +1,450 @@
+//! The request's body and the response's, through httpd's filters.
+//!
+//! Output is gathered in one brigade and leaves with its end-of-stream where that is possible; input is read on
+//! demand and never further than asked for. Everything here may block and is called without the interpreter's lock.
+
+use super::request::Request;
+use super::status::Status;
+use super::sys;
+use std::ptr::{NonNull, null_mut};
+
+/// What has been written and not yet sent. One a request; used by the thread that holds the lease.
+#[derive(Default)]
+pub(crate) struct Output {
+    /// Lies in the request's pool; NULL until the first write.
+    brigade: Option<NonNull<sys::apr_bucket_brigade>>,
+    pending: usize,
+    queued: i64,
+}
+
+// SAFETY: reached through the lease, by one thread at a time.
+unsafe impl Send for Output {}
+
+/// The client is gone, or a filter failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Aborted;
+
+/// How a brigade ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// More may follow; filters may keep it.
+    Open,
+    /// Filters send what they have.
+    Flush,
+    /// Nothing follows.
+    OfStream,
+}
+
+/// Pending output beyond this is passed on by itself (httpd's own AP_MIN_BYTES_TO_WRITE is 8000).
+const ENOUGH: usize = 8000;
+
+/// A brigade on its way out. Keeps no borrow of the `Output`, so that a filter may write while it is passed.
+pub(crate) struct Parcel(NonNull<sys::apr_bucket_brigade>);
+
+// SAFETY: passed by the thread that holds the lease, inside one operation.
+unsafe impl Send for Parcel {}
+
+impl Output {
+    /// Copies `data` to the pending output.
+    ///
+    /// # Errors
+    /// `Aborted` when httpd cannot take it.
+    pub(crate) fn write(&mut self, request: Request<'_>, data: &[u8]) -> Result<(), Aborted> {
+        let brigade = self.brigade(request);
+        // SAFETY: copies the bytes into buckets of the brigade (no flush function is given, so nothing is sent).
+        let status = unsafe {
+            sys::apr_brigade_write(
+                brigade.as_ptr(),
+                None,
+                null_mut(),
+                data.as_ptr().cast(),
+                data.len(),
+            )
+        };
+        self.pending += data.len();
+        self.queued += i64::try_from(data.len()).unwrap_or(0);
+        if status == 0 { Ok(()) } else { Err(Aborted) }
+    }
+
+    /// Is there so much pending that it should go?
+    pub(crate) fn is_full(&self) -> bool {
+        self.pending >= ENOUGH
+    }
+
+    pub(crate) fn is_pending(&self) -> bool {
+        self.pending != 0
+    }
+
+    /// Bytes given to `write` since the request began.
+    pub(crate) fn queued(&self) -> i64 {
+        self.queued
+    }
+
+    /// What is pending, ended as asked. Send it with `Parcel::pass`.
+    pub(crate) fn take(&mut self, request: Request<'_>, end: End) -> Parcel {
+        let brigade = self.brigade.take().unwrap_or_else(|| new_brigade(request));
+        self.pending = 0;
+        // SAFETY: a live brigade and the connection's bucket allocator; appends one metadata bucket.
+        unsafe {
+            let allocator = (*brigade.as_ptr()).bucket_alloc;
+            match end {
+                End::Open => {}
+                End::Flush => append(brigade, sys::apr_bucket_flush_create(allocator)),
+                End::OfStream => append(brigade, sys::apr_bucket_eos_create(allocator)),
+            }
+        }
+        Parcel(brigade)
+    }
+
+    /// Gives an emptied brigade back for the next write: a request's pool frees nothing before its end.
+    pub(crate) fn put_back(&mut self, parcel: Parcel) {
+        self.brigade.get_or_insert(parcel.0);
+    }
+
+    fn brigade(&mut self, request: Request<'_>) -> NonNull<sys::apr_bucket_brigade> {
+        *self.brigade.get_or_insert_with(|| new_brigade(request))
+    }
+}
+
+impl Parcel {
+    /// Passes the brigade to the request's output filters (ap_pass_brigade). May block; the brigade is empty afterwards.
+    ///
+    /// # Errors
+    /// `Aborted` when the client is gone or a filter failed.
+    pub(crate) fn pass(&self, request: Request<'_>) -> Result<(), Aborted> {
+        // SAFETY: a live request and a brigade in its pool; the brigade is empty afterwards.
+        unsafe {
+            let status = sys::ap_pass_brigade((*request.as_ptr()).output_filters, self.0.as_ptr());
+            sys::apr_brigade_cleanup(self.0.as_ptr().cast());
+            if status == 0 && !request.connection().aborted() {
+                Ok(())
+            } else {
+                Err(Aborted)
+            }
+        }
+    }
+
+    /// Hands the data to httpd's own write buffer (ap_rwrite), so that an error document or another handler that
+    /// follows can still set status and headers.
+    ///
+    /// # Errors
+    /// As for `pass`.
+    pub(crate) fn hand_over(&self, request: Request<'_>) -> Result<(), Aborted> {
+        let mut result = Ok(());
+        // SAFETY: the brigade holds heap buckets that we made; reading those cannot block.
+        unsafe {
+            let brigade = self.0.as_ptr();
+            let sentinel = sentinel(self.0);
+            let mut bucket = first(self.0);
+            while bucket != sentinel {
+                let (mut data, mut length) = (std::ptr::null(), 0);
+                let status = read(
+                    bucket,
+                    &mut data,
+                    &mut length,
+                    sys::apr_read_type_e_APR_BLOCK_READ,
+                );
+                let chunk = i32::try_from(length).unwrap_or(i32::MAX);
+                if status != 0
+                    || (length > 0 && sys::ap_rwrite(data.cast(), chunk, request.as_ptr()) < 0)
+                {
+                    result = Err(Aborted);
+                    break;
+                }
+                bucket = (*bucket).link.next;
+            }
+            sys::apr_brigade_cleanup(brigade.cast());
+        }
+        result
+    }
+}
+
+/// The request's body. One a request; used by the thread that holds the lease.
+#[derive(Default)]
+pub(crate) struct Input {
+    state: Reading,
+    brigade: Option<NonNull<sys::apr_bucket_brigade>>,
+    /// Read from httpd, not yet asked for: `buffer[position..]`.
+    buffer: Vec<u8>,
+    position: usize,
+}
+
+// SAFETY: reached through the lease, by one thread at a time.
+unsafe impl Send for Input {}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Reading {
+    #[default]
+    NotBegun,
+    Begun,
+    Ended,
+    Failed(ReadError),
+}
+
+/// Why a body cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ReadError {
+    /// httpd refuses the body: answer with this status (400, 413, …).
+    Refused(Status),
+    /// The client went away or was too slow.
+    Lost,
+}
+
+/// At most so much is asked of httpd at once.
+const BLOCK: usize = 65536;
+
+impl Input {
+    /// Up to `limit` bytes (all of the body when None); fewer only at the body's end. May block.
+    ///
+    /// # Errors
+    /// `ReadError`; what had been read before stays unread.
+    pub(crate) fn read(
+        &mut self,
+        request: Request<'_>,
+        limit: Option<usize>,
+    ) -> Result<Vec<u8>, ReadError> {
+        while limit.is_none_or(|limit| self.available() < limit) {
+            let wanted = limit.map_or(BLOCK, |limit| limit - self.available());
+            if !self.fill(request, wanted)? {
+                break;
+            }
+        }
+        Ok(self.consume(limit.unwrap_or(usize::MAX)))
+    }
+
+    /// Up to and including the next `\n`, at most `limit` bytes. May block.
+    ///
+    /// # Errors
+    /// As for `read`.
+    pub(crate) fn readline(
+        &mut self,
+        request: Request<'_>,
+        limit: Option<usize>,
+    ) -> Result<Vec<u8>, ReadError> {
+        let limit = limit.unwrap_or(usize::MAX);
+        let mut searched = 0;
+        loop {
+            let unread = self.buffer.get(self.position..).unwrap_or_default();
+            let window = unread.get(..limit.min(unread.len())).unwrap_or_default();
+            if let Some(found) = window
+                .get(searched..)
+                .and_then(|rest| rest.iter().position(|&byte| byte == b'\n'))
+            {
+                return Ok(self.consume(searched + found + 1));
+            }
+            searched = window.len();
+            if searched >= limit || !self.fill(request, (limit - searched).min(8192))? {
+                return Ok(self.consume(searched));
+            }
+        }
+    }
+
+    /// Has anything been read ahead, or has the reading begun?
+    pub(crate) fn is_begun(&self) -> bool {
+        self.state != Reading::NotBegun
+    }
+
+    fn available(&self) -> usize {
+        self.buffer.len() - self.position
+    }
+
+    fn consume(&mut self, limit: usize) -> Vec<u8> {
+        let end = self.position + limit.min(self.available());
+        if self.position == 0 && end == self.buffer.len() {
+            return std::mem::take(&mut self.buffer);
+        }
+        let data = self
+            .buffer
+            .get(self.position..end)
+            .unwrap_or_default()
+            .to_vec();
+        self.position = end;
+        if self.position == self.buffer.len() {
+            self.buffer.clear();
+            self.position = 0;
+        }
+        data
+    }
+
+    /// Reads one brigade of at most `wanted` bytes; false at the body's end.
+    fn fill(&mut self, request: Request<'_>, wanted: usize) -> Result<bool, ReadError> {
+        match self.state {
+            Reading::Ended => return Ok(false),
+            Reading::Failed(error) => return Err(error),
+            Reading::Begun => {}
+            Reading::NotBegun => {
+                // Checks Transfer-Encoding and Content-Length; chunked bodies are welcome.
+                // SAFETY: a live request.
+                let status = unsafe {
+                    sys::ap_setup_client_block(request.as_ptr(), sys::REQUEST_CHUNKED_DECHUNK)
+                };
+                self.state = if status == 0 {
+                    Reading::Begun
+                } else {
+                    Reading::Failed(ReadError::Refused(Status(status)))
+                };
+                return self.fill(request, wanted);
+            }
+        }
+        if self.position > 0 {
+            self.buffer.drain(..self.position);
+            self.position = 0;
+        }
+        let before = self.buffer.len();
+        let result = self.fetch(request, wanted.clamp(1, BLOCK));
+        let received = i64::try_from(self.buffer.len() - before).unwrap_or(0);
+        // SAFETY: a live request; the two counters are ours to keep, as ap_get_client_block keeps them.
+        unsafe {
+            (*request.as_ptr()).read_length += received;
+            (*request.as_ptr()).remaining = ((*request.as_ptr()).remaining - received).max(0);
+        }
+        match result {
+            Ok(true) => Ok(true),
+            Ok(false) => {
+                self.state = Reading::Ended;
+                Ok(received > 0)
+            }
+            Err(error) => {
+                self.state = Reading::Failed(error);
+                // SAFETY: a live connection; what is left of the body must not be read as the next request.
+                unsafe {
+                    (*(*request.as_ptr()).connection).keepalive =
+                        sys::ap_conn_keepalive_e_AP_CONN_CLOSE
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Appends one brigade to the buffer; false when it held the end of the body.
+    fn fetch(&mut self, request: Request<'_>, wanted: usize) -> Result<bool, ReadError> {
+        let brigade = *self.brigade.get_or_insert_with(|| new_brigade(request));
+        // SAFETY: a live request, a brigade in its pool; each bucket is read while the brigade holds it.
+        unsafe {
+            let mut more = true;
+            let status = sys::ap_get_brigade(
+                (*request.as_ptr()).input_filters,
+                brigade.as_ptr(),
+                sys::ap_input_mode_t_AP_MODE_READBYTES,
+                sys::apr_read_type_e_APR_BLOCK_READ,
+                i64::try_from(wanted).unwrap_or(i64::MAX),
+            );
+            let mut error = (status != 0).then(|| read_error(request, status));
+            let sentinel = sentinel(brigade);
+            let mut bucket = first(brigade);
+            while bucket != sentinel && error.is_none() && more {
+                let kind = (*bucket).type_;
+                if std::ptr::eq(kind, &raw const sys::apr_bucket_type_eos) {
+                    more = false;
+                } else if std::ptr::eq(kind, &raw const sys::ap_bucket_type_error) {
+                    error = Some(ReadError::Refused(Status(
+                        (*(*bucket).data.cast::<sys::ap_bucket_error>()).status,
+                    )));
+                } else if (*kind).is_metadata == sys::apr_bucket_type_t_APR_BUCKET_DATA {
+                    let (mut data, mut length) = (std::ptr::null(), 0);
+                    match read(
+                        bucket,
+                        &mut data,
+                        &mut length,
+                        sys::apr_read_type_e_APR_BLOCK_READ,
+                    ) {
+                        0 => self.buffer.extend_from_slice(std::slice::from_raw_parts(
+                            data.cast::<u8>(),
+                            length,
+                        )),
+                        status => error = Some(read_error(request, status)),
+                    }
+                }
+                bucket = (*bucket).link.next;
+            }
+            sys::apr_brigade_cleanup(brigade.as_ptr().cast());
+            error.map_or(Ok(more), Err)
+        }
+    }
+}
+
+fn read_error(request: Request<'_>, status: sys::apr_status_t) -> ReadError {
+    let lost =
+        request.connection().aborted() || (status != sys::AP_FILTER_ERROR && is_lost(status));
+    if lost {
+        return ReadError::Lost;
+    }
+    // SAFETY: maps a status of the input filters to one of HTTP.
+    match unsafe { sys::ap_map_http_request_error(status, sys::HTTP_BAD_REQUEST) } {
+        // A filter has answered already (AP_FILTER_ERROR).
+        status if status < 0 => ReadError::Lost,
+        status => ReadError::Refused(Status(status)),
+    }
+}
+
+/// End of file, reset, time-out: the client's side of a broken body.
+fn is_lost(status: sys::apr_status_t) -> bool {
+    [
+        sys::APR_EOF,
+        libc::ECONNRESET,
+        libc::ECONNABORTED,
+        libc::EPIPE,
+        libc::ETIMEDOUT,
+    ]
+    .contains(&status)
+        || status == sys::APR_TIMEUP
+}
+
+fn new_brigade(request: Request<'_>) -> NonNull<sys::apr_bucket_brigade> {
+    // SAFETY: a live request and its connection's allocator; apr_brigade_create aborts rather than return NULL.
+    unsafe {
+        let allocator = (*(*request.as_ptr()).connection).bucket_alloc;
+        NonNull::new_unchecked(sys::apr_brigade_create(request.pool().as_ptr(), allocator))
+    }
+}
+
+/// APR_BRIGADE_SENTINEL: the list head, seen as the bucket it would be part of.
+unsafe fn sentinel(brigade: NonNull<sys::apr_bucket_brigade>) -> *mut sys::apr_bucket {
+    let offset = std::mem::offset_of!(sys::apr_bucket, link);
+    // SAFETY: pointer arithmetic only, as APR_RING_SENTINEL does; the result is compared, never followed.
+    unsafe {
+        (&raw mut (*brigade.as_ptr()).list)
+            .cast::<u8>()
+            .wrapping_sub(offset)
+            .cast()
+    }
+}
+
+/// APR_BRIGADE_FIRST.
+unsafe fn first(brigade: NonNull<sys::apr_bucket_brigade>) -> *mut sys::apr_bucket {
+    // SAFETY: a live brigade.
+    unsafe { (*brigade.as_ptr()).list.next }
+}
+
+/// APR_BRIGADE_INSERT_TAIL.
+unsafe fn append(brigade: NonNull<sys::apr_bucket_brigade>, bucket: *mut sys::apr_bucket) {
+    // SAFETY: links a new bucket between the last one and the sentinel of a live ring.
+    unsafe {
+        let end = sentinel(brigade);
+        let last = (*brigade.as_ptr()).list.prev;
+        (*bucket).link.next = end;
+        (*bucket).link.prev = last;
+        if last == end {
+            (*brigade.as_ptr()).list.next = bucket;
+        } else {
+            (*last).link.next = bucket;
+        }
+        (*brigade.as_ptr()).list.prev = bucket;
+    }
+}
+
+/// apr_bucket_read.
+unsafe fn read(
+    bucket: *mut sys::apr_bucket,
+    data: &mut *const std::ffi::c_char,
+    length: &mut usize,
+    mode: sys::apr_read_type_e,
+) -> sys::apr_status_t {
+    // SAFETY: a live bucket of a live brigade; every bucket type has a read function.
+    unsafe {
+        match (*(*bucket).type_).read {
+            Some(read) => read(bucket, data, length, mode),
+            None => sys::APR_EOF,
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! A handle on conn_rec.
+
+use super::server::Server;
+use super::sys;
+use super::table::Table;
+use std::ffi::{CStr, c_int, c_long};
+use std::marker::PhantomData;
+use std::ptr::NonNull;
+
+/// A borrowed conn_rec.
+#[derive(Clone, Copy)]
+pub(crate) struct Connection<'r>(NonNull<sys::conn_rec>, PhantomData<&'r sys::conn_rec>);
+
+impl<'r> Connection<'r> {
+    /// # Safety
+    /// `connection` is NULL or lives for `'r`, used by this thread alone.
+    pub(super) unsafe fn from_raw(connection: *mut sys::conn_rec) -> Option<Connection<'r>> {
+        NonNull::new(connection).map(|connection| Connection(connection, PhantomData))
+    }
+
+    pub(super) fn as_ptr(self) -> *mut sys::conn_rec {
+        self.0.as_ptr()
+    }
+
+    pub(super) fn raw(self) -> &'r sys::conn_rec {
+        // SAFETY: live for 'r; only read through this reference, and not kept across calls into httpd.
+        unsafe { self.0.as_ref() }
+    }
+
+    pub(crate) fn base_server(self) -> Option<Server<'r>> {
+        // SAFETY: a connection's server outlives it.
+        unsafe { Server::from_raw(self.raw().base_server) }
+    }
+
+    pub(crate) fn id(self) -> c_long {
+        self.raw().id
+    }
+
+    pub(crate) fn aborted(self) -> bool {
+        // SAFETY: a plain field; other threads do not write it while this one serves the connection.
+        unsafe { (*self.as_ptr()).aborted != 0 }
+    }
+
+    pub(crate) fn keepalive(self) -> c_int {
+        // SAFETY: as above.
+        unsafe { (*self.as_ptr()).keepalive.cast_signed() }
+    }
+
+    /// Sets what happens after this request; anything but AP_CONN_CLOSE and AP_CONN_KEEPALIVE is AP_CONN_UNKNOWN.
+    pub(crate) fn set_keepalive(self, value: c_int) {
+        let value = match value.cast_unsigned() {
+            known @ (sys::ap_conn_keepalive_e_AP_CONN_CLOSE
+            | sys::ap_conn_keepalive_e_AP_CONN_KEEPALIVE) => known,
+            _ => sys::ap_conn_keepalive_e_AP_CONN_UNKNOWN,
+        };
+        // SAFETY: as above.
+        unsafe { (*self.as_ptr()).keepalive = value }
+    }
+
+    pub(crate) fn keepalives(self) -> c_int {
+        self.raw().keepalives
+    }
+
+    pub(crate) fn double_reverse(self) -> c_int {
+        self.raw().double_reverse()
+    }
+
+    pub(crate) fn notes(self) -> Option<Table<'r>> {
+        // SAFETY: the table lives as long as the connection.
+        unsafe { Table::from_raw(self.raw().notes) }
+    }
+
+    pub(crate) fn client_ip(self) -> Option<&'r CStr> {
+        // SAFETY: a string in the connection's pool.
+        unsafe { super::text(self.raw().client_ip) }
+    }
+
+    pub(crate) fn local_ip(self) -> Option<&'r CStr> {
+        // SAFETY: a string in the connection's pool.
+        unsafe { super::text(self.raw().local_ip) }
+    }
+
+    pub(crate) fn remote_host(self) -> Option<&'r CStr> {
+        // SAFETY: a string in the connection's pool.
+        unsafe { super::text(self.raw().remote_host) }
+    }
+
+    pub(crate) fn remote_logname(self) -> Option<&'r CStr> {
+        // SAFETY: a string in the connection's pool.
+        unsafe { super::text(self.raw().remote_logname) }
+    }
+
+    pub(crate) fn local_host(self) -> Option<&'r CStr> {
+        // SAFETY: a string in the connection's pool.
+        unsafe { super::text(self.raw().local_host) }
+    }
+
+    /// The client's address and port, as seen on the wire.
+    pub(crate) fn client_addr(self) -> (Option<&'r CStr>, u16) {
+        // SAFETY: an address in the connection's pool.
+        (self.client_ip(), unsafe { port(self.raw().client_addr) })
+    }
+
+    pub(crate) fn local_addr(self) -> (Option<&'r CStr>, u16) {
+        // SAFETY: an address in the connection's pool.
+        (self.local_ip(), unsafe { port(self.raw().local_addr) })
+    }
+}
+
+/// # Safety
+/// `address` is NULL or a live socket address.
+pub(super) unsafe fn port(address: *const sys::apr_sockaddr_t) -> u16 {
+    // SAFETY: the caller's promise.
+    unsafe { address.as_ref() }.map_or(0, |address| address.port)
+}

@@ -1,0 +1,50 @@
+//! The panic boundary: every function that C calls runs its body under `guard`.
+//!
+//! Keeps invariant 2: a panic never unwinds into C; it becomes an `Err` that names its place.
+
+use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind, set_hook};
+
+thread_local! {
+    static PLACE: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// Makes panics remember where they happened instead of printing to stderr. Called once a module load.
+pub(crate) fn install() {
+    set_hook(Box::new(|info| {
+        let message = info.payload_as_str().unwrap_or("a panic without a message");
+        let place = info
+            .location()
+            .map_or_else(|| "an unknown place".to_string(), ToString::to_string);
+        PLACE.with_borrow_mut(|slot| *slot = Some(format!("panic at {place}: {message}")));
+    }));
+}
+
+/// Runs `body`; a panic inside becomes `Err` with its place and message.
+pub(crate) fn guard<T>(body: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(body)).map_err(|_| {
+        PLACE
+            .with_borrow_mut(Option::take)
+            .unwrap_or_else(|| "panic at an unknown place".to_string())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[expect(clippy::panic, reason = "the subject of the test")]
+    fn a_panic_becomes_an_error_that_names_its_place() {
+        install();
+        let error = guard(|| -> () { panic!("on purpose") })
+            .err()
+            .unwrap_or_default();
+        let _ = std::panic::take_hook();
+        assert!(
+            error.contains("guard.rs") && error.ends_with("on purpose"),
+            "{error}"
+        );
+        assert_eq!(guard(|| 1), Ok(1));
+    }
+}

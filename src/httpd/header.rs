@@ -1,0 +1,82 @@
+//! What may become a header, a status line or a content type (invariant 5). Pure checks of bytes.
+
+/// Is this a header name: an RFC 9110 token?
+pub(crate) fn is_name(name: &[u8]) -> bool {
+    !name.is_empty()
+        && name
+            .iter()
+            .all(|&byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+}
+
+/// Is this a header value: no CR, LF, NUL or other control character but a tab?
+pub(crate) fn is_value(value: &[u8]) -> bool {
+    value
+        .iter()
+        .all(|&byte| byte == b'\t' || !byte.is_ascii_control())
+}
+
+/// Why a response header must not be set so; None where it may.
+pub(crate) fn refusal(name: &[u8], value: &[u8]) -> Option<String> {
+    let shown = String::from_utf8_lossy(name);
+    if !is_name(name) {
+        return Some(format!("{shown:?} is not a header name"));
+    }
+    if !is_value(value) {
+        return Some(format!(
+            "the value of the header {shown} holds a control character"
+        ));
+    }
+    if name.eq_ignore_ascii_case(b"transfer-encoding")
+        || name.eq_ignore_ascii_case(b"connection") && !value.eq_ignore_ascii_case(b"close")
+    {
+        return Some(format!("the header {shown} is httpd's own to set"));
+    }
+    if name.eq_ignore_ascii_case(b"content-length") && length(value).is_none() {
+        return Some("Content-Length must be a number of bytes".into());
+    }
+    None
+}
+
+/// The number of bytes that a Content-Length states.
+pub(crate) fn length(value: &[u8]) -> Option<i64> {
+    if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    std::str::from_utf8(value).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_tokens() {
+        assert!(is_name(b"Content-Type") && is_name(b"x"));
+        for bad in [&b""[..], b"a b", b"a:b", b"a\r\nb", b"\xe9", b"a\0"] {
+            assert!(!is_name(bad), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn values_hold_no_controls() {
+        assert!(is_value(b"text/html; x=\"y\"\t\xe9"));
+        for bad in [&b"a\r"[..], b"a\nSet-Cookie: x", b"\0", b"\x7f"] {
+            assert!(!is_value(bad), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn framing_stays_with_httpd() {
+        assert!(refusal(b"Transfer-Encoding", b"chunked").is_some());
+        assert!(
+            refusal(b"connection", b"keep-alive").is_some()
+                && refusal(b"Connection", b"close").is_none()
+        );
+        assert!(
+            refusal(b"Content-Length", b"1x").is_some()
+                && refusal(b"Content-Length", b"-1").is_some()
+        );
+        assert!(refusal(b"content-length", b"12").is_none());
+        assert!(refusal(b"X", b"y").is_none());
+    }
+}

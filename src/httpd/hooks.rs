@@ -1,0 +1,200 @@
+//! Registration of hooks: a plain function of handles becomes the C callback that httpd runs, under the guard.
+
+use super::connection::Connection;
+use super::guard::guard;
+use super::log::{self, Level};
+use super::pool::Pool;
+use super::request::Request;
+use super::server::Server;
+use super::status::Status;
+use super::sys;
+use super::zst::{assert_no_data, summon};
+use std::ffi::c_int;
+use std::ptr::null;
+
+macro_rules! request_hooks {
+    ($($name:ident: $register:ident),* $(,)?) => {$(
+        /// Runs `hook` in httpd's phase of this name, in the middle order as mod_python does.
+        pub(crate) fn $name<F: Fn(Request<'_>) -> Status + Copy>(_hook: F) {
+            const { assert_no_data::<F>() };
+            // SAFETY: registers a function that lives as long as the process.
+            unsafe { sys::$register(Some(on_request::<F>), null(), null(), sys::APR_HOOK_MIDDLE) }
+        }
+    )*};
+}
+
+request_hooks! {
+    post_read_request: ap_hook_post_read_request,
+    translate_name: ap_hook_translate_name,
+    map_to_storage: ap_hook_map_to_storage,
+    header_parser: ap_hook_header_parser,
+    access_checker: ap_hook_access_checker,
+    check_user_id: ap_hook_check_user_id,
+    auth_checker: ap_hook_auth_checker,
+    type_checker: ap_hook_type_checker,
+    fixups: ap_hook_fixups,
+    handler: ap_hook_handler,
+    log_transaction: ap_hook_log_transaction,
+}
+
+/// Runs `hook` for each new connection (process_connection).
+pub(crate) fn process_connection<F: Fn(Connection<'_>) -> Status + Copy>(_hook: F) {
+    const { assert_no_data::<F>() };
+    // SAFETY: registers a function that lives as long as the process.
+    unsafe {
+        sys::ap_hook_process_connection(
+            Some(on_connection::<F>),
+            null(),
+            null(),
+            sys::APR_HOOK_MIDDLE,
+        )
+    }
+}
+
+/// Runs `hook` once a configuration has been read; an `Err` stops httpd with that text in its log.
+pub(crate) fn post_config<F: Fn(Pool<'_>, Server<'_>) -> Result<(), String> + Copy>(_hook: F) {
+    const { assert_no_data::<F>() };
+    // SAFETY: registers a function that lives as long as the process.
+    unsafe {
+        sys::ap_hook_post_config(
+            Some(on_post_config::<F>),
+            null(),
+            null(),
+            sys::APR_HOOK_MIDDLE,
+        )
+    }
+}
+
+/// Checks a configuration, also for `httpd -t`, where post_config does not run (check_config).
+pub(crate) fn check_config<F: Fn(Server<'_>) -> Result<(), String> + Copy>(_hook: F) {
+    const { assert_no_data::<F>() };
+    // SAFETY: registers a function that lives as long as the process.
+    unsafe {
+        sys::ap_hook_check_config(
+            Some(on_check_config::<F>),
+            null(),
+            null(),
+            sys::APR_HOOK_MIDDLE,
+        )
+    }
+}
+
+/// Runs `hook` when a child starts, after it has dropped its privileges; the pool ends with the child.
+pub(crate) fn child_init<F: Fn(Pool<'static>, Server<'static>) + Copy>(_hook: F) {
+    const { assert_no_data::<F>() };
+    // SAFETY: registers a function that lives as long as the process.
+    unsafe {
+        sys::ap_hook_child_init(
+            Some(on_child_init::<F>),
+            null(),
+            null(),
+            sys::APR_HOOK_MIDDLE,
+        )
+    }
+}
+
+/// Adds `name/version` to the Server header (ap_add_version_component).
+pub(crate) fn add_version_component(pool: Pool<'_>, component: &str) {
+    // SAFETY: httpd copies the text into its own pool.
+    unsafe {
+        sys::ap_add_version_component(pool.as_ptr(), pool.c_string(component.as_bytes()).as_ptr())
+    }
+}
+
+unsafe extern "C" fn on_request<F: Fn(Request<'_>) -> Status + Copy>(
+    request: *mut sys::request_rec,
+) -> c_int {
+    // SAFETY: httpd passes a live request; F is the function item that was registered.
+    let (request, hook) = unsafe { (Request::from_raw(request), summon::<F>()) };
+    let Some(request) = request else {
+        return Status::DECLINED.0;
+    };
+    match guard(|| hook(request)) {
+        Ok(status) => status.0,
+        Err(place) => {
+            log::request(request, Level::Critical, &place);
+            Status::INTERNAL_SERVER_ERROR.0
+        }
+    }
+}
+
+unsafe extern "C" fn on_connection<F: Fn(Connection<'_>) -> Status + Copy>(
+    connection: *mut sys::conn_rec,
+) -> c_int {
+    // SAFETY: httpd passes a live connection; F is the function item that was registered.
+    let (connection, hook) = unsafe { (Connection::from_raw(connection), summon::<F>()) };
+    let Some(connection) = connection else {
+        return Status::DECLINED.0;
+    };
+    guard(|| hook(connection)).map_or_else(
+        |place| {
+            log::process(Level::Critical, &place);
+            Status::INTERNAL_SERVER_ERROR.0
+        },
+        |status| status.0,
+    )
+}
+
+unsafe extern "C" fn on_post_config<F: Fn(Pool<'_>, Server<'_>) -> Result<(), String> + Copy>(
+    pool: *mut sys::apr_pool_t,
+    _log: *mut sys::apr_pool_t,
+    _temporary: *mut sys::apr_pool_t,
+    server: *mut sys::server_rec,
+) -> c_int {
+    // SAFETY: httpd passes the configuration's pool and the main server; F is the registered function item.
+    let (pool, server, hook) = unsafe {
+        (
+            Pool::from_raw(pool),
+            Server::from_raw(server),
+            summon::<F>(),
+        )
+    };
+    let (Some(pool), Some(server)) = (pool, server) else {
+        return Status::INTERNAL_SERVER_ERROR.0;
+    };
+    stop_on_error(server, guard(|| hook(pool, server)))
+}
+
+unsafe extern "C" fn on_check_config<F: Fn(Server<'_>) -> Result<(), String> + Copy>(
+    _pool: *mut sys::apr_pool_t,
+    _log: *mut sys::apr_pool_t,
+    _temporary: *mut sys::apr_pool_t,
+    server: *mut sys::server_rec,
+) -> c_int {
+    // SAFETY: as in `on_post_config`.
+    let (server, hook) = unsafe { (Server::from_raw(server), summon::<F>()) };
+    let Some(server) = server else {
+        return Status::INTERNAL_SERVER_ERROR.0;
+    };
+    stop_on_error(server, guard(|| hook(server)))
+}
+
+fn stop_on_error(server: Server<'_>, result: Result<Result<(), String>, String>) -> c_int {
+    match result.unwrap_or_else(Err) {
+        Ok(()) => Status::OK.0,
+        Err(text) => {
+            // At start-up the log is still the terminal: APLOG_STARTUP prints the bare text there.
+            log::server_startup(server, &text);
+            Status::INTERNAL_SERVER_ERROR.0
+        }
+    }
+}
+
+unsafe extern "C" fn on_child_init<F: Fn(Pool<'static>, Server<'static>) + Copy>(
+    pool: *mut sys::apr_pool_t,
+    server: *mut sys::server_rec,
+) {
+    // SAFETY: the child's pool ends with the process, and so does its configuration; F is the registered function item.
+    let (pool, server, hook) = unsafe {
+        (
+            Pool::from_raw(pool),
+            Server::from_raw(server),
+            summon::<F>(),
+        )
+    };
+    if let (Some(pool), Some(server)) = (pool, server)
+        && let Err(place) = guard(|| hook(pool, server))
+    {
+        log::server(server, Level::Critical, &place);
+    }
+}

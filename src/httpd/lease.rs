@@ -1,0 +1,204 @@
+//! The lease: how Python holds a request without owning it (invariant 3).
+//!
+//! A lease is *open* while a phase runs Python for the request. Each use *holds* it for one operation; a thread
+//! that the handler started may hold it too, one thread at a time, until the phase ends. When the request's pool
+//! ends, the lease is revoked: what Python still keeps then raises instead of reaching freed memory.
+
+use super::request::Request;
+use super::sys;
+use std::cell::Cell;
+use std::marker::PhantomData;
+use std::ptr::null_mut;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+
+/// Owned by the request's pool and by every Python object that reaches the request; freed by the last of them.
+/// `request` is NULL once revoked. `value` is only reached by the thread in `owner`.
+pub(crate) struct Lease<T> {
+    request: AtomicPtr<sys::request_rec>,
+    /// How many phases are running; 0 is closed.
+    open: AtomicUsize,
+    /// The thread that holds the lease, as `this_thread` numbers it; 0 is nobody.
+    owner: AtomicUsize,
+    /// How often the owner holds it; touched by the owner alone.
+    depth: Cell<usize>,
+    value: T,
+}
+
+// SAFETY: `depth` and `value` are touched by the owning thread alone, and ownership passes through `owner`.
+unsafe impl<T: Send> Sync for Lease<T> {}
+
+/// What happens to a lease's value when the request ends.
+pub(crate) trait Ending: Default + Send + 'static {
+    /// Called once, in the thread that ends the request, while the request is still whole.
+    fn end(lease: &Arc<Lease<Self>>);
+}
+
+/// Why a lease cannot be held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// The request has ended.
+    Expired,
+    /// No phase is running: httpd itself is at work on the request.
+    Closed,
+    /// Another thread is in the middle of an operation.
+    Busy,
+}
+
+/// One operation's use of a request, in this thread.
+pub(crate) struct Held<'a, T>(&'a Lease<T>, PhantomData<*const ()>);
+
+impl<T: Ending> Lease<T> {
+    pub(super) fn for_request<'r>(request: Request<'r>) -> &'r Arc<Lease<T>> {
+        let lease = Arc::new(Lease {
+            request: AtomicPtr::new(request.as_ptr()),
+            open: AtomicUsize::new(0),
+            owner: AtomicUsize::new(0),
+            depth: Cell::new(0),
+            value: T::default(),
+        });
+        &request.pool().on_end(Box::new(Tenancy(lease))).0
+    }
+}
+
+impl<T> Lease<T> {
+    /// A phase begins to run Python for this request; called by the request's own thread.
+    pub(crate) fn open(&self) {
+        self.open.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// The phase ends. `wait` is called again and again while another thread is still in an operation.
+    pub(crate) fn close(&self, mut wait: impl FnMut()) {
+        if self.open.fetch_sub(1, Ordering::SeqCst) != 1 {
+            return;
+        }
+        let me = this_thread();
+        while !matches!(self.owner.load(Ordering::SeqCst), owner if owner == 0 || owner == me) {
+            wait();
+        }
+    }
+
+    /// Holds the request for one operation.
+    ///
+    /// # Errors
+    /// `Refusal` says why it cannot be had.
+    pub(crate) fn hold(&self) -> Result<Held<'_, T>, Refusal> {
+        let me = this_thread();
+        match self
+            .owner
+            .compare_exchange(0, me, Ordering::SeqCst, Ordering::SeqCst)
+        {
+            Ok(_) => {}
+            Err(owner) if owner == me => {}
+            Err(_) => return Err(self.refusal().unwrap_or(Refusal::Busy)),
+        }
+        // From here on `Held` gives the ownership back.
+        self.depth.set(self.depth.get() + 1);
+        let held = Held(self, PhantomData);
+        self.refusal().map_or(Ok(held), Err)
+    }
+
+    fn refusal(&self) -> Option<Refusal> {
+        if self.request.load(Ordering::SeqCst).is_null() {
+            Some(Refusal::Expired)
+        } else if self.open.load(Ordering::SeqCst) == 0 {
+            Some(Refusal::Closed)
+        } else {
+            None
+        }
+    }
+}
+
+impl<'a, T> Held<'a, T> {
+    pub(crate) fn request(&self) -> Request<'_> {
+        // SAFETY: `hold` found the pointer set and the lease open; it is revoked only after `close`, which waits for us.
+        unsafe { Request::from_raw(self.0.request.load(Ordering::Relaxed)).unwrap_unchecked() }
+    }
+
+    pub(crate) fn value(&self) -> &'a T {
+        &self.0.value
+    }
+}
+
+impl<T> Drop for Held<'_, T> {
+    fn drop(&mut self) {
+        let depth = self.0.depth.get() - 1;
+        self.0.depth.set(depth);
+        if depth == 0 {
+            self.0.owner.store(0, Ordering::SeqCst);
+        }
+    }
+}
+
+/// The pool's share of a lease.
+struct Tenancy<T: Ending>(Arc<Lease<T>>);
+
+impl<T: Ending> Drop for Tenancy<T> {
+    fn drop(&mut self) {
+        T::end(&self.0);
+        self.0.request.store(null_mut(), Ordering::SeqCst);
+    }
+}
+
+/// A number that no other living thread has, and never 0.
+fn this_thread() -> usize {
+    thread_local! {
+        static MARK: u8 = const { 1 };
+    }
+    MARK.with(|mark| std::ptr::from_ref(mark) as usize)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Default)]
+    struct Nothing;
+    impl Ending for Nothing {
+        fn end(_: &Arc<Lease<Nothing>>) {}
+    }
+
+    fn lease() -> Lease<Nothing> {
+        // The pointer is never followed by these tests.
+        let request = AtomicPtr::new(std::ptr::dangling_mut());
+        Lease {
+            request,
+            open: AtomicUsize::new(0),
+            owner: AtomicUsize::new(0),
+            depth: Cell::new(0),
+            value: Nothing,
+        }
+    }
+
+    #[test]
+    fn a_closed_or_revoked_lease_refuses() {
+        let lease = lease();
+        assert_eq!(lease.hold().err(), Some(Refusal::Closed));
+        lease.open();
+        assert!(lease.hold().is_ok());
+        lease.close(|| {});
+        assert_eq!(lease.hold().err(), Some(Refusal::Closed));
+        drop(Tenancy(Arc::new(Lease {
+            request: AtomicPtr::new(null_mut()),
+            ..self::lease()
+        })));
+        lease.request.store(null_mut(), Ordering::SeqCst);
+        assert_eq!(lease.hold().err(), Some(Refusal::Expired));
+    }
+
+    #[test]
+    fn one_thread_holds_at_a_time_and_may_hold_again() {
+        let lease = lease();
+        lease.open();
+        let first = lease.hold();
+        let second = lease.hold();
+        assert!(first.is_ok() && second.is_ok());
+        std::thread::scope(|scope| {
+            scope.spawn(|| assert_eq!(lease.hold().err(), Some(Refusal::Busy)));
+        });
+        drop((first, second));
+        std::thread::scope(|scope| {
+            scope.spawn(|| assert!(lease.hold().is_ok()));
+        });
+    }
+}

@@ -1,0 +1,175 @@
+//! The module record that httpd loads, and the configuration structs behind it.
+//!
+//! Configuration lives in pools, never in statics: the DSO stays mapped over a restart (`-z nodelete`), so a
+//! static would keep pointers into a configuration that is gone.
+
+use super::command::Commands;
+use super::guard::guard;
+use super::log::{self, Level};
+use super::pool::Pool;
+use super::{guard, sys};
+use std::cell::UnsafeCell;
+use std::ffi::{CStr, c_char, c_void};
+use std::sync::atomic::{AtomicI32, Ordering};
+
+/// What a module is made of. Configuration structs are `Copy` views into pools, so that a per-request merge
+/// allocates once and nothing needs a destructor.
+pub(crate) trait Module: Sized + 'static {
+    type Server<'c>: Copy + Default;
+    type Directory<'c>: Copy + Default;
+    /// What the module keeps for one request.
+    type Exchange: super::lease::Ending;
+
+    fn record() -> &'static Record;
+    fn merge_server<'c>(
+        pool: Pool<'c>,
+        base: &Self::Server<'c>,
+        over: &Self::Server<'c>,
+    ) -> Self::Server<'c>;
+    fn merge_directory<'c>(
+        pool: Pool<'c>,
+        base: &Self::Directory<'c>,
+        over: &Self::Directory<'c>,
+    ) -> Self::Directory<'c>;
+    /// Called each time the module is loaded: registers hooks.
+    fn register();
+}
+
+/// The exported module structure (http_config.h: module). httpd writes its index and links into it.
+#[repr(transparent)]
+pub(crate) struct Record(UnsafeCell<sys::module>);
+
+// SAFETY: httpd writes to the record while it loads modules, in one thread; later it is only read.
+unsafe impl Sync for Record {}
+
+impl Record {
+    /// The STANDARD20_MODULE_STUFF of a module written in C, and `M`'s functions.
+    pub(crate) const fn new<M: Module, const N: usize>(
+        name: &'static CStr,
+        commands: &'static Commands<N>,
+    ) -> Record {
+        Record(UnsafeCell::new(sys::module {
+            version: sys::MODULE_MAGIC_NUMBER_MAJOR,
+            minor_version: sys::MODULE_MAGIC_NUMBER_MINOR,
+            module_index: -1,
+            name: name.as_ptr(),
+            dynamic_load_handle: std::ptr::null_mut(),
+            next: std::ptr::null_mut(),
+            magic: sys::MODULE_MAGIC_COOKIE as std::ffi::c_ulong,
+            rewrite_args: None,
+            create_dir_config: Some(create_directory::<M>),
+            merge_dir_config: Some(merge_directory::<M>),
+            create_server_config: Some(create_server::<M>),
+            merge_server_config: Some(merge_server::<M>),
+            cmds: commands.as_ptr(),
+            register_hooks: Some(register::<M>),
+            flags: 0,
+        }))
+    }
+}
+
+static INDEX: AtomicI32 = AtomicI32::new(-1);
+
+/// Our place in httpd's configuration vectors and log levels (APLOG_MODULE_INDEX).
+pub(super) fn index() -> i32 {
+    INDEX.load(Ordering::Relaxed)
+}
+
+/// Our entry of a configuration vector (ap_get_module_config).
+///
+/// # Safety
+/// `vector` is a live configuration vector.
+pub(super) unsafe fn slot(vector: *mut sys::ap_conf_vector_t) -> *mut c_void {
+    // SAFETY: a vector has an entry for every loaded module; this is what httpd's own macro does.
+    unsafe {
+        *vector
+            .cast::<*mut c_void>()
+            .add(index().cast_unsigned() as usize)
+    }
+}
+
+/// Sets our entry of a configuration vector (ap_set_module_config).
+///
+/// # Safety
+/// As for `slot`, and what is stored fits what `slot`'s callers expect.
+pub(super) unsafe fn set_slot(vector: *mut sys::ap_conf_vector_t, value: *mut c_void) {
+    // SAFETY: as in `slot`.
+    unsafe {
+        *vector
+            .cast::<*mut c_void>()
+            .add(index().cast_unsigned() as usize) = value
+    }
+}
+
+unsafe extern "C" fn register<M: Module>(_pool: *mut sys::apr_pool_t) {
+    guard::install();
+    // SAFETY: httpd has assigned the index before it calls register_hooks.
+    INDEX.store(
+        unsafe { (*M::record().0.get()).module_index },
+        Ordering::Relaxed,
+    );
+    if let Err(place) = guard(M::register) {
+        log::process(Level::Critical, &place);
+    }
+}
+
+unsafe extern "C" fn create_directory<M: Module>(
+    pool: *mut sys::apr_pool_t,
+    _dir: *mut c_char,
+) -> *mut c_void {
+    // SAFETY: httpd gives a live pool.
+    unsafe { store(pool, M::Directory::default()) }
+}
+
+unsafe extern "C" fn create_server<M: Module>(
+    pool: *mut sys::apr_pool_t,
+    _server: *mut sys::server_rec,
+) -> *mut c_void {
+    // SAFETY: httpd gives a live pool.
+    unsafe { store(pool, M::Server::default()) }
+}
+
+unsafe extern "C" fn merge_directory<M: Module>(
+    pool: *mut sys::apr_pool_t,
+    base: *mut c_void,
+    over: *mut c_void,
+) -> *mut c_void {
+    // SAFETY: both were made by `create_directory` or `merge_directory` in pools that live at least as long as `pool`.
+    unsafe {
+        let (base, over) = (
+            &*base.cast::<M::Directory<'_>>(),
+            &*over.cast::<M::Directory<'_>>(),
+        );
+        match Pool::from_raw(pool).map(|pool| guard(|| M::merge_directory(pool, base, over))) {
+            Some(Ok(merged)) => store(pool, merged),
+            _ => store(pool, *over),
+        }
+    }
+}
+
+unsafe extern "C" fn merge_server<M: Module>(
+    pool: *mut sys::apr_pool_t,
+    base: *mut c_void,
+    over: *mut c_void,
+) -> *mut c_void {
+    // SAFETY: as in `merge_directory`.
+    unsafe {
+        let (base, over) = (
+            &*base.cast::<M::Server<'_>>(),
+            &*over.cast::<M::Server<'_>>(),
+        );
+        match Pool::from_raw(pool).map(|pool| guard(|| M::merge_server(pool, base, over))) {
+            Some(Ok(merged)) => store(pool, merged),
+            _ => store(pool, *over),
+        }
+    }
+}
+
+/// # Safety
+/// `pool` is a live pool.
+unsafe fn store<T: Copy>(pool: *mut sys::apr_pool_t, value: T) -> *mut c_void {
+    // SAFETY: the caller's promise.
+    unsafe { Pool::from_raw(pool) }.map_or(std::ptr::null_mut(), |pool| {
+        std::ptr::from_mut(pool.store(value)).cast()
+    })
+}

@@ -1,0 +1,137 @@
+//! APR pools: memory with a lifetime. `Pool<'p>` hands out memory that lives exactly as long as `'p`.
+
+use super::sys;
+use std::ffi::{CStr, c_char, c_void};
+use std::marker::PhantomData;
+use std::ptr::NonNull;
+
+/// A borrowed apr_pool_t. Used by one thread at a time (invariant 7), hence neither Send nor Sync.
+#[derive(Clone, Copy)]
+pub(crate) struct Pool<'p>(NonNull<sys::apr_pool_t>, PhantomData<&'p sys::apr_pool_t>);
+
+impl<'p> Pool<'p> {
+    /// # Safety
+    /// `pool` is NULL or a live pool that is not cleared during `'p`.
+    pub(super) unsafe fn from_raw(pool: *mut sys::apr_pool_t) -> Option<Pool<'p>> {
+        NonNull::new(pool).map(|pool| Pool(pool, PhantomData))
+    }
+
+    pub(super) fn as_ptr(self) -> *mut sys::apr_pool_t {
+        self.0.as_ptr()
+    }
+
+    /// Moves a value that needs no destructor into the pool.
+    pub(crate) fn store<T: Copy>(self, value: T) -> &'p mut T {
+        // SAFETY: apr_palloc returns size_of::<T>() bytes, aligned to 8, or aborts the process as httpd configures it to.
+        unsafe {
+            const { assert!(align_of::<T>() <= 8) };
+            let place = sys::apr_palloc(self.as_ptr(), size_of::<T>().max(1)).cast::<T>();
+            place.write(value);
+            &mut *place
+        }
+    }
+
+    /// A slice of `first` followed by `second`, in the pool.
+    pub(crate) fn concat<T: Copy>(self, first: &[T], second: &[T]) -> &'p [T] {
+        let length = first.len() + second.len();
+        // SAFETY: apr_palloc gives room for `length` values; both copies stay inside it.
+        unsafe {
+            const { assert!(align_of::<T>() <= 8) };
+            let place =
+                sys::apr_palloc(self.as_ptr(), (size_of::<T>() * length).max(1)).cast::<T>();
+            place.copy_from_nonoverlapping(first.as_ptr(), first.len());
+            place
+                .add(first.len())
+                .copy_from_nonoverlapping(second.as_ptr(), second.len());
+            std::slice::from_raw_parts(place, length)
+        }
+    }
+
+    /// A copy of `text` in the pool.
+    pub(crate) fn text(self, text: &str) -> &'p str {
+        let bytes = self.concat(text.as_bytes(), &[]);
+        // SAFETY: a copy of a str is UTF-8.
+        unsafe { std::str::from_utf8_unchecked(bytes) }
+    }
+
+    /// A NUL-terminated copy of `text`, cut at its first NUL.
+    pub(crate) fn c_string(self, text: &[u8]) -> &'p CStr {
+        // SAFETY: apr_pstrmemdup copies `len` bytes and adds a NUL.
+        unsafe {
+            CStr::from_ptr(sys::apr_pstrmemdup(
+                self.as_ptr(),
+                text.as_ptr().cast::<c_char>(),
+                text.len(),
+            ))
+        }
+    }
+
+    /// Drops `value` when the pool is cleared or destroyed.
+    pub(crate) fn on_end<T: 'static>(self, value: Box<T>) -> &'p T {
+        let value = Box::into_raw(value);
+        // SAFETY: the cleanup owns the box from now on and runs exactly once, at the end of `'p`.
+        unsafe {
+            sys::apr_pool_cleanup_register(
+                self.as_ptr(),
+                value.cast::<c_void>(),
+                Some(drop_box::<T>),
+                Some(sys::apr_pool_cleanup_null),
+            );
+            &*value
+        }
+    }
+
+    /// Takes back what `on_end` was given: its cleanup will not run.
+    ///
+    /// # Safety
+    /// `value` came from `on_end` on this pool, and no reference to it is used any more.
+    pub(super) unsafe fn reclaim<T: 'static>(self, value: *const T) -> Box<T> {
+        let value = value.cast_mut();
+        // SAFETY: the caller's promise; after the kill nobody else owns the box.
+        unsafe {
+            sys::apr_pool_cleanup_kill(self.as_ptr(), value.cast::<c_void>(), Some(drop_box::<T>));
+            Box::from_raw(value)
+        }
+    }
+}
+
+/// A pool that its holder owns: for tables that no request owns.
+pub(crate) struct OwnedPool(NonNull<sys::apr_pool_t>);
+
+// SAFETY: an owned pool has an allocator of its own; moving it moves the only user.
+unsafe impl Send for OwnedPool {}
+
+impl OwnedPool {
+    /// None when memory is short.
+    pub(crate) fn new() -> Option<OwnedPool> {
+        let mut pool = std::ptr::null_mut();
+        // SAFETY: an unmanaged pool has neither parent nor shared allocator, so it needs no lock.
+        let status =
+            unsafe { sys::apr_pool_create_unmanaged_ex(&raw mut pool, None, std::ptr::null_mut()) };
+        if status == 0 {
+            NonNull::new(pool).map(OwnedPool)
+        } else {
+            None
+        }
+    }
+
+    pub(crate) fn pool(&self) -> Pool<'_> {
+        Pool(self.0, PhantomData)
+    }
+}
+
+impl Drop for OwnedPool {
+    fn drop(&mut self) {
+        // SAFETY: the pool is ours, and every borrow of it ended with `self`.
+        unsafe { sys::apr_pool_destroy(self.0.as_ptr()) }
+    }
+}
+
+unsafe extern "C" fn drop_box<T>(value: *mut c_void) -> sys::apr_status_t {
+    // SAFETY: registered by `on_end` with a pointer from Box::into_raw.
+    let value = unsafe { Box::from_raw(value.cast::<T>()) };
+    if let Err(place) = super::guard::guard(move || drop(value)) {
+        super::log::process(super::log::Level::Critical, &place);
+    }
+    0
+}

@@ -1,0 +1,15 @@
+//! What a hook answers to httpd: OK, DECLINED, DONE or an HTTP status.
+
+use std::ffi::c_int;
+
+/// The result of a hook (httpd.h: `OK`, `DECLINED`, `DONE`, `HTTP_*`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Status(pub(crate) c_int);
+
+impl Status {
+    pub(crate) const OK: Status = Status(0);
+    pub(crate) const DECLINED: Status = Status(-1);
+    pub(crate) const DONE: Status = Status(-2);
+    pub(crate) const UNAUTHORIZED: Status = Status(401);
+    pub(crate) const INTERNAL_SERVER_ERROR: Status = Status(500);
+}

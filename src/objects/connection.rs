@@ -1,0 +1,183 @@
+//! `mp_conn`: the connection that a request came by.
+
+use super::exchange::RequestLease;
+use super::table::{Rules, Table};
+use super::{refused, server};
+use crate::embed::cell::Slot;
+use crate::embed::class::{self, Args, Attribute, Class, Method, This};
+use crate::embed::text::{self, Encoding};
+use crate::httpd::connection::Connection as Host;
+use crate::httpd::log;
+use pyo3::IntoPyObjectExt;
+use pyo3::prelude::*;
+use std::ffi::CStr;
+
+/// A connection, as far as the request that led to it lives.
+pub(crate) struct Connection {
+    lease: RequestLease,
+    /// base_server and notes, kept once asked for.
+    kept: [Slot; 2],
+}
+
+type Object<'py> = Bound<'py, PyAny>;
+
+impl Connection {
+    pub(crate) fn new(lease: RequestLease) -> Connection {
+        Connection {
+            lease,
+            kept: Default::default(),
+        }
+    }
+}
+
+impl Class for Connection {
+    const NAME: &'static CStr = c"builtins.mp_conn";
+    const DOC: &'static CStr = c"A connection of httpd (conn_rec).";
+    const PLACE: usize = 2;
+    const ATTRIBUTES: &'static [Attribute<Self>] = &[
+        Attribute::read_only(
+            c"base_server",
+            c"The server that accepted the connection.",
+            |this| {
+                this.kept(0, |this| {
+                    this.with(|host| {
+                        host.base_server()
+                            .map(|base| server::object(this.cx, base))
+                            .transpose()
+                    })?
+                    .into_bound_py_any(this.cx.py)
+                })
+            },
+        ),
+        Attribute::read_only(c"local_addr", c"(address, port) of this end.", |this| {
+            this.address(|host| host.local_addr())
+        }),
+        Attribute::read_only(c"client_addr", c"(address, port) of the client.", |this| {
+            this.address(|host| host.client_addr())
+        }),
+        Attribute::read_only(c"remote_addr", c"The same as client_addr.", |this| {
+            this.address(|host| host.client_addr())
+        }),
+        Attribute::read_only(c"client_ip", c"The client's address.", |this| {
+            this.text(|host| host.client_ip())
+        }),
+        Attribute::read_only(c"remote_ip", c"The same as client_ip.", |this| {
+            this.text(|host| host.client_ip())
+        }),
+        Attribute::read_only(
+            c"remote_host",
+            c"The client's name, if it has been looked up.",
+            |this| this.text(|host| host.remote_host()),
+        ),
+        Attribute::read_only(
+            c"remote_logname",
+            c"The client's name by RFC 1413, if it has been looked up.",
+            |this| this.text(|host| host.remote_logname()),
+        ),
+        Attribute::read_only(c"local_ip", c"The address of this end.", |this| {
+            this.text(|host| host.local_ip())
+        }),
+        Attribute::read_only(
+            c"local_host",
+            c"The name of this end, if it has been looked up.",
+            |this| this.text(|host| host.local_host()),
+        ),
+        Attribute::read_only(c"aborted", c"1 when the client has gone.", |this| {
+            this.number(|host| i64::from(host.aborted()))
+        }),
+        Attribute::read_only(
+            c"double_reverse",
+            c"Result of a double reverse look-up.",
+            |this| this.number(|host| i64::from(host.double_reverse())),
+        ),
+        Attribute::read_only(
+            c"keepalives",
+            c"How many requests came by it before.",
+            |this| this.number(|host| i64::from(host.keepalives())),
+        ),
+        Attribute::read_only(
+            c"id",
+            c"A number that no other connection has now.",
+            |this| this.number(|host| i64::from(host.id())),
+        ),
+        Attribute::new(
+            c"keepalive",
+            c"Whether the connection is kept (AP_CONN_*).",
+            |this| this.number(|host| i64::from(host.keepalive())),
+            |this, value| {
+                let value = i32::try_from(class::integer(value)?)?;
+                this.with(|host| Ok(host.set_keepalive(value)))
+            },
+        ),
+        Attribute::read_only(
+            c"notes",
+            c"A table for modules to leave notes in.",
+            |this| {
+                this.kept(1, |this| {
+                    class::instance(
+                        this.cx,
+                        Table::view(this.lease.clone(), Rules::Notes, |request| {
+                            request.connection().notes()
+                        }),
+                    )
+                })
+            },
+        ),
+        Attribute::read_only(
+            c"hlist",
+            c"The handler list of a connection handler, else None.",
+            |this| Ok(this.cx.py.None().into_bound(this.cx.py)),
+        ),
+    ];
+    const METHODS: &'static [Method<Self>] = &[Method::new(
+        c"log_error",
+        c"log_error(message, level=0): writes to the error log.",
+        log_error,
+    )];
+
+    fn references(&self) -> &[Slot] {
+        &self.kept
+    }
+}
+
+impl<'py> This<'_, 'py, Connection> {
+    fn with<R>(&self, body: impl FnOnce(Host<'_>) -> PyResult<R>) -> PyResult<R> {
+        let held = self.lease.hold().map_err(refused)?;
+        body(held.request().connection())
+    }
+
+    fn text(&self, field: for<'r> fn(&Host<'r>) -> Option<&'r CStr>) -> PyResult<Object<'py>> {
+        self.with(|host| Encoding::Utf8.optional(self.cx.py, field(&host)))
+    }
+
+    fn number(&self, field: for<'r> fn(&Host<'r>) -> i64) -> PyResult<Object<'py>> {
+        self.with(|host| field(&host).into_bound_py_any(self.cx.py))
+    }
+
+    fn address(
+        &self,
+        field: for<'r> fn(&Host<'r>) -> (Option<&'r CStr>, u16),
+    ) -> PyResult<Object<'py>> {
+        self.with(|host| {
+            let (ip, port) = field(&host);
+            (Encoding::Utf8.optional(self.cx.py, ip)?, port).into_bound_py_any(self.cx.py)
+        })
+    }
+
+    fn kept(
+        &self,
+        place: usize,
+        make: impl FnOnce(&Self) -> PyResult<Object<'py>>,
+    ) -> PyResult<Object<'py>> {
+        super::request::kept(&self.kept, self.cx, place, || make(self))
+    }
+}
+
+fn log_error<'py>(this: This<'_, 'py, Connection>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
+    super::functions::log_arguments(&args, |level, message| {
+        text::with_bytes(message, |message| {
+            this.with(|host| Ok(log::connection_raw(host, level, message)))
+        })
+    })?;
+    Ok(this.cx.py.None().into_bound(this.cx.py))
+}

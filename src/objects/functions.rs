@@ -1,0 +1,118 @@
+//! The functions and constants of `_apache`.
+
+use crate::embed::Cx;
+use crate::embed::class::{self, Args, Function};
+use crate::embed::text;
+use crate::httpd::{log, server as host};
+use crate::objects::server::Server;
+use pyo3::IntoPyObjectExt;
+use pyo3::exceptions::PyTypeError;
+use pyo3::prelude::*;
+
+type Object<'py> = Bound<'py, PyAny>;
+
+/// The functions of `_apache`.
+pub(crate) static FUNCTIONS: &[Function] = &[
+    Function::new(
+        c"log_error",
+        c"log_error(message, level=APLOG_ERR, server=None): writes to a server's error log.",
+        log_error,
+    ),
+    Function::new(
+        c"mpm_query",
+        c"mpm_query(code): one of the MPM's numbers (AP_MPMQ_*); 0 where it does not know it.",
+        |cx, args| {
+            args.count("mpm_query", 1..=1)?;
+            let code = i32::try_from(class::integer(&args.required(0)?)?).unwrap_or(-1);
+            host::mpm_query(code).into_bound_py_any(cx.py)
+        },
+    ),
+    Function::new(
+        c"exists_config_define",
+        c"exists_config_define(name): was -D name given to httpd?",
+        |cx, args| {
+            args.count("exists_config_define", 1..=1)?;
+            let name = text::Encoding::Utf8.encode(&args.required(0)?)?;
+            host::is_defined(&name).into_bound_py_any(cx.py)
+        },
+    ),
+    Function::new(c"server_root", c"server_root(): ServerRoot.", |cx, args| {
+        args.count("server_root", 0..=0)?;
+        text::Encoding::Utf8.optional(cx.py, host::server_root())
+    }),
+    Function::new(
+        c"main_server",
+        c"main_server(): the main server (mp_server).",
+        |cx, args| {
+            args.count("main_server", 0..=0)?;
+            host::Server::main()
+                .map(|server| super::server::object(cx, server))
+                .transpose()?
+                .into_bound_py_any(cx.py)
+        },
+    ),
+    #[cfg(feature = "test-panic")]
+    Function::new(c"_panic", c"_panic(): panics, to test the guard.", panic),
+];
+
+/// Adds the constants whose values come from httpd's headers.
+pub(super) fn constants(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    for (name, value) in host::CONSTANTS {
+        module.add(*name, *value)?;
+    }
+    Ok(())
+}
+
+/// The arguments of the `log_error` methods: message, level. A level of 0 is APLOG_ERR, a message of None nothing.
+pub(super) fn log_arguments<'py>(
+    args: &Args<'_, 'py>,
+    write: impl FnOnce(i32, &Object<'py>) -> PyResult<()>,
+) -> PyResult<()> {
+    args.count("log_error", 1..=2)?;
+    let level = i32::try_from(args.integer_or(1, 0)?).unwrap_or(0);
+    let message = args.required(0)?;
+    if message.is_none() {
+        Ok(())
+    } else {
+        write(
+            if level == 0 {
+                log::Level::Error as i32
+            } else {
+                level
+            },
+            &message,
+        )
+    }
+}
+
+fn log_error<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
+    args.count("log_error", 1..=3)?;
+    let level = i32::try_from(args.integer_or(1, 0)?).unwrap_or(0);
+    let server = match args.get(2).filter(|server| !server.is_none()) {
+        Some(server) => {
+            let server = class::payload::<Server>(cx, &server).map(|server| server.0);
+            Some(server.ok_or_else(|| {
+                PyTypeError::new_err("log_error() needs a server object as its third argument")
+            })?)
+        }
+        None => host::Server::main(),
+    };
+    let message = args.required(0)?;
+    if !message.is_none() {
+        let level = if level == 0 {
+            log::Level::Error as i32
+        } else {
+            level
+        };
+        text::with_bytes(&message, |message| {
+            Ok(log::server_raw(server, level, message))
+        })?;
+    }
+    Ok(cx.py.None().into_bound(cx.py))
+}
+
+#[cfg(feature = "test-panic")]
+#[expect(clippy::panic, reason = "the subject of the test")]
+fn panic<'py>(_cx: Cx<'py>, _args: Args<'_, 'py>) -> PyResult<Object<'py>> {
+    panic!("a deliberate panic")
+}

@@ -1,0 +1,52 @@
+//! What Python sees: one class a file, all of them safe code over `embed::class` and `httpd`.
+
+pub(crate) mod connection;
+pub(crate) mod exchange;
+mod functions;
+pub(crate) mod request;
+pub(crate) mod server;
+pub(crate) mod table;
+
+pub(crate) use functions::FUNCTIONS;
+
+use crate::embed::Cx;
+use crate::embed::class::{self, Class};
+use crate::httpd::lease::Refusal;
+use pyo3::exceptions::{PyException, PyRuntimeError};
+use pyo3::prelude::*;
+
+/// Fills `_apache`: the classes of this interpreter, SERVER_RETURN, constants.
+///
+/// # Errors
+/// What Python raises.
+pub(crate) fn populate<'py>(cx: Cx<'py>, module: &Bound<'py, PyModule>) -> PyResult<()> {
+    let classes = vec![
+        class::define::<request::Request>(cx, module)?,
+        class::define::<server::Server>(cx, module)?,
+        class::define::<connection::Connection>(cx, module)?,
+        class::define::<table::Table>(cx, module)?,
+        class::define::<table::Entries>(cx, module)?,
+    ];
+    module.add("table", classes.get(table::Table::PLACE))?;
+    cx.interpreter.keep_classes(classes);
+    let kind = cx.py.get_type::<PyException>();
+    let names = pyo3::types::PyDict::new(cx.py);
+    names.set_item("__module__", "_apache")?;
+    names.set_item("__doc__", "Ends a handler: SERVER_RETURN(result), or SERVER_RETURN(result, status) to set req.status too.")?;
+    module.add(
+        "SERVER_RETURN",
+        cx.py
+            .get_type::<pyo3::types::PyType>()
+            .call1(("SERVER_RETURN", (kind,), names))?,
+    )?;
+    functions::constants(module)
+}
+
+/// What Python gets for a request that it cannot have.
+fn refused(refusal: Refusal) -> PyErr {
+    PyRuntimeError::new_err(match refusal {
+        Refusal::Expired => "request object has expired",
+        Refusal::Closed => "request object cannot be used between its phases",
+        Refusal::Busy => "request object is in use by another thread",
+    })
+}

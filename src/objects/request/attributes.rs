@@ -1,0 +1,490 @@
+//! The attributes of the request object.
+
+use super::{Kept, Object, Request};
+use crate::embed::class::{self, Attribute, This};
+use crate::embed::text::Encoding;
+use crate::httpd::header;
+use crate::httpd::request::Request as Host;
+use crate::httpd::table::Table as HostTable;
+use crate::objects::connection::Connection;
+use crate::objects::server;
+use crate::objects::table::{Rules, Table};
+use pyo3::IntoPyObjectExt;
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use std::ffi::CString;
+
+type Read = for<'a, 'py> fn(This<'a, 'py, Request>) -> PyResult<Object<'py>>;
+
+const fn fixed(
+    name: &'static std::ffi::CStr,
+    doc: &'static std::ffi::CStr,
+    read: Read,
+) -> Attribute<Request> {
+    Attribute::read_only(name, doc, read)
+}
+
+pub(super) const ATTRIBUTES: &[Attribute<Request>] = &[
+    fixed(
+        c"connection",
+        c"The connection it came by (mp_conn).",
+        |this| {
+            this.kept(Kept::Connection, || {
+                class::instance(this.cx, Connection::new(this.lease.clone()))
+            })
+        },
+    ),
+    fixed(
+        c"server",
+        c"The server that answers it (mp_server).",
+        |this| {
+            this.kept(Kept::Server, || {
+                server::object(this.cx, this.hold()?.request().server())
+            })
+        },
+    ),
+    fixed(
+        c"next",
+        c"The request that an internal redirect led to, or None.",
+        |this| this.related(|request| request.next()),
+    ),
+    fixed(
+        c"prev",
+        c"The request that was redirected here, or None.",
+        |this| this.related(|request| request.prev()),
+    ),
+    fixed(
+        c"main",
+        c"The request that this one is a sub-request of, or None.",
+        |this| this.related(|request| request.main()),
+    ),
+    fixed(
+        c"the_request",
+        c"The request line, as it was sent.",
+        |this| this.text(|request| request.the_request()),
+    ),
+    fixed(c"header_only", c"1 for HEAD.", |this| {
+        this.number(|request| i64::from(request.header_only()))
+    }),
+    fixed(c"protocol", c"Such as HTTP/1.1.", |this| {
+        this.text(|request| request.protocol())
+    }),
+    fixed(c"proto_num", c"Such as 1001 for HTTP/1.1.", |this| {
+        this.number(|request| request.proto_num())
+    }),
+    fixed(
+        c"hostname",
+        c"The host that was asked for, without its port, or None.",
+        |this| this.text(|request| request.hostname()),
+    ),
+    fixed(
+        c"request_time",
+        c"When it began, in seconds since the epoch.",
+        |this| this.float(|request| request.request_time()),
+    ),
+    fixed(c"method", c"Such as GET.", |this| {
+        this.text(|request| request.method())
+    }),
+    fixed(c"method_number", c"The method as a number (M_*).", |this| {
+        this.number(|request| request.method_number())
+    }),
+    fixed(c"allowed", c"A bit mask of methods.", |this| {
+        this.number(|request| request.allowed())
+    }),
+    fixed(
+        c"sent_bodyct",
+        c"Not 0 once the body has begun to leave.",
+        |this| this.number(|request| request.sent_bodyct()),
+    ),
+    fixed(
+        c"bytes_sent",
+        c"How many bytes of the body have left.",
+        |this| this.number(|request| request.bytes_sent()),
+    ),
+    fixed(
+        c"mtime",
+        c"When the resource changed, in seconds since the epoch.",
+        |this| this.float(|request| request.mtime()),
+    ),
+    fixed(
+        c"range",
+        c"The Range that was asked for, or None.",
+        |this| this.text(|request| request.range()),
+    ),
+    fixed(c"clength", c"The length of the answer, as set.", |this| {
+        this.number(|request| request.clength())
+    }),
+    fixed(
+        c"chunked",
+        c"1 when the answer is sent in chunks.",
+        |this| this.number(|request| request.chunked()),
+    ),
+    fixed(
+        c"remaining",
+        c"How many bytes of the request's body are left to read.",
+        |this| this.number(|request| request.remaining()),
+    ),
+    fixed(
+        c"read_length",
+        c"How many bytes of the request's body have been read.",
+        |this| this.number(|request| request.read_length()),
+    ),
+    fixed(
+        c"read_body",
+        c"How httpd reads the body (REQUEST_*).",
+        |this| this.number(|request| request.read_body()),
+    ),
+    fixed(
+        c"read_chunked",
+        c"1 when the body comes in chunks.",
+        |this| this.number(|request| request.read_chunked()),
+    ),
+    fixed(
+        c"expecting_100",
+        c"1 when the client waits for 100 Continue.",
+        |this| this.number(|request| request.expecting_100()),
+    ),
+    fixed(
+        c"content_encoding",
+        c"The answer's Content-Encoding, or None.",
+        |this| this.latin1(|request| request.content_encoding()),
+    ),
+    fixed(
+        c"vlist_validator",
+        c"The variant list validator, or None.",
+        |this| this.latin1(|request| request.vlist_validator()),
+    ),
+    fixed(
+        c"unparsed_uri",
+        c"The URI with its query, as it was sent.",
+        |this| this.text(|request| request.unparsed_uri()),
+    ),
+    fixed(c"eos_sent", c"1 when the answer is complete.", |this| {
+        this.number(|request| request.eos_sent())
+    }),
+    fixed(
+        c"used_path_info",
+        c"Whether path_info is accepted (AP_REQ_*_PATH_INFO).",
+        |this| this.number(|request| request.used_path_info()),
+    ),
+    fixed(
+        c"no_cache",
+        c"1 when the answer must not be cached.",
+        |this| this.number(|request| request.no_cache()),
+    ),
+    fixed(
+        c"no_local_copy",
+        c"1 when 304 must not be answered.",
+        |this| this.number(|request| request.no_local_copy()),
+    ),
+    fixed(
+        c"proxyreq",
+        c"What kind of proxy request it is (PROXYREQ_*).",
+        |this| this.number(|request| request.proxyreq()),
+    ),
+    fixed(
+        c"useragent_ip",
+        c"The client's address; mod_remoteip may have found it.",
+        |this| this.text(|request| request.useragent_ip()),
+    ),
+    fixed(
+        c"useragent_addr",
+        c"(address, port) of the client; mod_remoteip may have found it.",
+        |this| {
+            let held = this.hold()?;
+            let (ip, port) = held.request().useragent_addr();
+            (Encoding::Utf8.optional(this.cx.py, ip)?, port).into_bound_py_any(this.cx.py)
+        },
+    ),
+    fixed(
+        c"headers_in",
+        c"The request's headers (mp_table).",
+        |this| {
+            table(&this, Kept::HeadersIn, Rules::Headers, |request| {
+                request.headers_in()
+            })
+        },
+    ),
+    fixed(
+        c"headers_out",
+        c"The answer's headers (mp_table).",
+        |this| {
+            table(&this, Kept::HeadersOut, Rules::Response, |request| {
+                request.headers_out()
+            })
+        },
+    ),
+    fixed(
+        c"err_headers_out",
+        c"Headers that errors and redirects carry too (mp_table).",
+        |this| {
+            table(&this, Kept::ErrHeadersOut, Rules::Response, |request| {
+                request.err_headers_out()
+            })
+        },
+    ),
+    fixed(
+        c"subprocess_env",
+        c"The environment for CGI and SSI (mp_table).",
+        |this| {
+            table(&this, Kept::SubprocessEnv, Rules::Notes, |request| {
+                request.subprocess_env()
+            })
+        },
+    ),
+    fixed(c"notes", c"Notes between modules (mp_table).", |this| {
+        table(&this, Kept::Notes, Rules::Notes, |request| request.notes())
+    }),
+    fixed(
+        c"parsed_uri",
+        c"(scheme, hostinfo, user, password, hostname, port, path, query, fragment).",
+        parsed_uri,
+    ),
+    fixed(
+        c"interpreter",
+        c"The name of the interpreter that runs this.",
+        |this| {
+            let held = this.hold()?;
+            let name = held.value().interpreter.borrow().clone();
+            name.as_deref()
+                .unwrap_or(this.cx.interpreter.name())
+                .into_bound_py_any(this.cx.py)
+        },
+    ),
+    fixed(
+        c"phase",
+        c"The directive of the running phase, or None.",
+        |this| {
+            let phase = this.hold()?.value().phase.get();
+            phase
+                .map(|phase| phase.directive())
+                .into_bound_py_any(this.cx.py)
+        },
+    ),
+    fixed(
+        c"extension",
+        c"The extension by which the handler was chosen, or None.",
+        |this| {
+            let held = this.hold()?;
+            let extension = held.value().extension.borrow().clone();
+            extension.into_bound_py_any(this.cx.py)
+        },
+    ),
+    fixed(
+        c"_content_type_set",
+        c"1 once content_type has been set.",
+        |this| i32::from(this.hold()?.value().content_type_set.get()).into_bound_py_any(this.cx.py),
+    ),
+    fixed(
+        c"_bytes_queued",
+        c"How many bytes write() has been given.",
+        |this| {
+            let held = this.hold()?;
+            let queued = held.value().output.borrow().queued();
+            queued.into_bound_py_any(this.cx.py)
+        },
+    ),
+    Attribute::new(
+        c"status",
+        c"The status of the answer.",
+        |this| this.number(|request| request.status()),
+        |this, value| {
+            let status = number(value)?;
+            Ok(this.hold()?.request().set_status(status))
+        },
+    ),
+    Attribute::new(
+        c"assbackwards",
+        c"1 for HTTP/0.9: no headers.",
+        |this| this.number(|request| request.assbackwards()),
+        |this, value| {
+            let value = number(value)?;
+            Ok(this.hold()?.request().set_assbackwards(value))
+        },
+    ),
+    Attribute::new(
+        c"status_line",
+        c"The status line, such as '404 Gone fishing', or None.",
+        |this| this.latin1(|request| request.status_line()),
+        |this, value| {
+            let line = header_text(value, "status_line")?;
+            Ok(this
+                .hold()?
+                .request()
+                .set_status_line(Some(line.as_bytes())))
+        },
+    ),
+    Attribute::new(
+        c"content_type",
+        c"The answer's Content-Type, or None.",
+        |this| this.latin1(|request| request.content_type()),
+        |this, value| {
+            let kind = header_text(value, "content_type")?;
+            let held = this.hold()?;
+            held.request().set_content_type(kind.as_bytes());
+            Ok(held.value().content_type_set.set(true))
+        },
+    ),
+    Attribute::new(
+        c"handler",
+        c"The name of the handler that makes the content, or None.",
+        |this| this.latin1(|request| request.handler()),
+        |this, value| {
+            let name = optional(value, |value| Encoding::Latin1.encode(value))?;
+            Ok(this
+                .hold()?
+                .request()
+                .set_handler(name.as_ref().map(|name| name.as_bytes())))
+        },
+    ),
+    Attribute::new(
+        c"user",
+        c"The authenticated user, or None.",
+        |this| this.latin1(|request| request.user()),
+        |this, value| {
+            let user = Encoding::Latin1.encode(value)?;
+            Ok(this.hold()?.request().set_user(Some(user.as_bytes())))
+        },
+    ),
+    Attribute::new(
+        c"ap_auth_type",
+        c"How the user was authenticated, or None.",
+        |this| this.latin1(|request| request.ap_auth_type()),
+        |this, value| {
+            let kind = Encoding::Latin1.encode(value)?;
+            Ok(this
+                .hold()?
+                .request()
+                .set_ap_auth_type(Some(kind.as_bytes())))
+        },
+    ),
+    Attribute::new(
+        c"uri",
+        c"The path of the URI.",
+        |this| this.text(|request| request.uri()),
+        |this, value| {
+            let uri = Encoding::Utf8.encode(value)?;
+            Ok(this.hold()?.request().set_uri(Some(uri.as_bytes())))
+        },
+    ),
+    Attribute::new(
+        c"filename",
+        c"The file that the URI maps to, or None.",
+        |this| this.text(|request| request.filename()),
+        |this, value| {
+            let name = optional(value, |value| Encoding::Utf8.encode(value))?;
+            Ok(this
+                .hold()?
+                .request()
+                .set_filename(name.as_ref().map(|name| name.as_bytes())))
+        },
+    ),
+    Attribute::new(
+        c"canonical_filename",
+        c"The file's true name, or None.",
+        |this| this.text(|request| request.canonical_filename()),
+        |this, value| {
+            let name = optional(value, |value| Encoding::Utf8.encode(value))?;
+            Ok(this
+                .hold()?
+                .request()
+                .set_canonical_filename(name.as_ref().map(|name| name.as_bytes())))
+        },
+    ),
+    Attribute::new(
+        c"path_info",
+        c"What follows the file in the URI, or None.",
+        |this| this.text(|request| request.path_info()),
+        |this, value| {
+            let info = optional(value, |value| Encoding::Utf8.encode(value))?;
+            Ok(this
+                .hold()?
+                .request()
+                .set_path_info(info.as_ref().map(|info| info.as_bytes())))
+        },
+    ),
+    Attribute::new(
+        c"args",
+        c"The query, or None.",
+        |this| this.text(|request| request.args()),
+        |this, value| {
+            let args = optional(value, |value| Encoding::Utf8.encode(value))?;
+            Ok(this
+                .hold()?
+                .request()
+                .set_args(args.as_ref().map(|args| args.as_bytes())))
+        },
+    ),
+];
+
+fn table<'py>(
+    this: &This<'_, 'py, Request>,
+    place: Kept,
+    rules: Rules,
+    find: for<'r> fn(Host<'r>) -> Option<HostTable<'r>>,
+) -> PyResult<Object<'py>> {
+    this.kept(place, || {
+        class::instance(this.cx, Table::view(this.lease.clone(), rules, find))
+    })
+}
+
+fn parsed_uri<'py>(this: This<'_, 'py, Request>) -> PyResult<Object<'py>> {
+    let held = this.hold()?;
+    let (
+        [
+            scheme,
+            hostinfo,
+            user,
+            password,
+            hostname,
+            path,
+            query,
+            fragment,
+        ],
+        port,
+    ) = held.request().parsed_uri();
+    let text = |text| Encoding::Utf8.optional(this.cx.py, text);
+    (
+        text(scheme)?,
+        text(hostinfo)?,
+        text(user)?,
+        text(password)?,
+        text(hostname)?,
+        port,
+        text(path)?,
+        text(query)?,
+        text(fragment)?,
+    )
+        .into_bound_py_any(this.cx.py)
+}
+
+fn number(value: &Object<'_>) -> PyResult<i32> {
+    i32::try_from(class::integer(value)?)
+        .map_err(|_| PyValueError::new_err("the number is too large"))
+}
+
+fn optional<T>(
+    value: &Object<'_>,
+    convert: impl FnOnce(&Object<'_>) -> PyResult<T>,
+) -> PyResult<Option<T>> {
+    if value.is_none() {
+        Ok(None)
+    } else {
+        convert(value).map(Some)
+    }
+}
+
+/// Text that becomes part of the answer's head.
+fn header_text(value: &Object<'_>, name: &str) -> PyResult<CString> {
+    if value.is_none() {
+        return Err(PyTypeError::new_err(format!("{name} cannot be None")));
+    }
+    let text = Encoding::Latin1.encode(value)?;
+    if header::is_value(text.as_bytes()) {
+        Ok(text)
+    } else {
+        Err(PyValueError::new_err(format!(
+            "{name} holds a control character"
+        )))
+    }
+}

@@ -1,0 +1,130 @@
+//! Writing the answer and reading the request's body.
+
+use super::{Object, Request};
+use crate::embed::class::{Args, This};
+use crate::embed::text;
+use crate::httpd::body::{End, Input, ReadError};
+use crate::httpd::request::Request as Host;
+use crate::httpd::status::Status;
+use crate::objects::exchange::{Exchange, write_failed};
+use pyo3::exceptions::PyOSError;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyList};
+
+pub(super) fn write<'py>(
+    this: This<'_, 'py, Request>,
+    args: Args<'_, 'py>,
+) -> PyResult<Object<'py>> {
+    args.count("write", 1..=2)?;
+    let data = args.required(0)?;
+    let flush = args.get(1).map_or(Ok(true), |flush| flush.is_truthy())?;
+    let held = this.hold()?;
+    let (request, exchange) = (held.request(), held.value());
+    let empty = text::with_bytes(&data, |bytes| {
+        // Once the answer is complete, as in the log phase, nothing more can be sent.
+        if !bytes.is_empty() && request.eos_sent() == 0 {
+            exchange
+                .output
+                .borrow_mut()
+                .write(request, bytes)
+                .map_err(write_failed)?;
+        }
+        Ok(bytes.is_empty())
+    })?;
+    let full = exchange.output.borrow().is_full();
+    if (flush && !empty || full) && request.eos_sent() == 0 {
+        Exchange::send(this.cx, &held, if flush { End::Flush } else { End::Open })
+            .map_err(write_failed)?;
+    }
+    Ok(this.none())
+}
+
+pub(super) fn flush<'py>(
+    this: This<'_, 'py, Request>,
+    args: Args<'_, 'py>,
+) -> PyResult<Object<'py>> {
+    args.count("flush", 0..=0)?;
+    let held = this.hold()?;
+    if held.request().eos_sent() == 0 {
+        let result = Exchange::send(this.cx, &held, End::Flush);
+        result.map_err(|_| PyOSError::new_err("Flush failed, client closed connection."))?;
+    }
+    Ok(this.none())
+}
+
+pub(super) fn read<'py>(
+    this: This<'_, 'py, Request>,
+    args: Args<'_, 'py>,
+) -> PyResult<Object<'py>> {
+    args.count("read", 0..=1)?;
+    receive(&this, limit(&args)?, |(request, input, limit)| {
+        input.read(request, limit)
+    })
+}
+
+pub(super) fn readline<'py>(
+    this: This<'_, 'py, Request>,
+    args: Args<'_, 'py>,
+) -> PyResult<Object<'py>> {
+    args.count("readline", 0..=1)?;
+    receive(&this, limit(&args)?, |(request, input, limit)| {
+        input.readline(request, limit)
+    })
+}
+
+pub(super) fn readlines<'py>(
+    this: This<'_, 'py, Request>,
+    args: Args<'_, 'py>,
+) -> PyResult<Object<'py>> {
+    args.count("readlines", 0..=1)?;
+    let hint = limit(&args)?.filter(|&hint| hint > 0);
+    let lines = PyList::empty(this.cx.py);
+    let mut total = 0;
+    loop {
+        let line = receive(&this, None, |(request, input, limit)| {
+            input.readline(request, limit)
+        })?;
+        let length = line.len()?;
+        if length == 0 {
+            return Ok(lines.into_any());
+        }
+        lines.append(line)?;
+        total += length;
+        if hint.is_some_and(|hint| total >= hint) {
+            return Ok(lines.into_any());
+        }
+    }
+}
+
+/// A size argument: None, a negative number and nothing mean everything.
+fn limit(args: &Args<'_, '_>) -> PyResult<Option<usize>> {
+    match args.get(0) {
+        Some(size) if !size.is_none() => {
+            Ok(usize::try_from(crate::embed::class::integer(&size)?).ok())
+        }
+        _ => Ok(None),
+    }
+}
+
+type Reading<'a, 'r> = (Host<'r>, &'a mut Input, Option<usize>);
+
+/// Reads without the interpreter's lock.
+fn receive<'py>(
+    this: &This<'_, 'py, Request>,
+    limit: Option<usize>,
+    read: for<'a, 'r> fn(Reading<'a, 'r>) -> Result<Vec<u8>, ReadError>,
+) -> PyResult<Object<'py>> {
+    let held = this.hold()?;
+    let result = {
+        let mut input = held.value().input()?;
+        this.cx.detached((held.request(), &mut *input, limit), read)
+    };
+    match result {
+        Ok(data) => Ok(PyBytes::new(this.cx.py, &data).into_any()),
+        Err(ReadError::Lost) => Err(PyOSError::new_err("Client read error (Timeout?)")),
+        Err(ReadError::Refused(Status(status))) => {
+            let server_return = this.cx.apache()?.getattr("SERVER_RETURN")?;
+            Err(PyErr::from_value(server_return.call1((status,))?))
+        }
+    }
+}

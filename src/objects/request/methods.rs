@@ -1,0 +1,112 @@
+//! The methods of the request object, but for those in `body`.
+
+use super::{Kept, Object, Request, body};
+use crate::ModPython;
+use crate::config::Common;
+use crate::embed::class::{self, Args, Method, This};
+use crate::embed::text::{self, Encoding};
+use crate::httpd::log;
+use crate::httpd::request::Request as Host;
+use crate::objects::functions::log_arguments;
+use crate::objects::table::{Rules, Table};
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use std::ffi::CStr;
+
+type M = Method<Request>;
+
+pub(super) const METHODS: &[Method<Request>] = &[
+    M::new(c"write", c"write(data, flush=1): sends str (as UTF-8) or bytes. OSError when the client has gone.", body::write),
+    M::new(c"flush", c"flush(): sends what has been written. OSError when the client has gone.", body::flush),
+    M::new(c"read", c"read(size=-1): bytes of the request's body, b'' at its end. OSError when the client has gone.", body::read),
+    M::new(c"readline", c"readline(size=-1): one line of the request's body.", body::readline),
+    M::new(c"readlines", c"readlines(sizehint=-1): the lines of the request's body as a list.", body::readlines),
+    M::new(c"log_error", c"log_error(message, level=APLOG_ERR): writes to the error log.", log_error),
+    M::new(c"get_config", c"get_config(): a table of the directives that are in effect.", |this, args| {
+        args.count("get_config", 0..=0)?;
+        this.kept(Kept::Config, || configuration(&this, |common, table| {
+            common.listed().into_iter().try_for_each(|(name, value)| table.put(name, value))
+        }))
+    }),
+    M::new(c"get_options", c"get_options(): a table of the PythonOption values that are in effect.", |this, args| {
+        args.count("get_options", 0..=0)?;
+        this.kept(Kept::Options, || configuration(&this, |common, table| {
+            let set = common.options.iter().filter(|(_, value)| !value.is_empty());
+            set.into_iter().try_for_each(|(key, value)| table.put(key, value))
+        }))
+    }),
+    M::new(c"set_content_length", c"set_content_length(length): sets Content-Length.", |this, args| {
+        args.count("set_content_length", 1..=1)?;
+        let length = class::integer(&args.required(0)?)?;
+        if length < 0 {
+            return Err(PyValueError::new_err("a length cannot be negative"));
+        }
+        this.hold()?.request().set_content_length(length);
+        Ok(this.none())
+    }),
+    M::new(c"register_cleanup", c"register_cleanup(callable, data=None): calls callable(data) when the request ends.", |this, args| {
+        args.count("register_cleanup", 1..=2)?;
+        let callable = args.required(0)?;
+        if !callable.is_callable() {
+            return Err(PyValueError::new_err("first argument must be a callable object"));
+        }
+        let argument = args.get(1).unwrap_or_else(|| this.none());
+        this.hold()?.value().add_cleanup(this.cx, callable, argument);
+        Ok(this.none())
+    }),
+    M::new(c"document_root", c"document_root(): DocumentRoot.", |this, args| plain(this, args, "document_root", |request| request.document_root())),
+    M::new(c"auth_type", c"auth_type(): AuthType, or None.", |this, args| plain(this, args, "auth_type", |request| request.auth_type())),
+    M::new(c"auth_name", c"auth_name(): AuthName, or None.", |this, args| plain(this, args, "auth_name", |request| request.auth_name())),
+    M::new(c"get_basic_auth_pw", c"get_basic_auth_pw(): the password of HTTP Basic authentication, or None; sets user.", |this, args| {
+        args.count("get_basic_auth_pw", 0..=0)?;
+        this.latin1(|request| request.basic_auth_password())
+    }),
+    M::new(c"construct_url", c"construct_url(uri): scheme://host[:port]uri.", |this, args| {
+        args.count("construct_url", 1..=1)?;
+        let uri = Encoding::Utf8.encode(&args.required(0)?)?;
+        let held = this.hold()?;
+        Encoding::Utf8.optional(this.cx.py, held.request().construct_url(uri.as_bytes()))
+    }),
+    M::new(c"add_common_vars", c"add_common_vars(): fills subprocess_env.", |this, args| {
+        args.count("add_common_vars", 0..=0)?;
+        this.hold()?.request().add_common_vars();
+        Ok(this.none())
+    }),
+    M::new(c"send_http_header", c"send_http_header(): does nothing; kept for old handlers.", |this, args| {
+        args.count("send_http_header", 0..=0)?;
+        Ok(this.none())
+    }),
+];
+
+fn plain<'py>(
+    this: This<'_, 'py, Request>,
+    args: Args<'_, 'py>,
+    name: &str,
+    field: for<'r> fn(Host<'r>) -> Option<&'r CStr>,
+) -> PyResult<Object<'py>> {
+    args.count(name, 0..=0)?;
+    this.text(field)
+}
+
+fn configuration<'py>(
+    this: &This<'_, 'py, Request>,
+    fill: fn(&Common<'_>, &Table) -> PyResult<()>,
+) -> PyResult<Object<'py>> {
+    let table = Table::own(Rules::Configuration)?;
+    fill(&this.hold()?.request().config::<ModPython>().common, &table)?;
+    class::instance(this.cx, table)
+}
+
+fn log_error<'py>(this: This<'_, 'py, Request>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
+    log_arguments(&args, |level, message| {
+        let held = this.hold()?;
+        text::with_bytes(message, |message| {
+            Ok(log::request_raw(held.request(), level, message))
+        })
+        .map_err(|error| {
+            crate::embed::exception::discard(this.cx.py, error);
+            PyTypeError::new_err("log_error() needs a str")
+        })
+    })?;
+    Ok(this.none())
+}
