@@ -180,7 +180,6 @@ fn run(program: &str, arguments: &[&str], package: &str) -> String {
 }
 
 fn fail(what: &str, remedy: &str) -> ! {
-    println!("cargo::error={what}; {remedy}");
-    eprintln!("mod_python cannot be built: {what}.\nWhat to do: {remedy}.");
+    println!("cargo::error=mod_python cannot be built: {what}; what to do: {remedy}");
     exit(1)
 }

@@ -8,6 +8,7 @@ use crate::httpd::body::End;
 use crate::httpd::lease::Held;
 use crate::httpd::log::{self, Level};
 use crate::httpd::request::Request;
+use crate::httpd::server::Server;
 use crate::httpd::status::Status;
 use crate::objects::exchange::{Exchange, RequestLease, lease_of};
 use crate::objects::request as object;
@@ -70,6 +71,31 @@ pub(crate) fn run(request: Request<'_>, phase: Phase) -> Status {
         lease.close(|| cx.detached((), |()| std::thread::yield_now()));
         status
     })
+}
+
+/// Runs a server's PythonImport directives. An import that fails is logged, and the next one done.
+pub(crate) fn run_imports(server: Server<'_>) {
+    let config = server.config::<ModPython>();
+    for &(module, name) in config.imports {
+        let done = interpreters::find(name).and_then(|interpreter| {
+            embed::enter(interpreter, |cx| {
+                let arguments = (module, config.common.path);
+                let imported = cx
+                    .apache()
+                    .and_then(|apache| apache.getattr("_import")?.call1(arguments));
+                imported
+                    .map(drop)
+                    .map_err(|error| report::describe(cx, &exception::value(cx.py, error)))
+            })
+        });
+        if let Err(reason) = done {
+            log::server(
+                server,
+                Level::Error,
+                &format!("PythonImport {module} {name}: {reason}"),
+            );
+        }
+    }
 }
 
 /// One phase of one request.

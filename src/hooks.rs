@@ -9,6 +9,7 @@ use crate::httpd::server::Server as Host;
 use crate::httpd::status::Status;
 use crate::{ModPython, dispatch, objects};
 use std::ffi::CStr;
+use std::iter::successors;
 
 /// The names under which SetHandler and AddHandler know us.
 const HANDLERS: [&CStr; 2] = [c"mod_python", c"python-program"];
@@ -44,6 +45,9 @@ fn post_config(pool: Pool<'_>, _server: Host<'_>) -> Result<(), String> {
 fn child_init(pool: Pool<'static>, server: Host<'static>) {
     let config: &Server<'_> = server.config::<ModPython>();
     lifecycle::start(pool, config, objects::FUNCTIONS, objects::populate);
+    for server in successors(Some(server), |server| server.next()) {
+        dispatch::run_imports(server);
+    }
 }
 
 /// At server level PythonInitHandler is the first post-read-request handler.
@@ -90,7 +94,7 @@ fn translate_name(request: Request<'_>) -> Status {
 
 /// A request that needs no file is not looked up in the file system.
 fn map_to_storage(request: Request<'_>) -> Status {
-    if request.filename().is_none() && needs_no_file(request) {
+    if request.filename().is_none() && is_placed(request) {
         Status::OK
     } else {
         Status::DECLINED
@@ -99,7 +103,13 @@ fn map_to_storage(request: Request<'_>) -> Status {
 
 /// Inside `<Location>`, when the handler is ours, the URI need not map to a file.
 fn needs_no_file(request: Request<'_>) -> bool {
-    request.config::<ModPython>().is_location() && request.configured_handler_is(&HANDLERS)
+    is_placed(request) && request.configured_handler_is(&HANDLERS)
+}
+
+/// Do Python handlers of a `<Location>` make the content here?
+fn is_placed(request: Request<'_>) -> bool {
+    let config = request.config::<ModPython>();
+    config.is_location() && config.handlers_for(Phase::Content, None).is_some()
 }
 
 fn content(request: Request<'_>) -> Status {

@@ -85,7 +85,7 @@ fn place(phase: Phase, entry: Option<&Entry<'_>>) -> String {
 }
 
 /// The traceback as text; never fails.
-fn describe(cx: Cx<'_>, raised: &Bound<'_, PyAny>) -> String {
+pub(crate) fn describe(cx: Cx<'_>, raised: &Bound<'_, PyAny>) -> String {
     let text = cx
         .apache()
         .and_then(|apache| apache.getattr("_describe")?.call1((raised,))?.str());

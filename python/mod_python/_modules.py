@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.machinery
 import importlib.util
 import os
 import sys
@@ -17,6 +18,9 @@ _INTERVAL = 1.0
 
 _lock = threading.RLock()
 """Guards sys.path and the look at files; never held while a module is imported for the first time."""
+
+_path_lock = threading.RLock()
+"""Held while a module is searched for, and imported, in given directories only."""
 
 _initial = list(sys.path)
 _evaluated: dict[str, list[str]] = {}
@@ -79,45 +83,47 @@ def import_module(
     """See ``apache.import_module``."""
     if not name:
         raise ValueError("Empty module name")
-    module = sys.modules.get(name)
-    if module is None or not _is_within(module, path):
-        return _import(name, log, path)
-    if autoreload:
-        _refresh(name, module, log)
-    return module
-
-
-def _import(name: str, log: bool, path: Optional[list[str]]) -> ModuleType:
-    _note(name, log, path)
-    if path is None:
-        module = importlib.import_module(name)
+    known = name in _states
+    if path is not None:
+        module = _import_from(name, log, path)
     else:
-        module = _import_from(name, path)
-    with _lock:
-        _states[name] = _State(_signature(module))
-    return module
-
-
-def _import_from(name: str, path: list[str]) -> ModuleType:
-    """Import with the search confined to some directories."""
-    from importlib.machinery import PathFinder
-
-    if "." in name:
+        if not known:
+            _note(name, log, None)
+        # Waits for another thread that is in the middle of importing it.
         module = importlib.import_module(name)
-        if not _is_within(module, path):
-            raise ImportError(f"module {name} is not in {path}", name=name)
-        return module
-    spec = PathFinder.find_spec(name, path)
-    if spec is None or spec.loader is None:
-        raise ModuleNotFoundError(f"No module named {name!r} in {path}", name=name)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        sys.modules.pop(name, None)
-        raise
+    if known and autoreload:
+        _refresh(name, module, log)
+    else:
+        with _lock:
+            _states.setdefault(name, _State(_signature(module)))
     return module
+
+
+def _import_from(name: str, log: bool, path: list[str]) -> ModuleType:
+    """Import with the search confined to some directories."""
+    with _path_lock:
+        module = sys.modules.get(name)
+        if module is not None and _is_within(module, path):
+            return module
+        _note(name, log, path)
+        with _lock:
+            _states.pop(name, None)
+        if "." in name:
+            module = importlib.import_module(name)
+            if not _is_within(module, path):
+                raise ImportError(f"module {name} is not in {path}", name=name)
+            return module
+        spec = importlib.machinery.PathFinder.find_spec(name, path)
+        if spec is None or spec.loader is None:
+            raise ModuleNotFoundError(f"No module named {name!r} in {path}", name=name)
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        try:
+            spec.loader.exec_module(module)
+        except BaseException:
+            sys.modules.pop(name, None)
+            raise
+        return module
 
 
 def _refresh(name: str, module: ModuleType, log: bool) -> None:

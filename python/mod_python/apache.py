@@ -285,6 +285,14 @@ def _load(
     return _modules.import_module(name, autoreload, log, None)
 
 
+def _import(target: str, expression: Optional[str]) -> None:
+    """PythonImport: import a module, and call the function that stands behind ``::``."""
+    name, _, function = target.partition("::")
+    module = _load(name, False, False, expression, None)
+    if function:
+        resolve_object(module, function)()
+
+
 def _describe(error: BaseException) -> str:
     """The traceback as text."""
     return "".join(traceback.format_exception(type(error), error, error.__traceback__)).rstrip()

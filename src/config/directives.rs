@@ -23,7 +23,7 @@ const fn handler(
 }
 
 /// Every directive: name, arguments, context, default, help, setter.
-pub(crate) static DIRECTIVES: [Directive<ModPython>; 21] = [
+pub(crate) static DIRECTIVES: [Directive<ModPython>; 22] = [
     handler(c"PythonPostReadRequestHandler", Context::Server, c"Python handlers that run when a request has been read"),
     handler(c"PythonTransHandler", Context::Server, c"Python handlers that translate a URI to a file name"),
     handler(c"PythonHeaderParserHandler", Context::Everywhere, c"Python handlers that run when the sections of a request are known"),
@@ -122,6 +122,19 @@ pub(crate) static DIRECTIVES: [Directive<ModPython>; 21] = [
         }),
     },
     Directive {
+        name: c"PythonImport",
+        arguments: "module[::function] interpreter",
+        context: Context::Server,
+        default: "",
+        help: c"a module to import, and a function to call, in an interpreter when a child starts",
+        setter: Setter::Two(|setting, module, interpreter| {
+            parse_handlers(module)?;
+            let import = [(module, interpreter)];
+            setting.server.imports = setting.pool.concat(setting.server.imports, &import);
+            Ok(())
+        }),
+    },
+    Directive {
         name: c"PythonOptimize",
         arguments: "On|Off",
         context: Context::Server,
@@ -196,10 +209,10 @@ fn add<'c>(
         .collect();
     let directory: &mut Directory<'c> = setting.directory;
     directory.section = Some(setting.section);
-    if extensions.is_empty() || !phase.knows_extensions() {
-        if let Some(slot) = directory.handlers.get_mut(phase as usize) {
-            *slot = Some(longer(pool, *slot, &entries));
-        }
+    if (extensions.is_empty() || !phase.knows_extensions())
+        && let Some(slot) = directory.handlers.get_mut(phase as usize)
+    {
+        *slot = Some(longer(pool, *slot, &entries));
     }
     if phase.knows_extensions() {
         for extension in extensions {

@@ -39,6 +39,7 @@ impl<'c> Server<'c> {
             common: Common::merge(pool, &base.common, &over.common),
             optimize: over.optimize.or(base.optimize),
             home: over.home.or(base.home),
+            imports: over.imports,
         }
     }
 }
@@ -88,7 +89,6 @@ pub(super) fn cover<'c, T: Copy>(
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::super::{HandlerList, Phase};
     use super::*;
@@ -98,16 +98,23 @@ mod tests {
     static OUTER: HandlerList<'static> = HandlerList { entries: &[] };
     static INNER: HandlerList<'static> = HandlerList { entries: &[] };
 
+    static OUTER_BY_EXTENSION: [ByExtension<'static>; 1] = [ByExtension {
+        phase: Phase::Content,
+        extension: ".py",
+        list: &OUTER,
+    }];
+    static INNER_BY_EXTENSION: [ByExtension<'static>; 1] = [ByExtension {
+        phase: Phase::Content,
+        extension: ".html",
+        list: &INNER,
+    }];
+
     fn samples() -> Vec<Directory<'static>> {
         let mut handlers = [None; super::super::PHASES];
         handlers[Phase::Content as usize] = Some(&OUTER);
         let outer = Directory {
             handlers,
-            by_extension: &[ByExtension {
-                phase: Phase::Content,
-                extension: ".py",
-                list: &OUTER,
-            }],
+            by_extension: &OUTER_BY_EXTENSION,
             common: Common {
                 path: Some("['a']"),
                 debug: Some(true),
@@ -121,11 +128,7 @@ mod tests {
         handlers[Phase::Log as usize] = Some(&INNER);
         let inner = Directory {
             handlers,
-            by_extension: &[ByExtension {
-                phase: Phase::Content,
-                extension: ".html",
-                list: &INNER,
-            }],
+            by_extension: &INNER_BY_EXTENSION,
             common: Common {
                 debug: Some(false),
                 interpreter: Some("i"),
@@ -189,6 +192,12 @@ mod tests {
         let pool = OwnedPool::new().unwrap();
         let all = samples();
         let merged = Directory::merge(pool.pool(), &all[1], &all[2]);
+        let option = |key: &str| {
+            let mut options = merged.common.options.iter();
+            options
+                .find(|(name, _)| name.eq_ignore_ascii_case(key))
+                .map(|&(_, value)| value)
+        };
         assert!(std::ptr::eq(
             merged.handlers[Phase::Content as usize].unwrap(),
             &raw const INNER
@@ -201,12 +210,12 @@ mod tests {
         assert_eq!(merged.common.path, Some("['a']"));
         assert_eq!(merged.common.debug, Some(false));
         assert_eq!(
-            merged.common.option("k"),
-            None,
-            "an empty value removes the inherited one"
+            option("k"),
+            Some(""),
+            "an empty value covers the inherited one"
         );
-        assert_eq!(merged.common.option("other"), Some("o"));
-        assert_eq!(merged.common.option("NEW"), Some("n"));
+        assert_eq!(option("other"), Some("o"));
+        assert_eq!(option("NEW"), Some("n"));
         assert_eq!(merged.interpreter_per_directory, Some(true));
     }
 }

@@ -41,6 +41,8 @@ pub(crate) struct Server<'c> {
     pub(crate) common: Common<'c>,
     pub(crate) optimize: Option<bool>,
     pub(crate) home: Option<&'c str>,
+    /// PythonImport: module and interpreter, in file order. Not inherited: each is done once.
+    pub(crate) imports: &'c [(&'c str, &'c str)],
 }
 
 /// What stands in both: `req.get_config()` shows the one, `server.get_config()` the other.
@@ -84,17 +86,6 @@ impl<'c> Directory<'c> {
 }
 
 impl<'c> Common<'c> {
-    /// The value of a PythonOption, None when unset or removed.
-    pub(crate) fn option(&self, key: &str) -> Option<&'c str> {
-        let found = self
-            .options
-            .iter()
-            .find(|(name, _)| name.eq_ignore_ascii_case(key));
-        found
-            .map(|&(_, value)| value)
-            .filter(|value| !value.is_empty())
-    }
-
     /// The directives that are set, as `get_config()` lists them: name and text.
     pub(crate) fn listed(&self) -> Vec<(&'static str, &'c str)> {
         let flag = |value: Option<bool>| value.map(|on| if on { "1" } else { "0" });
@@ -164,17 +155,5 @@ mod tests {
             directory.handlers_for(Phase::Content, None),
             Some((&plain, None))
         );
-    }
-
-    #[test]
-    fn an_empty_option_is_no_option() {
-        let options = [("Key", "value"), ("gone", "")];
-        let common = Common {
-            options: &options,
-            ..Common::default()
-        };
-        assert_eq!(common.option("key"), Some("value"));
-        assert_eq!(common.option("gone"), None);
-        assert_eq!(common.option("never"), None);
     }
 }

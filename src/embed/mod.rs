@@ -33,10 +33,8 @@ pub(crate) fn enter<R>(
     let state = threads::state_of(interpreter);
     let _attached = threads::Attached::new(state);
     // SAFETY: the thread state is attached until `_attached` is dropped, after `body`.
-    body(Cx {
-        py: unsafe { Python::assume_attached() },
-        interpreter,
-    })
+    let py = unsafe { Python::assume_attached() };
+    body(Cx { py, interpreter })
 }
 
 /// What may be used while no interpreter is attached: nothing of Python.

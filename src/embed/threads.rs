@@ -95,10 +95,8 @@ impl Detached {
     pub(super) fn new() -> Detached {
         let attached = ATTACHED.replace(null_mut());
         // SAFETY: called with an attached thread state: ours, or that of a thread which Python started.
-        Detached {
-            state: unsafe { ffi::PyEval_SaveThread() },
-            attached,
-        }
+        let state = unsafe { ffi::PyEval_SaveThread() };
+        Detached { state, attached }
     }
 }
 

@@ -239,11 +239,6 @@ impl Input {
         }
     }
 
-    /// Has anything been read ahead, or has the reading begun?
-    pub(crate) fn is_begun(&self) -> bool {
-        self.state != Reading::NotBegun
-    }
-
     fn available(&self) -> usize {
         self.buffer.len() - self.position
     }

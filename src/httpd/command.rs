@@ -13,9 +13,7 @@ use std::ffi::{CStr, c_char, c_int, c_void};
 pub(crate) enum Context {
     /// The server and its virtual hosts.
     Server,
-    /// These, and `<Directory>`, `<Location>`, `<Files>` sections.
-    Section,
-    /// All of these, and .htaccess files (with any AllowOverride but None).
+    /// These, `<Directory>`, `<Location>`, `<Files>` sections, and .htaccess files (with any AllowOverride but None).
     Everywhere,
 }
 
@@ -51,8 +49,6 @@ pub(crate) struct Setting<'a, 'c, M: Module> {
     pub(crate) section: Section<'c>,
     /// Outside any section (cmd_parms.path is NULL).
     pub(crate) server_level: bool,
-    /// The configuration file that the directive stands in.
-    pub(crate) file: Option<&'c str>,
 }
 
 /// The container that gives a handler its directory.
@@ -87,7 +83,6 @@ impl<const N: usize> Commands<N> {
             command.cmd_data = std::ptr::from_ref(directive).cast_mut().cast();
             command.req_override = match directive.context {
                 Context::Server => sys::RSRC_CONF,
-                Context::Section => sys::RSRC_CONF | sys::ACCESS_CONF,
                 Context::Everywhere => sys::OR_ALL,
             };
             (command.args_how, command.func) = match directive.setter {
@@ -218,7 +213,6 @@ unsafe fn call<'c, M: Module>(
                 directory: &mut *config.cast::<M::Directory<'c>>(),
                 section: section(command, pool)?,
                 server_level: (*command).path.is_null(),
-                file: utf8((*(*command).directive).filename)?,
             };
             set(directive, &mut setting)
         });

@@ -3,7 +3,7 @@
 use super::server::Server;
 use super::sys;
 use super::table::Table;
-use std::ffi::{CStr, c_int, c_long};
+use std::ffi::{CStr, c_int};
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
@@ -32,7 +32,7 @@ impl<'r> Connection<'r> {
         unsafe { Server::from_raw(self.raw().base_server) }
     }
 
-    pub(crate) fn id(self) -> c_long {
+    pub(crate) fn id(self) -> i64 {
         self.raw().id
     }
 

@@ -34,7 +34,6 @@ mod tests {
     use super::*;
 
     #[test]
-    #[expect(clippy::panic, reason = "the subject of the test")]
     fn a_panic_becomes_an_error_that_names_its_place() {
         install();
         let error = guard(|| -> () { panic!("on purpose") })

@@ -1,6 +1,5 @@
 //! Registration of hooks: a plain function of handles becomes the C callback that httpd runs, under the guard.
 
-use super::connection::Connection;
 use super::guard::guard;
 use super::log::{self, Level};
 use super::pool::Pool;
@@ -35,20 +34,6 @@ request_hooks! {
     fixups: ap_hook_fixups,
     handler: ap_hook_handler,
     log_transaction: ap_hook_log_transaction,
-}
-
-/// Runs `hook` for each new connection (process_connection).
-pub(crate) fn process_connection<F: Fn(Connection<'_>) -> Status + Copy>(_hook: F) {
-    const { assert_no_data::<F>() };
-    // SAFETY: registers a function that lives as long as the process.
-    unsafe {
-        sys::ap_hook_process_connection(
-            Some(on_connection::<F>),
-            null(),
-            null(),
-            sys::APR_HOOK_MIDDLE,
-        )
-    }
 }
 
 /// Runs `hook` once a configuration has been read; an `Err` stops httpd with that text in its log.
@@ -116,23 +101,6 @@ unsafe extern "C" fn on_request<F: Fn(Request<'_>) -> Status + Copy>(
             Status::INTERNAL_SERVER_ERROR.0
         }
     }
-}
-
-unsafe extern "C" fn on_connection<F: Fn(Connection<'_>) -> Status + Copy>(
-    connection: *mut sys::conn_rec,
-) -> c_int {
-    // SAFETY: httpd passes a live connection; F is the function item that was registered.
-    let (connection, hook) = unsafe { (Connection::from_raw(connection), summon::<F>()) };
-    let Some(connection) = connection else {
-        return Status::DECLINED.0;
-    };
-    guard(|| hook(connection)).map_or_else(
-        |place| {
-            log::process(Level::Critical, &place);
-            Status::INTERNAL_SERVER_ERROR.0
-        },
-        |status| status.0,
-    )
 }
 
 unsafe extern "C" fn on_post_config<F: Fn(Pool<'_>, Server<'_>) -> Result<(), String> + Copy>(

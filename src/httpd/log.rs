@@ -15,7 +15,6 @@ pub(crate) enum Level {
     Critical = sys::APLOG_CRIT,
     Error = sys::APLOG_ERR,
     Warning = sys::APLOG_WARNING,
-    Notice = sys::APLOG_NOTICE,
     Info = sys::APLOG_INFO,
     Debug = sys::APLOG_DEBUG,
 }

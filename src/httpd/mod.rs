@@ -38,15 +38,6 @@ mod sys {
     include!(concat!(env!("OUT_DIR"), "/bindings.rs"));
 }
 
-/// Weak, aborting `ap_*` symbols and the real APR, so that unit tests link without httpd.
-#[cfg(test)]
-mod test_link {
-    #[link(name = "httpd_stubs", kind = "static")]
-    #[link(name = "apr-1")]
-    #[link(name = "aprutil-1")]
-    unsafe extern "C" {}
-}
-
 use std::ffi::{CStr, c_char};
 
 /// A C string that httpd owns, as a slice; None for NULL.
@@ -56,4 +47,13 @@ use std::ffi::{CStr, c_char};
 unsafe fn text<'a>(text: *const c_char) -> Option<&'a CStr> {
     // SAFETY: the caller's promise.
     (!text.is_null()).then(|| unsafe { CStr::from_ptr(text) })
+}
+
+/// Weak, aborting `ap_*` symbols and the real APR, so that unit tests link without httpd.
+#[cfg(test)]
+mod test_link {
+    #[link(name = "httpd_stubs", kind = "static")]
+    #[link(name = "apr-1")]
+    #[link(name = "aprutil-1")]
+    unsafe extern "C" {}
 }

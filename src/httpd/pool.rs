@@ -80,19 +80,6 @@ impl<'p> Pool<'p> {
             &*value
         }
     }
-
-    /// Takes back what `on_end` was given: its cleanup will not run.
-    ///
-    /// # Safety
-    /// `value` came from `on_end` on this pool, and no reference to it is used any more.
-    pub(super) unsafe fn reclaim<T: 'static>(self, value: *const T) -> Box<T> {
-        let value = value.cast_mut();
-        // SAFETY: the caller's promise; after the kill nobody else owns the box.
-        unsafe {
-            sys::apr_pool_cleanup_kill(self.as_ptr(), value.cast::<c_void>(), Some(drop_box::<T>));
-            Box::from_raw(value)
-        }
-    }
 }
 
 /// A pool that its holder owns: for tables that no request owns.
@@ -104,6 +91,8 @@ unsafe impl Send for OwnedPool {}
 impl OwnedPool {
     /// None when memory is short.
     pub(crate) fn new() -> Option<OwnedPool> {
+        #[cfg(test)]
+        initialize_apr();
         let mut pool = std::ptr::null_mut();
         // SAFETY: an unmanaged pool has neither parent nor shared allocator, so it needs no lock.
         let status =
@@ -134,4 +123,14 @@ unsafe extern "C" fn drop_box<T>(value: *mut c_void) -> sys::apr_status_t {
         super::log::process(super::log::Level::Critical, &place);
     }
     0
+}
+
+/// Outside httpd, that is in unit tests, nobody else initialises APR.
+#[cfg(test)]
+fn initialize_apr() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    // SAFETY: called once, before any other use of APR.
+    ONCE.call_once(|| unsafe {
+        sys::apr_initialize();
+    });
 }

@@ -30,11 +30,6 @@ impl<'r> Request<'r> {
         self.0.as_ptr()
     }
 
-    /// The request's address, for `req._request_rec`.
-    pub(crate) fn address(self) -> usize {
-        self.0.as_ptr() as usize
-    }
-
     pub(crate) fn pool(self) -> Pool<'r> {
         // SAFETY: a request has a pool for as long as it lives.
         unsafe { Pool::from_raw((*self.as_ptr()).pool).unwrap_unchecked() }
@@ -90,11 +85,20 @@ impl<'r> Request<'r> {
 
     /// The handler that `SetHandler` gives here, before httpd has chosen one for the request.
     pub(crate) fn configured_handler_is(self, names: &[&CStr]) -> bool {
-        // SAFETY: the core's per-directory configuration is there for every request.
+        // SAFETY: the core's per-directory configuration is there for every request. SetHandler is kept as an
+        // expression, also when it is plain text; ForceType and AddHandler's older forms as text.
         let handler = unsafe {
             let core = sys::ap_get_core_module_config((*self.as_ptr()).per_dir_config)
                 .cast::<sys::core_dir_config>();
-            core.as_ref().and_then(|core| super::text(core.handler))
+            core.as_ref().and_then(|core| {
+                let mut error = std::ptr::null();
+                let text = if core.expr_handler.is_null() {
+                    core.handler
+                } else {
+                    sys::ap_expr_str_exec(self.as_ptr(), core.expr_handler, &raw mut error)
+                };
+                super::text(text)
+            })
         };
         handler.is_some_and(|handler| names.contains(&handler))
     }

@@ -132,15 +132,6 @@ pub(crate) fn seconds(time: i64) -> f64 {
     time as f64 / 1e6
 }
 
-/// Is this the pass that only checks the configuration (`httpd -t`, or the first of two at start-up)?
-pub(crate) fn only_checks_configuration() -> bool {
-    // SAFETY: ap_state_query reads a process-wide flag.
-    unsafe {
-        sys::ap_state_query(sys::AP_SQ_MAIN_STATE) == sys::AP_SQ_MS_CREATE_PRE_CONFIG
-            || sys::ap_state_query(sys::AP_SQ_RUN_MODE) == sys::AP_SQ_RM_CONFIG_TEST
-    }
-}
-
 /// One of the MPM's numbers (ap_mpm_query, AP_MPMQ_*); 0 when the MPM does not know it.
 pub(crate) fn mpm_query(code: c_int) -> c_int {
     let mut result = 0;

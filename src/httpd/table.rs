@@ -113,10 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    #[expect(clippy::unwrap_used, reason = "a test")]
     fn names_ignore_case_and_keep_every_value_in_order() {
-        // SAFETY: initialises APR for this process.
-        assert_eq!(unsafe { sys::apr_initialize() }, 0);
         let pool = OwnedPool::new().unwrap();
         let table = Table::new(pool.pool());
         table.add(c"Set-Cookie", c"a=1");

@@ -98,7 +98,7 @@ impl Class for Connection {
         Attribute::read_only(
             c"id",
             c"A number that no other connection has now.",
-            |this| this.number(|host| i64::from(host.id())),
+            |this| this.number(|host| host.id()),
         ),
         Attribute::new(
             c"keepalive",

@@ -1,13 +1,16 @@
 //! The functions and constants of `_apache`.
 
+use crate::config::directives::DIRECTIVES;
 use crate::embed::Cx;
 use crate::embed::class::{self, Args, Function};
 use crate::embed::text;
+use crate::httpd::command::Context;
 use crate::httpd::{log, server as host};
 use crate::objects::server::Server;
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
+use pyo3::types::PyList;
 
 type Object<'py> = Bound<'py, PyAny>;
 
@@ -50,6 +53,11 @@ pub(crate) static FUNCTIONS: &[Function] = &[
                 .transpose()?
                 .into_bound_py_any(cx.py)
         },
+    ),
+    Function::new(
+        c"_directives",
+        c"_directives(): (name, arguments, context, default, help) of every directive.",
+        directives,
     ),
     #[cfg(feature = "test-panic")]
     Function::new(c"_panic", c"_panic(): panics, to test the guard.", panic),
@@ -109,6 +117,25 @@ fn log_error<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
         })?;
     }
     Ok(cx.py.None().into_bound(cx.py))
+}
+
+fn directives<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
+    args.count("_directives", 0..=0)?;
+    let rows = DIRECTIVES.iter().map(|directive| {
+        let context = match directive.context {
+            Context::Server => "server, virtual host",
+            Context::Everywhere => "server, virtual host, section, .htaccess",
+        };
+        let text = |text: &'static std::ffi::CStr| text.to_str().unwrap_or_default();
+        (
+            text(directive.name),
+            directive.arguments,
+            context,
+            directive.default,
+            text(directive.help),
+        )
+    });
+    PyList::new(cx.py, rows)?.into_bound_py_any(cx.py)
 }
 
 #[cfg(feature = "test-panic")]

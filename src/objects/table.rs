@@ -382,7 +382,7 @@ fn init<'py>(
 }
 
 fn item<'py>(this: This<'_, 'py, Table>, name: &Object<'py>) -> PyResult<Object<'py>> {
-    let found = this.values(this.cx, &*this.key(name)?)?;
+    let found = this.values(this.cx, &this.key(name)?)?;
     found.ok_or_else(|| PyKeyError::new_err(name.clone().unbind()))
 }
 
@@ -464,7 +464,7 @@ fn list<'py>(
 fn setdefault<'py>(this: This<'_, 'py, Table>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
     args.count("setdefault", 1..=2)?;
     let key = args.required(0)?;
-    if let Some(found) = this.values(this.cx, &*this.key(&key)?)? {
+    if let Some(found) = this.values(this.cx, &this.key(&key)?)? {
         return Ok(found);
     }
     let value = args

@@ -84,7 +84,7 @@ pub(crate) fn is_unremarkable(object: &Bound<'_, PyAny>, cx: Cx<'_>) -> bool {
     state.is_some_and(|request| {
         [Kept::Config, Kept::Options]
             .iter()
-            .all(|&place| request.kept[place as usize].is_empty())
+            .all(|&place| request.kept.get(place as usize).is_some_and(Slot::is_empty))
     })
 }
 
@@ -151,10 +151,6 @@ impl<'py> This<'_, 'py, Request> {
         let lease = lease_of(other);
         // Its phases are waiting for this one, in this thread.
         lease.open();
-        let object = lease
-            .hold()
-            .map_err(refused)
-            .and_then(|other| object(self.cx, &other, lease));
-        object
+        object(self.cx, &lease.hold().map_err(refused)?, lease)
     }
 }

@@ -1,0 +1,56 @@
+# One verb each; `make help` lists them. PYTHON=… chooses the Python to embed.
+PYTHON ?= /usr/bin/python3
+PORT ?= 8888
+SITE ?= examples
+export PYO3_PYTHON := $(PYTHON)
+
+VENV := target/venv
+MODULE := target/release/libmod_python.so
+TESTED := --features test-panic
+
+.PHONY: help setup build run test lint fmt install clean
+
+help: ## list the verbs
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+setup:
+	@tools/setup.sh $(PYTHON)
+
+build: setup ## build the module: target/release/libmod_python.so
+	cargo build --release --locked
+
+run: build ## serve SITE=directory on 127.0.0.1, PORT=8888, in the foreground
+	@$(PYTHON) tests/httpd.py --site $(SITE) --port $(PORT)
+
+test: build $(VENV)/ready ## run every test, on event, worker and prefork
+	cargo build --locked $(TESTED)
+	cargo test --locked $(TESTED)
+	$(VENV)/bin/pytest -q tests $(ARGS)
+
+lint: setup $(VENV)/ready ## check formatting, lints and types
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	cargo clippy --locked --all-targets $(TESTED) -- -D warnings
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+
+fmt: setup $(VENV)/ready ## format Rust and Python
+	cargo fmt
+	$(VENV)/bin/ruff format .
+	$(VENV)/bin/ruff check --fix .
+
+install: build ## install into the system's httpd (apxs names the directory); DESTDIR=… for packages
+	install -D -m 644 $(MODULE) $(DESTDIR)$(shell apxs -q LIBEXECDIR)/mod_python.so
+	install -d $(DESTDIR)$(shell apxs -q LIBEXECDIR)/python/mod_python
+	install -m 644 python/mod_python/*.py python/mod_python/py.typed $(DESTDIR)$(shell apxs -q LIBEXECDIR)/python/mod_python
+	if [ -d $(DESTDIR)/etc/apache2/mods-available ]; then \
+	  install -m 644 apache/python.load apache/python.conf $(DESTDIR)/etc/apache2/mods-available; fi
+
+clean: ## remove everything that was built
+	rm -rf target
+
+$(VENV)/ready: tests/requirements.txt | setup
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install -q --disable-pip-version-check -r tests/requirements.txt
+	touch $@

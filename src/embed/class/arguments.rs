@@ -1,0 +1,83 @@
+//! What Python passes to methods and functions.
+
+use pyo3::exceptions::PyTypeError;
+use pyo3::ffi;
+use pyo3::prelude::*;
+use std::ops::RangeInclusive;
+
+type Object<'py> = Bound<'py, PyAny>;
+
+/// Positional arguments.
+#[derive(Clone, Copy)]
+pub(crate) struct Args<'a, 'py> {
+    pub(super) py: Python<'py>,
+    pub(super) values: &'a [*mut ffi::PyObject],
+}
+
+impl<'py> Args<'_, 'py> {
+    /// Checks how many there are.
+    ///
+    /// # Errors
+    /// TypeError.
+    pub(crate) fn count(&self, name: &str, allowed: RangeInclusive<usize>) -> PyResult<()> {
+        if allowed.contains(&self.values.len()) {
+            return Ok(());
+        }
+        let (least, most) = (*allowed.start(), *allowed.end());
+        let expected = if least == most {
+            format!("{most}")
+        } else {
+            format!("{least} to {most}")
+        };
+        let given = self.values.len();
+        Err(PyTypeError::new_err(format!(
+            "{name}() takes {expected} positional arguments but {given} were given"
+        )))
+    }
+
+    /// The argument at a place, if it was given.
+    pub(crate) fn get(&self, place: usize) -> Option<Object<'py>> {
+        // SAFETY: the caller of the method keeps its arguments alive.
+        self.values
+            .get(place)
+            .map(|&value| unsafe { Bound::from_borrowed_ptr(self.py, value) })
+    }
+
+    /// The argument at a place.
+    ///
+    /// # Errors
+    /// TypeError where it is missing.
+    pub(crate) fn required(&self, place: usize) -> PyResult<Object<'py>> {
+        self.get(place)
+            .ok_or_else(|| PyTypeError::new_err("a required argument is missing"))
+    }
+
+    /// An integer argument, or a default.
+    ///
+    /// # Errors
+    /// TypeError, OverflowError.
+    pub(crate) fn integer_or(&self, place: usize, default: i64) -> PyResult<i64> {
+        self.get(place).map_or(Ok(default), |value| integer(&value))
+    }
+}
+
+/// An integer as C code takes it (`int`, `bool`, `__index__`).
+///
+/// # Errors
+/// TypeError, OverflowError.
+pub(crate) fn integer(value: &Object<'_>) -> PyResult<i64> {
+    // SAFETY: a live object; -1 with an error set means failure.
+    unsafe {
+        let number = ffi::PyNumber_Index(value.as_ptr());
+        if number.is_null() {
+            return Err(PyErr::fetch(value.py()));
+        }
+        let result = ffi::PyLong_AsLongLong(number);
+        ffi::Py_DECREF(number);
+        if result == -1 && !ffi::PyErr_Occurred().is_null() {
+            Err(PyErr::fetch(value.py()))
+        } else {
+            Ok(result)
+        }
+    }
+}

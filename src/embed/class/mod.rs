@@ -1,0 +1,423 @@
+//! The class builder: a Python class is a table of attributes and methods over a Rust payload.
+//!
+//! Classes are heap types made in each interpreter (PyType_FromModuleAndSpec); pyo3's `#[pyclass]` would share one
+//! static type among all. `trampolines` holds the only `extern "C"` code that Python calls, each guarded.
+
+mod arguments;
+mod trampolines;
+
+pub(crate) use arguments::{Args, integer};
+
+use super::cell::{Ref, Slot};
+use super::interpreters::Interpreter;
+use super::{Cx, exception};
+use crate::httpd::zst::assert_no_data;
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple};
+use std::ffi::{CStr, c_int, c_void};
+use std::marker::PhantomData;
+use std::ops::Deref;
+use std::ptr::null_mut;
+
+/// A Python class whose instances carry a `Self`.
+pub(crate) trait Class: Sized + 'static {
+    /// Such as `builtins.mp_table`: the part before the dot is `__module__`.
+    const NAME: &'static CStr;
+    const DOC: &'static CStr;
+    /// Its place among the interpreter's classes.
+    const PLACE: usize;
+    /// Do instances take arbitrary attributes?
+    const DICT: bool = false;
+    const ATTRIBUTES: &'static [Attribute<Self>] = &[];
+    const METHODS: &'static [Method<Self>] = &[];
+    const SLOTS: Slots<Self> = Slots::NONE;
+
+    /// The references to Python objects that the garbage collector must know.
+    fn references(&self) -> &[Slot] {
+        &[]
+    }
+}
+
+type Object<'py> = Bound<'py, PyAny>;
+
+/// A computed attribute.
+pub(crate) struct Attribute<T> {
+    name: &'static CStr,
+    doc: &'static CStr,
+    read: for<'a, 'py> fn(This<'a, 'py, T>) -> PyResult<Object<'py>>,
+    write: Option<for<'a, 'py> fn(This<'a, 'py, T>, &Object<'py>) -> PyResult<()>>,
+}
+
+impl<T> Attribute<T> {
+    /// Assigning to it is an AttributeError.
+    pub(crate) const fn read_only(
+        name: &'static CStr,
+        doc: &'static CStr,
+        read: for<'a, 'py> fn(This<'a, 'py, T>) -> PyResult<Object<'py>>,
+    ) -> Attribute<T> {
+        Attribute {
+            name,
+            doc,
+            read,
+            write: None,
+        }
+    }
+
+    pub(crate) const fn new(
+        name: &'static CStr,
+        doc: &'static CStr,
+        read: for<'a, 'py> fn(This<'a, 'py, T>) -> PyResult<Object<'py>>,
+        write: for<'a, 'py> fn(This<'a, 'py, T>, &Object<'py>) -> PyResult<()>,
+    ) -> Attribute<T> {
+        Attribute {
+            name,
+            doc,
+            read,
+            write: Some(write),
+        }
+    }
+}
+
+/// A method with positional arguments (METH_FASTCALL).
+pub(crate) struct Method<T> {
+    name: &'static CStr,
+    doc: &'static CStr,
+    call: ffi::PyCFunctionFast,
+    class: PhantomData<fn(T)>,
+}
+
+impl<T: Class> Method<T> {
+    pub(crate) const fn new<F>(name: &'static CStr, doc: &'static CStr, _body: F) -> Method<T>
+    where
+        F: for<'a, 'py> Fn(This<'a, 'py, T>, Args<'a, 'py>) -> PyResult<Object<'py>> + Copy,
+    {
+        const { assert_no_data::<F>() };
+        Method {
+            name,
+            doc,
+            call: trampolines::call_method::<T, F>,
+            class: PhantomData,
+        }
+    }
+}
+
+/// The special methods a class may have.
+pub(crate) struct Slots<T> {
+    /// Makes an empty payload; without it, Python cannot make instances.
+    pub(crate) new: Option<for<'py> fn(Cx<'py>) -> PyResult<T>>,
+    pub(crate) init: Option<
+        for<'a, 'py> fn(
+            This<'a, 'py, T>,
+            &Bound<'py, PyTuple>,
+            Option<&Bound<'py, PyDict>>,
+        ) -> PyResult<()>,
+    >,
+    pub(crate) repr: Option<for<'a, 'py> fn(This<'a, 'py, T>) -> PyResult<Object<'py>>>,
+    pub(crate) iter: Option<for<'a, 'py> fn(This<'a, 'py, T>) -> PyResult<Object<'py>>>,
+    pub(crate) next: Option<for<'a, 'py> fn(This<'a, 'py, T>) -> PyResult<Option<Object<'py>>>>,
+    pub(crate) length: Option<for<'a, 'py> fn(This<'a, 'py, T>) -> PyResult<usize>>,
+    pub(crate) item:
+        Option<for<'a, 'py> fn(This<'a, 'py, T>, &Object<'py>) -> PyResult<Object<'py>>>,
+    /// Sets the item, or deletes it (None).
+    pub(crate) set_item: Option<
+        for<'a, 'py> fn(This<'a, 'py, T>, &Object<'py>, Option<&Object<'py>>) -> PyResult<()>,
+    >,
+    pub(crate) contains: Option<for<'a, 'py> fn(This<'a, 'py, T>, &Object<'py>) -> PyResult<bool>>,
+    /// Compares by `==` (true) or `!=`; None is NotImplemented. Makes instances unhashable.
+    pub(crate) equals:
+        Option<for<'a, 'py> fn(This<'a, 'py, T>, &Object<'py>) -> PyResult<Option<bool>>>,
+}
+
+impl<T> Slots<T> {
+    pub(crate) const NONE: Slots<T> = Slots {
+        new: None,
+        init: None,
+        repr: None,
+        iter: None,
+        next: None,
+        length: None,
+        item: None,
+        set_item: None,
+        contains: None,
+        equals: None,
+    };
+}
+
+/// `self` in the body of a method or attribute.
+pub(crate) struct This<'a, 'py, T> {
+    pub(crate) cx: Cx<'py>,
+    payload: &'a T,
+    object: *mut ffi::PyObject,
+}
+
+impl<T> Deref for This<'_, '_, T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        self.payload
+    }
+}
+
+impl<'py, T> This<'_, 'py, T> {
+    /// The instance as an object.
+    pub(crate) fn object(&self) -> Object<'py> {
+        // SAFETY: Python keeps the instance alive during the call.
+        unsafe { Bound::from_borrowed_ptr(self.cx.py, self.object) }
+    }
+}
+
+/// A function of a module (METH_FASTCALL).
+pub(crate) struct Function {
+    name: &'static CStr,
+    doc: &'static CStr,
+    call: ffi::PyCFunctionFast,
+}
+
+impl Function {
+    pub(crate) const fn new<F>(name: &'static CStr, doc: &'static CStr, _body: F) -> Function
+    where
+        F: for<'a, 'py> Fn(Cx<'py>, Args<'a, 'py>) -> PyResult<Object<'py>> + Copy,
+    {
+        const { assert_no_data::<F>() };
+        Function {
+            name,
+            doc,
+            call: trampolines::call_function::<F>,
+        }
+    }
+
+    pub(super) fn definition(&self) -> ffi::PyMethodDef {
+        method_definition(self.name, self.doc, self.call)
+    }
+}
+
+/// What Python's memory manager gives for an instance.
+#[repr(C)]
+struct Instance<T> {
+    head: ffi::PyObject,
+    dict: *mut ffi::PyObject,
+    interpreter: Option<&'static Interpreter>,
+    /// None only while an instance is being made.
+    payload: Option<T>,
+}
+
+/// Makes the class in an interpreter.
+///
+/// # Errors
+/// What Python raises.
+pub(crate) fn define<'py, T: Class>(
+    cx: Cx<'py>,
+    module: &Bound<'py, PyModule>,
+) -> PyResult<Object<'py>> {
+    let attributes: Vec<ffi::PyGetSetDef> = T::ATTRIBUTES
+        .iter()
+        .map(|attribute| ffi::PyGetSetDef {
+            name: attribute.name.as_ptr(),
+            get: Some(trampolines::read_attribute::<T>),
+            set: attribute
+                .write
+                .map(|_| trampolines::write_attribute::<T> as ffi::setter),
+            doc: attribute.doc.as_ptr(),
+            closure: std::ptr::from_ref(attribute).cast_mut().cast(),
+        })
+        .chain(T::DICT.then(|| ffi::PyGetSetDef {
+            name: c"__dict__".as_ptr(),
+            get: Some(ffi::PyObject_GenericGetDict),
+            set: Some(ffi::PyObject_GenericSetDict),
+            doc: std::ptr::null(),
+            closure: null_mut(),
+        }))
+        // SAFETY: an empty entry ends the table.
+        .chain([unsafe { std::mem::zeroed() }])
+        .collect();
+    let methods: Vec<ffi::PyMethodDef> = T::METHODS
+        .iter()
+        .map(|method| method_definition(method.name, method.doc, method.call))
+        .chain([ffi::PyMethodDef::zeroed()])
+        .collect();
+    let members = T::DICT
+        .then(|| ffi::PyMemberDef {
+            name: c"__dictoffset__".as_ptr(),
+            type_code: ffi::Py_T_PYSSIZET,
+            offset: std::mem::offset_of!(Instance<T>, dict).cast_signed(),
+            flags: ffi::Py_READONLY,
+            doc: std::ptr::null(),
+        })
+        .into_iter()
+        // SAFETY: an empty entry ends the table.
+        .chain([unsafe { std::mem::zeroed() }])
+        .collect::<Vec<_>>();
+    // The type refers to its tables for as long as it lives, which is as long as the interpreter: for ever.
+    let mut slots = vec![
+        slot(ffi::Py_tp_doc, T::DOC.as_ptr().cast_mut().cast()),
+        slot(ffi::Py_tp_getset, attributes.leak().as_mut_ptr().cast()),
+        slot(ffi::Py_tp_methods, methods.leak().as_mut_ptr().cast()),
+        slot(ffi::Py_tp_members, members.leak().as_mut_ptr().cast()),
+        slot(
+            ffi::Py_tp_dealloc,
+            trampolines::deallocate::<T> as *mut c_void,
+        ),
+        slot(
+            ffi::Py_tp_traverse,
+            trampolines::traverse::<T> as *mut c_void,
+        ),
+        slot(ffi::Py_tp_clear, trampolines::clear::<T> as *mut c_void),
+    ];
+    let special = &T::SLOTS;
+    let mut add = |wanted: bool, id: c_int, function: *mut c_void| {
+        if wanted {
+            slots.push(slot(id, function));
+        }
+    };
+    add(
+        special.new.is_some(),
+        ffi::Py_tp_new,
+        trampolines::new_instance::<T> as *mut c_void,
+    );
+    add(
+        special.init.is_some(),
+        ffi::Py_tp_init,
+        trampolines::init_instance::<T> as *mut c_void,
+    );
+    add(
+        special.repr.is_some(),
+        ffi::Py_tp_repr,
+        trampolines::repr::<T> as *mut c_void,
+    );
+    add(
+        special.iter.is_some(),
+        ffi::Py_tp_iter,
+        trampolines::iter::<T> as *mut c_void,
+    );
+    add(
+        special.next.is_some(),
+        ffi::Py_tp_iternext,
+        trampolines::next::<T> as *mut c_void,
+    );
+    add(
+        special.length.is_some(),
+        ffi::Py_mp_length,
+        trampolines::length::<T> as *mut c_void,
+    );
+    add(
+        special.item.is_some(),
+        ffi::Py_mp_subscript,
+        trampolines::item::<T> as *mut c_void,
+    );
+    add(
+        special.set_item.is_some(),
+        ffi::Py_mp_ass_subscript,
+        trampolines::set_item::<T> as *mut c_void,
+    );
+    add(
+        special.contains.is_some(),
+        ffi::Py_sq_contains,
+        trampolines::contains::<T> as *mut c_void,
+    );
+    add(
+        special.equals.is_some(),
+        ffi::Py_tp_richcompare,
+        trampolines::compare::<T> as *mut c_void,
+    );
+    add(
+        special.equals.is_some(),
+        ffi::Py_tp_hash,
+        ffi::PyObject_HashNotImplemented as *mut c_void,
+    );
+    slots.push(slot(0, null_mut()));
+    let mut flags = ffi::Py_TPFLAGS_DEFAULT | ffi::Py_TPFLAGS_BASETYPE | ffi::Py_TPFLAGS_HAVE_GC;
+    #[cfg(Py_3_10)]
+    if special.new.is_none() {
+        flags |= ffi::Py_TPFLAGS_DISALLOW_INSTANTIATION;
+    }
+    let mut spec = ffi::PyType_Spec {
+        name: T::NAME.as_ptr(),
+        basicsize: c_int::try_from(size_of::<Instance<T>>()).unwrap_or(c_int::MAX),
+        itemsize: 0,
+        flags: u32::try_from(flags).unwrap_or_default(),
+        slots: slots.as_mut_ptr(),
+    };
+    // SAFETY: a complete specification; Python copies what it keeps of it, but for the leaked tables.
+    unsafe {
+        let class = ffi::PyType_FromModuleAndSpec(module.as_ptr(), &raw mut spec, null_mut());
+        let class = Bound::from_owned_ptr_or_err(cx.py, class)?;
+        #[cfg(not(Py_3_10))]
+        if special.new.is_none() {
+            (*class.as_ptr().cast::<ffi::PyTypeObject>()).tp_new = None;
+        }
+        Ok(class)
+    }
+}
+
+/// Makes an instance with a payload.
+///
+/// # Errors
+/// MemoryError.
+pub(crate) fn instance<'py, T: Class>(cx: Cx<'py>, payload: T) -> PyResult<Object<'py>> {
+    let class = cx.interpreter.class(T::PLACE)?;
+    // SAFETY: a class that `define::<T>` made in this interpreter.
+    unsafe { allocate(cx, class, payload) }
+}
+
+/// The payload of an instance of `T`'s class or of a subclass.
+pub(crate) fn payload<'a, T: Class>(cx: Cx<'_>, object: &'a Object<'_>) -> Option<&'a T> {
+    let class = cx
+        .interpreter
+        .class(T::PLACE)
+        .map_err(|error| exception::discard(cx.py, error))
+        .ok()?;
+    // SAFETY: instances of the class have this layout, and keep their payload while they live.
+    unsafe {
+        if ffi::PyObject_TypeCheck(object.as_ptr(), class) == 0 {
+            return None;
+        }
+        (*object.as_ptr().cast::<Instance<T>>()).payload.as_ref()
+    }
+}
+
+/// Has anybody set an attribute on this instance?
+pub(crate) fn has_attributes<T: Class>(object: &Ref, _py: Python<'_>) -> bool {
+    // SAFETY: a live instance of T's class.
+    unsafe { !(*object.as_ptr().cast::<Instance<T>>()).dict.is_null() }
+}
+
+unsafe fn allocate<'py, T: Class>(
+    cx: Cx<'py>,
+    class: *mut ffi::PyTypeObject,
+    payload: T,
+) -> PyResult<Object<'py>> {
+    // SAFETY: PyType_GenericAlloc gives zeroed memory of the type's size, a valid `Instance` without payload:
+    // `write` must not drop the zeroed Option.
+    unsafe {
+        let object = ffi::PyType_GenericAlloc(class, 0);
+        if object.is_null() {
+            return Err(PyErr::fetch(cx.py));
+        }
+        let instance = object.cast::<Instance<T>>();
+        (&raw mut (*instance).interpreter).write(Some(cx.interpreter));
+        (&raw mut (*instance).payload).write(Some(payload));
+        Ok(Bound::from_owned_ptr(cx.py, object))
+    }
+}
+
+fn slot(slot: c_int, function: *mut c_void) -> ffi::PyType_Slot {
+    ffi::PyType_Slot {
+        slot,
+        pfunc: function,
+    }
+}
+
+fn method_definition(
+    name: &'static CStr,
+    doc: &'static CStr,
+    call: ffi::PyCFunctionFast,
+) -> ffi::PyMethodDef {
+    ffi::PyMethodDef {
+        ml_name: name.as_ptr(),
+        ml_meth: ffi::PyMethodDefPointer {
+            PyCFunctionFast: call,
+        },
+        ml_flags: ffi::METH_FASTCALL,
+        ml_doc: doc.as_ptr(),
+    }
+}

@@ -1,0 +1,353 @@
+//! The `extern "C"` functions behind the classes: each finds its instance, runs a safe body under the guard, and turns
+//! an error or a panic into the exception that is set.
+
+use super::super::Cx;
+use super::super::cell::Slot;
+use super::super::interpreters::Interpreter;
+use super::super::module::interpreter_of;
+use super::{Args, Attribute, Class, Instance, Object, This, allocate};
+use crate::httpd::guard::guard;
+use crate::httpd::log::{self, Level};
+use crate::httpd::zst::summon;
+use pyo3::exceptions::{PySystemError, PyTypeError};
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple};
+use std::ffi::{c_int, c_void};
+use std::ptr::null_mut;
+
+/// Runs a body for Python: an error or a panic becomes the exception that is set, and `failure` the result.
+fn run<R>(py: Python<'_>, failure: R, body: impl FnOnce() -> PyResult<R>) -> R {
+    let result = guard(body).unwrap_or_else(|place| {
+        log::process(Level::Critical, &place);
+        Err(PySystemError::new_err(place))
+    });
+    result.unwrap_or_else(|error| {
+        error.restore(py);
+        failure
+    })
+}
+
+/// Runs a body on an instance that Python passes in.
+///
+/// # Safety
+/// `object` is an instance of T's class, and its interpreter is attached.
+unsafe fn on<T: Class, R>(
+    object: *mut ffi::PyObject,
+    failure: R,
+    body: impl FnOnce(This<'_, '_, T>) -> PyResult<R>,
+) -> R {
+    // SAFETY: the caller's promise; the payload is dropped only by `deallocate`.
+    unsafe {
+        let py = Python::assume_attached();
+        let instance = &*object.cast::<Instance<T>>();
+        run(py, failure, || {
+            match (instance.interpreter, &instance.payload) {
+                (Some(interpreter), Some(payload)) => body(This {
+                    cx: Cx { py, interpreter },
+                    payload,
+                    object,
+                }),
+                _ => Err(PyTypeError::new_err("the object was not made by its class")),
+            }
+        })
+    }
+}
+
+fn give(result: Object<'_>) -> *mut ffi::PyObject {
+    result.into_ptr()
+}
+
+pub(super) unsafe extern "C" fn call_method<T, F>(
+    object: *mut ffi::PyObject,
+    values: *mut *mut ffi::PyObject,
+    count: ffi::Py_ssize_t,
+) -> *mut ffi::PyObject
+where
+    T: Class,
+    F: for<'a, 'py> Fn(This<'a, 'py, T>, Args<'a, 'py>) -> PyResult<Object<'py>> + Copy,
+{
+    // SAFETY: Python calls a method with an instance of its class and `count` live arguments; F was given to `new`.
+    unsafe {
+        let (body, values) = (summon::<F>(), arguments(values, count));
+        on::<T, _>(object, null_mut(), |this| {
+            let args = Args {
+                py: this.cx.py,
+                values,
+            };
+            body(this, args).map(give)
+        })
+    }
+}
+
+pub(super) unsafe extern "C" fn call_function<F>(
+    module: *mut ffi::PyObject,
+    values: *mut *mut ffi::PyObject,
+    count: ffi::Py_ssize_t,
+) -> *mut ffi::PyObject
+where
+    F: for<'a, 'py> Fn(Cx<'py>, Args<'a, 'py>) -> PyResult<Object<'py>> + Copy,
+{
+    // SAFETY: Python calls a module's function with the module and `count` live arguments; F was given to `new`.
+    unsafe {
+        let (body, values, py) = (
+            summon::<F>(),
+            arguments(values, count),
+            Python::assume_attached(),
+        );
+        run(py, null_mut(), || {
+            let interpreter = interpreter_of(module)
+                .ok_or_else(|| PySystemError::new_err("_apache has no interpreter"))?;
+            body(Cx { py, interpreter }, Args { py, values }).map(give)
+        })
+    }
+}
+
+unsafe fn arguments<'a>(
+    values: *mut *mut ffi::PyObject,
+    count: ffi::Py_ssize_t,
+) -> &'a [*mut ffi::PyObject] {
+    if values.is_null() {
+        return &[];
+    }
+    // SAFETY: METH_FASTCALL passes an array of `count` arguments, or NULL and 0.
+    unsafe { std::slice::from_raw_parts(values, count.cast_unsigned()) }
+}
+
+pub(super) unsafe extern "C" fn read_attribute<T: Class>(
+    object: *mut ffi::PyObject,
+    closure: *mut c_void,
+) -> *mut ffi::PyObject {
+    // SAFETY: the closure is the `Attribute<T>` that `define` put there.
+    unsafe {
+        on::<T, _>(object, null_mut(), |this| {
+            ((*closure.cast::<Attribute<T>>()).read)(this).map(give)
+        })
+    }
+}
+
+pub(super) unsafe extern "C" fn write_attribute<T: Class>(
+    object: *mut ffi::PyObject,
+    value: *mut ffi::PyObject,
+    closure: *mut c_void,
+) -> c_int {
+    // SAFETY: as in `read_attribute`; the value is live, or NULL for `del`.
+    unsafe {
+        on::<T, _>(object, -1, |this| {
+            let attribute = &*closure.cast::<Attribute<T>>();
+            let Some(write) = attribute.write.filter(|_| !value.is_null()) else {
+                let name = attribute.name.to_string_lossy();
+                return Err(PyTypeError::new_err(format!(
+                    "cannot delete the attribute {name:?}"
+                )));
+            };
+            let value = Bound::from_borrowed_ptr(this.cx.py, value);
+            write(this, &value).map(|()| 0)
+        })
+    }
+}
+
+pub(super) unsafe extern "C" fn new_instance<T: Class>(
+    class: *mut ffi::PyTypeObject,
+    _args: *mut ffi::PyObject,
+    _kwargs: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    // SAFETY: Python calls tp_new attached, with T's class or a subclass.
+    unsafe {
+        let py = Python::assume_attached();
+        run(py, null_mut(), || {
+            let interpreter = Interpreter::current()
+                .ok_or_else(|| PySystemError::new_err("no interpreter of mod_python"))?;
+            let cx = Cx { py, interpreter };
+            let new = T::SLOTS
+                .new
+                .ok_or_else(|| PyTypeError::new_err("cannot create instances"))?;
+            allocate(cx, class, new(cx)?).map(give)
+        })
+    }
+}
+
+pub(super) unsafe extern "C" fn init_instance<T: Class>(
+    object: *mut ffi::PyObject,
+    args: *mut ffi::PyObject,
+    kwargs: *mut ffi::PyObject,
+) -> c_int {
+    // SAFETY: Python passes a tuple, and a dict or NULL.
+    unsafe {
+        on::<T, _>(object, -1, |this| {
+            let py = this.cx.py;
+            let args = Bound::from_borrowed_ptr(py, args).cast_into::<PyTuple>()?;
+            let kwargs = if kwargs.is_null() {
+                None
+            } else {
+                Some(Bound::from_borrowed_ptr(py, kwargs).cast_into::<PyDict>()?)
+            };
+            T::SLOTS
+                .init
+                .map_or(Ok(0), |init| init(this, &args, kwargs.as_ref()).map(|()| 0))
+        })
+    }
+}
+
+pub(super) unsafe extern "C" fn repr<T: Class>(object: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    // SAFETY: Python passes an instance.
+    unsafe {
+        on::<T, _>(object, null_mut(), |this| {
+            required(T::SLOTS.repr)?(this).map(give)
+        })
+    }
+}
+
+pub(super) unsafe extern "C" fn iter<T: Class>(object: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    // SAFETY: Python passes an instance.
+    unsafe {
+        on::<T, _>(object, null_mut(), |this| {
+            required(T::SLOTS.iter)?(this).map(give)
+        })
+    }
+}
+
+pub(super) unsafe extern "C" fn next<T: Class>(object: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    // SAFETY: Python passes an instance; NULL without an exception ends the iteration.
+    unsafe {
+        on::<T, _>(object, null_mut(), |this| {
+            Ok(required(T::SLOTS.next)?(this)?.map_or(null_mut(), give))
+        })
+    }
+}
+
+pub(super) unsafe extern "C" fn length<T: Class>(object: *mut ffi::PyObject) -> ffi::Py_ssize_t {
+    // SAFETY: Python passes an instance.
+    unsafe {
+        on::<T, _>(object, -1, |this| {
+            required(T::SLOTS.length)?(this).map(usize::cast_signed)
+        })
+    }
+}
+
+pub(super) unsafe extern "C" fn item<T: Class>(
+    object: *mut ffi::PyObject,
+    key: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    // SAFETY: Python passes an instance and a live key.
+    unsafe {
+        on::<T, _>(object, null_mut(), |this| {
+            let key = Bound::from_borrowed_ptr(this.cx.py, key);
+            required(T::SLOTS.item)?(this, &key).map(give)
+        })
+    }
+}
+
+pub(super) unsafe extern "C" fn set_item<T: Class>(
+    object: *mut ffi::PyObject,
+    key: *mut ffi::PyObject,
+    value: *mut ffi::PyObject,
+) -> c_int {
+    // SAFETY: Python passes an instance, a live key, and a live value or NULL for `del`.
+    unsafe {
+        on::<T, _>(object, -1, |this| {
+            let py = this.cx.py;
+            let key = Bound::from_borrowed_ptr(py, key);
+            let value = if value.is_null() {
+                None
+            } else {
+                Some(Bound::from_borrowed_ptr(py, value))
+            };
+            required(T::SLOTS.set_item)?(this, &key, value.as_ref()).map(|()| 0)
+        })
+    }
+}
+
+pub(super) unsafe extern "C" fn contains<T: Class>(
+    object: *mut ffi::PyObject,
+    key: *mut ffi::PyObject,
+) -> c_int {
+    // SAFETY: Python passes an instance and a live key.
+    unsafe {
+        on::<T, _>(object, -1, |this| {
+            let key = Bound::from_borrowed_ptr(this.cx.py, key);
+            required(T::SLOTS.contains)?(this, &key).map(c_int::from)
+        })
+    }
+}
+
+pub(super) unsafe extern "C" fn compare<T: Class>(
+    object: *mut ffi::PyObject,
+    other: *mut ffi::PyObject,
+    operation: c_int,
+) -> *mut ffi::PyObject {
+    // SAFETY: Python passes an instance and a live object.
+    unsafe {
+        on::<T, _>(object, null_mut(), |this| {
+            let py = this.cx.py;
+            let other = Bound::from_borrowed_ptr(py, other);
+            let equal = match operation {
+                ffi::Py_EQ | ffi::Py_NE => required(T::SLOTS.equals)?(this, &other)?,
+                _ => None,
+            };
+            let answer = equal.map(|equal| equal == (operation == ffi::Py_EQ));
+            let object = match answer {
+                Some(true) => ffi::Py_True(),
+                Some(false) => ffi::Py_False(),
+                None => ffi::Py_NotImplemented(),
+            };
+            Ok(give(Bound::from_borrowed_ptr(py, object)))
+        })
+    }
+}
+
+fn required<F>(function: Option<F>) -> PyResult<F> {
+    function.ok_or_else(|| PyTypeError::new_err("the operation is not supported"))
+}
+
+pub(super) unsafe extern "C" fn deallocate<T: Class>(object: *mut ffi::PyObject) {
+    // SAFETY: the last reference is gone; the payload goes first, then the memory, then the type's reference.
+    unsafe {
+        ffi::PyObject_GC_UnTrack(object.cast());
+        let class = ffi::Py_TYPE(object);
+        let instance = object.cast::<Instance<T>>();
+        let payload = (*instance).payload.take();
+        if let Err(place) = guard(move || drop(payload)) {
+            log::process(Level::Critical, &place);
+        }
+        ffi::Py_CLEAR(&raw mut (*instance).dict);
+        if let Some(free) = (*class).tp_free {
+            free(object.cast());
+        }
+        ffi::Py_DECREF(class.cast());
+    }
+}
+
+pub(super) unsafe extern "C" fn traverse<T: Class>(
+    object: *mut ffi::PyObject,
+    visit: ffi::visitproc,
+    argument: *mut c_void,
+) -> c_int {
+    // SAFETY: the collector passes an instance; only pointers are read, nothing is touched.
+    unsafe {
+        let instance = &*object.cast::<Instance<T>>();
+        let references = instance.payload.as_ref().map_or(&[][..], T::references);
+        let own = [ffi::Py_TYPE(object).cast(), instance.dict];
+        for pointer in references.iter().map(Slot::as_ptr).chain(own) {
+            if !pointer.is_null() {
+                let result = visit(pointer, argument);
+                if result != 0 {
+                    return result;
+                }
+            }
+        }
+        0
+    }
+}
+
+pub(super) unsafe extern "C" fn clear<T: Class>(object: *mut ffi::PyObject) -> c_int {
+    // SAFETY: the collector passes an instance that only a cycle keeps alive.
+    unsafe {
+        let instance = object.cast::<Instance<T>>();
+        if let Some(payload) = &(*instance).payload {
+            payload.references().iter().for_each(Slot::clear);
+        }
+        ffi::Py_CLEAR(&raw mut (*instance).dict);
+        0
+    }
+}

@@ -1,0 +1,328 @@
+"""A private httpd: its own root, port, configuration and log. For the tests, `make run` and the benchmarks.
+
+Nothing of the system's httpd is used but its programs. Run as a program it serves a directory of handlers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Optional
+
+PROJECT = Path(__file__).resolve().parent.parent
+RELEASE = PROJECT / "target/release/libmod_python.so"
+CHILD_USER = "www-data"
+PATIENCE = 30.0
+"""Seconds to wait for httpd to answer or to stop."""
+
+
+def query_apxs(name: str) -> str:
+    """A build setting of the installed httpd."""
+    return subprocess.run(["apxs", "-q", name], check=True, capture_output=True, text=True).stdout.strip()
+
+
+def program() -> str:
+    """The installed httpd's path."""
+    for name in ("apache2", "httpd", "/usr/sbin/apache2", "/usr/sbin/httpd"):
+        found = shutil.which(name)
+        if found:
+            return found
+    raise FileNotFoundError("no httpd; install apache2-bin")
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody uses now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def children_can_read(path: Path) -> bool:
+    """Whether httpd's children, which run as another user when it is started as root, can read what is there."""
+    if os.geteuid() != 0:
+        return True
+    return all(folder.stat().st_mode & 0o001 for folder in path.resolve().parents) and bool(path.stat().st_mode & 0o004)
+
+
+class Httpd:
+    """One httpd. Start it, ask it, stop it; `root` holds its files."""
+
+    def __init__(
+        self,
+        config: str,
+        *,
+        mpm: str = "event",
+        module: Optional[Path] = RELEASE,
+        port: Optional[int] = None,
+        root: Optional[Path] = None,
+        threads: int = 16,
+        children: int = 1,
+        level: str = "info",
+        modules: tuple[str, ...] = (),
+    ) -> None:
+        if root is None:
+            root = Path(tempfile.mkdtemp(prefix="mod_python-"))
+            self._own_root = True
+        else:
+            self._own_root = False
+            root.mkdir(parents=True, exist_ok=True)
+        self.root = root
+        self.port = port or free_port()
+        self.mpm, self.threads, self.children, self.level = mpm, threads, children, level
+        self.modules = modules
+        self.root.chmod(0o755)
+        for name in ("htdocs", "run"):
+            (root / name).mkdir(exist_ok=True)
+        self.log = root / "error_log"
+        self._read = 0
+        self._process: Optional[subprocess.Popen[bytes]] = None
+        self.module = self._staged(module) if module else None
+        self.configure(config)
+
+    def configure(self, config: str) -> None:
+        """Write the configuration; `@ROOT@` and `@PORT@` in it are replaced."""
+        text = self._preamble() + config
+        text = text.replace("@ROOT@", str(self.root)).replace("@PORT@", str(self.port))
+        (self.root / "httpd.conf").write_text(text)
+
+    def check(self) -> subprocess.CompletedProcess[str]:
+        """`httpd -t`."""
+        return subprocess.run([*self._command(), "-t"], capture_output=True, text=True, check=False)
+
+    def start(self, *defines: str) -> Httpd:
+        """Start it and wait until it accepts connections."""
+        command = [*self._command(), "-DFOREGROUND", *defines]
+        with (self.root / "output").open("ab") as output:
+            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+        self._wait(self._accepts, "httpd did not start")
+        return self
+
+    def stop(self) -> None:
+        """Stop it and wait until it is gone."""
+        if self._process is None:
+            return
+        process, self._process = self._process, None
+        process.terminate()
+        try:
+            process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+
+    def graceful(self) -> None:
+        """Restart it gracefully and wait until the new generation is there."""
+        before = self.log_text().count("resuming normal operations")
+        self.signal(signal.SIGUSR1)
+        self._wait(lambda: self.log_text().count("resuming normal operations") > before, "no graceful restart")
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the parent process."""
+        if self._process is None:
+            raise RuntimeError("httpd is not running")
+        self._process.send_signal(number)
+
+    def remove(self) -> None:
+        """Remove its files."""
+        if self._own_root:
+            shutil.rmtree(self.root, ignore_errors=True)
+
+    @property
+    def pid(self) -> int:
+        """The parent's process id."""
+        if self._process is None:
+            raise RuntimeError("httpd is not running")
+        return self._process.pid
+
+    def child_pids(self) -> list[int]:
+        """The children's process ids."""
+        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+        return [int(pid) for pid in children]
+
+    def write(self, name: str, text: str) -> Path:
+        """Write a file under the root so that children can read it."""
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        path.chmod(0o644)
+        return path
+
+    def log_text(self) -> str:
+        """The whole error log."""
+        try:
+            return self.log.read_text(errors="replace")
+        except FileNotFoundError:
+            return ""
+
+    def new_log(self) -> str:
+        """What the error log has gained since the last call."""
+        text = self.log_text()
+        new, self._read = text[self._read :], len(text)
+        return new
+
+    def wait_log(self, pattern: str) -> str:
+        """Wait until the part of the log that `new_log` has not given yet matches; return the matching line."""
+        found: list[str] = []
+
+        def look() -> bool:
+            found[:] = [line for line in self.log_text()[self._read :].splitlines() if re.search(pattern, line)]
+            return bool(found)
+
+        self._wait(look, f"the error log shows no {pattern!r}")
+        return found[0]
+
+    def url(self, path: str = "/") -> str:
+        """A URL of this server."""
+        return f"http://127.0.0.1:{self.port}{path}"
+
+    def _command(self) -> list[str]:
+        return [program(), "-d", str(self.root), "-f", str(self.root / "httpd.conf")]
+
+    def _preamble(self) -> str:
+        libexec = query_apxs("LIBEXECDIR")
+        loads = [f"LoadModule mpm_{self.mpm}_module {libexec}/mod_mpm_{self.mpm}.so"]
+        loads += [
+            f"LoadModule {name}_module {libexec}/mod_{name}.so"
+            for name in ("authn_core", "authz_core", "mime", "dir", *self.modules)
+        ]
+        if self.module:
+            loads.append(f"LoadModule python_module {self.module}")
+        user = f"User {CHILD_USER}\nGroup {CHILD_USER}\n" if os.geteuid() == 0 else ""
+        if self.mpm == "prefork":
+            workers = f"StartServers {self.children * 2}\nMaxRequestWorkers {self.children * self.threads}\n"
+        else:
+            workers = (
+                f"ServerLimit {self.children}\nStartServers {self.children}\nThreadLimit {self.threads}\n"
+                f"ThreadsPerChild {self.threads}\nMaxRequestWorkers {self.children * self.threads}\n"
+                f"MinSpareThreads 1\nMaxSpareThreads {self.children * self.threads}\n"
+            )
+        mime = Path("/etc/mime.types")
+        types = f"TypesConfig {mime if mime.exists() else '/dev/null'}\n"
+        return (
+            "\n".join(loads) + f"\nServerName localhost\nListen 127.0.0.1:@PORT@\n{user}{workers}{types}"
+            f"PidFile @ROOT@/run/httpd.pid\nDefaultRuntimeDir @ROOT@/run\nErrorLog @ROOT@/error_log\n"
+            f"LogLevel {self.level}\nDocumentRoot @ROOT@/htdocs\nMaxKeepAliveRequests 0\n"
+            "<Directory />\n    AllowOverride None\n    Require all granted\n</Directory>\n"
+        )
+
+    def _staged(self, module: Path) -> Path:
+        """The module's place, or a copy with its package where children can read it."""
+        if not module.exists():
+            raise FileNotFoundError(f"{module} is not there; run `make build`")
+        if children_can_read(module) and children_can_read(PROJECT / "python/mod_python/apache.py"):
+            return module
+        copy = self.root / "module" / module.name
+        copy.parent.mkdir(exist_ok=True)
+        shutil.copy(module, copy)
+        shutil.copytree(PROJECT / "python", copy.parent / "python", dirs_exist_ok=True)
+        subprocess.run(["chmod", "-R", "a+rX", str(copy.parent)], check=True)
+        return copy
+
+    def _accepts(self) -> bool:
+        if self._process is not None and self._process.poll() is not None:
+            output = (self.root / "output").read_text(errors="replace")
+            raise RuntimeError(f"httpd ended with status {self._process.returncode}: {output}{self.log_text()}")
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
+            return "resuming normal operations" in self.log_text()
+        return False
+
+    @staticmethod
+    def _wait(done: object, complaint: str) -> None:
+        assert callable(done)
+        limit = time.monotonic() + PATIENCE
+        while not done():
+            if time.monotonic() > limit:
+                raise TimeoutError(complaint)
+            time.sleep(0.01)
+
+
+def site_config(site: Path) -> str:
+    """The configuration for a directory of handlers: `mp.py` at /, and every `name.py` at /name."""
+    own = site / "site.conf"
+    if own.exists():
+        return own.read_text().replace("@SITE@", str(site))
+    names = sorted(path.stem for path in site.glob("*.py"))
+    if not names:
+        raise SystemExit(f"there are no handlers (*.py) in {site}")
+    places = [("/", "mp" if "mp" in names else names[0]), *((f"/{name}", name) for name in names)]
+    locations = "".join(
+        f"<Location {place}>\n    SetHandler mod_python\n    PythonHandler {name}\n</Location>\n" for place, name in places
+    )
+    return f"PythonPath \"sys.path+['{site}']\"\n{locations}"
+
+
+def serve(site: Path, port: int) -> int:
+    """Serve a directory in the foreground until Ctrl-C."""
+    site = site.resolve()
+    if not site.is_dir():
+        raise SystemExit(f"there is no directory {site}")
+    # Below target/, unless httpd's children could not read it there.
+    place: Optional[Path] = PROJECT / "target/run"
+    target = PROJECT / "target"
+    target.mkdir(exist_ok=True)
+    if not children_can_read(target):
+        place = None
+    elif place is not None:
+        shutil.rmtree(place, ignore_errors=True)
+    httpd = Httpd("", port=port, root=place, threads=64, children=2, level="warn")
+    shown = site
+    if not all(children_can_read(path) for path in site.glob("*.py")):
+        shown = httpd.root / "site"
+        shutil.copytree(site, shown)
+        subprocess.run(["chmod", "-R", "a+rX", str(shown)], check=True)
+        print(f"{site} cannot be read by {CHILD_USER}; a copy in {shown} is served")
+    config = site_config(shown)
+    httpd.configure(config)
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise SystemExit(f"port {port} cannot be had: {error.strerror}; choose another: make run PORT=8889") from None
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
+    try:
+        httpd.start()
+        print(f"Serving {site} (error log: {httpd.log})")
+        for path in re.findall(r"<Location (\S+)>", config):
+            print(f"  {httpd.url(path)}")
+        print("Ctrl-C stops it.", flush=True)
+        follow(httpd)
+    except KeyboardInterrupt:
+        print("\nStopping.")
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        httpd.stop()
+        httpd.remove()
+    return 0
+
+
+def follow(httpd: Httpd) -> None:
+    """Print what the error log gains, until httpd ends."""
+    while httpd._process is not None and httpd._process.poll() is None:
+        for line in httpd.new_log().splitlines():
+            if ":notice]" not in line:
+                print(line, flush=True)
+        time.sleep(0.2)
+    raise SystemExit("httpd has ended; see the lines above")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Serve a directory of mod_python handlers with a private httpd.")
+    parser.add_argument("--site", type=Path, required=True, help="directory of handlers")
+    parser.add_argument("--port", type=int, default=8888)
+    arguments = parser.parse_args()
+    return serve(arguments.site, arguments.port)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,52 @@
+#!/bin/sh
+# Installs what building, running or testing needs and this machine lacks. Says what and why; quick when nothing is missing.
+# usage: tools/setup.sh [python]
+set -eu
+python=${1:-/usr/bin/python3}
+missing=""
+
+need() { # package, why, test command…
+    package=$1 why=$2
+    shift 2
+    if ! "$@" >/dev/null 2>&1; then
+        missing="$missing $package"
+        printf 'mod_python needs %s: %s\n' "$package" "$why"
+    fi
+}
+
+has() { command -v "$1"; }
+has_httpd() { has apache2 || [ -x /usr/sbin/apache2 ] || has httpd || [ -x /usr/sbin/httpd ]; }
+has_libclang() { ls /usr/lib/llvm-*/lib/libclang*.so* /usr/lib*/libclang.so* /usr/lib/*/libclang*.so* 2>/dev/null | grep -q .; }
+has_python_h() { "$python" -c 'import os, sys, sysconfig; sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))'; }
+
+# apache2-bin is httpd without the system's service: nothing is started, no port is taken.
+need apache2-bin "the web server itself (its service is neither installed nor touched)" has_httpd
+need apache2-dev "apxs and the headers to build a module with" has apxs
+need apache2-utils "ab, the load generator of the tests" has ab
+need gcc "the C compiler that links the module" has cc
+need libc6-dev "the C library's headers" test -e /usr/include/stdlib.h
+need libclang-dev "bindgen reads httpd's headers with it" has_libclang
+need python3 "the Python to embed" has "$python"
+need python3-dev "Python's headers and shared library" has_python_h
+need python3-venv "the tests' virtual environment" "$python" -c 'import ensurepip, venv'
+
+if ! has cargo >/dev/null; then
+    echo "mod_python needs Rust 1.91 or newer: install it with rustup, https://rustup.rs" >&2
+    exit 1
+fi
+[ -n "$missing" ] || exit 0
+
+if ! has apt-get >/dev/null; then
+    echo "Install what corresponds to these Debian packages on this system, then try again:$missing" >&2
+    exit 1
+elif [ "$(id -u)" = 0 ]; then
+    as_root=""
+elif has sudo >/dev/null; then
+    as_root="sudo"
+else
+    echo "Type this as root, then try again: apt-get install$missing" >&2
+    exit 1
+fi
+$as_root apt-get update -qq
+# shellcheck disable=SC2086 # a list of packages
+$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing
