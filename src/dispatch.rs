@@ -5,7 +5,7 @@ use crate::config::{Directory, Entry, HandlerList, Phase};
 use crate::embed::handlers::{self, Importing};
 use crate::embed::{self, Cx, exception, interpreters};
 use crate::httpd::body::End;
-use crate::httpd::lease::Held;
+use crate::httpd::lease::{Held, Refusal};
 use crate::httpd::log::{self, Level};
 use crate::httpd::request::Request;
 use crate::httpd::server::Server;
@@ -41,33 +41,33 @@ pub(crate) fn run(request: Request<'_>, phase: Phase) -> Status {
         }
     };
     let lease = lease_of(request);
+    let alias = (name != interpreter.name()).then(|| name.into_owned());
     embed::enter(interpreter, |cx| {
-        lease.open();
-        let status = match lease.hold() {
-            Ok(held) => {
-                let state = held.value();
-                let outer = (
-                    state.phase.replace(Some(phase)),
-                    state.extension.replace(extension.map(String::from)),
-                );
-                if name != interpreter.name() {
-                    state.interpreter.replace(Some(name.into_owned()));
-                }
-                let status = Run {
-                    cx,
-                    request,
-                    config,
-                    phase,
-                    lease,
-                }
-                .all(&held, list);
-                state.phase.set(outer.0);
-                state.extension.replace(outer.1);
-                state.let_go::<object::Request>(cx, |object| object::is_unremarkable(object, cx));
-                status
-            }
-            Err(_) => Status::INTERNAL_SERVER_ERROR,
+        let run = Run {
+            cx,
+            request,
+            config,
+            phase,
+            lease,
         };
+        lease.open();
+        // Held for moments only: a thread that a handler starts may use the request meanwhile.
+        let outer = run.with(|state| {
+            state.interpreter.replace(alias);
+            let extension = extension.map(String::from);
+            (
+                state.phase.replace(Some(phase)),
+                state.extension.replace(extension),
+            )
+        });
+        let status = run.all(list);
+        run.with(|state| {
+            if let Some((phase, extension)) = outer {
+                state.phase.set(phase);
+                state.extension.replace(extension);
+            }
+            state.let_go::<object::Request>(cx, |object| object::is_unremarkable(object, cx));
+        });
         lease.close(|| cx.detached((), |()| std::thread::yield_now()));
         status
     })
@@ -108,20 +108,40 @@ struct Run<'a, 'py, 'r> {
 }
 
 impl<'r> Run<'_, '_, 'r> {
-    fn all(&self, held: &Held<'_, Exchange>, list: &HandlerList<'r>) -> Status {
-        let mut status = self.handlers(held, list);
+    /// Uses the request's state.
+    fn with<R>(&self, body: impl FnOnce(&Exchange) -> R) -> Option<R> {
+        self.hold().map(|held| body(held.value()))
+    }
+
+    /// Holds the request, once no other thread does.
+    fn hold(&self) -> Option<Held<'_, Exchange>> {
+        loop {
+            match self.lease.hold() {
+                Ok(held) => return Some(held),
+                Err(Refusal::Busy) => self.cx.detached((), |()| std::thread::yield_now()),
+                Err(_) => return None,
+            }
+        }
+    }
+
+    fn all(&self, list: &HandlerList<'r>) -> Status {
+        let mut status = self.handlers(list);
         if self.phase == Phase::Authen {
             status = self.check_authentication(status);
         }
-        self.finish(held, status);
+        self.finish(status);
         status
     }
 
-    fn handlers(&self, held: &Held<'_, Exchange>, list: &HandlerList<'r>) -> Status {
-        let argument = match object::object(self.cx, held, self.lease) {
+    fn handlers(&self, list: &HandlerList<'r>) -> Status {
+        let Some(held) = self.hold() else {
+            return Status::INTERNAL_SERVER_ERROR;
+        };
+        let argument = match object::object(self.cx, &held, self.lease) {
             Ok(argument) => argument,
             Err(error) => return self.failed(None, &exception::value(self.cx.py, error)),
         };
+        drop(held);
         let mut status = Status::DECLINED;
         for entry in list.entries {
             let Some(result) = self.handler(entry, &argument) else {
@@ -219,16 +239,17 @@ impl<'r> Run<'_, '_, 'r> {
     }
 
     /// Sends what the handlers have written. A complete answer leaves with its end; otherwise httpd goes on with it.
-    fn finish(&self, held: &Held<'_, Exchange>, status: Status) {
+    fn finish(&self, status: Status) {
+        let Some(held) = self.hold() else { return };
         if !held.value().output.borrow().is_pending() {
             return;
         }
         let complete =
             self.phase == Phase::Content && (status == Status::OK || status == Status::DONE);
         let sent = if complete {
-            Exchange::send(self.cx, held, End::OfStream)
+            Exchange::send(self.cx, &held, End::OfStream)
         } else {
-            Exchange::hand_over(self.cx, held)
+            Exchange::hand_over(self.cx, &held)
         };
         if sent.is_err() {
             log::request(

@@ -92,9 +92,10 @@ fn translate_name(request: Request<'_>) -> Status {
     }
 }
 
-/// A request that needs no file is not looked up in the file system.
+/// A request that `translate_name` left without a file is not looked up in the file system. (The sections that apply
+/// are not known in this phase: httpd has reset them.)
 fn map_to_storage(request: Request<'_>) -> Status {
-    if request.filename().is_none() && is_placed(request) {
+    if request.filename().is_none() {
         Status::OK
     } else {
         Status::DECLINED
@@ -103,13 +104,10 @@ fn map_to_storage(request: Request<'_>) -> Status {
 
 /// Inside `<Location>`, when the handler is ours, the URI need not map to a file.
 fn needs_no_file(request: Request<'_>) -> bool {
-    is_placed(request) && request.configured_handler_is(&HANDLERS)
-}
-
-/// Do Python handlers of a `<Location>` make the content here?
-fn is_placed(request: Request<'_>) -> bool {
     let config = request.config::<ModPython>();
-    config.is_location() && config.handlers_for(Phase::Content, None).is_some()
+    config.is_location()
+        && config.handlers_for(Phase::Content, None).is_some()
+        && request.configured_handler_is(&HANDLERS)
 }
 
 fn content(request: Request<'_>) -> Status {

@@ -103,7 +103,10 @@ class Httpd:
         """Start it and wait until it accepts connections."""
         command = [*self._command(), "-DFOREGROUND", *defines]
         with (self.root / "output").open("ab") as output:
-            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+            # A session of its own: httpd signals its whole process group when it stops.
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+            )
         self._wait(self._accepts, "httpd did not start")
         return self
 

@@ -366,8 +366,8 @@ fn read_error(request: Request<'_>, status: sys::apr_status_t) -> ReadError {
     }
     // SAFETY: maps a status of the input filters to one of HTTP.
     match unsafe { sys::ap_map_http_request_error(status, sys::HTTP_BAD_REQUEST) } {
-        // A filter has answered already (AP_FILTER_ERROR).
-        status if status < 0 => ReadError::Lost,
+        // A filter has answered already, with 400 or 413 (AP_FILTER_ERROR).
+        status if status < 0 => ReadError::Refused(Status::DONE),
         status => ReadError::Refused(Status(status)),
     }
 }
@@ -376,6 +376,7 @@ fn read_error(request: Request<'_>, status: sys::apr_status_t) -> ReadError {
 fn is_lost(status: sys::apr_status_t) -> bool {
     [
         sys::APR_EOF,
+        sys::APR_INCOMPLETE,
         libc::ECONNRESET,
         libc::ECONNABORTED,
         libc::EPIPE,

@@ -31,7 +31,7 @@ impl Connection {
 }
 
 impl Class for Connection {
-    const NAME: &'static CStr = c"builtins.mp_conn";
+    const NAME: &'static CStr = c"mp_conn";
     const DOC: &'static CStr = c"A connection of httpd (conn_rec).";
     const PLACE: usize = 2;
     const ATTRIBUTES: &'static [Attribute<Self>] = &[

@@ -17,7 +17,7 @@ pub(crate) struct Server(pub(crate) Host<'static>);
 type Object<'py> = Bound<'py, PyAny>;
 
 impl Class for Server {
-    const NAME: &'static CStr = c"builtins.mp_server";
+    const NAME: &'static CStr = c"mp_server";
     const DOC: &'static CStr = c"A server or virtual host of httpd (server_rec).";
     const PLACE: usize = 1;
     const DICT: bool = true;

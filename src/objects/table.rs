@@ -49,7 +49,7 @@ type Object<'py> = Bound<'py, PyAny>;
 type M = Method<Table>;
 
 impl Class for Table {
-    const NAME: &'static CStr = c"builtins.mp_table";
+    const NAME: &'static CStr = c"mp_table";
     const DOC: &'static CStr = c"A table of httpd: names ignore case, and may have several values.";
     const PLACE: usize = 3;
     const METHODS: &'static [Method<Self>] = &[
@@ -510,7 +510,7 @@ pub(crate) struct Entries {
 }
 
 impl Class for Entries {
-    const NAME: &'static CStr = c"builtins.mp_table_iterator";
+    const NAME: &'static CStr = c"mp_table_iterator";
     const DOC: &'static CStr = c"An iteration over a table.";
     const PLACE: usize = 4;
     const SLOTS: Slots<Self> = Slots {

@@ -14,7 +14,7 @@ use super::{Cx, exception};
 use crate::httpd::zst::assert_no_data;
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyTuple};
+use pyo3::types::{PyDict, PyString, PyTuple};
 use std::ffi::{CStr, c_int, c_void};
 use std::marker::PhantomData;
 use std::ops::Deref;
@@ -22,7 +22,7 @@ use std::ptr::null_mut;
 
 /// A Python class whose instances carry a `Self`.
 pub(crate) trait Class: Sized + 'static {
-    /// Such as `builtins.mp_table`: the part before the dot is `__module__`.
+    /// Its name; `__module__` is builtins.
     const NAME: &'static CStr;
     const DOC: &'static CStr;
     /// Its place among the interpreter's classes.
@@ -331,7 +331,7 @@ pub(crate) fn define<'py, T: Class>(
         flags |= ffi::Py_TPFLAGS_DISALLOW_INSTANTIATION;
     }
     let mut spec = ffi::PyType_Spec {
-        name: T::NAME.as_ptr(),
+        name: c"builtins.object".as_ptr(),
         basicsize: c_int::try_from(size_of::<Instance<T>>()).unwrap_or(c_int::MAX),
         itemsize: 0,
         flags: u32::try_from(flags).unwrap_or_default(),
@@ -345,6 +345,11 @@ pub(crate) fn define<'py, T: Class>(
         if special.new.is_none() {
             (*class.as_ptr().cast::<ffi::PyTypeObject>()).tp_new = None;
         }
+        // A name without a module would be warned about; with one, `str(type)` would show it.
+        let name = PyString::new(cx.py, &T::NAME.to_string_lossy());
+        class.setattr("__name__", &name)?;
+        class.setattr("__qualname__", &name)?;
+        (*class.as_ptr().cast::<ffi::PyTypeObject>()).tp_name = T::NAME.as_ptr();
         Ok(class)
     }
 }

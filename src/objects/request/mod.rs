@@ -42,7 +42,7 @@ enum Kept {
 type Object<'py> = Bound<'py, PyAny>;
 
 impl Class for Request {
-    const NAME: &'static CStr = c"builtins.mp_request";
+    const NAME: &'static CStr = c"mp_request";
     const DOC: &'static CStr = c"An HTTP request (request_rec): what handlers are given.";
     const PLACE: usize = 0;
     const DICT: bool = true;

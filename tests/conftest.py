@@ -1,0 +1,117 @@
+"""Fixtures: a real httpd a test module and MPM, whose error log must hold nothing that no test has claimed."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Callable
+
+import pytest
+from client import Answer, ask
+from httpd import Httpd
+
+APPS = Path(__file__).parent / "apps"
+MPMS = ("event", "worker", "prefork")
+SERIOUS = re.compile(r":(error|crit|alert|emerg)\]|exit signal")
+
+
+class Server(Httpd):
+    """An httpd that keeps the handlers of tests/apps in its root."""
+
+    def __init__(self, config: str, **settings: Any) -> None:
+        self.claims: list[str] = []
+        super().__init__("", **settings)
+        shutil.copytree(APPS, self.root / "apps", dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+        for path in (self.root / "apps").rglob("*"):
+            path.chmod(0o755 if path.is_dir() else 0o644)
+        self.configure(config)
+
+    def get(self, path: str = "/", method: str = "GET", **arguments: Any) -> Answer:
+        return ask(self.port, path, method, **arguments)
+
+    def ok(self, path: str, method: str = "GET", **arguments: Any) -> Answer:
+        """Ask, and expect 200."""
+        answer = self.get(path, method, **arguments)
+        assert answer.status == 200, (answer.status, answer.text, self.log_text()[-3000:])
+        return answer
+
+    def claim(self, pattern: str) -> str:
+        """Expect an error in the log; return its line."""
+        line = self.wait_log(pattern)
+        self.claims.append(pattern)
+        return line
+
+    def unclaimed(self) -> list[str]:
+        """The serious lines that the log has gained and no test has claimed."""
+        lines = [line for line in self.new_log().splitlines() if SERIOUS.search(line)]
+        unclaimed = [line for line in lines if not any(re.search(claim, line) for claim in self.claims)]
+        self.claims.clear()
+        return unclaimed
+
+
+@pytest.fixture(scope="session", params=MPMS)
+def mpm(request: pytest.FixtureRequest) -> str:
+    """The MPM under test."""
+    return str(request.param)
+
+
+Serve = Callable[..., Server]
+
+
+def _factory() -> Iterator[Serve]:
+    servers: list[Server] = []
+
+    def serve(config: str, *, start: bool = True, **settings: Any) -> Server:
+        server = Server(config, **settings)
+        servers.append(server)
+        if start:
+            server.start()
+        return server
+
+    serve.servers = servers  # type: ignore[attr-defined]
+    yield serve
+    for server in servers:
+        server.stop()
+    unclaimed = [line for server in servers for line in server.unclaimed()]
+    for server in servers:
+        server.remove()
+    assert not unclaimed, unclaimed
+
+
+@pytest.fixture(scope="module")
+def serve_module() -> Iterator[Serve]:
+    """Makes servers that stop at the end of the test module."""
+    yield from _factory()
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    """Makes servers that stop at the end of the test."""
+    yield from _factory()
+
+
+@pytest.fixture(autouse=True)
+def error_log_is_claimed(request: pytest.FixtureRequest) -> Iterator[None]:
+    """After each test: nothing serious in the log of a server of the module that the test has not claimed."""
+    yield
+    if "serve_module" in request.fixturenames:
+        for server in request.getfixturevalue("serve_module").servers:
+            unclaimed = server.unclaimed()
+            assert not unclaimed, unclaimed
+
+
+def places(*apps: str) -> str:
+    """A `<Location /app/function>` for every function of the apps that takes a request."""
+    lines = ["PythonPath \"sys.path+['@ROOT@/apps']\""]
+    for app in apps:
+        tree = ast.parse((APPS / f"{app}.py").read_text())
+        functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
+        lines += [
+            f"<Location /{app}/{function.name}>\nSetHandler mod_python\nPythonHandler {app}::{function.name}\n</Location>"
+            for function in functions
+            if [argument.arg for argument in function.args.args] == ["req"]
+        ]
+    return "\n".join(lines) + "\n"
