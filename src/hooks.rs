@@ -27,7 +27,7 @@ pub(crate) fn register() {
     hooks::check_user_id(|request| dispatch::run(request, Phase::Authen));
     hooks::auth_checker(|request| dispatch::run(request, Phase::Authz));
     hooks::type_checker(|request| dispatch::run(request, Phase::Type));
-    hooks::fixups(|request| dispatch::run(request, Phase::Fixup));
+    hooks::fixups(fixups);
     hooks::handler(content);
     hooks::log_transaction(|request| dispatch::run(request, Phase::Log));
 }
@@ -108,6 +108,22 @@ fn needs_no_file(request: Request<'_>) -> bool {
     config.is_location()
         && config.handlers_for(Phase::Content, None).is_some()
         && request.configured_handler_is(&HANDLERS)
+}
+
+fn fixups(request: Request<'_>) -> Status {
+    #[cfg(feature = "test-panic")]
+    panic_if_asked(request);
+    dispatch::run(request, Phase::Fixup)
+}
+
+/// `PythonOption _panic hook` makes a hook panic, to test the guard.
+#[cfg(feature = "test-panic")]
+#[expect(clippy::panic, reason = "the subject of the test")]
+fn panic_if_asked(request: Request<'_>) {
+    let options = request.config::<ModPython>().common.options;
+    if options.contains(&("_panic", "hook")) {
+        panic!("a deliberate panic");
+    }
 }
 
 fn content(request: Request<'_>) -> Status {

@@ -11,6 +11,7 @@ from typing import Any, Callable
 
 import pytest
 from client import Answer, ask
+
 from httpd import Httpd
 
 APPS = Path(__file__).parent / "apps"
@@ -48,7 +49,6 @@ class Server(Httpd):
         """The serious lines that the log has gained and no test has claimed."""
         lines = [line for line in self.new_log().splitlines() if SERIOUS.search(line)]
         unclaimed = [line for line in lines if not any(re.search(claim, line) for claim in self.claims)]
-        self.claims.clear()
         return unclaimed
 
 
@@ -100,6 +100,7 @@ def error_log_is_claimed(request: pytest.FixtureRequest) -> Iterator[None]:
     if "serve_module" in request.fixturenames:
         for server in request.getfixturevalue("serve_module").servers:
             unclaimed = server.unclaimed()
+            server.claims.clear()
             assert not unclaimed, unclaimed
 
 

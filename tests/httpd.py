@@ -258,7 +258,8 @@ def site_config(site: Path) -> str:
         raise SystemExit(f"there are no handlers (*.py) in {site}")
     places = [("/", "mp" if "mp" in names else names[0]), *((f"/{name}", name) for name in names)]
     locations = "".join(
-        f"<Location {place}>\n    SetHandler mod_python\n    PythonHandler {name}\n</Location>\n" for place, name in places
+        f"<Location {place}>\n    SetHandler mod_python\n    PythonHandler {name}\n</Location>\n"
+        for place, name in places
     )
     return f"PythonPath \"sys.path+['{site}']\"\n{locations}"
 
@@ -290,7 +291,9 @@ def serve(site: Path, port: int) -> int:
         try:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
-            raise SystemExit(f"port {port} cannot be had: {error.strerror}; choose another: make run PORT=8889") from None
+            raise SystemExit(
+                f"port {port} cannot be had: {error.strerror}; choose another: make run PORT=8889"
+            ) from None
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     try:

@@ -217,7 +217,9 @@ def test_echo(httpd: Server) -> None:
 
 def test_chunked_bodies_are_welcome(httpd: Server) -> None:
     blocks = [b"first ", b"second ", b"x" * 100000]
-    answer = httpd.ok("/reading/echo", "POST", body=iter(blocks), encode_chunked=True, headers={"Transfer-Encoding": "chunked"})
+    answer = httpd.ok(
+        "/reading/echo", "POST", body=iter(blocks), encode_chunked=True, headers={"Transfer-Encoding": "chunked"}
+    )
     assert answer.body == b"".join(blocks)
 
 
@@ -277,5 +279,8 @@ def test_a_body_that_nobody_reads(httpd: Server) -> None:
 
 
 def test_bad_framing_is_400(httpd: Server) -> None:
-    answer = raw(httpd.port, b"POST /reading/echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\nzz\r\n")
+    answer = raw(
+        httpd.port,
+        b"POST /reading/echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\nzz\r\n",
+    )
     assert b" 400 " in answer.split(b"\r\n", 1)[0], answer

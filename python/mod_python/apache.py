@@ -23,23 +23,59 @@ from typing import TYPE_CHECKING, Any, Callable, Optional
 import _apache
 from _apache import (
     AP_CONN_CLOSE as AP_CONN_CLOSE,
+)
+from _apache import (
     AP_CONN_KEEPALIVE as AP_CONN_KEEPALIVE,
+)
+from _apache import (
     AP_CONN_UNKNOWN as AP_CONN_UNKNOWN,
+)
+from _apache import (
     APR_BLK as APR_BLK,
+)
+from _apache import (
     APR_CHR as APR_CHR,
+)
+from _apache import (
     APR_DIR as APR_DIR,
+)
+from _apache import (
     APR_LNK as APR_LNK,
+)
+from _apache import (
     APR_NOFILE as APR_NOFILE,
+)
+from _apache import (
     APR_PIPE as APR_PIPE,
+)
+from _apache import (
     APR_REG as APR_REG,
+)
+from _apache import (
     APR_SOCK as APR_SOCK,
+)
+from _apache import (
     APR_UNKFILE as APR_UNKFILE,
+)
+from _apache import (
     MODULE_MAGIC_NUMBER_MAJOR as MODULE_MAGIC_NUMBER_MAJOR,
+)
+from _apache import (
     MODULE_MAGIC_NUMBER_MINOR as MODULE_MAGIC_NUMBER_MINOR,
+)
+from _apache import (
     SERVER_RETURN as SERVER_RETURN,
+)
+from _apache import (
     exists_config_define as exists_config_define,
+)
+from _apache import (
     mpm_query as mpm_query,
+)
+from _apache import (
     server_root as server_root,
+)
+from _apache import (
     table as table,
 )
 

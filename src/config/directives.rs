@@ -56,7 +56,7 @@ pub(crate) static DIRECTIVES: [Directive<ModPython>; 22] = [
         default: "the server's name",
         help: c"the name of the interpreter that runs the handlers; main_interpreter is the first one",
         setter: Setter::One(|setting, value| {
-            if value.is_empty() {
+            if value.trim().is_empty() {
                 return Err("needs the name of an interpreter".into());
             }
             common(setting, |common| common.interpreter = Some(value));

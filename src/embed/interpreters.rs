@@ -5,7 +5,7 @@
 
 use super::cell::Ref;
 use super::handlers::Handlers;
-use super::{Cx, exception, lifecycle, threads};
+use super::{Cx, exception, keeper, lifecycle, threads};
 use crate::httpd::log::{self, Level};
 use crate::httpd::server::Server;
 use pyo3::exceptions::PySystemError;
@@ -29,6 +29,8 @@ pub(crate) struct Interpreter {
     handlers: RefCell<Handlers>,
     apache: OnceLock<Ref>,
     server_return: OnceLock<Ref>,
+    /// Why it could not be prepared. Such an interpreter stays: another attempt would leave one more behind.
+    failure: OnceLock<String>,
 }
 
 // SAFETY: everything but `name` and `raw`, which are constant, is reached only through a `Cx`, that is, by the one
@@ -71,30 +73,28 @@ fn canonical(name: &str) -> &str {
 }
 
 fn find_or_create(name: &str) -> Result<&'static Interpreter, String> {
-    if let Some(interpreter) = registered(name) {
-        return Ok(interpreter);
+    if let Some(answer) = registered(name).and_then(Interpreter::state) {
+        return answer;
     }
     let _one_at_a_time = CREATION.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(interpreter) = registered(name) {
-        return Ok(interpreter);
+    if let Some(answer) = registered(name).and_then(Interpreter::state) {
+        return answer;
     }
     let main = registered(MAIN).ok_or("Python has not been started")?;
     let begun = Instant::now();
-    let interpreter = create(main, name)?;
-    if let Err(reason) = super::enter(interpreter, furnish) {
-        REGISTRY
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get_or_insert_default()
-            .remove(name);
-        return Err(reason);
-    }
+    let wanted = name.to_string();
+    let interpreter = keeper::run(move || {
+        let interpreter = create(main, &wanted)?;
+        super::enter(interpreter, furnish);
+        Ok::<_, String>(interpreter)
+    })??;
     let (version, milliseconds) = (super::BUILT_VERSION, begun.elapsed().as_millis());
-    log::process(
-        Level::Info,
-        &format!("interpreter {name:?} created: Python {version}, shared GIL, {milliseconds} ms"),
-    );
-    Ok(interpreter)
+    let text =
+        format!("interpreter {name:?} created: Python {version}, shared GIL, {milliseconds} ms");
+    log::process(Level::Info, &text);
+    interpreter
+        .state()
+        .unwrap_or_else(|| Err("the interpreter is not ready".into()))
 }
 
 fn registered(name: &str) -> Option<&'static Interpreter> {
@@ -106,8 +106,21 @@ fn registered(name: &str) -> Option<&'static Interpreter> {
         .copied()
 }
 
+/// Runs `end` in every interpreter, in the thread that made it; in the main one last, in this thread.
+pub(super) fn end_all(end: for<'py> fn(Cx<'py>)) {
+    let all = all();
+    if keeper::is_running() {
+        let others: Vec<_> = all.iter().copied().filter(|one| one.name != MAIN).collect();
+        let ended = keeper::run(move || others.into_iter().for_each(|one| super::enter(one, end)));
+        ended.unwrap_or_else(|reason| log::process(Level::Error, &reason));
+    }
+    if let Some(main) = registered(MAIN) {
+        super::enter(main, end);
+    }
+}
+
 /// Every interpreter there is, the main one last.
-pub(super) fn all() -> Vec<&'static Interpreter> {
+fn all() -> Vec<&'static Interpreter> {
     let mut all: Vec<_> = REGISTRY
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
@@ -127,7 +140,10 @@ pub(super) fn adopt_main() -> Result<(), String> {
         threads::adopt(main, ffi::PyEval_SaveThread());
         main
     };
-    super::enter(main, furnish)
+    super::enter(main, furnish);
+    main.state()
+        .unwrap_or_else(|| Err("the interpreter is not ready".into()))
+        .map(drop)
 }
 
 fn create(main: &'static Interpreter, name: &str) -> Result<&'static Interpreter, String> {
@@ -157,6 +173,7 @@ fn register(name: &str, raw: *mut ffi::PyInterpreterState) -> &'static Interpret
         handlers: RefCell::default(),
         apache: OnceLock::new(),
         server_return: OnceLock::new(),
+        failure: OnceLock::new(),
     }));
     REGISTRY
         .lock()
@@ -167,7 +184,7 @@ fn register(name: &str, raw: *mut ffi::PyInterpreterState) -> &'static Interpret
 }
 
 /// Prepares a new interpreter: the package's place in sys.path, `threading`, `mod_python.apache`.
-fn furnish(cx: Cx<'_>) -> Result<(), String> {
+fn furnish(cx: Cx<'_>) {
     let prepare = || -> PyResult<()> {
         let path = cx
             .py
@@ -188,28 +205,34 @@ fn furnish(cx: Cx<'_>) -> Result<(), String> {
         let _ = cx.interpreter.apache.set(Ref::new(apache.into_any()));
         Ok(())
     };
-    prepare().map_err(|error| {
-        let error = exception::value(cx.py, error);
-        let text = exception::or_discard(cx.py, error.repr())
-            .map(|text| text.to_string())
-            .unwrap_or_default();
-        let path = exception::or_discard(
-            cx.py,
-            cx.py
-                .import("sys")
-                .and_then(|sys| sys.getattr("path")?.repr()),
-        );
-        let path = path.map(|path| path.to_string()).unwrap_or_default();
-        format!(
-            "interpreter {:?} cannot import mod_python.apache: {text}; sys.path is {path}",
-            cx.interpreter.name
-        )
-    })
+    if let Err(error) = prepare() {
+        let reason = super::exception::value(cx.py, error);
+        let reason = exception::or_discard(cx.py, reason.repr()).map(|text| text.to_string());
+        let path = cx
+            .py
+            .import("sys")
+            .and_then(|sys| sys.getattr("path")?.repr());
+        let path = exception::or_discard(cx.py, path).map(|path| path.to_string());
+        let _ = cx.interpreter.failure.set(format!(
+            "interpreter {:?} cannot import mod_python.apache: {}; sys.path is {}",
+            cx.interpreter.name,
+            reason.unwrap_or_default(),
+            path.unwrap_or_default()
+        ));
+    }
 }
 
 impl Interpreter {
     pub(crate) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The interpreter once it is ready, or why it cannot be had; None while it is being made.
+    fn state(&'static self) -> Option<Result<&'static Interpreter, String>> {
+        match self.failure.get() {
+            Some(reason) => Some(Err(reason.clone())),
+            None => self.apache.get().map(|_| Ok(self)),
+        }
     }
 
     pub(super) fn raw(&self) -> *mut ffi::PyInterpreterState {

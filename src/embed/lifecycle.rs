@@ -3,7 +3,7 @@
 use super::class::Function;
 use super::home::{self, Home};
 use super::module::{self, Populate};
-use super::{exception, interpreters, threads};
+use super::{exception, interpreters, keeper, threads};
 use crate::config;
 use crate::httpd::log::{self, Level};
 use crate::httpd::pool::Pool;
@@ -198,22 +198,23 @@ impl Drop for Exit {
             return;
         }
         // Whatever exit functions do, the process goes.
-        std::thread::spawn(|| {
+        let watch = keeper::spawn("mod_python watch", || {
             std::thread::sleep(PATIENCE);
-            log::process(
-                Level::Warning,
-                "exit functions or threads of Python took too long; the child goes without them",
-            );
+            let text =
+                "exit functions or threads of Python took too long; the child goes without them";
+            log::process(Level::Warning, text);
             // SAFETY: ends the process at once.
             unsafe { libc::_exit(0) }
         });
-        for interpreter in interpreters::all() {
-            super::enter(interpreter, |cx| {
-                let shut_down = cx
-                    .apache()
-                    .and_then(|apache| apache.getattr("_end")?.call0());
-                exception::or_discard(cx.py, shut_down);
-            });
+        if let Err(reason) = watch {
+            log::process(Level::Error, &reason);
+            return;
         }
+        interpreters::end_all(|cx| {
+            let ended = cx
+                .apache()
+                .and_then(|apache| apache.getattr("_end")?.call0());
+            exception::or_discard(cx.py, ended);
+        });
     }
 }

@@ -10,6 +10,7 @@ pub(crate) mod exception;
 pub(crate) mod handlers;
 pub(crate) mod home;
 pub(crate) mod interpreters;
+mod keeper;
 pub(crate) mod lifecycle;
 pub(crate) mod module;
 pub(crate) mod text;

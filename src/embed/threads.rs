@@ -14,8 +14,15 @@ thread_local! {
     static STATES: States = const { States(RefCell::new(Vec::new())) };
 }
 
-/// This thread's states, by interpreter. Owned by the thread; deleted when it ends.
-struct States(RefCell<Vec<(*const Interpreter, *mut ffi::PyThreadState)>>);
+/// This thread's states. Owned by the thread; deleted when it ends, but for the first of each interpreter.
+struct States(RefCell<Vec<State>>);
+
+struct State {
+    interpreter: *const Interpreter,
+    state: *mut ffi::PyThreadState,
+    /// Python made it together with the interpreter, which must not be left without any: 3.11 could not make another.
+    first: bool,
+}
 
 /// This thread's state for an interpreter, made at first use.
 pub(super) fn state_of(interpreter: &'static Interpreter) -> *mut ffi::PyThreadState {
@@ -24,12 +31,16 @@ pub(super) fn state_of(interpreter: &'static Interpreter) -> *mut ffi::PyThreadS
             .0
             .borrow()
             .iter()
-            .find(|(key, _)| std::ptr::eq(*key, interpreter))
-            .map(|&(_, state)| state);
+            .find(|known| std::ptr::eq(known.interpreter, interpreter))
+            .map(|known| known.state);
         known.unwrap_or_else(|| {
             // SAFETY: the interpreter is never destroyed; making a thread state needs no lock of ours.
             let state = unsafe { ffi::PyThreadState_New(interpreter.raw()) };
-            states.0.borrow_mut().push((interpreter, state));
+            states.0.borrow_mut().push(State {
+                interpreter,
+                state,
+                first: false,
+            });
             state
         })
     })
@@ -37,7 +48,13 @@ pub(super) fn state_of(interpreter: &'static Interpreter) -> *mut ffi::PyThreadS
 
 /// Takes over a thread state that Python made in this thread (at Py_Initialize, Py_NewInterpreter).
 pub(super) fn adopt(interpreter: &'static Interpreter, state: *mut ffi::PyThreadState) {
-    STATES.with(|states| states.0.borrow_mut().push((interpreter, state)));
+    STATES.with(|states| {
+        states.0.borrow_mut().push(State {
+            interpreter,
+            state,
+            first: true,
+        })
+    });
 }
 
 /// Is this thread inside `enter`, even if it is detached for a while?
@@ -139,7 +156,7 @@ impl Drop for States {
             // The process is about to go, and another thread may keep the lock for ever.
             return;
         }
-        for (_, state) in self.0.take() {
+        for State { state, .. } in self.0.take().into_iter().filter(|state| !state.first) {
             // SAFETY: the thread ends; nobody else uses its states, and none is attached.
             unsafe {
                 ffi::PyEval_RestoreThread(state);

@@ -1,0 +1,61 @@
+"""Modules that have something to do when the child ends."""
+
+import atexit
+import os
+import threading
+import time
+
+from mod_python import apache
+
+DIRECTORY = os.path.dirname(__file__)
+
+
+def note(text):
+    apache.log_error(f"ending: {text} in {apache.interpreter}", apache.APLOG_NOTICE)
+
+
+def register(req):
+    atexit.register(note, "atexit")
+    stop = threading.Event()
+
+    def worker():
+        while not stop.wait(0.01) and threading.main_thread().is_alive():
+            pass
+        note("thread")
+
+    # A thread of httpd's counts as a daemon, and what it starts inherits that.
+    thread = threading.Thread(target=worker, daemon=False)
+    thread.start()
+    atexit.register(stop.set)
+    threading._register_atexit(stop.set)
+    threading.Thread(target=lambda: threading.Event().wait(), daemon=True).start()
+    req.write("ok")
+    return apache.OK
+
+
+def never(req):
+    atexit.register(threading.Event().wait)
+    req.write("ok")
+    return apache.OK
+
+
+def at_start():
+    apache.log_error(
+        f"imported into {apache.interpreter}, server {apache.main_server.server_hostname}", apache.APLOG_NOTICE
+    )
+
+
+def sleeping(req):
+    """Still at work when the child is told to stop."""
+    req.write("begun\n")
+    time.sleep(0.3)
+    req.write("done")
+    return apache.OK
+
+
+class Explosion:
+    def __call__(self):
+        raise LookupError("at import")
+
+
+explode = Explosion()

@@ -1,0 +1,248 @@
+"""Start and end of children, restarts under load, reloading, panics."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import threading
+from pathlib import Path
+
+import pytest
+from conftest import Serve, Server, places
+
+from httpd import PROJECT
+
+NAMED = """
+<Location /named>
+    SetHandler mod_python
+    PythonHandler ending::register
+    PythonInterpreter a_name
+</Location>
+"""
+
+
+def test_exit_functions_and_threads(serve: Serve, mpm: str) -> None:
+    server = serve(places("ending") + NAMED, mpm=mpm)
+    for path in ("/ending/register", "/named"):
+        assert server.ok(path).text == "ok"
+    server.stop()
+    text = server.log_text()
+    assert "took too long" not in text
+    for name in ("main_interpreter", "a_name"):
+        for what in ("thread", "atexit"):
+            assert f"ending: {what} in {name}" in text, text[-2000:]
+
+
+def test_an_exit_function_that_never_returns(serve: Serve, mpm: str) -> None:
+    server = serve(places("ending"), mpm=mpm)
+    server.ok("/ending/never")
+    server.stop()
+    text = server.log_text()
+    # httpd itself may have lost patience first (AH00045 is its reminder).
+    assert "took too long; the child goes without them" in text or "AH00045" in text
+    assert "AH00046" not in text, "the child had to be killed"
+
+
+def test_graceful_restarts_under_load(serve: Serve, mpm: str) -> None:
+    server = serve(places("hello"), mpm=mpm, threads=64)
+    failures: list[str] = []
+    answered = [0]
+    stop = threading.Event()
+
+    def load() -> None:
+        while not stop.is_set():
+            try:
+                answer = server.get("/hello/unflushed")
+                if (answer.status, answer.text) != (200, "Hello World!"):
+                    failures.append(str(answer))
+                answered[0] += 1
+            except OSError as error:
+                failures.append(repr(error))
+
+    clients = [threading.Thread(target=load) for _ in range(4)]
+    for client in clients:
+        client.start()
+    for _ in range(3):
+        server.graceful()
+        before = answered[0]
+        server._wait(lambda before=before: answered[0] > before + 20 or failures, "no answers after a restart")
+    stop.set()
+    for client in clients:
+        client.join()
+    assert not failures, failures[:3]
+    assert "exit signal" not in server.log_text()
+
+
+def test_a_changed_module_of_the_dso_survives_restarts(serve: Serve, mpm: str) -> None:
+    """The configuration of a new generation is its own: nothing stays from the old one."""
+    server = serve(places("hello"), mpm=mpm)
+    assert server.ok("/hello/handler").text == "Hello World!"
+    server.configure(
+        "<Location /other>\nSetHandler mod_python\nPythonHandler hello\nPythonPath \"sys.path+['@ROOT@/apps']\"\n</Location>"
+    )
+    server.graceful()
+    assert server.ok("/other").text == "Hello World!"
+    assert server.get("/hello/handler").status == 404
+
+
+def test_children_are_recycled(serve: Serve, mpm: str) -> None:
+    server = serve(places("hello") + "MaxConnectionsPerChild 20\n", mpm=mpm, children=4)
+    for _ in range(100):
+        assert server.ok("/hello/unflushed").text == "Hello World!"
+    server.claims.append("AH03490")  # httpd wants more room for the children that are leaving
+    assert not server.unclaimed()
+
+
+def test_a_crashed_child_is_replaced(serve: Serve, mpm: str) -> None:
+    server = serve(places("hello"), mpm=mpm)
+    server.ok("/hello/unflushed")
+    for pid in server.child_pids():
+        os.kill(pid, signal.SIGSEGV)
+    server._wait(lambda: answers(server), "no new child")
+    server.claim("exit signal Segmentation fault")
+
+
+def answers(server: Server) -> bool:
+    try:
+        return server.get("/hello/unflushed").status == 200
+    except OSError:
+        return False
+
+
+def test_python_import(serve: Serve, mpm: str) -> None:
+    config = places("hello") + (
+        "PythonImport ending::at_start main_interpreter\n"
+        "PythonImport no_such_module main_interpreter\n"
+        "PythonImport ending::explode main_interpreter\n"
+        "PythonImport ending::at_start early\n"
+    )
+    server = serve(config, mpm=mpm)
+    server._wait(lambda: "imported into early" in server.log_text(), "no import")
+    text = server.log_text()
+    places_of = [
+        text.index(part)
+        for part in (
+            "imported into main_interpreter, server localhost",
+            "no_such_module",
+            "LookupError: at import",
+            "into early",
+        )
+    ]
+    assert places_of == sorted(places_of), "in file order"
+    server.claim("PythonImport no_such_module main_interpreter: Traceback.*ModuleNotFoundError")
+    server.claim("PythonImport ending::explode main_interpreter: Traceback.*LookupError")
+    assert server.ok("/hello/handler")
+    assert not server.unclaimed()
+
+
+def module(value: str) -> str:
+    return f"from mod_python import apache\ndef handler(req):\n    req.write({value!r})\n    return apache.OK\n"
+
+
+RELOAD = """
+PythonPath "sys.path+['@ROOT@/live']"
+<Location /on>
+    SetHandler mod_python
+    PythonHandler changing
+</Location>
+<Location /off>
+    SetHandler mod_python
+    PythonHandler fixed
+    PythonAutoReload Off
+</Location>
+"""
+
+
+def test_a_changed_module_is_loaded_again(serve: Serve, mpm: str) -> None:
+    """W22: with PythonAutoReload, also when a change breaks it: then the old one stays."""
+    # One child: others would look at the file in their own time.
+    one = "StartServers 1\nMaxRequestWorkers 1\nMaxSpareServers 1\n" if mpm == "prefork" else ""
+    server = serve(one + RELOAD, mpm=mpm, start=False)
+    for name in ("changing", "fixed"):
+        server.write(f"live/{name}.py", module("old"))
+    (server.root / "live").chmod(0o755)
+    server.start()
+    assert server.ok("/on").text == server.ok("/off").text == "old"
+    server.write("live/changing.py", module("new"))
+    server.write("live/fixed.py", module("new"))
+    server._wait(lambda: all(server.ok("/on").text == "new" for _ in range(10)), "the change was not seen")
+    assert server.ok("/off").text == "old"
+    server.write("live/changing.py", "def handler(req:\n")
+
+    def broken() -> bool:
+        assert server.ok("/on").text == "new"
+        return "has changed but cannot be loaded" in server.log_text()
+
+    server._wait(broken, "the broken change was not noticed")
+    server.claim("module 'changing' has changed but cannot be loaded; the old one stays: .*SyntaxError")
+    server.write("live/changing.py", module("newest"))
+    server._wait(lambda: server.ok("/on").text == "newest", "the repair was not seen")
+    server.claims += ["has changed but cannot be loaded", "AH00161"]
+    assert not server.unclaimed()
+
+
+def test_a_panic_is_500_and_the_child_lives_on(serve: Serve, mpm: str) -> None:
+    debug = PROJECT / "target/debug/libmod_python.so"
+    config = "PythonPath \"sys.path+['@ROOT@/apps']\"\n<Location />\nSetHandler mod_python\nPythonHandler panicking\n</Location>\n"
+    server = serve(config, mpm=mpm, module=debug, start=False)
+    server.write(
+        "apps/panicking.py",
+        "import _apache\nfrom mod_python import apache\n"
+        "def handler(req):\n    if req.args:\n        _apache._panic()\n    req.write('calm')\n    return apache.OK\n",
+    )
+    server.start()
+    for _ in range(3):
+        pids = server.child_pids()
+        assert server.get("/?panic").status == 500
+        server.claim(r":crit\].*panic at src/objects/functions.rs:\d+:\d+: a deliberate panic")
+        server.claim("SystemError: panic at src/objects/functions.rs")
+        assert server.ok("/").text == "calm"
+        assert server.child_pids() == pids
+    assert not server.unclaimed()
+
+
+def test_a_panic_in_a_hook_is_500(serve: Serve, mpm: str) -> None:
+    """Under the guard of a hook, not of a Python call."""
+    debug = PROJECT / "target/debug/libmod_python.so"
+    server = serve("<Location /hook>\nPythonOption _panic hook\n</Location>\n", mpm=mpm, module=debug)
+    assert server.get("/hook").status == 500
+    server.claim(r":crit\].*\[client .*panic at src/hooks.rs:\d+:\d+: a deliberate panic")
+    assert server.get("/").status in (403, 404)
+    server.claims.append("AH01276|autoindex")
+
+
+@pytest.mark.parametrize("user", ["www-data"])
+def test_an_ordinary_user_can_run_it(serve: Serve, user: str) -> None:
+    """`make run` as no root: no User directive, children of the same user."""
+    if os.geteuid() != 0:
+        pytest.skip("everything here runs as an ordinary user already")
+    server = serve(places("hello"), start=False)
+    text = (server.root / "httpd.conf").read_text().replace("User www-data\nGroup www-data\n", "")
+    (server.root / "httpd.conf").write_text(text)
+    subprocess.run(["chown", "-R", user, str(server.root)], check=True)
+    command = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", *server._command(), "-DFOREGROUND"]
+    process = subprocess.Popen(command, start_new_session=True)
+    try:
+        server._wait(lambda: answers_at(server, "/hello/handler"), "no answer")
+        assert server.ok("/hello/handler").text == "Hello World!"
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(30)
+
+
+def answers_at(server: Server, path: str) -> bool:
+    try:
+        return server.get(path).status == 200
+    except OSError:
+        return False
+
+
+def test_no_python_in_the_parent(serve: Serve, mpm: str) -> None:
+    server = serve(places("hello"), mpm=mpm)
+    server.ok("/hello/handler")
+    opened = subprocess.run(["ls", "-l", f"/proc/{server.pid}/fd"], capture_output=True, text=True, check=True).stdout
+    assert not re.search(r"\.pyc?$", opened, re.M)
+    maps = Path(f"/proc/{server.pid}/maps").read_text()
+    assert "lib-dynload" not in maps and "libpython3" in maps

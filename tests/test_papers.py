@@ -1,0 +1,116 @@
+"""What is written in several places says the same everywhere."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+
+import pytest
+from conftest import Serve, Server
+
+from httpd import PROJECT
+
+HANDLER = """
+import json
+import _apache
+from mod_python import apache
+
+def names(object):
+    return sorted(name for name in dir(object) if not name.startswith("__"))
+
+def handler(req):
+    kinds = {kind.__name__: names(kind) for kind in map(type, (req, req.server, req.connection))}
+    kinds["table"] = names(apache.table)
+    kinds["module"] = [name for name in names(_apache) if name != "_panic"]
+    kinds["constants"] = {
+        name: value for name, value in vars(apache).items() if name.isupper() and isinstance(value, int)
+    }
+    kinds["directives"] = _apache._directives()
+    req.content_type = "application/json"
+    req.write(json.dumps(kinds))
+    return apache.OK
+"""
+
+
+@pytest.fixture(scope="module")
+def running(serve_module: Serve) -> dict[str, object]:
+    server: Server = serve_module(
+        "<Location />\nSetHandler mod_python\nPythonHandler tells\nPythonPath \"sys.path+['@ROOT@/apps']\"\n</Location>\n",
+        start=False,
+    )
+    server.write("apps/tells.py", HANDLER)
+    server.start()
+    answer = json.loads(server.ok("/").text)
+    assert isinstance(answer, dict)
+    return answer
+
+
+def test_the_stub_is_the_module(running: dict[str, list[str]]) -> None:
+    tree = ast.parse((PROJECT / "python/_apache.pyi").read_text())
+    classes = {node.name: names_of(node.body) for node in tree.body if isinstance(node, ast.ClassDef)}
+    for kind in ("mp_request", "mp_server", "mp_conn", "table"):
+        assert sorted(classes[kind]) == running[kind], kind
+    top = names_of(tree.body) | {"SERVER_RETURN", "table"}
+    assert sorted(top - {"_T", "_Text"}) == running["module"]
+
+
+def names_of(body: list[ast.stmt]) -> set[str]:
+    names = {node.name for node in body if isinstance(node, ast.FunctionDef)}
+    names |= {node.target.id for node in body if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)}
+    return {name for name in names if not name.startswith("__")}
+
+
+def test_the_readme_lists_every_directive(running: dict[str, list[list[str]]]) -> None:
+    readme = (PROJECT / "README.md").read_text()
+    rows = re.findall(r"^\| `(Python\w+)` \| (.*?) \| (.*?) \| (.*?) \| (.*?) \|$", readme, re.M)
+    table = [[cell.replace("\\|", "|").strip("`") for cell in row] for row in rows]
+    assert table == running["directives"]
+
+
+def test_the_readme_is_run() -> None:
+    """Its handler is the example that `make run` serves."""
+    readme = (PROJECT / "README.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", readme, re.S)
+    example = (PROJECT / "examples/mp.py").read_text()
+    assert any(normal(block) == normal(example) for block in blocks)
+
+
+def normal(text: str) -> str:
+    return ast.unparse(ast.parse(text))
+
+
+def test_constants_have_their_values(running: dict[str, dict[str, int]]) -> None:
+    constants = running["constants"]
+    expected = {
+        "OK": 0,
+        "DECLINED": -1,
+        "DONE": -2,
+        "HTTP_OK": 200,
+        "HTTP_NOT_FOUND": 404,
+        "HTTP_NOT_EXTENDED": 510,
+        "APLOG_ERR": 3,
+        "FINFO_FILETYPE": 12,
+        "URI_FRAGMENT": 8,
+        "M_INVALID": 26,
+        "M_OPTIONS": 5,
+        "PROXYREQ_RESPONSE": 3,
+        "APR_REG": 1,
+        "APR_DIR": 2,
+        "REMOTE_DOUBLE_REV": 3,
+    }
+    assert {name: constants[name] for name in expected} == expected
+
+
+def test_every_verb_of_the_makefile_is_listed() -> None:
+    makefile = (PROJECT / "Makefile").read_text()
+    assert len(makefile.splitlines()) <= 80
+    for verb in ["build", "run", "test", "lint", "fmt", "install"]:
+        assert re.search(rf"^{verb}:.*##", makefile, re.M), verb
+
+
+def test_versions_agree() -> None:
+    cargo = re.findall(r'^version = "(.*)"', (PROJECT / "Cargo.toml").read_text(), re.M)[0]
+    package = re.findall(r'^version = "(.*)"', (PROJECT / "python/mod_python/version.py").read_text(), re.M)[0]
+    assert cargo == package
+    assert f"## {cargo}" in (PROJECT / "CHANGELOG.md").read_text()
