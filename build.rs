@@ -65,9 +65,9 @@ fn bind_httpd(flags: &[String], out: &Path) -> String {
         .allowlist_file(r".*/(httpd|http_\w+|ap_\w+|util_\w+|apr\w*|apu\w*|mod_auth|mpm_common)\.h")
         .default_macro_constant_type(bindgen::MacroTypeVariation::Signed)
         .generate_comments(false)
-        .layout_tests(false)
-        .generate();
-    let Ok(bindings) = bindings else {
+        .layout_tests(false);
+    // bindgen panics where libclang cannot be loaded.
+    let Ok(Ok(bindings)) = std::panic::catch_unwind(|| bindings.generate()) else {
         fail(
             "bindgen could not read httpd's headers",
             "install libclang-dev (Debian) or clang-devel (Fedora)",

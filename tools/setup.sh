@@ -16,7 +16,8 @@ need() { # package, why, test command…
 
 has() { command -v "$1"; }
 has_httpd() { has apache2 || [ -x /usr/sbin/apache2 ] || has httpd || [ -x /usr/sbin/httpd ]; }
-has_libclang() { ls /usr/lib/llvm-*/lib/libclang*.so* /usr/lib*/libclang.so* /usr/lib/*/libclang*.so* 2>/dev/null | grep -q .; }
+# Not libclang-cpp, which other packages bring along.
+has_libclang() { ls /usr/lib/llvm-*/lib/libclang[.-]*.so* /usr/lib*/libclang.so* /usr/lib/*/libclang[.-]*.so* 2>/dev/null | grep -v cpp | grep -q .; }
 has_python_h() { "$python" -c 'import os, sys, sysconfig; sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))'; }
 
 # apache2-bin is httpd without the system's service: nothing is started, no port is taken.
