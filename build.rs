@@ -5,6 +5,7 @@
 use std::env;
 use std::fmt::Write as _;
 use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::{Command, exit};
 
@@ -67,7 +68,7 @@ fn bind_httpd(flags: &[String], out: &Path) -> String {
         .generate_comments(false)
         .layout_tests(false);
     // bindgen panics where libclang cannot be loaded.
-    let Ok(Ok(bindings)) = std::panic::catch_unwind(|| bindings.generate()) else {
+    let Ok(Ok(bindings)) = catch_unwind(AssertUnwindSafe(|| bindings.generate())) else {
         fail(
             "bindgen could not read httpd's headers",
             "install libclang-dev (Debian) or clang-devel (Fedora)",
