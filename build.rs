@@ -63,7 +63,9 @@ fn bind_httpd(flags: &[String], out: &Path) -> String {
     let bindings = bindgen::Builder::default()
         .header("apache/wrapper.h")
         .clang_args(flags)
-        .allowlist_file(r".*/(httpd|http_\w+|ap_\w+|util_\w+|apr\w*|apu\w*|mod_auth|mpm_common)\.h")
+        .allowlist_file(
+            r".*/(httpd|http_\w+|ap_\w+|util_\w+|apr\w*|apu\w*|mod_auth|mpm_common|scoreboard)\.h",
+        )
         .default_macro_constant_type(bindgen::MacroTypeVariation::Signed)
         .generate_comments(false)
         .layout_tests(false);

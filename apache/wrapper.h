@@ -12,6 +12,7 @@
 #include "ap_release.h"
 #include "mpm_common.h"
 #include "mod_auth.h"
+#include "scoreboard.h"
 #include "util_filter.h"
 #include "util_script.h"
 #include "apr_buckets.h"

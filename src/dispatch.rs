@@ -1,7 +1,7 @@
 //! Runs a phase's handlers: finds the interpreter, calls each handler in turn, turns results into a status.
 
 use crate::ModPython;
-use crate::config::{Directory, Entry, HandlerList, Phase};
+use crate::config::{Directory, Entry, Phase};
 use crate::embed::handlers::{self, Importing};
 use crate::embed::{self, Cx, exception, interpreters};
 use crate::httpd::body::End;
@@ -16,7 +16,7 @@ use crate::report;
 use crate::routing::interpreter_name;
 use pyo3::prelude::*;
 
-/// Runs the handlers that the configuration lists for a phase; DECLINED when there are none.
+/// Runs the handlers of a phase, configured and added ones; DECLINED when there are none.
 pub(crate) fn run(request: Request<'_>, phase: Phase) -> Status {
     let config = request.config::<ModPython>();
     let file_name = if config.by_extension.is_empty() {
@@ -24,19 +24,17 @@ pub(crate) fn run(request: Request<'_>, phase: Phase) -> Status {
     } else {
         request.filename()
     };
-    let Some((list, extension)) = config.handlers_for(phase, file_name.map(|name| name.to_bytes()))
-    else {
+    let found = config.handlers_for(phase, file_name.map(|name| name.to_bytes()));
+    if found.is_none() && !Exchange::has_added(request, phase) {
         return Status::DECLINED;
-    };
-    let name = interpreter_name(request, config, list.entries.first());
+    }
+    let (list, extension) = found.map_or((None, None), |(list, extension)| (Some(list), extension));
+    let name = interpreter_name(request, config, list.and_then(|list| list.entries.first()));
     let interpreter = match interpreters::find(&name) {
         Ok(interpreter) => interpreter,
         Err(reason) => {
-            log::request(
-                request,
-                Level::Error,
-                &format!("{}: no interpreter {name:?}: {reason}", phase.directive()),
-            );
+            let text = format!("{}: no interpreter {name:?}: {reason}", phase.directive());
+            log::request(request, Level::Error, &text);
             return Status::INTERNAL_SERVER_ERROR;
         }
     };
@@ -54,17 +52,12 @@ pub(crate) fn run(request: Request<'_>, phase: Phase) -> Status {
         // Held for moments only: a thread that a handler starts may use the request meanwhile.
         let outer = run.with(|state| {
             state.interpreter.replace(alias);
-            let extension = extension.map(String::from);
-            (
-                state.phase.replace(Some(phase)),
-                state.extension.replace(extension),
-            )
+            state.begin(phase, extension)
         });
-        let status = run.all(list);
+        let status = run.all();
         run.with(|state| {
-            if let Some((phase, extension)) = outer {
-                state.phase.set(phase);
-                state.extension.replace(extension);
+            if let Some(outer) = outer {
+                state.finish(outer);
             }
             state.let_go::<object::Request>(cx, |object| object::is_unremarkable(object, cx));
         });
@@ -124,8 +117,8 @@ impl<'r> Run<'_, '_, 'r> {
         }
     }
 
-    fn all(&self, list: &HandlerList<'r>) -> Status {
-        let mut status = self.handlers(list);
+    fn all(&self) -> Status {
+        let mut status = self.handlers();
         if self.phase == Phase::Authen {
             status = self.check_authentication(status);
         }
@@ -133,7 +126,7 @@ impl<'r> Run<'_, '_, 'r> {
         status
     }
 
-    fn handlers(&self, list: &HandlerList<'r>) -> Status {
+    fn handlers(&self) -> Status {
         let Some(held) = self.hold() else {
             return Status::INTERNAL_SERVER_ERROR;
         };
@@ -143,14 +136,14 @@ impl<'r> Run<'_, '_, 'r> {
         };
         drop(held);
         let mut status = Status::DECLINED;
-        for entry in list.entries {
-            let Some(result) = self.handler(entry, &argument) else {
-                continue;
-            };
-            status = result;
-            if !self.phase.goes_on_after(status) {
-                break;
+        while let Some(entry) = self.with(|state| state.current(self.request)).flatten() {
+            if let Some(result) = self.handler(&entry, &argument) {
+                status = result;
+                if !self.phase.goes_on_after(status) {
+                    break;
+                }
             }
+            self.with(Exchange::advance);
         }
         status
     }
@@ -210,7 +203,7 @@ impl<'r> Run<'_, '_, 'r> {
     }
 
     fn failed(&self, entry: Option<&Entry<'r>>, raised: &Bound<'_, PyAny>) -> Status {
-        let debug = self.config.common.debug == Some(true);
+        let debug = self.config.common.debug == Some(true) && self.phase != Phase::Cleanup;
         report::exception(
             self.cx,
             self.request,

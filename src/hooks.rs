@@ -7,6 +7,7 @@ use crate::httpd::pool::Pool;
 use crate::httpd::request::Request;
 use crate::httpd::server::Server as Host;
 use crate::httpd::status::Status;
+use crate::objects::exchange::lease_of;
 use crate::{ModPython, dispatch, objects};
 use std::ffi::CStr;
 use std::iter::successors;
@@ -29,7 +30,7 @@ pub(crate) fn register() {
     hooks::type_checker(|request| dispatch::run(request, Phase::Type));
     hooks::fixups(fixups);
     hooks::handler(content);
-    hooks::log_transaction(|request| dispatch::run(request, Phase::Log));
+    hooks::log_transaction(log);
 }
 
 fn check_config(server: Host<'_>) -> Result<(), String> {
@@ -124,6 +125,18 @@ fn panic_if_asked(request: Request<'_>) {
     if options.contains(&("_panic", "hook")) {
         panic!("a deliberate panic");
     }
+}
+
+/// The last hook of a request: what its end needs is prepared here.
+fn log(request: Request<'_>) -> Status {
+    if request
+        .config::<ModPython>()
+        .list(Phase::Cleanup, None)
+        .is_some()
+    {
+        lease_of(request);
+    }
+    dispatch::run(request, Phase::Log)
 }
 
 fn content(request: Request<'_>) -> Status {

@@ -20,7 +20,7 @@ def names(object):
     return sorted(name for name in dir(object) if not name.startswith("__"))
 
 def handler(req):
-    kinds = {kind.__name__: names(kind) for kind in map(type, (req, req.server, req.connection))}
+    kinds = {kind.__name__: names(kind) for kind in map(type, (req, req.server, req.connection, req.finfo, req.hlist))}
     kinds["table"] = names(apache.table)
     kinds["module"] = [name for name in names(_apache) if name != "_panic"]
     kinds["constants"] = {
@@ -49,7 +49,7 @@ def running(serve_module: Serve) -> dict[str, object]:
 def test_the_stub_is_the_module(running: dict[str, list[str]]) -> None:
     tree = ast.parse((PROJECT / "python/_apache.pyi").read_text())
     classes = {node.name: names_of(node.body) for node in tree.body if isinstance(node, ast.ClassDef)}
-    for kind in ("mp_request", "mp_server", "mp_conn", "table"):
+    for kind in ("mp_request", "mp_server", "mp_conn", "mp_finfo", "mp_hlist", "table"):
         assert sorted(classes[kind]) == running[kind], kind
     top = names_of(tree.body) | {"SERVER_RETURN", "table"}
     assert sorted(top - {"_T", "_Text"}) == running["module"]

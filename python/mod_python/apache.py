@@ -17,6 +17,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
@@ -67,6 +68,9 @@ from _apache import (
     SERVER_RETURN as SERVER_RETURN,
 )
 from _apache import (
+    config_tree as config_tree,
+)
+from _apache import (
     exists_config_define as exists_config_define,
 )
 from _apache import (
@@ -74,6 +78,9 @@ from _apache import (
 )
 from _apache import (
     server_root as server_root,
+)
+from _apache import (
+    stat as stat,
 )
 from _apache import (
     table as table,
@@ -175,6 +182,15 @@ REMOTE_HOST, REMOTE_NAME, REMOTE_NOLOOKUP, REMOTE_DOUBLE_REV = range(4)
 FINFO_MODE, FINFO_INO, FINFO_DEV, FINFO_NLINK, FINFO_UID, FINFO_GID, FINFO_SIZE = range(7)
 FINFO_ATIME, FINFO_MTIME, FINFO_CTIME, FINFO_FNAME, FINFO_NAME, FINFO_FILETYPE = range(7, 13)
 
+# Bits of req.finfo.valid, and of what apache.stat() is to look at.
+APR_FINFO_LINK, APR_FINFO_MTIME, APR_FINFO_CTIME, APR_FINFO_ATIME = 0x1, 0x10, 0x20, 0x40
+APR_FINFO_SIZE, APR_FINFO_CSIZE, APR_FINFO_DEV, APR_FINFO_INODE = 0x100, 0x200, 0x1000, 0x2000
+APR_FINFO_NLINK, APR_FINFO_TYPE, APR_FINFO_USER, APR_FINFO_GROUP = 0x4000, 0x8000, 0x10000, 0x20000
+APR_FINFO_UPROT, APR_FINFO_GPROT, APR_FINFO_WPROT = 0x100000, 0x200000, 0x400000
+APR_FINFO_ICASE, APR_FINFO_NAME, APR_FINFO_MIN, APR_FINFO_IDENT = 0x1000000, 0x2000000, 0x8170, 0x3000
+APR_FINFO_OWNER, APR_FINFO_PROT, APR_FINFO_NORM = 0x30000, 0x700000, 0x73B170
+APR_FINFO_DIRENT = 0x2000000
+
 # Places in req.parsed_uri.
 URI_SCHEME, URI_HOSTINFO, URI_USER, URI_PASSWORD, URI_HOSTNAME = range(5)
 URI_PORT, URI_PATH, URI_QUERY, URI_FRAGMENT = range(5, 9)
@@ -220,6 +236,19 @@ def log_error(message: str, level: int = APLOG_ERR, server: Optional[mp_server] 
     Raises TypeError for a message that is no text or a server that is none.
     """
     _apache.log_error(message, level, server)
+
+
+_cleanups: list[tuple[Callable[[Any], object], Any]] = []
+
+
+def register_cleanup(callback: Callable[[Any], object], data: Any = None) -> None:
+    """Have ``callback(data)`` called when the child ends; the last one registered comes first.
+
+    Raises ValueError for what cannot be called.
+    """
+    if not callable(callback):
+        raise ValueError("first argument must be a callable object")
+    _cleanups.append((callback, data))
 
 
 def import_module(
@@ -291,11 +320,12 @@ def _start(name: str, expected: str) -> None:
 
 
 def _end() -> None:
-    """Run what is to run when the interpreter ends: threads are waited for, then atexit."""
+    """Run what is to run when the interpreter ends: clean-ups, then threads are waited for, then atexit."""
     import atexit
     import threading
 
     steps: list[Callable[[], object]] = [
+        *(partial(callback, data) for callback, data in reversed(_cleanups)),
         getattr(threading, "_shutdown", lambda: None),
         getattr(atexit, "_run_exitfuncs", lambda: None),
     ]

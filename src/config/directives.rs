@@ -1,6 +1,8 @@
 //! THE table of directives: httpd, the README and the tests read it.
 
-use super::{ByExtension, Common, Directory, Entry, HandlerList, Phase, merge, parse_handlers};
+use super::{
+    ByExtension, Common, Directory, Entry, HandlerList, Phase, key, merge, parse_handlers,
+};
 use crate::ModPython;
 use crate::httpd::command::{Context, Directive, Setter, Setting};
 use crate::httpd::pool::Pool;
@@ -23,7 +25,7 @@ const fn handler(
 }
 
 /// Every directive: name, arguments, context, default, help, setter.
-pub(crate) static DIRECTIVES: [Directive<ModPython>; 22] = [
+pub(crate) static DIRECTIVES: [Directive<ModPython>; 23] = [
     handler(c"PythonPostReadRequestHandler", Context::Server, c"Python handlers that run when a request has been read"),
     handler(c"PythonTransHandler", Context::Server, c"Python handlers that translate a URI to a file name"),
     handler(c"PythonHeaderParserHandler", Context::Everywhere, c"Python handlers that run when the sections of a request are known"),
@@ -35,6 +37,7 @@ pub(crate) static DIRECTIVES: [Directive<ModPython>; 22] = [
     handler(c"PythonFixupHandler", Context::Everywhere, c"Python handlers that run just before the content is made"),
     handler(c"PythonHandler", Context::Everywhere, c"Python handlers that make the content, where SetHandler or AddHandler says mod_python"),
     handler(c"PythonLogHandler", Context::Everywhere, c"Python handlers that run when the request is logged"),
+    handler(c"PythonCleanupHandler", Context::Everywhere, c"Python handlers that run when a request is over, after its clean-ups"),
     Directive {
         name: c"PythonPath",
         arguments: "expression",
@@ -198,11 +201,7 @@ fn add<'c>(
         .into_iter()
         .map(|text| Entry {
             text: pool.text(text),
-            key: if text.contains("::") {
-                pool.text(text)
-            } else {
-                pool.text(&format!("{text}::{}", phase.default_function()))
-            },
+            key: pool.text(&key(text, phase)),
             section: setting.section,
             silent,
         })

@@ -1,5 +1,6 @@
 //! Handler lists: `module[::object] … [| .ext …]` as entries.
 
+use super::Phase;
 use crate::httpd::command::Section;
 
 /// What one directive, repeated, lists for a phase.
@@ -34,6 +35,15 @@ impl<'c> Entry<'c> {
             Section::Location { pattern, .. } => Some(pattern),
             Section::Directory { path, .. } | Section::Htaccess { path } => Some(path),
         }
+    }
+}
+
+/// `module::object`, with the phase's default function where none is named.
+pub(crate) fn key(text: &str, phase: Phase) -> String {
+    if text.contains("::") {
+        text.to_string()
+    } else {
+        format!("{text}::{}", phase.default_function())
     }
 }
 

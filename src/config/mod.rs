@@ -8,7 +8,7 @@ mod handlers;
 mod merge;
 mod phase;
 
-pub(crate) use handlers::{Entry, HandlerList, parse as parse_handlers};
+pub(crate) use handlers::{Entry, HandlerList, key, parse as parse_handlers};
 pub(crate) use phase::{PHASES, Phase};
 
 use crate::httpd::command::Section;
@@ -58,7 +58,7 @@ pub(crate) struct Common<'c> {
 }
 
 impl<'c> Directory<'c> {
-    /// The handlers of a phase, and the extension by which they were chosen.
+    /// The handlers of a phase for a file: those for its extension, which they come with, or the plain ones.
     pub(crate) fn handlers_for(
         &self,
         phase: Phase,
@@ -73,11 +73,24 @@ impl<'c> Directory<'c> {
         {
             return Some((found.list, Some(found.extension)));
         }
-        self.handlers
-            .get(phase as usize)
-            .copied()
-            .flatten()
-            .map(|list| (list, None))
+        Some((self.list(phase, None)?, None))
+    }
+
+    /// The handlers of a phase that were listed for an extension, or the plain ones.
+    pub(crate) fn list(
+        &self,
+        phase: Phase,
+        extension: Option<&str>,
+    ) -> Option<&'c HandlerList<'c>> {
+        match extension {
+            None => self.handlers.get(phase as usize).copied().flatten(),
+            Some(extension) => {
+                let mut lists = self.by_extension.iter();
+                let found =
+                    lists.find(|entry| entry.phase == phase && entry.extension == extension);
+                found.map(|entry| entry.list)
+            }
+        }
     }
 
     pub(crate) fn is_location(&self) -> bool {

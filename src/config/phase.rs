@@ -16,10 +16,11 @@ pub(crate) enum Phase {
     Fixup,
     Content,
     Log,
+    Cleanup,
 }
 
 /// How many phases there are.
-pub(crate) const PHASES: usize = 11;
+pub(crate) const PHASES: usize = 12;
 
 impl Phase {
     pub(crate) const ALL: [Phase; PHASES] = [
@@ -34,6 +35,7 @@ impl Phase {
         Phase::Fixup,
         Phase::Content,
         Phase::Log,
+        Phase::Cleanup,
     ];
 
     /// The directive, which is also what `req.phase` says.
@@ -50,6 +52,7 @@ impl Phase {
             Phase::Fixup => "PythonFixupHandler",
             Phase::Content => "PythonHandler",
             Phase::Log => "PythonLogHandler",
+            Phase::Cleanup => "PythonCleanupHandler",
         }
     }
 
@@ -67,6 +70,7 @@ impl Phase {
             Phase::Fixup => "fixuphandler",
             Phase::Content => "handler",
             Phase::Log => "loghandler",
+            Phase::Cleanup => "cleanuphandler",
         }
     }
 
@@ -76,7 +80,7 @@ impl Phase {
             Phase::Translate | Phase::Authen | Phase::Authz | Phase::Type => {
                 status == Status::DECLINED
             }
-            Phase::Content => status == Status::OK,
+            Phase::Content | Phase::Cleanup => status == Status::OK,
             _ => status == Status::OK || status == Status::DECLINED,
         }
     }

@@ -43,10 +43,11 @@ pub(crate) trait Detachable {}
 
 impl Detachable for () {}
 impl Detachable for usize {}
+impl Detachable for std::ffi::CStr {}
 impl Detachable for Option<usize> {}
 impl Detachable for crate::httpd::request::Request<'_> {}
 impl Detachable for crate::httpd::body::Parcel {}
-impl<T: Detachable> Detachable for &T {}
+impl<T: Detachable + ?Sized> Detachable for &T {}
 impl Detachable for &mut crate::httpd::body::Input {}
 impl<A: Detachable, B: Detachable> Detachable for (A, B) {}
 impl<A: Detachable, B: Detachable, C: Detachable> Detachable for (A, B, C) {}

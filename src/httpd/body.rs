@@ -6,6 +6,7 @@
 use super::request::Request;
 use super::status::Status;
 use super::sys;
+use std::ffi::CStr;
 use std::ptr::{NonNull, null_mut};
 
 /// What has been written and not yet sent. One a request; used by the thread that holds the lease.
@@ -64,6 +65,47 @@ impl Output {
         self.pending += data.len();
         self.queued += i64::try_from(data.len()).unwrap_or(0);
         if status == 0 { Ok(()) } else { Err(Aborted) }
+    }
+
+    /// Adds a part of a file to the pending output; it is sent from the file, not read (apr_brigade_insert_file).
+    ///
+    /// # Errors
+    /// The system's error number, where the file cannot be opened.
+    pub(crate) fn write_file(
+        &mut self,
+        request: Request<'_>,
+        path: &CStr,
+        offset: i64,
+        length: i64,
+    ) -> Result<(), i32> {
+        let brigade = self.brigade(request);
+        let mut file = null_mut();
+        let flags = sys::APR_FOPEN_READ | sys::APR_FOPEN_BINARY | sys::APR_FOPEN_SENDFILE_ENABLED;
+        // SAFETY: the file is opened in the request's pool, which closes it; the bucket refers to it there.
+        unsafe {
+            let status = sys::apr_file_open(
+                &raw mut file,
+                path.as_ptr(),
+                flags,
+                sys::APR_OS_DEFAULT,
+                request.pool().as_ptr(),
+            );
+            if status != 0 {
+                return Err(status);
+            }
+            sys::apr_brigade_insert_file(
+                brigade.as_ptr(),
+                file,
+                offset,
+                length,
+                request.pool().as_ptr(),
+            );
+        }
+        self.pending = self
+            .pending
+            .saturating_add(usize::try_from(length).unwrap_or(0));
+        self.queued += length;
+        Ok(())
     }
 
     /// Is there so much pending that it should go?

@@ -28,12 +28,29 @@ request_hooks! {
     map_to_storage: ap_hook_map_to_storage,
     header_parser: ap_hook_header_parser,
     access_checker: ap_hook_access_checker,
-    check_user_id: ap_hook_check_user_id,
     auth_checker: ap_hook_auth_checker,
     type_checker: ap_hook_type_checker,
     fixups: ap_hook_fixups,
     handler: ap_hook_handler,
     log_transaction: ap_hook_log_transaction,
+}
+
+/// Runs `hook` when a user is to be authenticated, before httpd's own modules do: those that are configured by default,
+/// without a password file, would answer 500.
+pub(crate) fn check_user_id<F: Fn(Request<'_>) -> Status + Copy>(_hook: F) {
+    const { assert_no_data::<F>() };
+    let after = [
+        c"mod_auth_basic.c".as_ptr(),
+        c"mod_auth_digest.c".as_ptr(),
+        c"mod_auth_form.c".as_ptr(),
+        null(),
+    ];
+    // SAFETY: registers a function that lives as long as the process; httpd keeps the list's address until it has
+    // sorted its hooks, so the list must not lie on this stack.
+    unsafe {
+        let after = Box::leak(Box::new(after)).as_ptr();
+        sys::ap_hook_check_user_id(Some(on_request::<F>), null(), after, sys::APR_HOOK_MIDDLE);
+    }
 }
 
 /// Runs `hook` once a configuration has been read; an `Err` stops httpd with that text in its log.

@@ -31,7 +31,7 @@ unsafe impl<T: Send> Sync for Lease<T> {}
 /// What happens to a lease's value when the request ends.
 pub(crate) trait Ending: Default + Send + 'static {
     /// Called once, in the thread that ends the request, while the request is still whole.
-    fn end(lease: &Arc<Lease<Self>>);
+    fn end(request: Request<'_>, lease: &Arc<Lease<Self>>);
 }
 
 /// Why a lease cannot be held.
@@ -135,7 +135,11 @@ struct Tenancy<T: Ending>(Arc<Lease<T>>);
 
 impl<T: Ending> Drop for Tenancy<T> {
     fn drop(&mut self) {
-        T::end(&self.0);
+        // SAFETY: the pool's clean-ups run before its memory, in which the request lies, is freed.
+        let request = unsafe { Request::from_raw(self.0.request.load(Ordering::SeqCst)) };
+        if let Some(request) = request {
+            T::end(request, &self.0);
+        }
         self.0.request.store(null_mut(), Ordering::SeqCst);
     }
 }
@@ -155,7 +159,7 @@ mod tests {
     #[derive(Default)]
     struct Nothing;
     impl Ending for Nothing {
-        fn end(_: &Arc<Lease<Nothing>>) {}
+        fn end(_: Request<'_>, _: &Arc<Lease<Nothing>>) {}
     }
 
     fn lease() -> Lease<Nothing> {

@@ -4,9 +4,11 @@
 //! lifetime, a request outlives its handle only as an expired lease, text for the log is never a format.
 #![expect(unsafe_code, reason = "this folder and `embed` are where C is called")]
 
+pub(crate) mod actions;
 pub(crate) mod body;
 pub(crate) mod command;
 pub(crate) mod connection;
+pub(crate) mod file;
 pub(crate) mod guard;
 pub(crate) mod header;
 pub(crate) mod hooks;

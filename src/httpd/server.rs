@@ -107,6 +107,40 @@ impl<'s> Server<'s> {
     }
 }
 
+impl<'s> Server<'s> {
+    /// ServerAlias without wild cards.
+    pub(crate) fn names(self) -> Vec<&'s CStr> {
+        // SAFETY: a live server_rec whose arrays live as long.
+        unsafe { super::actions::texts((*self.as_ptr()).names) }
+    }
+
+    /// ServerAlias with wild cards.
+    pub(crate) fn wild_names(self) -> Vec<&'s CStr> {
+        // SAFETY: as above.
+        unsafe { super::actions::texts((*self.as_ptr()).wild_names) }
+    }
+
+    pub(crate) fn pathlen(self) -> c_int {
+        // SAFETY: a live server_rec.
+        unsafe { (*self.as_ptr()).pathlen }
+    }
+}
+
+/// How often httpd has been restarted (AP_MPMQ_GENERATION).
+pub(crate) fn generation() -> c_int {
+    mpm_query(sys::AP_MPMQ_GENERATION)
+}
+
+/// When the configuration was read last, in seconds since the epoch; 0 without a scoreboard.
+pub(crate) fn restart_time() -> f64 {
+    // SAFETY: the scoreboard's global part lives as long as the child.
+    unsafe {
+        sys::ap_get_scoreboard_global()
+            .as_ref()
+            .map_or(0.0, |global| seconds(global.restart_time))
+    }
+}
+
 macro_rules! texts {
     ($($name:ident),*) => {
         impl<'s> Server<'s> {

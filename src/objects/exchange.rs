@@ -1,12 +1,13 @@
 //! What the module keeps for one request: its body and output, its Python objects, its clean-ups.
 
 use crate::ModPython;
-use crate::config::Phase;
+use crate::config::{Entry, Phase, key};
 use crate::embed::cell::Ref;
 use crate::embed::interpreters::Interpreter;
-use crate::embed::{Cx, class, exception};
+use crate::embed::{self, Cx, class, exception};
 use crate::httpd::body::{Aborted, End, Input, Output};
-use crate::httpd::lease::{Ending, Held, Lease};
+use crate::httpd::command::Section;
+use crate::httpd::lease::{Held, Lease};
 use crate::httpd::log::{self, Level};
 use crate::httpd::request::Request as Host;
 use pyo3::exceptions::{PyOSError, PyRuntimeError};
@@ -21,6 +22,8 @@ pub(crate) struct Exchange {
     pub(crate) output: RefCell<Output>,
     pub(crate) input: RefCell<Input>,
     pub(crate) phase: Cell<Option<Phase>>,
+    /// The place of the handler that runs in the phase's list.
+    pub(crate) position: Cell<usize>,
     /// By which extension the handlers of the phase were chosen.
     pub(crate) extension: RefCell<Option<String>>,
     /// The interpreter's name as the configuration gives it.
@@ -28,6 +31,22 @@ pub(crate) struct Exchange {
     pub(crate) content_type_set: Cell<bool>,
     objects: RefCell<Vec<(&'static Interpreter, Ref)>>,
     cleanups: RefCell<Vec<Cleanup>>,
+    dynamic: RefCell<Vec<Dynamic>>,
+}
+
+/// The state of a phase that another one interrupts.
+pub(crate) struct Outer {
+    phase: Option<Phase>,
+    extension: Option<String>,
+    position: usize,
+}
+
+/// A handler that req.add_handler() has added to a phase.
+struct Dynamic {
+    phase: Phase,
+    text: String,
+    key: String,
+    directory: Option<String>,
 }
 
 /// A request as Python objects hold it.
@@ -80,6 +99,84 @@ impl Exchange {
             drop(objects);
             drop(object);
         }
+    }
+
+    /// Adds a handler to a phase of this request; to the one that runs, behind what is left of its list.
+    pub(crate) fn add_handler(&self, phase: Phase, text: &str, directory: Option<String>) {
+        let (text, key) = (text.to_string(), key(text, phase));
+        let entry = Dynamic {
+            phase,
+            text,
+            key,
+            directory,
+        };
+        self.dynamic.borrow_mut().push(entry);
+    }
+
+    /// Has a handler been added to this phase of the request?
+    pub(crate) fn has_added(request: Host<'_>, phase: Phase) -> bool {
+        let Some(lease) = request.existing_lease::<ModPython>() else {
+            return false;
+        };
+        lease.open();
+        let added = lease.hold().is_ok_and(|held| {
+            let dynamic = held.value().dynamic.borrow();
+            dynamic.iter().any(|entry| entry.phase == phase)
+        });
+        lease.close(std::thread::yield_now);
+        added
+    }
+
+    /// A phase begins; what it covers comes back at `finish`.
+    pub(crate) fn begin(&self, phase: Phase, extension: Option<&str>) -> Outer {
+        Outer {
+            phase: self.phase.replace(Some(phase)),
+            extension: self.extension.replace(extension.map(String::from)),
+            position: self.position.replace(0),
+        }
+    }
+
+    pub(crate) fn finish(&self, outer: Outer) {
+        self.phase.set(outer.phase);
+        self.extension.replace(outer.extension);
+        self.position.set(outer.position);
+    }
+
+    /// The next handler's turn.
+    pub(crate) fn advance(&self) {
+        self.position.set(self.position.get() + 1);
+    }
+
+    /// The handler whose turn it is in the running phase: a configured one, then those that were added.
+    pub(crate) fn current<'r>(&self, request: Host<'r>) -> Option<Entry<'r>> {
+        let phase = self.phase.get()?;
+        let list = request
+            .config::<ModPython>()
+            .list(phase, self.extension.borrow().as_deref());
+        let configured = list.map_or(&[][..], |list| list.entries);
+        let position = self.position.get();
+        if let Some(entry) = configured.get(position) {
+            return Some(*entry);
+        }
+        let dynamic = self.dynamic.borrow();
+        let mut added = dynamic.iter().filter(|entry| entry.phase == phase);
+        let entry = added.nth(position.checked_sub(configured.len())?)?;
+        let pool = request.pool();
+        let section = match &entry.directory {
+            Some(directory) => Section::Directory {
+                path: pool.text(directory),
+                regex: false,
+            },
+            None => configured
+                .first()
+                .map_or(Section::None, |first| first.section),
+        };
+        Some(Entry {
+            text: pool.text(&entry.text),
+            key: pool.text(&entry.key),
+            section,
+            silent: false,
+        })
     }
 
     pub(crate) fn add_cleanup(
@@ -137,20 +234,20 @@ pub(crate) fn lease_of(request: Host<'_>) -> &RequestLease {
     request.lease::<ModPython>()
 }
 
-impl Ending for Exchange {
-    /// Runs the clean-ups, last registered first, and lets the Python objects go.
-    fn end(lease: &Arc<Lease<Exchange>>) {
-        lease.open();
-        let (cleanups, objects) = match lease.hold() {
-            Ok(held) => (held.value().cleanups.take(), held.value().objects.take()),
-            Err(_) => (Vec::new(), Vec::new()),
-        };
-        for cleanup in cleanups.into_iter().rev() {
-            crate::embed::enter(cleanup.interpreter, |cx| cleanup.run(cx, lease));
+impl Exchange {
+    /// Runs what register_cleanup() was given, last first.
+    pub(crate) fn run_cleanups(lease: &Lease<Exchange>) {
+        let cleanups = lease.hold().map(|held| held.value().cleanups.take());
+        for cleanup in cleanups.unwrap_or_default().into_iter().rev() {
+            embed::enter(cleanup.interpreter, |cx| cleanup.run(cx, lease));
         }
-        lease.close(std::thread::yield_now);
-        for (interpreter, object) in objects {
-            crate::embed::enter(interpreter, |_| drop(object));
+    }
+
+    /// Lets the request's objects go, each with its interpreter attached.
+    pub(crate) fn release(lease: &Lease<Exchange>) {
+        let objects = lease.hold().map(|held| held.value().objects.take());
+        for (interpreter, object) in objects.unwrap_or_default() {
+            embed::enter(interpreter, |_| drop(object));
         }
     }
 }

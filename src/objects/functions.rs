@@ -4,13 +4,15 @@ use crate::config::directives::DIRECTIVES;
 use crate::embed::Cx;
 use crate::embed::class::{self, Args, Function};
 use crate::embed::text;
+use crate::httpd::actions::configuration_tree;
 use crate::httpd::command::Context;
-use crate::httpd::{log, server as host};
+use crate::httpd::{file, log, server as host};
 use crate::objects::server::Server;
 use pyo3::IntoPyObjectExt;
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PyOSError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::PyList;
+use std::ffi::CStr;
 
 type Object<'py> = Bound<'py, PyAny>;
 
@@ -53,6 +55,16 @@ pub(crate) static FUNCTIONS: &[Function] = &[
                 .transpose()?
                 .into_bound_py_any(cx.py)
         },
+    ),
+    Function::new(
+        c"stat",
+        c"stat(path, wanted): what a file is (mp_finfo). OSError.",
+        stat,
+    ),
+    Function::new(
+        c"config_tree",
+        c"config_tree(): the configuration, nested lists of (directive, arguments).",
+        config_tree,
     ),
     Function::new(
         c"_directives",
@@ -119,6 +131,45 @@ fn log_error<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
     Ok(cx.py.None().into_bound(cx.py))
 }
 
+fn stat<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
+    args.count("stat", 2..=2)?;
+    let path = text::Encoding::Utf8.encode(&args.required(0)?)?;
+    let wanted = usize::try_from(class::integer(&args.required(1)?)?).unwrap_or(0);
+    let found = cx.detached((path.as_c_str(), wanted), |(path, wanted)| {
+        file::stat(path, i32::try_from(wanted).unwrap_or(0))
+    });
+    match found {
+        Ok(info) => super::finfo::object(cx, info),
+        Err(number) => Err(PyOSError::new_err((number, "apr_stat() failed"))),
+    }
+}
+
+fn config_tree<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
+    args.count("config_tree", 0..=0)?;
+    let nodes = configuration_tree(
+        &mut |name, arguments, inside| -> PyResult<Vec<Object<'py>>> {
+            let text = |text: &CStr| text::Encoding::Utf8.decode(cx.py, text.to_bytes());
+            let mut found = vec![(text(name)?, text(arguments)?).into_bound_py_any(cx.py)?];
+            if let Some(inside) = inside {
+                found.push(flat(cx, inside)?);
+            }
+            Ok(found)
+        },
+    );
+    flat(cx, nodes)
+}
+
+/// A directive is one item of the list, or two when others stand inside it.
+fn flat<'py>(cx: Cx<'py>, nodes: Vec<PyResult<Vec<Object<'py>>>>) -> PyResult<Object<'py>> {
+    let all = PyList::empty(cx.py);
+    for node in nodes {
+        for item in node? {
+            all.append(item)?;
+        }
+    }
+    Ok(all.into_any())
+}
+
 fn directives<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
     args.count("_directives", 0..=0)?;
     let rows = DIRECTIVES.iter().map(|directive| {
@@ -126,7 +177,7 @@ fn directives<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
             Context::Server => "server, virtual host",
             Context::Everywhere => "server, virtual host, section, .htaccess",
         };
-        let text = |text: &'static std::ffi::CStr| text.to_str().unwrap_or_default();
+        let text = |text: &'static CStr| text.to_str().unwrap_or_default();
         (
             text(directive.name),
             directive.arguments,

@@ -2,7 +2,9 @@
 
 pub(crate) mod connection;
 pub(crate) mod exchange;
+pub(crate) mod finfo;
 mod functions;
+pub(crate) mod hlist;
 pub(crate) mod request;
 pub(crate) mod server;
 pub(crate) mod table;
@@ -26,6 +28,8 @@ pub(crate) fn populate<'py>(cx: Cx<'py>, module: &Bound<'py, PyModule>) -> PyRes
         class::define::<connection::Connection>(cx, module)?,
         class::define::<table::Table>(cx, module)?,
         class::define::<table::Entries>(cx, module)?,
+        class::define::<hlist::HandlerList>(cx, module)?,
+        class::define::<finfo::FileInfo>(cx, module)?,
     ];
     module.add("table", classes.get(table::Table::PLACE))?;
     cx.interpreter.keep_classes(classes);

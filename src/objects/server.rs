@@ -1,14 +1,17 @@
 //! `mp_server`: the main server or a virtual host.
 
+use super::request::Request;
 use super::table::{Rules, Table};
 use crate::ModPython;
 use crate::embed::Cx;
 use crate::embed::class::{self, Args, Attribute, Class, Method, This};
 use crate::embed::text::{self, Encoding};
 use crate::httpd::log;
-use crate::httpd::server::Server as Host;
+use crate::httpd::server::{Server as Host, generation, restart_time};
 use pyo3::IntoPyObjectExt;
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
+use pyo3::types::PyTuple;
 use std::ffi::CStr;
 
 /// A server; lives as long as the child.
@@ -77,6 +80,25 @@ impl Class for Server {
         Attribute::read_only(c"keep_alive", c"KeepAlive, 0 or 1.", |this| {
             this.give(this.0.keep_alive())
         }),
+        Attribute::read_only(c"pathlen", c"The length of ServerPath.", |this| {
+            this.give(this.0.pathlen())
+        }),
+        Attribute::read_only(c"names", c"ServerAlias without wild cards.", |this| {
+            this.texts(this.0.names())
+        }),
+        Attribute::read_only(c"wild_names", c"ServerAlias with wild cards.", |this| {
+            this.texts(this.0.wild_names())
+        }),
+        Attribute::read_only(
+            c"my_generation",
+            c"How often httpd has been restarted.",
+            |this| this.give(generation()),
+        ),
+        Attribute::read_only(
+            c"restart_time",
+            c"When httpd was (re)started, in seconds since the epoch.",
+            |this| this.give(restart_time()),
+        ),
         Attribute::read_only(c"path", c"ServerPath, or None.", |this| {
             this.text(|server| server.path())
         }),
@@ -103,6 +125,7 @@ impl Class for Server {
             c"get_options(): a table of the PythonOption values at server level.",
             get_options,
         ),
+        Method::new(c"register_cleanup", c"register_cleanup(req, callable, data=None): calls callable(data) when the child ends.", register_cleanup),
         Method::new(
             c"log_error",
             c"log_error(message, level=0): writes to the server's error log.",
@@ -124,9 +147,39 @@ impl<'py> This<'_, 'py, Server> {
         Encoding::Utf8.optional(self.cx.py, field(&self.0))
     }
 
+    fn texts(&self, texts: Vec<&CStr>) -> PyResult<Object<'py>> {
+        let texts = texts
+            .into_iter()
+            .map(|text| Encoding::Utf8.decode(self.cx.py, text.to_bytes()));
+        let texts: PyResult<Vec<_>> = texts.collect();
+        PyTuple::new(self.cx.py, texts?)?.into_bound_py_any(self.cx.py)
+    }
+
     fn give<T: IntoPyObjectExt<'py>>(&self, value: T) -> PyResult<Object<'py>> {
         value.into_bound_py_any(self.cx.py)
     }
+}
+
+fn register_cleanup<'py>(
+    this: This<'_, 'py, Server>,
+    args: Args<'_, 'py>,
+) -> PyResult<Object<'py>> {
+    args.count("register_cleanup", 2..=3)?;
+    if class::payload::<Request>(this.cx, &args.required(0)?).is_none() {
+        return Err(PyValueError::new_err(
+            "first argument must be a request object",
+        ));
+    }
+    let callable = args.required(1)?;
+    if !callable.is_callable() {
+        return Err(PyValueError::new_err(
+            "second argument must be a callable object",
+        ));
+    }
+    this.cx
+        .apache()?
+        .getattr("register_cleanup")?
+        .call1((callable, args.get(2)))
 }
 
 fn get_config<'py>(this: This<'_, 'py, Server>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {

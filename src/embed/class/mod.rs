@@ -124,6 +124,8 @@ pub(crate) struct Slots<T> {
         for<'a, 'py> fn(This<'a, 'py, T>, &Object<'py>, Option<&Object<'py>>) -> PyResult<()>,
     >,
     pub(crate) contains: Option<for<'a, 'py> fn(This<'a, 'py, T>, &Object<'py>) -> PyResult<bool>>,
+    /// Is it a sequence: are `length` and `item` those of a tuple, so that iteration goes by places?
+    pub(crate) sequence: bool,
     /// Compares by `==` (true) or `!=`; None is NotImplemented. Makes instances unhashable.
     pub(crate) equals:
         Option<for<'a, 'py> fn(This<'a, 'py, T>, &Object<'py>) -> PyResult<Option<bool>>>,
@@ -140,6 +142,7 @@ impl<T> Slots<T> {
         item: None,
         set_item: None,
         contains: None,
+        sequence: false,
         equals: None,
     };
 }
@@ -308,6 +311,16 @@ pub(crate) fn define<'py, T: Class>(
         special.set_item.is_some(),
         ffi::Py_mp_ass_subscript,
         trampolines::set_item::<T> as *mut c_void,
+    );
+    add(
+        special.sequence,
+        ffi::Py_sq_length,
+        trampolines::length::<T> as *mut c_void,
+    );
+    add(
+        special.sequence,
+        ffi::Py_sq_item,
+        trampolines::place::<T> as *mut c_void,
     );
     add(
         special.contains.is_some(),

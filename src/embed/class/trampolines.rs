@@ -238,6 +238,19 @@ pub(super) unsafe extern "C" fn item<T: Class>(
     }
 }
 
+pub(super) unsafe extern "C" fn place<T: Class>(
+    object: *mut ffi::PyObject,
+    place: ffi::Py_ssize_t,
+) -> *mut ffi::PyObject {
+    // SAFETY: Python passes an instance.
+    unsafe {
+        on::<T, _>(object, null_mut(), |this| {
+            let place = place.into_pyobject(this.cx.py)?.into_any();
+            required(T::SLOTS.item)?(this, &place).map(give)
+        })
+    }
+}
+
 pub(super) unsafe extern "C" fn set_item<T: Class>(
     object: *mut ffi::PyObject,
     key: *mut ffi::PyObject,

@@ -1,5 +1,6 @@
 //! The attributes of the request object.
 
+use super::actions::number_of;
 use super::{Kept, Object, Request};
 use crate::embed::class::{self, Attribute, This};
 use crate::embed::text::Encoding;
@@ -7,12 +8,15 @@ use crate::httpd::header;
 use crate::httpd::request::Request as Host;
 use crate::httpd::table::Table as HostTable;
 use crate::objects::connection::Connection;
+use crate::objects::finfo;
+use crate::objects::hlist::HandlerList;
 use crate::objects::server;
 use crate::objects::table::{Rules, Table};
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use std::ffi::CString;
+use pyo3::types::PyTuple;
+use std::ffi::{CStr, CString};
 
 type Read = for<'a, 'py> fn(This<'a, 'py, Request>) -> PyResult<Object<'py>>;
 
@@ -114,10 +118,15 @@ pub(super) const ATTRIBUTES: &[Attribute<Request>] = &[
     fixed(c"clength", c"The length of the answer, as set.", |this| {
         this.number(|request| request.clength())
     }),
-    fixed(
+    Attribute::new(
         c"chunked",
         c"1 when the answer is sent in chunks.",
         |this| this.number(|request| request.chunked()),
+        |this, value| {
+            let value = number_of(value, "chunked must be a integer")?;
+            this.hold()?.request().set_chunked(value);
+            Ok(())
+        },
     ),
     fixed(
         c"remaining",
@@ -162,25 +171,45 @@ pub(super) const ATTRIBUTES: &[Attribute<Request>] = &[
     fixed(c"eos_sent", c"1 when the answer is complete.", |this| {
         this.number(|request| request.eos_sent())
     }),
-    fixed(
+    Attribute::new(
         c"used_path_info",
         c"Whether path_info is accepted (AP_REQ_*_PATH_INFO).",
         |this| this.number(|request| request.used_path_info()),
+        |this, value| {
+            let value = number_of(value, "used_path_info must be an integer")?;
+            this.hold()?.request().set_used_path_info(value);
+            Ok(())
+        },
     ),
-    fixed(
+    Attribute::new(
         c"no_cache",
         c"1 when the answer must not be cached.",
         |this| this.number(|request| request.no_cache()),
+        |this, value| {
+            let value = number_of(value, "no_cache must be an integer")?;
+            this.hold()?.request().set_no_cache(value);
+            Ok(())
+        },
     ),
-    fixed(
+    Attribute::new(
         c"no_local_copy",
         c"1 when 304 must not be answered.",
         |this| this.number(|request| request.no_local_copy()),
+        |this, value| {
+            let value = number_of(value, "no_local_copy must be an integer")?;
+            this.hold()?.request().set_no_local_copy(value);
+            Ok(())
+        },
     ),
-    fixed(
+    Attribute::new(
         c"proxyreq",
         c"What kind of proxy request it is (PROXYREQ_*).",
         |this| this.number(|request| request.proxyreq()),
+        |this, value| {
+            let value = number_of(value, "proxyreq must be an integer")?;
+            this.hold()?.request().set_proxyreq(value);
+            Ok(())
+        },
     ),
     fixed(
         c"useragent_ip",
@@ -259,6 +288,45 @@ pub(super) const ATTRIBUTES: &[Attribute<Request>] = &[
             phase
                 .map(|phase| phase.directive())
                 .into_bound_py_any(this.cx.py)
+        },
+    ),
+    fixed(
+        c"allowed_methods",
+        c"The extension methods that are allowed.",
+        |this| texts(&this, |request| request.allowed_methods()),
+    ),
+    fixed(
+        c"allowed_xmethods",
+        c"The extension methods of the resource.",
+        |this| texts(&this, |request| request.allowed_xmethods()),
+    ),
+    fixed(c"content_languages", c"The answer's languages.", |this| {
+        texts(&this, |request| request.content_languages())
+    }),
+    Attribute::new(
+        c"finfo",
+        c"What the file is (mp_finfo).",
+        |this| {
+            let info = this.hold()?.request().finfo();
+            finfo::object(this.cx, info)
+        },
+        |this, value| {
+            let info = class::payload::<finfo::FileInfo>(this.cx, value);
+            let info = info.ok_or_else(|| PyTypeError::new_err("finfo must be a finfoobject"))?;
+            this.hold()?.request().set_finfo(&info.0);
+            Ok(())
+        },
+    ),
+    fixed(
+        c"hlist",
+        c"The handlers of the running phase (mp_hlist), or None.",
+        |this| {
+            if this.hold()?.value().phase.get().is_none() {
+                return Ok(this.none());
+            }
+            this.kept(Kept::HandlerList, || {
+                class::instance(this.cx, HandlerList::new(this.lease.clone()))
+            })
         },
     ),
     fixed(
@@ -426,6 +494,18 @@ fn table<'py>(
     this.kept(place, || {
         class::instance(this.cx, Table::view(this.lease.clone(), rules, find))
     })
+}
+
+fn texts<'py>(
+    this: &This<'_, 'py, Request>,
+    field: for<'r> fn(Host<'r>) -> Vec<&'r CStr>,
+) -> PyResult<Object<'py>> {
+    let held = this.hold()?;
+    let texts = field(held.request())
+        .into_iter()
+        .map(|text| Encoding::Latin1.decode(this.cx.py, text.to_bytes()));
+    let texts: PyResult<Vec<_>> = texts.collect();
+    PyTuple::new(this.cx.py, texts?)?.into_bound_py_any(this.cx.py)
 }
 
 fn parsed_uri<'py>(this: This<'_, 'py, Request>) -> PyResult<Object<'py>> {

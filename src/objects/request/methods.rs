@@ -1,6 +1,6 @@
 //! The methods of the request object, but for those in `body`.
 
-use super::{Kept, Object, Request, body};
+use super::{Kept, Object, Request, actions, body};
 use crate::ModPython;
 use crate::config::Common;
 use crate::embed::class::{self, Args, Method, This};
@@ -72,6 +72,21 @@ pub(super) const METHODS: &[Method<Request>] = &[
         this.hold()?.request().add_common_vars();
         Ok(this.none())
     }),
+    M::new(c"add_handler", c"add_handler(htype, handler, dir=None): adds a handler to a phase of this request.", actions::add_handler),
+    M::new(c"internal_redirect", c"internal_redirect(uri): answers with another URI of this server.", actions::internal_redirect),
+    M::new(c"sendfile", c"sendfile(path, offset=0, len=-1): sends a file or a part of it; the number of bytes.", actions::sendfile),
+    M::new(c"discard_request_body", c"discard_request_body(): reads the body and forgets it; OK or a status.", actions::discard_request_body),
+    M::new(c"allow_methods", c"allow_methods(methods, reset=0): what the Allow header lists.", actions::allow_methods),
+    M::new(c"get_remote_host", c"get_remote_host(type=REMOTE_NAME, str_is_ip=None): the client's name or address.", actions::get_remote_host),
+    M::new(c"add_output_filter", c"add_output_filter(name): adds a filter to the answer.", actions::add_output_filter),
+    M::new(c"add_input_filter", c"add_input_filter(name): adds a filter to the request's body.", actions::add_input_filter),
+    M::new(c"update_mtime", c"update_mtime(seconds): raises mtime if it is earlier.", actions::update_mtime),
+    M::new(c"add_cgi_vars", c"add_cgi_vars(): fills subprocess_env as for a CGI program.", actions::add_cgi_vars),
+    M::new(c"meets_conditions", c"meets_conditions(): OK, or 304 or 412.", actions::meets_conditions),
+    M::new(c"set_etag", c"set_etag(): sets ETag by the file.", |this, args| actions::plain(this, args, "set_etag", |request| request.set_etag())),
+    M::new(c"set_last_modified", c"set_last_modified(): sets Last-Modified by mtime.", |this, args| actions::plain(this, args, "set_last_modified", |request| request.set_last_modified())),
+    M::new(c"is_https", c"is_https(): 1 over TLS.", actions::is_https),
+    M::new(c"ssl_var_lookup", c"ssl_var_lookup(name): a variable of mod_ssl's, or None.", actions::ssl_var_lookup),
     M::new(c"send_http_header", c"send_http_header(): does nothing; kept for old handlers.", |this, args| {
         args.count("send_http_header", 0..=0)?;
         Ok(this.none())

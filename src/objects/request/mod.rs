@@ -1,5 +1,6 @@
 //! `mp_request`: the request object, one a request and interpreter, reached through the request's lease.
 
+mod actions;
 mod attributes;
 mod body;
 mod methods;
@@ -23,7 +24,7 @@ pub(crate) struct Request {
     kept: [Slot; KEPT],
 }
 
-const KEPT: usize = 9;
+const KEPT: usize = 10;
 
 /// The places of `Request::kept`.
 #[derive(Clone, Copy)]
@@ -37,6 +38,7 @@ enum Kept {
     Notes,
     Config,
     Options,
+    HandlerList,
 }
 
 type Object<'py> = Bound<'py, PyAny>;

@@ -1,0 +1,241 @@
+//! What a handler can have httpd do with its request: conditions, validators, redirects, filters.
+
+use super::request::Request;
+use super::status::Status;
+use super::{pool::Pool, sys};
+use std::ffi::{CStr, c_char, c_int};
+
+impl<'r> Request<'r> {
+    /// OK, or 304 or 412 (ap_meets_conditions).
+    pub(crate) fn meets_conditions(self) -> Status {
+        // SAFETY: a live request.
+        Status(unsafe { sys::ap_meets_conditions(self.as_ptr()) })
+    }
+
+    /// Sets ETag by the file and the time (ap_set_etag).
+    pub(crate) fn set_etag(self) {
+        // SAFETY: a live request.
+        unsafe { sys::ap_set_etag(self.as_ptr()) }
+    }
+
+    /// Sets Last-Modified by `mtime` (ap_set_last_modified).
+    pub(crate) fn set_last_modified(self) {
+        // SAFETY: a live request.
+        unsafe { sys::ap_set_last_modified(self.as_ptr()) }
+    }
+
+    /// Raises `mtime` (microseconds since the epoch) if it is earlier (ap_update_mtime).
+    pub(crate) fn update_mtime(self, time: i64) {
+        // SAFETY: a live request.
+        unsafe { sys::ap_update_mtime(self.as_ptr(), time) }
+    }
+
+    /// Reads the request's body and forgets it (ap_discard_request_body). May block.
+    pub(crate) fn discard_body(self) -> Status {
+        // SAFETY: a live request.
+        Status(unsafe { sys::ap_discard_request_body(self.as_ptr()) })
+    }
+
+    /// Runs another request in this one's place (ap_internal_redirect). May block, and runs hooks.
+    pub(crate) fn internal_redirect(self, uri: &CStr) {
+        // SAFETY: a live request; httpd copies the URI.
+        unsafe {
+            sys::ap_internal_redirect(self.pool().c_string(uri.to_bytes()).as_ptr(), self.as_ptr())
+        }
+    }
+
+    /// The methods that Allow lists; `reset` forgets those that were allowed before (ap_allow_methods).
+    pub(crate) fn allow_method(self, method: &CStr, reset: bool) {
+        // SAFETY: a live request; the variable arguments are C strings, ended by NULL.
+        unsafe {
+            let none: *const c_char = std::ptr::null();
+            let method = self.pool().c_string(method.to_bytes()).as_ptr();
+            sys::ap_allow_methods(self.as_ptr(), c_int::from(reset), method, none);
+        }
+    }
+
+    /// The extension methods that are allowed.
+    pub(crate) fn allowed_methods(self) -> Vec<&'r CStr> {
+        // SAFETY: a live request and its method list.
+        unsafe {
+            let list = (*self.as_ptr()).allowed_methods;
+            list.as_ref()
+                .map(|list| texts(list.method_list))
+                .unwrap_or_default()
+        }
+    }
+
+    pub(crate) fn allowed_xmethods(self) -> Vec<&'r CStr> {
+        // SAFETY: a live request whose arrays live as long.
+        unsafe { texts((*self.as_ptr()).allowed_xmethods) }
+    }
+
+    pub(crate) fn content_languages(self) -> Vec<&'r CStr> {
+        // SAFETY: as above.
+        unsafe { texts((*self.as_ptr()).content_languages) }
+    }
+
+    /// The client's name or address (ap_get_useragent_host), and whether it is an address. May block.
+    pub(crate) fn remote_host(self, kind: c_int) -> (Option<&'r CStr>, bool) {
+        let mut is_ip = 0;
+        // SAFETY: a live request; the name lies in the connection's pool.
+        let host = unsafe {
+            super::text(sys::ap_get_useragent_host(
+                self.as_ptr(),
+                kind,
+                &raw mut is_ip,
+            ))
+        };
+        (host, is_ip != 0)
+    }
+
+    /// Adds a filter by name, at the front of its kind; httpd warns where there is none (ap_add_output_filter).
+    pub(crate) fn add_output_filter(self, name: &CStr) {
+        // SAFETY: a live request and connection; the name is only looked up.
+        unsafe {
+            sys::ap_add_output_filter(
+                name.as_ptr(),
+                std::ptr::null_mut(),
+                self.as_ptr(),
+                (*self.as_ptr()).connection,
+            );
+        }
+    }
+
+    /// Adds an input filter by name (ap_add_input_filter).
+    pub(crate) fn add_input_filter(self, name: &CStr) {
+        // SAFETY: as above.
+        unsafe {
+            sys::ap_add_input_filter(
+                name.as_ptr(),
+                std::ptr::null_mut(),
+                self.as_ptr(),
+                (*self.as_ptr()).connection,
+            );
+        }
+    }
+
+    /// Did the request come over TLS, as mod_ssl knows?
+    pub(crate) fn is_https(self) -> bool {
+        type IsHttps = unsafe extern "C" fn(*mut sys::conn_rec) -> c_int;
+        // SAFETY: mod_ssl registers a function of this type under this name.
+        unsafe {
+            let function = sys::apr_dynamic_fn_retrieve(c"ssl_is_https".as_ptr());
+            function.is_some_and(|function| {
+                std::mem::transmute::<unsafe extern "C" fn(), IsHttps>(function)(
+                    (*self.as_ptr()).connection,
+                ) != 0
+            })
+        }
+    }
+
+    /// A variable of mod_ssl's; None without it.
+    pub(crate) fn ssl_variable(self, name: &CStr) -> Option<&'r CStr> {
+        type Lookup = unsafe extern "C" fn(
+            *mut sys::apr_pool_t,
+            *mut sys::server_rec,
+            *mut sys::conn_rec,
+            *mut sys::request_rec,
+            *mut c_char,
+        ) -> *mut c_char;
+        // SAFETY: mod_ssl registers a function of this type under this name; its answer lies in the request's pool.
+        unsafe {
+            let function = sys::apr_dynamic_fn_retrieve(c"ssl_var_lookup".as_ptr())?;
+            let lookup = std::mem::transmute::<unsafe extern "C" fn(), Lookup>(function);
+            let name = self.pool().c_string(name.to_bytes()).as_ptr().cast_mut();
+            let (server, connection) = ((*self.as_ptr()).server, (*self.as_ptr()).connection);
+            super::text(lookup(
+                self.pool().as_ptr(),
+                server,
+                connection,
+                self.as_ptr(),
+                name,
+            ))
+        }
+    }
+}
+
+macro_rules! set_numbers {
+    ($($setter:ident $name:ident),* $(,)?) => {
+        impl Request<'_> {
+            $(
+                /// Sets the field of this name of request_rec.
+                pub(crate) fn $setter(self, value: c_int) {
+                    // SAFETY: a live request.
+                    unsafe { (*self.as_ptr()).$name = value }
+                }
+            )*
+        }
+    };
+}
+
+set_numbers! {
+    set_proxyreq proxyreq, set_chunked chunked, set_no_cache no_cache, set_no_local_copy no_local_copy,
+    set_used_path_info used_path_info,
+}
+
+/// The strings of an array (apr_array_header_t of char *).
+///
+/// # Safety
+/// `array` is NULL or a live array of C strings that live for `'a`.
+pub(super) unsafe fn texts<'a>(array: *const sys::apr_array_header_t) -> Vec<&'a CStr> {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let Some(array) = array.as_ref() else {
+            return Vec::new();
+        };
+        let first = array.elts.cast::<*const c_char>();
+        (0..usize::try_from(array.nelts).unwrap_or(0))
+            .filter_map(|place| super::text(*first.add(place)))
+            .collect()
+    }
+}
+
+/// A path made canonical, with a slash at its end (apr_filepath_merge with APR_FILEPATH_TRUENAME).
+pub(crate) fn canonical_directory<'p>(pool: Pool<'p>, path: &CStr) -> Option<&'p CStr> {
+    let mut merged = std::ptr::null_mut();
+    // SAFETY: both strings are live; the answer lies in the pool.
+    unsafe {
+        let flags = sys::APR_FILEPATH_TRUENAME | sys::APR_FILEPATH_NOTRELATIVE;
+        if sys::apr_filepath_merge(
+            &raw mut merged,
+            std::ptr::null(),
+            path.as_ptr(),
+            flags,
+            pool.as_ptr(),
+        ) != 0
+        {
+            return None;
+        }
+        super::text(sys::ap_make_full_path(pool.as_ptr(), merged, c"".as_ptr()))
+    }
+}
+
+/// The configuration as it was read: each directive's name and arguments, and what stands inside it (ap_conftree).
+pub(crate) fn configuration_tree<T>(
+    directive: &mut dyn FnMut(&CStr, &CStr, Option<Vec<T>>) -> T,
+) -> Vec<T> {
+    // SAFETY: the tree lives as long as the configuration, that is, as long as the child.
+    unsafe { branch(sys::ap_conftree, directive) }
+}
+
+unsafe fn branch<T>(
+    mut node: *const sys::ap_directive_t,
+    directive: &mut dyn FnMut(&CStr, &CStr, Option<Vec<T>>) -> T,
+) -> Vec<T> {
+    let mut found = Vec::new();
+    // SAFETY: the caller's tree is live; its links are NULL or live nodes.
+    unsafe {
+        while let Some(this) = node.as_ref() {
+            let inside = (!this.first_child.is_null()).then(|| branch(this.first_child, directive));
+            let (name, arguments) = (super::text(this.directive), super::text(this.args));
+            found.push(directive(
+                name.unwrap_or_default(),
+                arguments.unwrap_or_default(),
+                inside,
+            ));
+            node = this.next;
+        }
+    }
+    found
+}

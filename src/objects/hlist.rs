@@ -1,0 +1,98 @@
+//! `mp_hlist`: the handler list of the running phase, seen at the handler whose turn it is.
+
+use super::exchange::{Exchange, RequestLease};
+use super::refused;
+use crate::config::Entry;
+use crate::embed::class::{Args, Attribute, Class, Method, Slots, This};
+use crate::httpd::command::Section;
+use pyo3::IntoPyObjectExt;
+use pyo3::prelude::*;
+use std::ffi::CStr;
+
+/// A cursor on the running phase's handlers.
+pub(crate) struct HandlerList(RequestLease);
+
+type Object<'py> = Bound<'py, PyAny>;
+
+impl HandlerList {
+    pub(crate) fn new(lease: RequestLease) -> HandlerList {
+        HandlerList(lease)
+    }
+}
+
+impl Class for HandlerList {
+    const NAME: &'static CStr = c"mp_hlist";
+    const DOC: &'static CStr =
+        c"The handlers of the running phase. At the end every attribute is None.";
+    const PLACE: usize = 5;
+    const ATTRIBUTES: &'static [Attribute<Self>] = &[
+        Attribute::read_only(c"handler", c"The handler as it is written.", |this| {
+            this.give(|entry| entry.text.to_string())
+        }),
+        Attribute::read_only(c"silent", c"1 for PythonHandlerModule.", |this| {
+            this.give(|entry| i32::from(entry.silent))
+        }),
+        Attribute::read_only(c"is_location", c"1 when it stands in <Location>.", |this| {
+            this.give(|entry| i32::from(is_location(entry)))
+        }),
+        Attribute::read_only(
+            c"directory",
+            c"The directory or location where it stands, or None.",
+            |this| this.give(|entry| entry.directory().map(String::from)),
+        ),
+    ];
+    const METHODS: &'static [Method<Self>] = &[Method::new(
+        c"next",
+        c"next(): goes on to the next handler.",
+        next,
+    )];
+    const SLOTS: Slots<Self> = Slots {
+        repr: Some(repr),
+        ..Slots::NONE
+    };
+}
+
+impl<'py> This<'_, 'py, HandlerList> {
+    fn give<T: IntoPyObjectExt<'py>>(
+        &self,
+        part: impl FnOnce(&Entry<'_>) -> T,
+    ) -> PyResult<Object<'py>> {
+        let held = self.0.hold().map_err(refused)?;
+        let part = held.value().current(held.request()).as_ref().map(part);
+        part.map_or_else(
+            || Ok(self.cx.py.None().into_bound(self.cx.py)),
+            |part| part.into_bound_py_any(self.cx.py),
+        )
+    }
+}
+
+fn is_location(entry: &Entry<'_>) -> bool {
+    matches!(entry.section, Section::Location { .. })
+}
+
+fn next<'py>(this: This<'_, 'py, HandlerList>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
+    args.count("next", 0..=0)?;
+    Exchange::advance(this.0.hold().map_err(refused)?.value());
+    Ok(this.cx.py.None().into_bound(this.cx.py))
+}
+
+fn repr<'py>(this: This<'_, 'py, HandlerList>) -> PyResult<Object<'py>> {
+    let text = this.give(|entry| {
+        let directory = entry
+            .directory()
+            .map_or("None".to_string(), |directory| format!("'{directory}'"));
+        let (location, silent) = (
+            if is_location(entry) { "True" } else { "False" },
+            i32::from(entry.silent),
+        );
+        format!(
+            "{{'handler':'{}','directory':{directory},'is_location':{location},'silent':{silent}}}",
+            entry.text
+        )
+    })?;
+    if text.is_none() {
+        "{}".into_bound_py_any(this.cx.py)
+    } else {
+        Ok(text)
+    }
+}

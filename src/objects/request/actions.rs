@@ -1,0 +1,287 @@
+//! Methods by which a handler has httpd act: handlers added, redirects, conditions, files sent.
+
+use super::{Object, Request};
+use crate::config::{Phase, parse_handlers};
+use crate::embed::class::{self, Args, This};
+use crate::embed::text::Encoding;
+use crate::httpd::actions::canonical_directory;
+use crate::httpd::body::End;
+use crate::objects::exchange::{Exchange, write_failed};
+use pyo3::IntoPyObjectExt;
+use pyo3::exceptions::{PyIndexError, PyOSError, PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::PyString;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
+pub(super) fn add_handler<'py>(
+    this: This<'_, 'py, Request>,
+    args: Args<'_, 'py>,
+) -> PyResult<Object<'py>> {
+    args.count("add_handler", 2..=3)?;
+    let (name, handler) = (
+        text_argument(&args, 0, "htype")?,
+        text_argument(&args, 1, "handler")?,
+    );
+    let phase = Phase::from_directive(&name).filter(|&phase| phase != Phase::Cleanup);
+    let phase = phase.ok_or_else(|| PyIndexError::new_err(format!("Invalid phase: {name}")))?;
+    parse_handlers(&handler).map_err(PyValueError::new_err)?;
+    let held = this.hold()?;
+    let directory = match args.get(2).filter(|directory| !directory.is_none()) {
+        Some(directory) => {
+            let directory = Encoding::Utf8.encode(&directory)?;
+            let canonical = canonical_directory(held.request().pool(), &directory);
+            let canonical =
+                canonical.ok_or_else(|| PyValueError::new_err("not an absolute path"))?;
+            Some(canonical.to_string_lossy().into_owned())
+        }
+        None => None,
+    };
+    held.value().add_handler(phase, &handler, directory);
+    Ok(this.none())
+}
+
+fn text_argument(args: &Args<'_, '_>, place: usize, name: &str) -> PyResult<String> {
+    let value = args.required(place)?;
+    match value.cast::<PyString>() {
+        Ok(text) => Ok(text.to_string_lossy().into_owned()),
+        Err(_) => Err(PyTypeError::new_err(format!("{name} must be a str"))),
+    }
+}
+
+pub(super) fn internal_redirect<'py>(
+    this: This<'_, 'py, Request>,
+    args: Args<'_, 'py>,
+) -> PyResult<Object<'py>> {
+    args.count("internal_redirect", 1..=1)?;
+    let uri = Encoding::Utf8.encode(&args.required(0)?)?;
+    let held = this.hold()?;
+    if held.value().output.borrow().is_pending() {
+        Exchange::send(this.cx, &held, End::Open).map_err(write_failed)?;
+    }
+    this.cx
+        .detached((held.request(), uri.as_c_str()), |(request, uri)| {
+            request.internal_redirect(uri)
+        });
+    Ok(this.none())
+}
+
+pub(super) fn sendfile<'py>(
+    this: This<'_, 'py, Request>,
+    args: Args<'_, 'py>,
+) -> PyResult<Object<'py>> {
+    args.count("sendfile", 1..=3)?;
+    let path = Encoding::Utf8.encode(&args.required(0)?)?;
+    let (offset, length) = (args.integer_or(1, 0)?, args.integer_or(2, -1)?);
+    let unreadable = |_| PyOSError::new_err("Could not stat file for reading");
+    let size = std::fs::metadata(OsStr::from_bytes(path.as_bytes()))
+        .map_err(unreadable)?
+        .len();
+    let size = i64::try_from(size).unwrap_or(i64::MAX);
+    if !(0..=size).contains(&offset) {
+        return Err(PyValueError::new_err("the offset lies outside the file"));
+    }
+    let length = if length < 0 {
+        size - offset
+    } else {
+        length.min(size - offset)
+    };
+    let held = this.hold()?;
+    if held.request().eos_sent() != 0 || length == 0 {
+        return 0.into_bound_py_any(this.cx.py);
+    }
+    let written =
+        held.value()
+            .output
+            .borrow_mut()
+            .write_file(held.request(), &path, offset, length);
+    written.map_err(|_| PyOSError::new_err("Could not open file for reading"))?;
+    let full = held.value().output.borrow().is_full();
+    if full {
+        Exchange::send(this.cx, &held, End::Open).map_err(write_failed)?;
+    }
+    length.into_bound_py_any(this.cx.py)
+}
+
+pub(super) fn discard_request_body<'py>(
+    this: This<'_, 'py, Request>,
+    args: Args<'_, 'py>,
+) -> PyResult<Object<'py>> {
+    args.count("discard_request_body", 0..=0)?;
+    let held = this.hold()?;
+    this.cx
+        .detached(held.request(), |request| request.discard_body())
+        .0
+        .into_bound_py_any(this.cx.py)
+}
+
+pub(super) fn allow_methods<'py>(
+    this: This<'_, 'py, Request>,
+    args: Args<'_, 'py>,
+) -> PyResult<Object<'py>> {
+    args.count("allow_methods", 1..=2)?;
+    let methods = args.required(0)?;
+    let mut reset = args.integer_or(1, 0)? == 1;
+    let not_a_sequence = || PyTypeError::new_err("First argument must be a sequence");
+    if !methods.hasattr("__len__")? || !methods.hasattr("__getitem__")? {
+        return Err(not_a_sequence());
+    }
+    for method in methods.try_iter()? {
+        let method = Encoding::Latin1.encode(&method?)?;
+        if !crate::httpd::header::is_name(method.as_bytes()) {
+            return Err(PyValueError::new_err(
+                "a method is a token of letters, digits and hyphens",
+            ));
+        }
+        this.hold()?
+            .request()
+            .allow_method(&method, std::mem::take(&mut reset));
+    }
+    Ok(this.none())
+}
+
+pub(super) fn get_remote_host<'py>(
+    this: This<'_, 'py, Request>,
+    args: Args<'_, 'py>,
+) -> PyResult<Object<'py>> {
+    args.count("get_remote_host", 0..=2)?;
+    const REMOTE_NAME: i64 = 1;
+    let kind = usize::try_from(args.integer_or(0, REMOTE_NAME)?)
+        .ok()
+        .filter(|&kind| kind <= 3);
+    let kind = kind.ok_or_else(|| PyValueError::new_err("the kind is one of apache.REMOTE_*"))?;
+    let held = this.hold()?;
+    let (host, is_ip) = this.cx.detached((held.request(), kind), |(request, kind)| {
+        request.remote_host(i32::try_from(kind).unwrap_or_default())
+    });
+    let host = Encoding::Utf8.optional(this.cx.py, host)?;
+    if args.get(1).is_some_and(|wanted| !wanted.is_none()) {
+        return (host, i32::from(is_ip)).into_bound_py_any(this.cx.py);
+    }
+    Ok(host)
+}
+
+pub(super) fn add_output_filter<'py>(
+    this: This<'_, 'py, Request>,
+    args: Args<'_, 'py>,
+) -> PyResult<Object<'py>> {
+    args.count("add_output_filter", 1..=1)?;
+    let name = Encoding::Latin1.encode(&args.required(0)?)?;
+    this.hold()?.request().add_output_filter(&name);
+    Ok(this.none())
+}
+
+pub(super) fn add_input_filter<'py>(
+    this: This<'_, 'py, Request>,
+    args: Args<'_, 'py>,
+) -> PyResult<Object<'py>> {
+    args.count("add_input_filter", 1..=1)?;
+    let name = Encoding::Latin1.encode(&args.required(0)?)?;
+    this.hold()?.request().add_input_filter(&name);
+    Ok(this.none())
+}
+
+pub(super) fn update_mtime<'py>(
+    this: This<'_, 'py, Request>,
+    args: Args<'_, 'py>,
+) -> PyResult<Object<'py>> {
+    args.count("update_mtime", 1..=1)?;
+    let seconds: f64 = args.required(0)?.extract()?;
+    if !seconds.is_finite() || seconds.abs() > 1e12 {
+        return Err(PyValueError::new_err(
+            "not a time in seconds since the epoch",
+        ));
+    }
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "checked above; whole seconds, as httpd compares them"
+    )]
+    let whole = seconds as i64;
+    this.hold()?.request().update_mtime(whole * 1_000_000);
+    Ok(this.none())
+}
+
+/// The variables that CGI programs get, without a look at the file system.
+pub(super) fn add_cgi_vars<'py>(
+    this: This<'_, 'py, Request>,
+    args: Args<'_, 'py>,
+) -> PyResult<Object<'py>> {
+    args.count("add_cgi_vars", 0..=0)?;
+    let held = this.hold()?;
+    let request = held.request();
+    if let Some(env) = request.subprocess_env() {
+        let (uri, path_info) = (
+            request.uri().unwrap_or_default(),
+            request.path_info().unwrap_or_default(),
+        );
+        let length = uri
+            .to_bytes()
+            .len()
+            .saturating_sub(path_info.to_bytes().len());
+        let script = request
+            .pool()
+            .c_string(uri.to_bytes().get(..length).unwrap_or_default());
+        env.set(c"GATEWAY_INTERFACE", c"CGI/1.1");
+        env.set(c"SERVER_PROTOCOL", request.protocol().unwrap_or_default());
+        env.set(c"REQUEST_METHOD", request.method().unwrap_or_default());
+        env.set(c"QUERY_STRING", request.args().unwrap_or_default());
+        env.set(c"REQUEST_URI", uri);
+        env.set(c"SCRIPT_NAME", script);
+        if !path_info.is_empty() {
+            env.set(c"PATH_INFO", path_info);
+        }
+    }
+    request.add_common_vars();
+    Ok(this.none())
+}
+
+/// A method that takes nothing and has httpd do something.
+pub(super) fn plain<'py>(
+    this: This<'_, 'py, Request>,
+    args: Args<'_, 'py>,
+    name: &str,
+    action: for<'r> fn(crate::httpd::request::Request<'r>),
+) -> PyResult<Object<'py>> {
+    args.count(name, 0..=0)?;
+    action(this.hold()?.request());
+    Ok(this.none())
+}
+
+pub(super) fn meets_conditions<'py>(
+    this: This<'_, 'py, Request>,
+    args: Args<'_, 'py>,
+) -> PyResult<Object<'py>> {
+    args.count("meets_conditions", 0..=0)?;
+    this.hold()?
+        .request()
+        .meets_conditions()
+        .0
+        .into_bound_py_any(this.cx.py)
+}
+
+pub(super) fn is_https<'py>(
+    this: This<'_, 'py, Request>,
+    args: Args<'_, 'py>,
+) -> PyResult<Object<'py>> {
+    args.count("is_https", 0..=0)?;
+    i32::from(this.hold()?.request().is_https()).into_bound_py_any(this.cx.py)
+}
+
+pub(super) fn ssl_var_lookup<'py>(
+    this: This<'_, 'py, Request>,
+    args: Args<'_, 'py>,
+) -> PyResult<Object<'py>> {
+    args.count("ssl_var_lookup", 1..=1)?;
+    let name = Encoding::Latin1.encode(&args.required(0)?)?;
+    let held = this.hold()?;
+    Encoding::Utf8.optional(this.cx.py, held.request().ssl_variable(&name))
+}
+
+/// A number that is set through httpd's field.
+pub(super) fn number_of(value: &Object<'_>, message: &'static str) -> PyResult<i32> {
+    let number = class::integer(value).map_err(|error| {
+        crate::embed::exception::discard(value.py(), error);
+        PyTypeError::new_err(message)
+    })?;
+    i32::try_from(number).map_err(|_| PyValueError::new_err("the number is too large"))
+}
