@@ -39,7 +39,6 @@ pub(crate) fn run(request: Request<'_>, phase: Phase) -> Status {
         }
     };
     let lease = lease_of(request);
-    let alias = (name != interpreter.name()).then(|| name.into_owned());
     embed::enter(interpreter, |cx| {
         let run = Run {
             cx,
@@ -50,10 +49,7 @@ pub(crate) fn run(request: Request<'_>, phase: Phase) -> Status {
         };
         lease.open();
         // Held for moments only: a thread that a handler starts may use the request meanwhile.
-        let outer = run.with(|state| {
-            state.interpreter.replace(alias);
-            state.begin(phase, extension)
-        });
+        let outer = run.with(|state| state.begin(phase, extension));
         let status = run.all();
         run.with(|state| {
             if let Some(outer) = outer {

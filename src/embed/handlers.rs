@@ -11,11 +11,11 @@ use pyo3::exceptions::PyAttributeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyType};
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 
 /// What an interpreter knows of its handlers, by `Entry::key`.
 #[derive(Default)]
-pub(crate) struct Handlers(HashMap<String, Known>);
+pub(crate) struct Handlers(FxHashMap<String, Known>);
 
 struct Known {
     module: Ref,

@@ -12,6 +12,7 @@ use pyo3::exceptions::PySystemError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyString};
+use rustc_hash::FxHashMap;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -46,7 +47,7 @@ static CREATION: Mutex<()> = Mutex::new(());
 
 thread_local! {
     /// What this thread has found before: no shared lock on the request path.
-    static FOUND: RefCell<HashMap<String, &'static Interpreter>> = RefCell::new(HashMap::new());
+    static FOUND: RefCell<FxHashMap<String, &'static Interpreter>> = RefCell::default();
 }
 
 /// The interpreter of that name; made when it is first asked for. Call it detached.

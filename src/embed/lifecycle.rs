@@ -57,7 +57,7 @@ pub(crate) fn start(
     let started = initialize(server, functions, populate).and_then(|()| interpreters::adopt_main());
     match started {
         Ok(()) => {
-            pool.on_end(Box::new(Exit));
+            pool.on_end(Exit);
         }
         Err(error) => log::process(
             Level::Critical,

@@ -8,7 +8,7 @@ use super::server::Server;
 use super::status::Status;
 use super::sys;
 use super::zst::{assert_no_data, summon};
-use std::ffi::c_int;
+use std::ffi::{c_char, c_int};
 use std::ptr::null;
 
 macro_rules! request_hooks {
@@ -35,21 +35,31 @@ request_hooks! {
     log_transaction: ap_hook_log_transaction,
 }
 
+/// Names of modules' source files, ended by NULL.
+struct Names<const N: usize>([*const c_char; N]);
+
+// SAFETY: the names are constants.
+unsafe impl<const N: usize> Sync for Names<N> {}
+
 /// Runs `hook` when a user is to be authenticated, before httpd's own modules do: those that are configured by default,
 /// without a password file, would answer 500.
 pub(crate) fn check_user_id<F: Fn(Request<'_>) -> Status + Copy>(_hook: F) {
     const { assert_no_data::<F>() };
-    let after = [
+    // httpd keeps the list's address until it has sorted its hooks.
+    static AFTER: Names<4> = Names([
         c"mod_auth_basic.c".as_ptr(),
         c"mod_auth_digest.c".as_ptr(),
         c"mod_auth_form.c".as_ptr(),
         null(),
-    ];
-    // SAFETY: registers a function that lives as long as the process; httpd keeps the list's address until it has
-    // sorted its hooks, so the list must not lie on this stack.
+    ]);
+    // SAFETY: registers a function that lives as long as the process.
     unsafe {
-        let after = Box::leak(Box::new(after)).as_ptr();
-        sys::ap_hook_check_user_id(Some(on_request::<F>), null(), after, sys::APR_HOOK_MIDDLE);
+        sys::ap_hook_check_user_id(
+            Some(on_request::<F>),
+            null(),
+            AFTER.0.as_ptr(),
+            sys::APR_HOOK_MIDDLE,
+        );
     }
 }
 

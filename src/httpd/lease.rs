@@ -57,7 +57,7 @@ impl<T: Ending> Lease<T> {
             depth: Cell::new(0),
             value: T::default(),
         });
-        &request.pool().on_end(Box::new(Tenancy(lease))).0
+        &request.pool().on_end(Tenancy(lease)).0
     }
 }
 

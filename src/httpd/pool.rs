@@ -66,18 +66,21 @@ impl<'p> Pool<'p> {
         }
     }
 
-    /// Drops `value` when the pool is cleared or destroyed.
-    pub(crate) fn on_end<T: 'static>(self, value: Box<T>) -> &'p T {
-        let value = Box::into_raw(value);
-        // SAFETY: the cleanup owns the box from now on and runs exactly once, at the end of `'p`.
+    /// Moves a value into the pool; it is dropped when the pool is cleared or destroyed.
+    pub(crate) fn on_end<T: 'static>(self, value: T) -> &'p T {
+        // SAFETY: the place is large and aligned enough; the cleanup owns the value from now on and runs exactly once,
+        // at the end of `'p`, before the memory goes.
         unsafe {
+            const { assert!(align_of::<T>() <= 8) };
+            let place = sys::apr_palloc(self.as_ptr(), size_of::<T>().max(1)).cast::<T>();
+            place.write(value);
             sys::apr_pool_cleanup_register(
                 self.as_ptr(),
-                value.cast::<c_void>(),
-                Some(drop_box::<T>),
+                place.cast::<c_void>(),
+                Some(drop_value::<T>),
                 Some(sys::apr_pool_cleanup_null),
             );
-            &*value
+            &*place
         }
     }
 }
@@ -116,10 +119,10 @@ impl Drop for OwnedPool {
     }
 }
 
-unsafe extern "C" fn drop_box<T>(value: *mut c_void) -> sys::apr_status_t {
-    // SAFETY: registered by `on_end` with a pointer from Box::into_raw.
-    let value = unsafe { Box::from_raw(value.cast::<T>()) };
-    if let Err(place) = super::guard::guard(move || drop(value)) {
+unsafe extern "C" fn drop_value<T>(value: *mut c_void) -> sys::apr_status_t {
+    // SAFETY: registered by `on_end` with the place of a value that nobody else drops.
+    let dropped = super::guard::guard(|| unsafe { value.cast::<T>().drop_in_place() });
+    if let Err(place) = dropped {
         super::log::process(super::log::Level::Critical, &place);
     }
     0

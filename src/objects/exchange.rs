@@ -26,13 +26,16 @@ pub(crate) struct Exchange {
     pub(crate) position: Cell<usize>,
     /// By which extension the handlers of the phase were chosen.
     pub(crate) extension: RefCell<Option<String>>,
-    /// The interpreter's name as the configuration gives it.
-    pub(crate) interpreter: RefCell<Option<String>>,
     pub(crate) content_type_set: Cell<bool>,
-    objects: RefCell<Vec<(&'static Interpreter, Ref)>>,
+    /// The request's object in the first interpreter that asked, and in others.
+    object: RefCell<Option<Kept>>,
+    objects: RefCell<Vec<Kept>>,
     cleanups: RefCell<Vec<Cleanup>>,
     dynamic: RefCell<Vec<Dynamic>>,
 }
+
+/// The request's object in an interpreter.
+type Kept = (&'static Interpreter, Ref);
 
 /// The state of a phase that another one interrupts.
 pub(crate) struct Outer {
@@ -62,18 +65,21 @@ struct Cleanup {
 impl Exchange {
     /// The request's object in an interpreter, if it has one.
     pub(crate) fn object<'py>(&self, cx: Cx<'py>) -> Option<Bound<'py, PyAny>> {
-        let objects = self.objects.borrow();
-        objects
-            .iter()
-            .find(|(interpreter, _)| std::ptr::eq(*interpreter, cx.interpreter))
+        let (first, others) = (self.object.borrow(), self.objects.borrow());
+        let mut all = first.iter().chain(others.iter());
+        all.find(|kept| belongs(kept, cx))
             .map(|(_, object)| object.bind(cx.py))
     }
 
     /// Keeps the request's object for the phases to come.
     pub(crate) fn keep(&self, cx: Cx<'_>, object: &Bound<'_, PyAny>) {
-        self.objects
-            .borrow_mut()
-            .push((cx.interpreter, Ref::new(object.clone())));
+        let kept = (cx.interpreter, Ref::new(object.clone()));
+        let mut first = self.object.borrow_mut();
+        if first.is_none() {
+            *first = Some(kept);
+        } else {
+            self.objects.borrow_mut().push(kept);
+        }
     }
 
     /// Lets the object go if nobody could tell a new one from it: then the end of the request need not attach Python.
@@ -82,21 +88,14 @@ impl Exchange {
         cx: Cx<'_>,
         unremarkable: impl FnOnce(&Bound<'_, PyAny>) -> bool,
     ) {
-        let mut objects = self.objects.borrow_mut();
-        let Some(place) = objects
-            .iter()
-            .position(|(interpreter, _)| std::ptr::eq(*interpreter, cx.interpreter))
-        else {
-            return;
-        };
-        let plain = objects.get(place).is_some_and(|(_, object)| {
-            object.is_unique(cx.py)
-                && !class::has_attributes::<T>(object, cx.py)
-                && unremarkable(&object.bind(cx.py))
+        let plain = self.object.borrow().as_ref().is_some_and(|kept| {
+            belongs(kept, cx)
+                && kept.1.is_unique(cx.py)
+                && !class::has_attributes::<T>(&kept.1, cx.py)
+                && unremarkable(&kept.1.bind(cx.py))
         });
         if plain {
-            let object = objects.swap_remove(place);
-            drop(objects);
+            let object = self.object.take();
             drop(object);
         }
     }
@@ -224,6 +223,10 @@ impl Exchange {
     }
 }
 
+fn belongs(kept: &Kept, cx: Cx<'_>) -> bool {
+    std::ptr::eq(kept.0, cx.interpreter)
+}
+
 /// The exception for output that cannot be sent.
 pub(crate) fn write_failed(_: Aborted) -> PyErr {
     PyOSError::new_err("Write failed, client closed connection.")
@@ -245,8 +248,13 @@ impl Exchange {
 
     /// Lets the request's objects go, each with its interpreter attached.
     pub(crate) fn release(lease: &Lease<Exchange>) {
-        let objects = lease.hold().map(|held| held.value().objects.take());
-        for (interpreter, object) in objects.unwrap_or_default() {
+        let Ok((first, others)) = lease
+            .hold()
+            .map(|held| (held.value().object.take(), held.value().objects.take()))
+        else {
+            return;
+        };
+        for (interpreter, object) in first.into_iter().chain(others) {
             embed::enter(interpreter, |_| drop(object));
         }
     }

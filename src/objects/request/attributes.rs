@@ -2,6 +2,7 @@
 
 use super::actions::number_of;
 use super::{Kept, Object, Request};
+use crate::ModPython;
 use crate::embed::class::{self, Attribute, This};
 use crate::embed::text::Encoding;
 use crate::httpd::header;
@@ -12,6 +13,7 @@ use crate::objects::finfo;
 use crate::objects::hlist::HandlerList;
 use crate::objects::server;
 use crate::objects::table::{Rules, Table};
+use crate::routing::interpreter_name;
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -274,10 +276,9 @@ pub(super) const ATTRIBUTES: &[Attribute<Request>] = &[
         c"The name of the interpreter that runs this.",
         |this| {
             let held = this.hold()?;
-            let name = held.value().interpreter.borrow().clone();
-            name.as_deref()
-                .unwrap_or(this.cx.interpreter.name())
-                .into_bound_py_any(this.cx.py)
+            let (request, config) = (held.request(), held.request().config::<ModPython>());
+            let entry = held.value().current(request);
+            interpreter_name(request, config, entry.as_ref()).into_bound_py_any(this.cx.py)
         },
     ),
     fixed(
