@@ -8,7 +8,8 @@ use crate::httpd::request::Request;
 use crate::httpd::server::Server as Host;
 use crate::httpd::status::Status;
 use crate::objects::exchange::lease_of;
-use crate::{ModPython, dispatch, objects};
+use crate::objects::filter::GENERIC;
+use crate::{ModPython, dispatch, filter, objects};
 use std::ffi::CStr;
 use std::iter::successors;
 
@@ -17,6 +18,8 @@ const HANDLERS: [&CStr; 2] = [c"mod_python", c"python-program"];
 
 /// Registers everything with httpd.
 pub(crate) fn register() {
+    filter::register(GENERIC, true);
+    filter::register(GENERIC, false);
     hooks::check_config(check_config);
     hooks::post_config(post_config);
     hooks::child_init(child_init);

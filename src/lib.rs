@@ -5,6 +5,7 @@ mod config; // 1 a directive becomes a typed value
 mod dispatch; // 3 runs a phase's handlers
 mod embed; // 5 attaching an interpreter
 mod ending; //   what happens when a request ends
+mod filter; //   Python as input and output filter
 mod hooks; // 2 the request's itinerary: which phase calls what
 mod httpd;
 mod objects; // 4 what Python sees

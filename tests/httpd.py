@@ -110,12 +110,12 @@ class Httpd:
         self._wait(self._accepts, "httpd did not start")
         return self
 
-    def stop(self) -> None:
-        """Stop it and wait until it is gone."""
+    def stop(self, number: int = signal.SIGTERM) -> None:
+        """Stop it (SIGWINCH: gracefully) and wait until it is gone."""
         if self._process is None:
             return
         process, self._process = self._process, None
-        process.terminate()
+        process.send_signal(number)
         try:
             process.wait(PATIENCE)
         except subprocess.TimeoutExpired:

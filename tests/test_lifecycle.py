@@ -92,6 +92,8 @@ def test_children_are_recycled(serve: Serve, mpm: str) -> None:
     for _ in range(100):
         assert server.ok("/hello/unflushed").text == "Hello World!"
     server.claims.append("AH03490")  # httpd wants more room for the children that are leaving
+    # Gracefully: httpd's event MPM can crash by itself when SIGTERM meets a child that is leaving (in apr_os_sock_get).
+    server.stop(signal.SIGWINCH)
     assert not server.unclaimed()
 
 

@@ -1,7 +1,8 @@
 //! THE table of directives: httpd, the README and the tests read it.
 
 use super::{
-    ByExtension, Common, Directory, Entry, HandlerList, Phase, key, merge, parse_handlers,
+    ByExtension, Common, Directory, Entry, Filter, HandlerList, Phase, filter_key, key, merge,
+    parse_handlers,
 };
 use crate::ModPython;
 use crate::httpd::command::{Context, Directive, Setter, Setting};
@@ -25,7 +26,7 @@ const fn handler(
 }
 
 /// Every directive: name, arguments, context, default, help, setter.
-pub(crate) static DIRECTIVES: [Directive<ModPython>; 23] = [
+pub(crate) static DIRECTIVES: [Directive<ModPython>; 25] = [
     handler(c"PythonPostReadRequestHandler", Context::Server, c"Python handlers that run when a request has been read"),
     handler(c"PythonTransHandler", Context::Server, c"Python handlers that translate a URI to a file name"),
     handler(c"PythonHeaderParserHandler", Context::Everywhere, c"Python handlers that run when the sections of a request are known"),
@@ -38,6 +39,22 @@ pub(crate) static DIRECTIVES: [Directive<ModPython>; 23] = [
     handler(c"PythonHandler", Context::Everywhere, c"Python handlers that make the content, where SetHandler or AddHandler says mod_python"),
     handler(c"PythonLogHandler", Context::Everywhere, c"Python handlers that run when the request is logged"),
     handler(c"PythonCleanupHandler", Context::Everywhere, c"Python handlers that run when a request is over, after its clean-ups"),
+    Directive {
+        name: c"PythonInputFilter",
+        arguments: "handler [name]",
+        context: Context::Section,
+        default: "",
+        help: c"a Python filter for request bodies, and the name for SetInputFilter",
+        setter: Setter::OneOrTwo(|setting, handler, name| add_filter(setting, handler, name, true)),
+    },
+    Directive {
+        name: c"PythonOutputFilter",
+        arguments: "handler [name]",
+        context: Context::Section,
+        default: "",
+        help: c"a Python filter for answers, and the name for SetOutputFilter",
+        setter: Setter::OneOrTwo(|setting, handler, name| add_filter(setting, handler, name, false)),
+    },
     Directive {
         name: c"PythonPath",
         arguments: "expression",
@@ -233,6 +250,32 @@ fn add<'c>(
             );
         }
     }
+    Ok(())
+}
+
+/// Registers the name with httpd, too, which knows filters in lower case.
+fn add_filter<'c>(
+    setting: &mut Set<'_, 'c>,
+    handler: &'c str,
+    name: Option<&'c str>,
+    input: bool,
+) -> Result<(), String> {
+    if parse_handlers(handler)?.0.len() != 1 {
+        return Err("takes one handler; write module or module::function".into());
+    }
+    let pool = setting.pool;
+    let name = pool.text(&name.unwrap_or(handler).to_lowercase());
+    crate::filter::register(pool.c_string(name.as_bytes()), input);
+    let entry = Entry {
+        text: handler,
+        key: pool.text(&filter_key(handler, input)),
+        section: setting.section,
+        silent: false,
+    };
+    let filter = [Filter { name, input, entry }];
+    let directory: &mut Directory<'c> = setting.directory;
+    let same = |a: &Filter<'_>, b: &Filter<'_>| a.input == b.input && a.name == b.name;
+    directory.filters = merge::cover(pool, directory.filters, pool.concat(&filter, &[]), same);
     Ok(())
 }
 

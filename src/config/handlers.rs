@@ -47,6 +47,16 @@ pub(crate) fn key(text: &str, phase: Phase) -> String {
     }
 }
 
+/// `module::object` of a filter.
+pub(crate) fn filter_key(text: &str, input: bool) -> String {
+    let default = if input { "inputfilter" } else { "outputfilter" };
+    if text.contains("::") {
+        text.to_string()
+    } else {
+        format!("{text}::{default}")
+    }
+}
+
 /// A handler directive's text: the handlers, and the extensions behind `|`.
 ///
 /// # Errors

@@ -24,6 +24,9 @@ impl<'c> Directory<'c> {
                 over.by_extension,
                 ByExtension::same_place,
             ),
+            filters: cover(pool, base.filters, over.filters, |a, b| {
+                a.input == b.input && a.name == b.name
+            }),
             common: Common::merge(pool, &base.common, &over.common),
             interpreter_per_directory: over
                 .interpreter_per_directory
@@ -115,6 +118,7 @@ mod tests {
         let outer = Directory {
             handlers,
             by_extension: &OUTER_BY_EXTENSION,
+            filters: &[],
             common: Common {
                 path: Some("['a']"),
                 debug: Some(true),
@@ -129,6 +133,7 @@ mod tests {
         let inner = Directory {
             handlers,
             by_extension: &INNER_BY_EXTENSION,
+            filters: &[],
             common: Common {
                 debug: Some(false),
                 interpreter: Some("i"),

@@ -8,7 +8,7 @@ mod handlers;
 mod merge;
 mod phase;
 
-pub(crate) use handlers::{Entry, HandlerList, key, parse as parse_handlers};
+pub(crate) use handlers::{Entry, HandlerList, filter_key, key, parse as parse_handlers};
 pub(crate) use phase::{PHASES, Phase};
 
 use crate::httpd::command::Section;
@@ -20,6 +20,8 @@ pub(crate) struct Directory<'c> {
     pub(crate) handlers: [Option<&'c HandlerList<'c>>; PHASES],
     /// The lists of `| .ext`, which stand beside the plain ones.
     pub(crate) by_extension: &'c [ByExtension<'c>],
+    /// PythonInputFilter and PythonOutputFilter.
+    pub(crate) filters: &'c [Filter<'c>],
     pub(crate) common: Common<'c>,
     pub(crate) interpreter_per_directory: Option<bool>,
     /// Where the last handler directive stood.
@@ -33,6 +35,14 @@ pub(crate) struct ByExtension<'c> {
     /// With its dot.
     pub(crate) extension: &'c str,
     pub(crate) list: &'c HandlerList<'c>,
+}
+
+/// A Python filter and the name that httpd knows it by.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Filter<'c> {
+    pub(crate) name: &'c str,
+    pub(crate) input: bool,
+    pub(crate) entry: Entry<'c>,
 }
 
 /// The per-server configuration.

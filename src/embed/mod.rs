@@ -49,6 +49,7 @@ impl Detachable for crate::httpd::request::Request<'_> {}
 impl Detachable for crate::httpd::body::Parcel {}
 impl<T: Detachable + ?Sized> Detachable for &T {}
 impl Detachable for &mut crate::httpd::body::Input {}
+impl Detachable for &mut crate::httpd::filter::Invocation {}
 impl<A: Detachable, B: Detachable> Detachable for (A, B) {}
 impl<A: Detachable, B: Detachable, C: Detachable> Detachable for (A, B, C) {}
 

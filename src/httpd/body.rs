@@ -3,6 +3,7 @@
 //! Output is gathered in one brigade and leaves with its end-of-stream where that is possible; input is read on
 //! demand and never further than asked for. Everything here may block and is called without the interpreter's lock.
 
+use super::brigade::{append, first, read, sentinel};
 use super::request::Request;
 use super::status::Status;
 use super::sys;
@@ -131,8 +132,8 @@ impl Output {
             let allocator = (*brigade.as_ptr()).bucket_alloc;
             match end {
                 End::Open => {}
-                End::Flush => append(brigade, sys::apr_bucket_flush_create(allocator)),
-                End::OfStream => append(brigade, sys::apr_bucket_eos_create(allocator)),
+                End::Flush => append(brigade.as_ptr(), sys::apr_bucket_flush_create(allocator)),
+                End::OfStream => append(brigade.as_ptr(), sys::apr_bucket_eos_create(allocator)),
             }
         }
         Parcel(brigade)
@@ -176,8 +177,8 @@ impl Parcel {
         // SAFETY: the brigade holds heap buckets that we made; reading those cannot block.
         unsafe {
             let brigade = self.0.as_ptr();
-            let sentinel = sentinel(self.0);
-            let mut bucket = first(self.0);
+            let sentinel = sentinel(self.0.as_ptr());
+            let mut bucket = first(self.0.as_ptr());
             while bucket != sentinel {
                 let (mut data, mut length) = (std::ptr::null(), 0);
                 let status = read(
@@ -367,8 +368,8 @@ impl Input {
                 i64::try_from(wanted).unwrap_or(i64::MAX),
             );
             let mut error = (status != 0).then(|| read_error(request, status));
-            let sentinel = sentinel(brigade);
-            let mut bucket = first(brigade);
+            let sentinel = sentinel(brigade.as_ptr());
+            let mut bucket = first(brigade.as_ptr());
             while bucket != sentinel && error.is_none() && more {
                 let kind = (*bucket).type_;
                 if std::ptr::eq(kind, &raw const sys::apr_bucket_type_eos) {
@@ -433,56 +434,5 @@ fn new_brigade(request: Request<'_>) -> NonNull<sys::apr_bucket_brigade> {
     unsafe {
         let allocator = (*(*request.as_ptr()).connection).bucket_alloc;
         NonNull::new_unchecked(sys::apr_brigade_create(request.pool().as_ptr(), allocator))
-    }
-}
-
-/// APR_BRIGADE_SENTINEL: the list head, seen as the bucket it would be part of.
-unsafe fn sentinel(brigade: NonNull<sys::apr_bucket_brigade>) -> *mut sys::apr_bucket {
-    let offset = std::mem::offset_of!(sys::apr_bucket, link);
-    // SAFETY: pointer arithmetic only, as APR_RING_SENTINEL does; the result is compared, never followed.
-    unsafe {
-        (&raw mut (*brigade.as_ptr()).list)
-            .cast::<u8>()
-            .wrapping_sub(offset)
-            .cast()
-    }
-}
-
-/// APR_BRIGADE_FIRST.
-unsafe fn first(brigade: NonNull<sys::apr_bucket_brigade>) -> *mut sys::apr_bucket {
-    // SAFETY: a live brigade.
-    unsafe { (*brigade.as_ptr()).list.next }
-}
-
-/// APR_BRIGADE_INSERT_TAIL.
-unsafe fn append(brigade: NonNull<sys::apr_bucket_brigade>, bucket: *mut sys::apr_bucket) {
-    // SAFETY: links a new bucket between the last one and the sentinel of a live ring.
-    unsafe {
-        let end = sentinel(brigade);
-        let last = (*brigade.as_ptr()).list.prev;
-        (*bucket).link.next = end;
-        (*bucket).link.prev = last;
-        if last == end {
-            (*brigade.as_ptr()).list.next = bucket;
-        } else {
-            (*last).link.next = bucket;
-        }
-        (*brigade.as_ptr()).list.prev = bucket;
-    }
-}
-
-/// apr_bucket_read.
-unsafe fn read(
-    bucket: *mut sys::apr_bucket,
-    data: &mut *const std::ffi::c_char,
-    length: &mut usize,
-    mode: sys::apr_read_type_e,
-) -> sys::apr_status_t {
-    // SAFETY: a live bucket of a live brigade; every bucket type has a read function.
-    unsafe {
-        match (*(*bucket).type_).read {
-            Some(read) => read(bucket, data, length, mode),
-            None => sys::APR_EOF,
-        }
     }
 }

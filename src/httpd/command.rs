@@ -13,6 +13,8 @@ use std::ffi::{CStr, c_char, c_int, c_void};
 pub(crate) enum Context {
     /// The server and its virtual hosts.
     Server,
+    /// These, and `<Directory>`, `<Location>`, `<Files>` sections.
+    Section,
     /// These, `<Directory>`, `<Location>`, `<Files>` sections, and .htaccess files (with any AllowOverride but None).
     Everywhere,
 }
@@ -83,6 +85,7 @@ impl<const N: usize> Commands<N> {
             command.cmd_data = std::ptr::from_ref(directive).cast_mut().cast();
             command.req_override = match directive.context {
                 Context::Server => sys::RSRC_CONF,
+                Context::Section => sys::RSRC_CONF | sys::ACCESS_CONF,
                 Context::Everywhere => sys::OR_ALL,
             };
             (command.args_how, command.func) = match directive.setter {

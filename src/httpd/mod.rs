@@ -6,9 +6,11 @@
 
 pub(crate) mod actions;
 pub(crate) mod body;
+mod brigade;
 pub(crate) mod command;
 pub(crate) mod connection;
 pub(crate) mod file;
+pub(crate) mod filter;
 pub(crate) mod guard;
 pub(crate) mod header;
 pub(crate) mod hooks;

@@ -1,7 +1,7 @@
 //! What the module keeps for one request: its body and output, its Python objects, its clean-ups.
 
 use crate::ModPython;
-use crate::config::{Entry, Phase, key};
+use crate::config::{Entry, Phase, filter_key, key};
 use crate::embed::cell::Ref;
 use crate::embed::interpreters::Interpreter;
 use crate::embed::{self, Cx, class, exception};
@@ -32,6 +32,15 @@ pub(crate) struct Exchange {
     objects: RefCell<Vec<Kept>>,
     cleanups: RefCell<Vec<Cleanup>>,
     dynamic: RefCell<Vec<Dynamic>>,
+    filters: RefCell<Vec<OwnFilter>>,
+}
+
+/// A filter that req.register_output_filter() or its twin has registered.
+struct OwnFilter {
+    name: String,
+    input: bool,
+    text: String,
+    directory: Option<String>,
 }
 
 /// The request's object in an interpreter.
@@ -124,6 +133,62 @@ impl Exchange {
         });
         lease.close(std::thread::yield_now);
         added
+    }
+
+    /// Registers a filter of this request's own; its name covers httpd's.
+    pub(crate) fn add_own_filter(
+        &self,
+        name: &str,
+        input: bool,
+        text: &str,
+        directory: Option<String>,
+    ) {
+        let name = name.to_lowercase();
+        let mut filters = self.filters.borrow_mut();
+        filters.retain(|filter| filter.input != input || filter.name != name);
+        filters.push(OwnFilter {
+            name,
+            input,
+            text: text.to_string(),
+            directory,
+        });
+    }
+
+    /// Is there a filter of this request's own with that name?
+    pub(crate) fn has_own_filter(&self, name: &str, input: bool) -> bool {
+        let name = name.to_lowercase();
+        self.filters
+            .borrow()
+            .iter()
+            .any(|filter| filter.input == input && filter.name == name)
+    }
+
+    /// The handler of a filter of the request's own.
+    pub(crate) fn own_filter<'r>(request: Host<'r>, name: &str, input: bool) -> Option<Entry<'r>> {
+        let lease = lease_of(request);
+        lease.open();
+        let entry = lease.hold().ok().and_then(|held| {
+            let filters = held.value().filters.borrow();
+            let filter = filters
+                .iter()
+                .find(|filter| filter.input == input && filter.name == name)?;
+            let pool = request.pool();
+            let section = filter
+                .directory
+                .as_ref()
+                .map_or(Section::None, |directory| Section::Directory {
+                    path: pool.text(directory),
+                    regex: false,
+                });
+            Some(Entry {
+                text: pool.text(&filter.text),
+                key: pool.text(&filter_key(&filter.text, input)),
+                section,
+                silent: false,
+            })
+        });
+        lease.close(std::thread::yield_now);
+        entry
     }
 
     /// A phase begins; what it covers comes back at `finish`.

@@ -175,6 +175,7 @@ fn directives<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
     let rows = DIRECTIVES.iter().map(|directive| {
         let context = match directive.context {
             Context::Server => "server, virtual host",
+            Context::Section => "server, virtual host, section",
             Context::Everywhere => "server, virtual host, section, .htaccess",
         };
         let text = |text: &'static CStr| text.to_str().unwrap_or_default();

@@ -2,6 +2,7 @@
 
 pub(crate) mod connection;
 pub(crate) mod exchange;
+pub(crate) mod filter;
 pub(crate) mod finfo;
 mod functions;
 pub(crate) mod hlist;
@@ -30,6 +31,7 @@ pub(crate) fn populate<'py>(cx: Cx<'py>, module: &Bound<'py, PyModule>) -> PyRes
         class::define::<table::Entries>(cx, module)?,
         class::define::<hlist::HandlerList>(cx, module)?,
         class::define::<finfo::FileInfo>(cx, module)?,
+        class::define::<filter::Filter>(cx, module)?,
     ];
     module.add("table", classes.get(table::Table::PLACE))?;
     cx.interpreter.keep_classes(classes);

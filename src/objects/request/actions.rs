@@ -7,6 +7,7 @@ use crate::embed::text::Encoding;
 use crate::httpd::actions::canonical_directory;
 use crate::httpd::body::End;
 use crate::objects::exchange::{Exchange, write_failed};
+use crate::objects::filter::GENERIC;
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::{PyIndexError, PyOSError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -27,18 +28,23 @@ pub(super) fn add_handler<'py>(
     let phase = phase.ok_or_else(|| PyIndexError::new_err(format!("Invalid phase: {name}")))?;
     parse_handlers(&handler).map_err(PyValueError::new_err)?;
     let held = this.hold()?;
-    let directory = match args.get(2).filter(|directory| !directory.is_none()) {
-        Some(directory) => {
-            let directory = Encoding::Utf8.encode(&directory)?;
-            let canonical = canonical_directory(held.request().pool(), &directory);
-            let canonical =
-                canonical.ok_or_else(|| PyValueError::new_err("not an absolute path"))?;
-            Some(canonical.to_string_lossy().into_owned())
-        }
-        None => None,
-    };
+    let directory = directory_argument(&args, held.request())?;
     held.value().add_handler(phase, &handler, directory);
     Ok(this.none())
+}
+
+/// An optional directory, made canonical.
+fn directory_argument(
+    args: &Args<'_, '_>,
+    request: crate::httpd::request::Request<'_>,
+) -> PyResult<Option<String>> {
+    let Some(directory) = args.get(2).filter(|directory| !directory.is_none()) else {
+        return Ok(None);
+    };
+    let directory = Encoding::Utf8.encode(&directory)?;
+    let canonical = canonical_directory(request.pool(), &directory);
+    let canonical = canonical.ok_or_else(|| PyValueError::new_err("not an absolute path"))?;
+    Ok(Some(canonical.to_string_lossy().into_owned()))
 }
 
 fn text_argument(args: &Args<'_, '_>, place: usize, name: &str) -> PyResult<String> {
@@ -165,19 +171,80 @@ pub(super) fn add_output_filter<'py>(
     this: This<'_, 'py, Request>,
     args: Args<'_, 'py>,
 ) -> PyResult<Object<'py>> {
-    args.count("add_output_filter", 1..=1)?;
-    let name = Encoding::Latin1.encode(&args.required(0)?)?;
-    this.hold()?.request().add_output_filter(&name);
-    Ok(this.none())
+    add_filter(&this, &args, false)
 }
 
 pub(super) fn add_input_filter<'py>(
     this: This<'_, 'py, Request>,
     args: Args<'_, 'py>,
 ) -> PyResult<Object<'py>> {
-    args.count("add_input_filter", 1..=1)?;
+    add_filter(&this, &args, true)
+}
+
+/// A name that the request has registered, or one of httpd's; httpd warns about one that it does not know.
+fn add_filter<'py>(
+    this: &This<'_, 'py, Request>,
+    args: &Args<'_, 'py>,
+    input: bool,
+) -> PyResult<Object<'py>> {
+    args.count(
+        if input {
+            "add_input_filter"
+        } else {
+            "add_output_filter"
+        },
+        1..=1,
+    )?;
     let name = Encoding::Latin1.encode(&args.required(0)?)?;
-    this.hold()?.request().add_input_filter(&name);
+    let held = this.hold()?;
+    let request = held.request();
+    if held.value().has_own_filter(&name.to_string_lossy(), input) {
+        let name = name.to_string_lossy().to_lowercase();
+        request.add_named_filter(GENERIC, request.pool().c_string(name.as_bytes()), input);
+    } else if input {
+        request.add_input_filter(&name);
+    } else {
+        request.add_output_filter(&name);
+    }
+    Ok(this.none())
+}
+
+pub(super) fn register_output_filter<'py>(
+    this: This<'_, 'py, Request>,
+    args: Args<'_, 'py>,
+) -> PyResult<Object<'py>> {
+    register_filter(&this, &args, false)
+}
+
+pub(super) fn register_input_filter<'py>(
+    this: This<'_, 'py, Request>,
+    args: Args<'_, 'py>,
+) -> PyResult<Object<'py>> {
+    register_filter(&this, &args, true)
+}
+
+fn register_filter<'py>(
+    this: &This<'_, 'py, Request>,
+    args: &Args<'_, 'py>,
+    input: bool,
+) -> PyResult<Object<'py>> {
+    args.count(
+        if input {
+            "register_input_filter"
+        } else {
+            "register_output_filter"
+        },
+        2..=3,
+    )?;
+    let (name, handler) = (
+        text_argument(args, 0, "name")?,
+        text_argument(args, 1, "handler")?,
+    );
+    parse_handlers(&handler).map_err(PyValueError::new_err)?;
+    let held = this.hold()?;
+    let directory = directory_argument(args, held.request())?;
+    held.value()
+        .add_own_filter(&name, input, &handler, directory);
     Ok(this.none())
 }
 

@@ -80,6 +80,16 @@ pub(super) const METHODS: &[Method<Request>] = &[
     M::new(c"get_remote_host", c"get_remote_host(type=REMOTE_NAME, str_is_ip=None): the client's name or address.", actions::get_remote_host),
     M::new(c"add_output_filter", c"add_output_filter(name): adds a filter to the answer.", actions::add_output_filter),
     M::new(c"add_input_filter", c"add_input_filter(name): adds a filter to the request's body.", actions::add_input_filter),
+    M::new(
+        c"register_output_filter",
+        c"register_output_filter(name, handler, dir=None): a Python filter that add_output_filter can add.",
+        actions::register_output_filter,
+    ),
+    M::new(
+        c"register_input_filter",
+        c"register_input_filter(name, handler, dir=None): a Python filter that add_input_filter can add.",
+        actions::register_input_filter,
+    ),
     M::new(c"update_mtime", c"update_mtime(seconds): raises mtime if it is earlier.", actions::update_mtime),
     M::new(c"add_cgi_vars", c"add_cgi_vars(): fills subprocess_env as for a CGI program.", actions::add_cgi_vars),
     M::new(c"meets_conditions", c"meets_conditions(): OK, or 304 or 412.", actions::meets_conditions),
