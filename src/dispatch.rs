@@ -3,18 +3,22 @@
 use crate::ModPython;
 use crate::config::{Directory, Entry, Phase};
 use crate::embed::handlers::{self, Importing};
-use crate::embed::{self, Cx, exception, interpreters};
+use crate::embed::interpreters::MAIN;
+use crate::embed::{self, Cx, class, exception, interpreters};
 use crate::httpd::body::End;
-use crate::httpd::lease::{Held, Refusal};
+use crate::httpd::connection::Connection as HostConnection;
+use crate::httpd::lease::{Held, Lease, Refusal};
 use crate::httpd::log::{self, Level};
 use crate::httpd::request::Request;
 use crate::httpd::server::Server;
 use crate::httpd::status::Status;
+use crate::objects::connection::Connection;
 use crate::objects::exchange::{Exchange, RequestLease, lease_of};
 use crate::objects::request as object;
 use crate::report;
 use crate::routing::interpreter_name;
 use pyo3::prelude::*;
+use std::time::SystemTime;
 
 /// Runs the handlers of a phase, configured and added ones; DECLINED when there are none.
 pub(crate) fn run(request: Request<'_>, phase: Phase) -> Status {
@@ -85,6 +89,55 @@ pub(crate) fn run_imports(server: Server<'_>) {
             );
         }
     }
+}
+
+/// Runs the handler of whole connections; DECLINED when there is none.
+pub(crate) fn run_connection(connection: HostConnection<'_>) -> Status {
+    let Some(server) = connection.base_server() else {
+        return Status::DECLINED;
+    };
+    let config = server.config::<ModPython>();
+    let Some(entry) = config.connection.and_then(|list| list.entries.first()) else {
+        return Status::DECLINED;
+    };
+    let failed = |reason: String| {
+        let text = format!("PythonConnectionHandler {}: {reason}", entry.text);
+        log::connection_raw(connection, Level::Error as i32, text.as_bytes());
+        Status::INTERNAL_SERVER_ERROR
+    };
+    let name = server.server_hostname().and_then(|name| name.to_str().ok());
+    let interpreter = match interpreters::find(config.common.interpreter.or(name).unwrap_or(MAIN)) {
+        Ok(interpreter) => interpreter,
+        Err(reason) => return failed(reason),
+    };
+    let lease = Lease::for_connection(connection);
+    embed::enter(interpreter, |cx| {
+        lease.open();
+        let now = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
+        let importing = Importing {
+            path: config.common.path,
+            auto_reload: config.common.auto_reload.unwrap_or(true),
+            debug: config.common.debug.unwrap_or(false),
+            now: i64::try_from(now.as_micros()).unwrap_or(i64::MAX),
+        };
+        let attempt = || -> PyResult<Option<i32>> {
+            let argument = class::instance(cx, Connection::of_handler(lease.clone()))?;
+            let Some(callable) = handlers::resolve(cx, entry, importing, &argument)? else {
+                return Ok(None);
+            };
+            let result = exception::call(cx, &callable, &argument).map_err(PyErr::from_value)?;
+            Ok(exception::exact_int(&result))
+        };
+        let result = attempt();
+        lease.close(|| cx.detached((), |()| std::thread::yield_now()));
+        match result {
+            Ok(Some(status)) => Status(status),
+            Ok(None) => failed("the handler's result must be an int such as apache.OK".into()),
+            Err(error) => failed(report::describe(cx, &exception::value(cx.py, error))),
+        }
+    })
 }
 
 /// One phase of one request.

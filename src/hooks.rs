@@ -23,6 +23,7 @@ pub(crate) fn register() {
     hooks::check_config(check_config);
     hooks::post_config(post_config);
     hooks::child_init(child_init);
+    hooks::process_connection(dispatch::run_connection);
     hooks::post_read_request(post_read_request);
     hooks::translate_name(translate_name);
     hooks::map_to_storage(map_to_storage);

@@ -1,16 +1,24 @@
 #![doc = include_str!("README.md")]
 
-// In the order in which a request meets them; an upper module may use a lower one, never the reverse.
-mod config; // 1 a directive becomes a typed value
-mod dispatch; // 3 runs a phase's handlers
-mod embed; // 5 attaching an interpreter
-mod ending; //   what happens when a request ends
-mod filter; //   Python as input and output filter
-mod hooks; // 2 the request's itinerary: which phase calls what
+// The layers, in the order in which a request meets them; an upper one may use a lower one, never the reverse.
+//   hooks                        the itinerary: which phase calls what
+//   dispatch, filter, ending     run a phase's handlers; a filter's; what ends with the request
+//   report                       errors of handlers: log, status, page
+//   objects                      what Python sees
+//   routing                      which interpreter runs a request
+//   embed                        attaching an interpreter
+//   httpd                        the floor: safe httpd and APR
+// `config` is data that all of them read: a directive becomes a typed value.
+mod config;
+mod dispatch;
+mod embed;
+mod ending;
+mod filter;
+mod hooks;
 mod httpd;
-mod objects; // 4 what Python sees
-mod report; //   errors of handlers: log, status, page
-mod routing; //   which interpreter runs a request // 6 the floor: safe httpd and APR
+mod objects;
+mod report;
+mod routing;
 
 use config::directives::DIRECTIVES;
 use httpd::command::Commands;

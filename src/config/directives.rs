@@ -26,7 +26,7 @@ const fn handler(
 }
 
 /// Every directive: name, arguments, context, default, help, setter.
-pub(crate) static DIRECTIVES: [Directive<ModPython>; 25] = [
+pub(crate) static DIRECTIVES: [Directive<ModPython>; 26] = [
     handler(c"PythonPostReadRequestHandler", Context::Server, c"Python handlers that run when a request has been read"),
     handler(c"PythonTransHandler", Context::Server, c"Python handlers that translate a URI to a file name"),
     handler(c"PythonHeaderParserHandler", Context::Everywhere, c"Python handlers that run when the sections of a request are known"),
@@ -39,6 +39,23 @@ pub(crate) static DIRECTIVES: [Directive<ModPython>; 25] = [
     handler(c"PythonHandler", Context::Everywhere, c"Python handlers that make the content, where SetHandler or AddHandler says mod_python"),
     handler(c"PythonLogHandler", Context::Everywhere, c"Python handlers that run when the request is logged"),
     handler(c"PythonCleanupHandler", Context::Everywhere, c"Python handlers that run when a request is over, after its clean-ups"),
+    Directive {
+        name: c"PythonConnectionHandler",
+        arguments: "handler",
+        context: Context::Server,
+        default: "",
+        help: c"a Python handler for whole connections, before HTTP",
+        setter: Setter::One(|setting, text| {
+            let (pool, (handlers, extensions)) = (setting.pool, parse_handlers(text)?);
+            let ([text], true) = (handlers.as_slice(), extensions.is_empty()) else {
+                return Err("takes one handler; write module or module::function".into());
+            };
+            let key = if text.contains("::") { (*text).to_string() } else { format!("{text}::connectionhandler") };
+            let entry = Entry { text: pool.text(text), key: pool.text(&key), section: setting.section, silent: false };
+            setting.server.connection = Some(pool.store(HandlerList { entries: pool.concat(&[entry], &[]) }));
+            Ok(())
+        }),
+    },
     Directive {
         name: c"PythonInputFilter",
         arguments: "handler [name]",

@@ -42,6 +42,7 @@ impl<'c> Server<'c> {
             common: Common::merge(pool, &base.common, &over.common),
             optimize: over.optimize.or(base.optimize),
             home: over.home.or(base.home),
+            connection: over.connection.or(base.connection),
             imports: over.imports,
         }
     }

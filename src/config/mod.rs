@@ -51,6 +51,8 @@ pub(crate) struct Server<'c> {
     pub(crate) common: Common<'c>,
     pub(crate) optimize: Option<bool>,
     pub(crate) home: Option<&'c str>,
+    /// PythonConnectionHandler.
+    pub(crate) connection: Option<&'c HandlerList<'c>>,
     /// PythonImport: module and interpreter, in file order. Not inherited: each is done once.
     pub(crate) imports: &'c [(&'c str, &'c str)],
 }

@@ -43,6 +43,9 @@ pub(crate) trait Detachable {}
 
 impl Detachable for () {}
 impl Detachable for usize {}
+impl Detachable for [u8] {}
+impl Detachable for crate::httpd::connection::Connection<'_> {}
+impl Detachable for &mut crate::httpd::wire::Wire {}
 impl Detachable for std::ffi::CStr {}
 impl Detachable for Option<usize> {}
 impl Detachable for crate::httpd::request::Request<'_> {}

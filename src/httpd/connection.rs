@@ -1,5 +1,6 @@
 //! A handle on conn_rec.
 
+use super::pool::Pool;
 use super::server::Server;
 use super::sys;
 use super::table::Table;
@@ -25,6 +26,21 @@ impl<'r> Connection<'r> {
     pub(super) fn raw(self) -> &'r sys::conn_rec {
         // SAFETY: live for 'r; only read through this reference, and not kept across calls into httpd.
         unsafe { self.0.as_ref() }
+    }
+
+    /// Nothing follows on this connection: event MPM must not wait for another request.
+    pub(super) fn finish(self) {
+        // SAFETY: a live connection; its state is NULL or ours to change while its handler runs.
+        unsafe {
+            if let Some(state) = (*self.as_ptr()).cs.as_mut() {
+                state.state = sys::conn_state_e_CONN_STATE_LINGER;
+            }
+        }
+    }
+
+    pub(super) fn pool(self) -> Pool<'r> {
+        // SAFETY: a connection has a pool for as long as it lives.
+        unsafe { Pool::from_raw(self.raw().pool).unwrap_unchecked() }
     }
 
     pub(crate) fn base_server(self) -> Option<Server<'r>> {

@@ -1,5 +1,6 @@
 //! Registration of hooks: a plain function of handles becomes the C callback that httpd runs, under the guard.
 
+use super::connection::Connection;
 use super::guard::guard;
 use super::log::{self, Level};
 use super::pool::Pool;
@@ -33,6 +34,20 @@ request_hooks! {
     fixups: ap_hook_fixups,
     handler: ap_hook_handler,
     log_transaction: ap_hook_log_transaction,
+}
+
+/// Runs `hook` for each new connection (process_connection).
+pub(crate) fn process_connection<F: Fn(Connection<'_>) -> Status + Copy>(_hook: F) {
+    const { assert_no_data::<F>() };
+    // SAFETY: registers a function that lives as long as the process.
+    unsafe {
+        sys::ap_hook_process_connection(
+            Some(on_connection::<F>),
+            null(),
+            null(),
+            sys::APR_HOOK_MIDDLE,
+        );
+    }
 }
 
 /// Names of modules' source files, ended by NULL.
@@ -125,6 +140,27 @@ unsafe extern "C" fn on_request<F: Fn(Request<'_>) -> Status + Copy>(
         Ok(status) => status.0,
         Err(place) => {
             log::request(request, Level::Critical, &place);
+            Status::INTERNAL_SERVER_ERROR.0
+        }
+    }
+}
+
+unsafe extern "C" fn on_connection<F: Fn(Connection<'_>) -> Status + Copy>(
+    connection: *mut sys::conn_rec,
+) -> c_int {
+    // SAFETY: httpd passes a live connection; F is the function item that was registered.
+    let (connection, hook) = unsafe { (Connection::from_raw(connection), summon::<F>()) };
+    let Some(connection) = connection else {
+        return Status::DECLINED.0;
+    };
+    match guard(|| hook(connection)) {
+        Ok(Status::DECLINED) => Status::DECLINED.0,
+        Ok(status) => {
+            connection.finish();
+            status.0
+        }
+        Err(place) => {
+            log::connection_raw(connection, Level::Critical as c_int, place.as_bytes());
             Status::INTERNAL_SERVER_ERROR.0
         }
     }

@@ -4,18 +4,20 @@
 //! that the handler started may hold it too, one thread at a time, until the phase ends. When the request's pool
 //! ends, the lease is revoked: what Python still keeps then raises instead of reaching freed memory.
 
+use super::connection::Connection;
 use super::request::Request;
-use super::sys;
 use std::cell::Cell;
+use std::ffi::c_void;
 use std::marker::PhantomData;
 use std::ptr::null_mut;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
 /// Owned by the request's pool and by every Python object that reaches the request; freed by the last of them.
-/// `request` is NULL once revoked. `value` is only reached by the thread in `owner`.
+/// `host` is NULL once revoked. `value` is only reached by the thread in `owner`.
 pub(crate) struct Lease<T> {
-    request: AtomicPtr<sys::request_rec>,
+    /// The request_rec or conn_rec.
+    host: AtomicPtr<c_void>,
     /// How many phases are running; 0 is closed.
     open: AtomicUsize,
     /// The thread that holds the lease, as `this_thread` numbers it; 0 is nobody.
@@ -50,18 +52,33 @@ pub(crate) struct Held<'a, T>(&'a Lease<T>, PhantomData<*const ()>);
 
 impl<T: Ending> Lease<T> {
     pub(super) fn for_request<'r>(request: Request<'r>) -> &'r Arc<Lease<T>> {
-        let lease = Arc::new(Lease {
-            request: AtomicPtr::new(request.as_ptr()),
-            open: AtomicUsize::new(0),
-            owner: AtomicUsize::new(0),
-            depth: Cell::new(0),
-            value: T::default(),
-        });
+        let lease = Lease::new(request.as_ptr().cast(), T::default());
         &request.pool().on_end(Tenancy(lease)).0
     }
 }
 
+impl Lease<OfConnection> {
+    /// A lease on a connection, revoked when its pool ends.
+    pub(crate) fn for_connection<'c>(connection: Connection<'c>) -> &'c Arc<Lease<OfConnection>> {
+        let lease = Lease::new(connection.as_ptr().cast(), OfConnection);
+        &connection.pool().on_end(ConnectionTenancy(lease)).0
+    }
+}
+
+/// Marks the lease of a connection.
+pub(crate) struct OfConnection;
+
 impl<T> Lease<T> {
+    fn new(host: *mut c_void, value: T) -> Arc<Lease<T>> {
+        Arc::new(Lease {
+            host: AtomicPtr::new(host),
+            open: AtomicUsize::new(0),
+            owner: AtomicUsize::new(0),
+            depth: Cell::new(0),
+            value,
+        })
+    }
+
     /// A phase begins to run Python for this request; called by the request's own thread.
     pub(crate) fn open(&self) {
         self.open.fetch_add(1, Ordering::SeqCst);
@@ -99,7 +116,7 @@ impl<T> Lease<T> {
     }
 
     fn refusal(&self) -> Option<Refusal> {
-        if self.request.load(Ordering::SeqCst).is_null() {
+        if self.host.load(Ordering::SeqCst).is_null() {
             Some(Refusal::Expired)
         } else if self.open.load(Ordering::SeqCst) == 0 {
             Some(Refusal::Closed)
@@ -109,10 +126,19 @@ impl<T> Lease<T> {
     }
 }
 
-impl<'a, T> Held<'a, T> {
+impl Held<'_, OfConnection> {
+    pub(crate) fn connection(&self) -> Connection<'_> {
+        // SAFETY: as for `request`.
+        unsafe {
+            Connection::from_raw(self.0.host.load(Ordering::Relaxed).cast()).unwrap_unchecked()
+        }
+    }
+}
+
+impl<'a, T: Ending> Held<'a, T> {
     pub(crate) fn request(&self) -> Request<'_> {
         // SAFETY: `hold` found the pointer set and the lease open; it is revoked only after `close`, which waits for us.
-        unsafe { Request::from_raw(self.0.request.load(Ordering::Relaxed)).unwrap_unchecked() }
+        unsafe { Request::from_raw(self.0.host.load(Ordering::Relaxed).cast()).unwrap_unchecked() }
     }
 
     pub(crate) fn value(&self) -> &'a T {
@@ -136,11 +162,20 @@ struct Tenancy<T: Ending>(Arc<Lease<T>>);
 impl<T: Ending> Drop for Tenancy<T> {
     fn drop(&mut self) {
         // SAFETY: the pool's clean-ups run before its memory, in which the request lies, is freed.
-        let request = unsafe { Request::from_raw(self.0.request.load(Ordering::SeqCst)) };
+        let request = unsafe { Request::from_raw(self.0.host.load(Ordering::SeqCst).cast()) };
         if let Some(request) = request {
             T::end(request, &self.0);
         }
-        self.0.request.store(null_mut(), Ordering::SeqCst);
+        self.0.host.store(null_mut(), Ordering::SeqCst);
+    }
+}
+
+/// The pool's share of a connection's lease.
+struct ConnectionTenancy(Arc<Lease<OfConnection>>);
+
+impl Drop for ConnectionTenancy {
+    fn drop(&mut self) {
+        self.0.host.store(null_mut(), Ordering::SeqCst);
     }
 }
 
@@ -162,16 +197,9 @@ mod tests {
         fn end(_: Request<'_>, _: &Arc<Lease<Nothing>>) {}
     }
 
-    fn lease() -> Lease<Nothing> {
+    fn lease() -> Arc<Lease<Nothing>> {
         // The pointer is never followed by these tests.
-        let request = AtomicPtr::new(std::ptr::dangling_mut());
-        Lease {
-            request,
-            open: AtomicUsize::new(0),
-            owner: AtomicUsize::new(0),
-            depth: Cell::new(0),
-            value: Nothing,
-        }
+        Lease::new(std::ptr::dangling_mut::<u8>().cast(), Nothing)
     }
 
     #[test]
@@ -182,11 +210,7 @@ mod tests {
         assert!(lease.hold().is_ok());
         lease.close(|| {});
         assert_eq!(lease.hold().err(), Some(Refusal::Closed));
-        drop(Tenancy(Arc::new(Lease {
-            request: AtomicPtr::new(null_mut()),
-            ..self::lease()
-        })));
-        lease.request.store(null_mut(), Ordering::SeqCst);
+        lease.host.store(null_mut(), Ordering::SeqCst);
         assert_eq!(lease.hold().err(), Some(Refusal::Expired));
     }
 

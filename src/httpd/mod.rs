@@ -22,6 +22,7 @@ pub(crate) mod request;
 pub(crate) mod server;
 pub(crate) mod status;
 pub(crate) mod table;
+pub(crate) mod wire;
 pub(crate) mod zst;
 
 #[allow(

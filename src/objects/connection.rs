@@ -3,28 +3,58 @@
 use super::exchange::RequestLease;
 use super::table::{Rules, Table};
 use super::{refused, server};
+use crate::embed::Detachable;
 use crate::embed::cell::Slot;
 use crate::embed::class::{self, Args, Attribute, Class, Method, This};
 use crate::embed::text::{self, Encoding};
 use crate::httpd::connection::Connection as Host;
+use crate::httpd::lease::{Lease, OfConnection};
 use crate::httpd::log;
+use crate::httpd::wire::{Amount, Broken, Wire};
 use pyo3::IntoPyObjectExt;
+use pyo3::exceptions::{PyOSError, PyRuntimeError};
 use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+use std::cell::RefCell;
 use std::ffi::CStr;
+use std::sync::Arc;
 
-/// A connection, as far as the request that led to it lives.
+/// A connection, as far as what it was reached by lives.
 pub(crate) struct Connection {
-    lease: RequestLease,
+    via: Via,
+    wire: RefCell<Wire>,
     /// base_server and notes, kept once asked for.
     kept: [Slot; 2],
 }
 
+/// What a connection is reached by.
+enum Via {
+    /// A request that came by it.
+    Request(RequestLease),
+    /// A connection handler.
+    Handler(ConnectionLease),
+}
+
+/// A connection as its handler holds it.
+pub(crate) type ConnectionLease = Arc<Lease<OfConnection>>;
+
 type Object<'py> = Bound<'py, PyAny>;
 
 impl Connection {
-    pub(crate) fn new(lease: RequestLease) -> Connection {
+    /// The connection that a request came by.
+    pub(crate) fn of_request(lease: RequestLease) -> Connection {
         Connection {
-            lease,
+            via: Via::Request(lease),
+            wire: RefCell::default(),
+            kept: Default::default(),
+        }
+    }
+
+    /// The connection of a connection handler.
+    pub(crate) fn of_handler(lease: ConnectionLease) -> Connection {
+        Connection {
+            via: Via::Handler(lease),
+            wire: RefCell::default(),
             kept: Default::default(),
         }
     }
@@ -113,13 +143,15 @@ impl Class for Connection {
             c"notes",
             c"A table for modules to leave notes in.",
             |this| {
-                this.kept(1, |this| {
-                    class::instance(
-                        this.cx,
-                        Table::view(this.lease.clone(), Rules::Notes, |request| {
+                this.kept(1, |this| match &this.via {
+                    Via::Request(lease) => {
+                        let notes = Table::view(lease.clone(), Rules::Notes, |request| {
                             request.connection().notes()
-                        }),
-                    )
+                        });
+                        class::instance(this.cx, notes)
+                    }
+                    // A table of its own: nobody but the handler would look into it.
+                    Via::Handler(_) => class::instance(this.cx, Table::own(Rules::Notes)?),
                 })
             },
         ),
@@ -129,11 +161,28 @@ impl Class for Connection {
             |this| Ok(this.cx.py.None().into_bound(this.cx.py)),
         ),
     ];
-    const METHODS: &'static [Method<Self>] = &[Method::new(
-        c"log_error",
-        c"log_error(message, level=0): writes to the error log.",
-        log_error,
-    )];
+    const METHODS: &'static [Method<Self>] = &[
+        Method::new(
+            c"log_error",
+            c"log_error(message, level=0): writes to the error log.",
+            log_error,
+        ),
+        Method::new(
+            c"read",
+            c"read(size=0): bytes as they come, at most size (0: 8192), -1 all; None at the end.",
+            read,
+        ),
+        Method::new(
+            c"readline",
+            c"readline(size=0): one line; None at the end.",
+            readline,
+        ),
+        Method::new(
+            c"write",
+            c"write(data): sends str (as UTF-8) or bytes at once.",
+            write,
+        ),
+    ];
 
     fn references(&self) -> &[Slot] {
         &self.kept
@@ -142,8 +191,25 @@ impl Class for Connection {
 
 impl<'py> This<'_, 'py, Connection> {
     fn with<R>(&self, body: impl FnOnce(Host<'_>) -> PyResult<R>) -> PyResult<R> {
-        let held = self.lease.hold().map_err(refused)?;
-        body(held.request().connection())
+        let expired = |_| PyRuntimeError::new_err("connection object has expired");
+        match &self.via {
+            Via::Request(lease) => body(lease.hold().map_err(refused)?.request().connection()),
+            Via::Handler(lease) => body(lease.hold().map_err(expired)?.connection()),
+        }
+    }
+
+    /// Reads or writes without the interpreter's lock.
+    fn wire<A: Detachable, R>(
+        &self,
+        with: A,
+        body: fn((&mut Wire, (Host<'_>, A))) -> Result<R, Broken>,
+    ) -> PyResult<Result<R, Broken>> {
+        self.with(|host| {
+            let busy =
+                |_| PyRuntimeError::new_err("the connection is being read or written already");
+            let mut wire = self.wire.try_borrow_mut().map_err(busy)?;
+            Ok(self.cx.detached((&mut *wire, (host, with)), body))
+        })
     }
 
     fn text(&self, field: for<'r> fn(&Host<'r>) -> Option<&'r CStr>) -> PyResult<Object<'py>> {
@@ -179,5 +245,57 @@ fn log_error<'py>(this: This<'_, 'py, Connection>, args: Args<'_, 'py>) -> PyRes
             this.with(|host| Ok(log::connection_raw(host, level, message)))
         })
     })?;
+    Ok(this.cx.py.None().into_bound(this.cx.py))
+}
+
+fn read<'py>(this: This<'_, 'py, Connection>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
+    args.count("read", 0..=1)?;
+    match args.integer_or(0, 0)? {
+        size if size < 0 => given(
+            &this,
+            this.wire((), |(wire, (host, ()))| wire.read(host, Amount::All))?,
+        ),
+        size => {
+            let size = if size == 0 {
+                8192
+            } else {
+                usize::try_from(size).unwrap_or(8192)
+            };
+            given(
+                &this,
+                this.wire(size, |(wire, (host, size))| {
+                    wire.read(host, Amount::UpTo(size))
+                })?,
+            )
+        }
+    }
+}
+
+fn readline<'py>(this: This<'_, 'py, Connection>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
+    args.count("readline", 0..=1)?;
+    given(
+        &this,
+        this.wire((), |(wire, (host, ()))| wire.read(host, Amount::Line))?,
+    )
+}
+
+fn given<'py>(
+    this: &This<'_, 'py, Connection>,
+    data: Result<Option<Vec<u8>>, Broken>,
+) -> PyResult<Object<'py>> {
+    match data {
+        Ok(Some(data)) => Ok(PyBytes::new(this.cx.py, &data).into_any()),
+        Ok(None) => Ok(this.cx.py.None().into_bound(this.cx.py)),
+        Err(Broken) => Err(PyOSError::new_err("Connection read error")),
+    }
+}
+
+fn write<'py>(this: This<'_, 'py, Connection>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
+    args.count("write", 1..=1)?;
+    let data = text::with_bytes(&args.required(0)?, |bytes| Ok(bytes.to_vec()))?;
+    let written = this.wire(data.as_slice(), |(wire, (host, data))| {
+        wire.write(host, data)
+    })?;
+    written.map_err(|Broken| PyOSError::new_err("Connection write error"))?;
     Ok(this.cx.py.None().into_bound(this.cx.py))
 }

@@ -36,7 +36,7 @@ pub(super) const ATTRIBUTES: &[Attribute<Request>] = &[
         c"The connection it came by (mp_conn).",
         |this| {
             this.kept(Kept::Connection, || {
-                class::instance(this.cx, Connection::new(this.lease.clone()))
+                class::instance(this.cx, Connection::of_request(this.lease.clone()))
             })
         },
     ),
