@@ -185,6 +185,31 @@ def test_a_changed_module_is_loaded_again(serve: Serve, mpm: str) -> None:
     assert not server.unclaimed()
 
 
+def test_handlers_named_by_a_file(serve: Serve, mpm: str) -> None:
+    """W12, W13: files of one name in two directories do not clash, and are loaded again when they change."""
+    one = "StartServers 1\nMaxRequestWorkers 1\nMaxSpareServers 1\n" if mpm == "prefork" else ""
+    places_of = {"one": "@ROOT@/one/page.py", "two": "@ROOT@/two/page.py::handler", "three": "~/page.py"}
+    config = one + "".join(
+        f"<Location /{name}>\nSetHandler mod_python\nPythonHandler {handler}\n</Location>\n"
+        for name, handler in places_of.items()
+    )
+    config += "<Location /none>\nSetHandler mod_python\nPythonHandler /nowhere/page.py\n</Location>\n"
+    server = serve(config, mpm=mpm, start=False)
+    for path, value in (("one/page.py", "one"), ("two/page.py", "two"), ("page.py", "three")):
+        server.write(path, module(value))
+        (server.root / path).parent.chmod(0o755)
+    server.start()
+    for name in places_of:
+        assert server.ok(f"/{name}").text == name
+    server.write("one/page.py", module("changed"))
+    server._wait(lambda: server.ok("/one").text == "changed", "the change was not seen")
+    assert server.ok("/two").text == "two"
+    assert server.get("/none").status == 500
+    server.claim("PythonHandler /nowhere/page.py: Traceback.*FileNotFoundError")
+    server.claims.append("AH00161")
+    assert not server.unclaimed()
+
+
 def test_a_panic_is_500_and_the_child_lives_on(serve: Serve, mpm: str) -> None:
     debug = PROJECT / "target/debug/libmod_python.so"
     config = "PythonPath \"sys.path+['@ROOT@/apps']\"\n<Location />\nSetHandler mod_python\nPythonHandler panicking\n</Location>\n"

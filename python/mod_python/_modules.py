@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.machinery
 import importlib.util
@@ -10,6 +11,7 @@ import sys
 import threading
 import time
 import traceback
+from importlib.abc import Loader
 from types import ModuleType
 from typing import Any, Optional
 
@@ -84,7 +86,9 @@ def import_module(
     if not name:
         raise ValueError("Empty module name")
     known = name in _states
-    if path is not None:
+    if os.path.isabs(name):
+        module = _import_file(name, log)
+    elif path is not None:
         module = _import_from(name, log, path)
     else:
         if not known:
@@ -97,6 +101,31 @@ def import_module(
         with _lock:
             _states.setdefault(name, _State(_signature(module)))
     return module
+
+
+def _import_file(file: str, log: bool) -> ModuleType:
+    """Import a file under a name of its own, so that files of one name in two directories do not clash."""
+    name = "_mp_" + hashlib.sha256(file.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    with _path_lock:
+        module = sys.modules.get(name)
+        if module is not None:
+            return module
+        _note(file, log, None)
+        spec = importlib.util.spec_from_file_location(name, file)
+        if spec is None or spec.loader is None:
+            raise ImportError(f"{file} is no Python file", path=file)
+        module = importlib.util.module_from_spec(spec)
+        _execute(name, module, spec.loader)
+        return module
+
+
+def _execute(name: str, module: ModuleType, loader: Loader) -> None:
+    sys.modules[name] = module
+    try:
+        loader.exec_module(module)
+    except BaseException:
+        sys.modules.pop(name, None)
+        raise
 
 
 def _import_from(name: str, log: bool, path: list[str]) -> ModuleType:
@@ -117,12 +146,7 @@ def _import_from(name: str, log: bool, path: list[str]) -> ModuleType:
         if spec is None or spec.loader is None:
             raise ModuleNotFoundError(f"No module named {name!r} in {path}", name=name)
         module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module
-        try:
-            spec.loader.exec_module(module)
-        except BaseException:
-            sys.modules.pop(name, None)
-            raise
+        _execute(name, module, spec.loader)
         return module
 
 

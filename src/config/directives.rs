@@ -8,6 +8,8 @@ use crate::ModPython;
 use crate::httpd::command::{Context, Directive, Setter, Setting};
 use crate::httpd::pool::Pool;
 
+use std::path::Path;
+
 type Set<'a, 'c> = Setting<'a, 'c, ModPython>;
 
 const fn handler(
@@ -50,8 +52,9 @@ pub(crate) static DIRECTIVES: [Directive<ModPython>; 26] = [
             let ([text], true) = (handlers.as_slice(), extensions.is_empty()) else {
                 return Err("takes one handler; write module or module::function".into());
             };
-            let key = if text.contains("::") { (*text).to_string() } else { format!("{text}::connectionhandler") };
-            let entry = Entry { text: pool.text(text), key: pool.text(&key), section: setting.section, silent: false };
+            let text = beside(text, setting.file);
+            let key = if text.contains("::") { text.clone() } else { format!("{text}::connectionhandler") };
+            let entry = Entry { text: pool.text(&text), key: pool.text(&key), section: setting.section, silent: false };
             setting.server.connection = Some(pool.store(HandlerList { entries: pool.concat(&[entry], &[]) }));
             Ok(())
         }),
@@ -231,11 +234,12 @@ fn add<'c>(
 ) -> Result<(), String> {
     let (handlers, extensions) = parse_handlers(text)?;
     let pool = setting.pool;
+    let file = setting.file;
     let entries: Vec<Entry<'c>> = handlers
         .into_iter()
         .map(|text| Entry {
             text: pool.text(text),
-            key: pool.text(&key(text, phase)),
+            key: pool.text(&key(&beside(text, file), phase)),
             section: setting.section,
             silent,
         })
@@ -270,6 +274,17 @@ fn add<'c>(
     Ok(())
 }
 
+/// `~/file.py` stands beside the configuration file.
+fn beside(handler: &str, file: Option<&str>) -> String {
+    match (
+        handler.strip_prefix("~/"),
+        file.and_then(|file| Path::new(file).parent()),
+    ) {
+        (Some(name), Some(directory)) => format!("{}/{name}", directory.display()),
+        _ => handler.to_string(),
+    }
+}
+
 /// Registers the name with httpd, too, which knows filters in lower case.
 fn add_filter<'c>(
     setting: &mut Set<'_, 'c>,
@@ -285,7 +300,7 @@ fn add_filter<'c>(
     crate::filter::register(pool.c_string(name.as_bytes()), input);
     let entry = Entry {
         text: handler,
-        key: pool.text(&filter_key(handler, input)),
+        key: pool.text(&filter_key(&beside(handler, setting.file), input)),
         section: setting.section,
         silent: false,
     };

@@ -49,6 +49,8 @@ pub(crate) struct Setting<'a, 'c, M: Module> {
     pub(crate) server: &'a mut M::Server<'c>,
     pub(crate) directory: &'a mut M::Directory<'c>,
     pub(crate) section: Section<'c>,
+    /// The configuration file that the directive stands in.
+    pub(crate) file: Option<&'c str>,
     /// Outside any section (cmd_parms.path is NULL).
     pub(crate) server_level: bool,
 }
@@ -215,6 +217,7 @@ unsafe fn call<'c, M: Module>(
                     .cast::<M::Server<'c>>(),
                 directory: &mut *config.cast::<M::Directory<'c>>(),
                 section: section(command, pool)?,
+                file: utf8((*(*command).directive).filename)?,
                 server_level: (*command).path.is_null(),
             };
             set(directive, &mut setting)

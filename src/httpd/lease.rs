@@ -84,6 +84,11 @@ impl<T> Lease<T> {
         self.open.fetch_add(1, Ordering::SeqCst);
     }
 
+    /// Does no phase run?
+    pub(crate) fn is_closed(&self) -> bool {
+        self.open.load(Ordering::SeqCst) == 0
+    }
+
     /// The phase ends. `wait` is called again and again while another thread is still in an operation.
     pub(crate) fn close(&self, mut wait: impl FnMut()) {
         if self.open.fetch_sub(1, Ordering::SeqCst) != 1 {

@@ -151,8 +151,10 @@ impl<'py> This<'_, 'py, Request> {
             return Ok(self.none());
         };
         let lease = lease_of(other);
-        // Its phases are waiting for this one, in this thread.
-        lease.open();
+        // Its phases are waiting for this one, in this thread; if it has none in Python, it stays open from now on.
+        if lease.is_closed() {
+            lease.open();
+        }
         object(self.cx, &lease.hold().map_err(refused)?, lease)
     }
 }
