@@ -10,7 +10,7 @@ use crate::httpd::connection::Connection as HostConnection;
 use crate::httpd::lease::{Held, Lease, Refusal};
 use crate::httpd::log::{self, Level};
 use crate::httpd::request::Request;
-use crate::httpd::server::Server;
+use crate::httpd::server::{Server, is_defined};
 use crate::httpd::status::Status;
 use crate::objects::connection::Connection;
 use crate::objects::exchange::{Exchange, RequestLease, lease_of};
@@ -213,11 +213,30 @@ impl<'r> Run<'_, '_, 'r> {
                 return Some(self.failed(Some(entry), &exception::value(self.cx.py, error)));
             }
         };
-        Some(match exception::call(self.cx, &callable, &argument) {
+        let called = if common.enable_pdb == Some(true) && is_defined(c"ONE_PROCESS") {
+            self.debug(&callable, &argument)
+        } else {
+            exception::call(self.cx, &callable, &argument)
+        };
+        Some(match called {
             Ok(result) => self.status(entry, &result, "returned"),
             Err(raised) if self.cx.is_server_return(&raised) => self.server_return(entry, &raised),
             Err(raised) => self.failed(Some(entry), &raised),
         })
+    }
+
+    /// Calls a handler in the debugger (PythonEnablePdb).
+    fn debug<'p>(
+        &self,
+        callable: &Bound<'p, PyAny>,
+        argument: &Bound<'p, PyAny>,
+    ) -> Result<Bound<'p, PyAny>, Bound<'p, PyAny>> {
+        let py = callable.py();
+        let debugger = py
+            .import("mod_python.apache")
+            .and_then(|apache| apache.getattr("_debug"));
+        let called = debugger.and_then(|debugger| debugger.call1((callable, argument)));
+        called.map_err(|error| exception::value(py, error))
     }
 
     /// SERVER_RETURN(result) or SERVER_RETURN(result, status).

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 import threading
 from pathlib import Path
@@ -207,6 +208,40 @@ def test_handlers_named_by_a_file(serve: Serve, mpm: str) -> None:
     assert server.get("/none").status == 500
     server.claim("PythonHandler /nowhere/page.py: Traceback.*FileNotFoundError")
     server.claims.append("AH00161")
+    assert not server.unclaimed()
+
+
+def listens(server: Server) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", server.port), 1).close()
+    except OSError:
+        return False
+    return True
+
+
+def test_the_debugger(serve: Serve) -> None:
+    """PythonEnablePdb, in a foreground httpd of one process."""
+    server = serve(places("hello") + "PythonEnablePdb On\n", mpm="prefork", start=False)
+    command = [*server._command(), "-X", "-DONE_PROCESS"]
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    try:
+        server._wait(lambda: listens(server), "no single process")
+        answers_there: list[int] = []
+        for typed, status in (("print('in', req.uri)\ncontinue\n", 200), ("quit\n", 500)):
+            client = threading.Thread(target=lambda: answers_there.append(server.get("/hello/unflushed").status))
+            client.start()
+            assert process.stdin is not None
+            process.stdin.write(typed)
+            process.stdin.flush()
+            client.join(30)
+            assert answers_there.pop() == status
+        server.claim("bdb.BdbQuit")
+    finally:
+        process.send_signal(signal.SIGTERM)
+        output, _ = process.communicate(timeout=30)
+    assert "in /hello/unflushed" in output
     assert not server.unclaimed()
 
 

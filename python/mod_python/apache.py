@@ -359,6 +359,20 @@ def _import(target: str, expression: Optional[str]) -> None:
         resolve_object(module, function)()
 
 
+def _debug(handler: Callable[[Any], Any], argument: Any) -> Any:
+    """Call a handler in the debugger; quitting it is an exception."""
+    import pdb
+
+    debugger = pdb.Pdb(nosigint=True)
+    debugger.reset()
+    # Not runcall(): it would turn quitting into a result of None.
+    sys.settrace(debugger.trace_dispatch)
+    try:
+        return handler(argument)
+    finally:
+        sys.settrace(None)
+
+
 def _describe(error: BaseException) -> str:
     """The traceback as text."""
     return "".join(traceback.format_exception(type(error), error, error.__traceback__)).rstrip()

@@ -28,7 +28,7 @@ const fn handler(
 }
 
 /// Every directive: name, arguments, context, default, help, setter.
-pub(crate) static DIRECTIVES: [Directive<ModPython>; 26] = [
+pub(crate) static DIRECTIVES: [Directive<ModPython>; 27] = [
     handler(c"PythonPostReadRequestHandler", Context::Server, c"Python handlers that run when a request has been read"),
     handler(c"PythonTransHandler", Context::Server, c"Python handlers that translate a URI to a file name"),
     handler(c"PythonHeaderParserHandler", Context::Everywhere, c"Python handlers that run when the sections of a request are known"),
@@ -133,6 +133,17 @@ pub(crate) static DIRECTIVES: [Directive<ModPython>; 26] = [
         help: c"On: a handler's traceback goes to the browser too",
         setter: Setter::Flag(|setting, on| {
             common(setting, |common| common.debug = Some(on));
+            Ok(())
+        }),
+    },
+    Directive {
+        name: c"PythonEnablePdb",
+        arguments: "On|Off",
+        context: Context::Everywhere,
+        default: "Off",
+        help: c"On: handlers run in the debugger, where httpd runs in the foreground with -DONE_PROCESS",
+        setter: Setter::Flag(|setting, on| {
+            common(setting, |common| common.enable_pdb = Some(on));
             Ok(())
         }),
     },

@@ -58,6 +58,7 @@ impl<'c> Common<'c> {
                 .or(base.interpreter_per_directive),
             debug: over.debug.or(base.debug),
             auto_reload: over.auto_reload.or(base.auto_reload),
+            enable_pdb: over.enable_pdb.or(base.enable_pdb),
             options: cover(pool, base.options, over.options, |a, b| {
                 a.0.eq_ignore_ascii_case(b.0)
             }),

@@ -65,6 +65,7 @@ pub(crate) struct Common<'c> {
     pub(crate) interpreter_per_directive: Option<bool>,
     pub(crate) debug: Option<bool>,
     pub(crate) auto_reload: Option<bool>,
+    pub(crate) enable_pdb: Option<bool>,
     /// PythonOption; an empty value removes an inherited one.
     pub(crate) options: &'c [(&'c str, &'c str)],
 }
@@ -123,6 +124,7 @@ impl<'c> Common<'c> {
             ),
             ("PythonDebug", flag(self.debug)),
             ("PythonAutoReload", flag(self.auto_reload)),
+            ("PythonEnablePdb", flag(self.enable_pdb)),
         ];
         all.into_iter()
             .filter_map(|(name, value)| Some((name, value?)))
