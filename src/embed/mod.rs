@@ -43,11 +43,15 @@ pub(crate) trait Detachable {}
 
 impl Detachable for () {}
 impl Detachable for usize {}
+impl Detachable for i32 {}
+impl Detachable for i64 {}
+impl Detachable for crate::httpd::server::Server<'_> {}
+impl Detachable for &mut crate::httpd::body::Output {}
 impl Detachable for [u8] {}
 impl Detachable for crate::httpd::connection::Connection<'_> {}
 impl Detachable for &mut crate::httpd::wire::Wire {}
 impl Detachable for std::ffi::CStr {}
-impl Detachable for Option<usize> {}
+impl<T: Detachable> Detachable for Option<T> {}
 impl Detachable for crate::httpd::request::Request<'_> {}
 impl Detachable for crate::httpd::body::Parcel {}
 impl<T: Detachable + ?Sized> Detachable for &T {}

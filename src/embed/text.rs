@@ -134,6 +134,14 @@ pub(crate) fn with_bytes<R>(
     Buffer::of(data)?.with(body)
 }
 
+/// A copy of the bytes of `data`, for use while no interpreter is attached.
+///
+/// # Errors
+/// TypeError for other types.
+pub(crate) fn copy(data: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
+    with_bytes(data, |bytes| Ok(bytes.to_vec()))
+}
+
 /// A contiguous view on a bytes-like object (PEP 3118).
 struct Buffer(Box<ffi::Py_buffer>);
 

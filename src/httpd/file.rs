@@ -41,6 +41,9 @@ pub(crate) mod valid {
     pub(crate) const NAME: i64 = sys::APR_FINFO_NAME as i64;
 }
 
+/// What `stat` must find to know a file's size.
+pub(crate) const SIZE: i32 = sys::APR_FINFO_SIZE | sys::APR_FINFO_TYPE;
+
 /// Looks at a file (apr_stat). A missing one is an answer of type APR_NOFILE. May block.
 ///
 /// # Errors

@@ -241,8 +241,15 @@ impl<'py> This<'_, 'py, Connection> {
 
 fn log_error<'py>(this: This<'_, 'py, Connection>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
     super::functions::log_arguments(&args, |level, message| {
-        text::with_bytes(message, |message| {
-            this.with(|host| Ok(log::connection_raw(host, level, message)))
+        let message = text::copy(message)?;
+        this.with(|host| {
+            this.cx.detached(
+                (host, (level, message.as_slice())),
+                |(host, (level, message))| {
+                    log::connection_raw(host, level, message);
+                },
+            );
+            Ok(())
         })
     })?;
     Ok(this.cx.py.None().into_bound(this.cx.py))
@@ -292,7 +299,7 @@ fn given<'py>(
 
 fn write<'py>(this: This<'_, 'py, Connection>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
     args.count("write", 1..=1)?;
-    let data = text::with_bytes(&args.required(0)?, |bytes| Ok(bytes.to_vec()))?;
+    let data = text::copy(&args.required(0)?)?;
     let written = this.wire(data.as_slice(), |(wire, (host, data))| {
         wire.write(host, data)
     })?;

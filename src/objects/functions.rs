@@ -124,9 +124,13 @@ fn log_error<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
         } else {
             level
         };
-        text::with_bytes(&message, |message| {
-            Ok(log::server_raw(server, level, message))
-        })?;
+        let message = text::copy(&message)?;
+        cx.detached(
+            (server, (level, message.as_slice())),
+            |(server, (level, message))| {
+                log::server_raw(server, level, message);
+            },
+        );
     }
     Ok(cx.py.None().into_bound(cx.py))
 }

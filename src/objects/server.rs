@@ -208,9 +208,14 @@ fn get_options<'py>(this: This<'_, 'py, Server>, args: Args<'_, 'py>) -> PyResul
 
 fn log_error<'py>(this: This<'_, 'py, Server>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
     super::functions::log_arguments(&args, |level, message| {
-        text::with_bytes(message, |message| {
-            Ok(log::server_raw(Some(this.0), level, message))
-        })
+        let message = text::copy(message)?;
+        this.cx.detached(
+            (this.0, (level, message.as_slice())),
+            |(server, (level, message))| {
+                log::server_raw(Some(server), level, message);
+            },
+        );
+        Ok(())
     })?;
     Ok(this.cx.py.None().into_bound(this.cx.py))
 }

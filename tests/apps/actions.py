@@ -4,15 +4,8 @@ import os
 import stat
 import time
 
+from checks import raises
 from mod_python import apache
-
-
-def raises(kind, function, *arguments):
-    try:
-        function(*arguments)
-    except kind as error:
-        return str(error)
-    raise AssertionError(f"no {kind.__name__}")
 
 
 def passed(req):

@@ -3,7 +3,6 @@
 import atexit
 import os
 import threading
-import time
 
 from mod_python import apache
 
@@ -43,14 +42,6 @@ def at_start():
     apache.log_error(
         f"imported into {apache.interpreter}, server {apache.main_server.server_hostname}", apache.APLOG_NOTICE
     )
-
-
-def sleeping(req):
-    """Still at work when the child is told to stop."""
-    req.write("begun\n")
-    time.sleep(0.3)
-    req.write("done")
-    return apache.OK
 
 
 class Explosion:

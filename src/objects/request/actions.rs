@@ -6,14 +6,13 @@ use crate::embed::class::{self, Args, This};
 use crate::embed::text::Encoding;
 use crate::httpd::actions::canonical_directory;
 use crate::httpd::body::End;
+use crate::httpd::file;
 use crate::objects::exchange::{Exchange, write_failed};
 use crate::objects::filter::GENERIC;
 use pyo3::IntoPyObjectExt;
-use pyo3::exceptions::{PyIndexError, PyOSError, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyIndexError, PyOSError, PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyString;
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
 
 pub(super) fn add_handler<'py>(
     this: This<'_, 'py, Request>,
@@ -79,11 +78,13 @@ pub(super) fn sendfile<'py>(
     args.count("sendfile", 1..=3)?;
     let path = Encoding::Utf8.encode(&args.required(0)?)?;
     let (offset, length) = (args.integer_or(1, 0)?, args.integer_or(2, -1)?);
-    let unreadable = |_| PyOSError::new_err("Could not stat file for reading");
-    let size = std::fs::metadata(OsStr::from_bytes(path.as_bytes()))
-        .map_err(unreadable)?
-        .len();
-    let size = i64::try_from(size).unwrap_or(i64::MAX);
+    let found = this
+        .cx
+        .detached(path.as_c_str(), |path| file::stat(path, file::SIZE));
+    let size = match found {
+        Ok(info) if info.filetype != 0 => info.size,
+        _ => return Err(PyOSError::new_err("Could not stat file for reading")),
+    };
     if !(0..=size).contains(&offset) {
         return Err(PyValueError::new_err("the offset lies outside the file"));
     }
@@ -96,11 +97,17 @@ pub(super) fn sendfile<'py>(
     if held.request().eos_sent() != 0 || length == 0 {
         return 0.into_bound_py_any(this.cx.py);
     }
-    let written =
-        held.value()
-            .output
-            .borrow_mut()
-            .write_file(held.request(), &path, offset, length);
+    let written = {
+        let busy = |_| PyRuntimeError::new_err("the answer is being written already");
+        let mut output = held.value().output.try_borrow_mut().map_err(busy)?;
+        let part = (held.request(), (path.as_c_str(), (offset, length)));
+        this.cx.detached(
+            (&mut *output, part),
+            |(output, (request, (path, (offset, length))))| {
+                output.write_file(request, path, offset, length)
+            },
+        )
+    };
     written.map_err(|_| PyOSError::new_err("Could not open file for reading"))?;
     let full = held.value().output.borrow().is_full();
     if full {

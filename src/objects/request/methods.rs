@@ -9,7 +9,7 @@ use crate::httpd::log;
 use crate::httpd::request::Request as Host;
 use crate::objects::functions::log_arguments;
 use crate::objects::table::{Rules, Table};
-use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use std::ffi::CStr;
 
@@ -124,14 +124,14 @@ fn configuration<'py>(
 
 fn log_error<'py>(this: This<'_, 'py, Request>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
     log_arguments(&args, |level, message| {
+        let message = text::copy(message)?;
         let held = this.hold()?;
-        text::with_bytes(message, |message| {
-            Ok(log::request_raw(held.request(), level, message))
-        })
-        .map_err(|error| {
-            crate::embed::exception::discard(this.cx.py, error);
-            PyTypeError::new_err("log_error() needs a str")
-        })
+        let entry = (level, message.as_slice());
+        this.cx
+            .detached((held.request(), entry), |(request, (level, message))| {
+                log::request_raw(request, level, message);
+            });
+        Ok(())
     })?;
     Ok(this.none())
 }
