@@ -5,7 +5,7 @@ use crate::config::{Directory, Entry, Phase};
 use crate::embed::handlers::{self, Importing};
 use crate::embed::interpreters::MAIN;
 use crate::embed::{self, Cx, class, exception, interpreters};
-use crate::httpd::body::End;
+use crate::httpd::body::{Aborted, End, Parcel};
 use crate::httpd::connection::Connection as HostConnection;
 use crate::httpd::lease::{Held, Lease, Refusal};
 use crate::httpd::log::{self, Level};
@@ -43,7 +43,7 @@ pub(crate) fn run(request: Request<'_>, phase: Phase) -> Status {
         }
     };
     let lease = lease_of(request);
-    embed::enter(interpreter, |cx| {
+    let (status, rest) = embed::enter(interpreter, |cx| {
         let run = Run {
             cx,
             request,
@@ -54,7 +54,7 @@ pub(crate) fn run(request: Request<'_>, phase: Phase) -> Status {
         lease.open();
         // Held for moments only: a thread that a handler starts may use the request meanwhile.
         let outer = run.with(|state| state.begin(phase, extension));
-        let status = run.all();
+        let (status, rest) = run.all();
         run.with(|state| {
             if let Some(outer) = outer {
                 state.finish(outer);
@@ -62,8 +62,31 @@ pub(crate) fn run(request: Request<'_>, phase: Phase) -> Status {
             state.let_go::<object::Request>(cx, |object| object::is_unremarkable(object, cx));
         });
         lease.close(|| cx.detached((), |()| std::thread::yield_now()));
-        status
-    })
+        (status, rest)
+    });
+    // Without the interpreter: sending may block, and nobody has to wait for its lock again.
+    if rest.is_some_and(|rest| rest.send(request).is_err()) {
+        let text = "the client closed the connection before the answer was sent";
+        log::request(request, Level::Debug, text);
+    }
+    status
+}
+
+/// What the handlers of a phase have written and nobody has sent yet.
+enum Rest {
+    /// A complete answer: it leaves with its end.
+    Complete(Parcel),
+    /// httpd, or another module, goes on with it.
+    Partial(Parcel),
+}
+
+impl Rest {
+    fn send(self, request: Request<'_>) -> Result<(), Aborted> {
+        match self {
+            Rest::Complete(parcel) => parcel.pass(request),
+            Rest::Partial(parcel) => parcel.hand_over(request),
+        }
+    }
 }
 
 /// Runs a server's PythonImport directives. An import that fails is logged, and the next one done.
@@ -166,13 +189,12 @@ impl<'r> Run<'_, '_, 'r> {
         }
     }
 
-    fn all(&self) -> Status {
+    fn all(&self) -> (Status, Option<Rest>) {
         let mut status = self.handlers();
         if self.phase == Phase::Authen {
             status = self.check_authentication(status);
         }
-        self.finish(status);
-        status
+        (status, self.rest(status))
     }
 
     fn handlers(&self) -> Status {
@@ -299,25 +321,19 @@ impl<'r> Run<'_, '_, 'r> {
         }
     }
 
-    /// Sends what the handlers have written. A complete answer leaves with its end; otherwise httpd goes on with it.
-    fn finish(&self, status: Status) {
-        let Some(held) = self.hold() else { return };
-        if !held.value().output.borrow().is_pending() {
-            return;
+    /// What has been written and is to be sent.
+    fn rest(&self, status: Status) -> Option<Rest> {
+        let held = self.hold()?;
+        let mut output = held.value().output.borrow_mut();
+        if !output.is_pending() {
+            return None;
         }
         let complete =
             self.phase == Phase::Content && (status == Status::OK || status == Status::DONE);
-        let sent = if complete {
-            Exchange::send(self.cx, &held, End::OfStream)
+        Some(if complete {
+            Rest::Complete(output.take(self.request, End::OfStream))
         } else {
-            Exchange::hand_over(self.cx, &held)
-        };
-        if sent.is_err() {
-            log::request(
-                self.request,
-                Level::Debug,
-                "the client closed the connection before the answer was sent",
-            );
-        }
+            Rest::Partial(output.take(self.request, End::Open))
+        })
     }
 }

@@ -123,10 +123,11 @@ class Httpd:
             raise
 
     def graceful(self) -> None:
-        """Restart it gracefully and wait until the new generation is there."""
-        before = self.log_text().count("resuming normal operations")
+        """Restart it gracefully and wait until the new generation is there and the old one gone."""
+        before, old = self.log_text().count("resuming normal operations"), set(self.child_pids())
         self.signal(signal.SIGUSR1)
         self._wait(lambda: self.log_text().count("resuming normal operations") > before, "no graceful restart")
+        self._wait(lambda: not old & set(self.child_pids()), "the old generation stays")
 
     def signal(self, number: int) -> None:
         """Send a signal to the parent process."""

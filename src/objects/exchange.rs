@@ -272,20 +272,6 @@ impl Exchange {
         exchange.output.borrow_mut().put_back(parcel);
         result
     }
-
-    /// Gives what has been written to httpd's own buffer: something else goes on with the answer.
-    pub(crate) fn hand_over(cx: Cx<'_>, held: &Held<'_, Exchange>) -> Result<(), Aborted> {
-        let (request, exchange) = (held.request(), held.value());
-        if !exchange.output.borrow().is_pending() {
-            return Ok(());
-        }
-        let parcel = exchange.output.borrow_mut().take(request, End::Open);
-        let result = cx.detached((request, &parcel), |(request, parcel)| {
-            parcel.hand_over(request)
-        });
-        exchange.output.borrow_mut().put_back(parcel);
-        result
-    }
 }
 
 fn belongs(kept: &Kept, cx: Cx<'_>) -> bool {
