@@ -160,9 +160,7 @@ def test_debug_shows_the_traceback_escaped(httpd: Server) -> None:
     answer = httpd.get("/debug")
     httpd.claim("ValueError: a <b>")
     assert answer.status == 500 and (answer.header("Content-Type") or "").startswith("text/html")
-    assert 'Mod_python error: "PythonHandler results::exception"'.replace('"', "&quot;") in answer.text or (
-        'Mod_python error: "PythonHandler results::exception"' in answer.text
-    )
+    assert 'Mod_python error: "PythonHandler results::exception"' in answer.text
     assert "ValueError: a &lt;b&gt; &amp; the rest" in answer.text and "<b>" not in answer.text
     assert httpd.get("/debug/again").status == 500
     httpd.claim("Strange")

@@ -105,7 +105,7 @@ impl Class for Table {
                         "'NoneType' object has no attribute 'keys'",
                     ));
                 }
-                this.update(this.cx, &items)?;
+                this.update(&items)?;
                 Ok(none(this.cx))
             },
         ),
@@ -317,7 +317,7 @@ impl Table {
     }
 
     /// Sets what a mapping (it has `keys`) or an iterable of pairs holds, as `str()` of it.
-    fn update(&self, _cx: Cx<'_>, items: &Object<'_>) -> PyResult<()> {
+    fn update(&self, items: &Object<'_>) -> PyResult<()> {
         if items.hasattr("keys")? {
             for key in items.call_method0("keys")?.try_iter()? {
                 let key = key?;
@@ -378,7 +378,7 @@ fn init<'py>(
     } else {
         Some(args.get_item(0)?)
     };
-    items.map_or(Ok(()), |items| this.update(this.cx, &items))
+    items.map_or(Ok(()), |items| this.update(&items))
 }
 
 fn item<'py>(this: This<'_, 'py, Table>, name: &Object<'py>) -> PyResult<Object<'py>> {

@@ -150,7 +150,7 @@ def options(req):
     assert dict(req.get_options()) == {"server": "level", "here": "yes"}, req.get_options()
     assert req.get_options() is req.get_options()
     config = req.get_config()
-    assert config["PythonDebug"] == "1" and config["pythonoption"] if "PythonOption" in config else True
+    assert config["PythonDebug"] == "1" and "PythonOption" not in config
     assert "PythonAutoReload" not in config
     return passed(req)
 
