@@ -28,8 +28,16 @@ def exists_config_define(name: str, /) -> bool: ...
 def log_error(message: Optional[_Text], level: int = 3, server: Optional[mp_server] = None, /) -> None: ...
 def main_server() -> mp_server: ...
 def mpm_query(code: int, /) -> int: ...
+def parse_qs(query: _Text, keep_blank_values: int = 0, strict_parsing: int = 0, /) -> dict[Any, list[Any]]: ...
+def parse_qsl(query: _Text, keep_blank_values: int = 0, strict_parsing: int = 0, /) -> list[tuple[Any, Any]]: ...
+def register_cleanup(
+    interpreter: str, server: mp_server, callable: Callable[[Any], object], data: Any = None, /
+) -> None: ...
 def stat(path: _Text, wanted: int, /) -> mp_finfo: ...
 def server_root() -> Optional[str]: ...
+def _global_lock(server: mp_server, key: object, index: int = -1, /) -> None: ...
+def _global_trylock(server: mp_server, key: object, index: int = -1, /) -> bool: ...
+def _global_unlock(server: mp_server, key: object, index: int = -1, /) -> None: ...
 def _directives() -> list[tuple[str, str, str, str, str]]: ...
 
 class table:
@@ -78,7 +86,7 @@ class mp_finfo:
 class mp_filter:
     closed: int
     dir: Optional[str]
-    handler: str
+    handler: Optional[str]
     is_input: int
     name: str
     req: mp_request
@@ -99,6 +107,7 @@ class mp_hlist:
     def next(self) -> None: ...
 
 class mp_server:
+    _server_rec: object
     my_generation: int
     names: tuple[str, ...]
     pathlen: int
@@ -127,12 +136,13 @@ class mp_server:
     def log_error(self, message: Optional[_Text], level: int = 0, /) -> None: ...
 
 class mp_conn:
+    _conn_rec: object
     aborted: int
     base_server: Optional[mp_server]
     client_addr: tuple[str, int]
     client_ip: str
     double_reverse: int
-    hlist: None
+    hlist: Optional[mp_hlist]
     id: int
     keepalive: int
     keepalives: int
@@ -150,6 +160,8 @@ class mp_conn:
     def write(self, data: Union[str, bytes], /) -> None: ...
 
 class mp_request:
+    _request_rec: object
+    def get_addhandler_exts(self) -> str: ...
     allowed_methods: tuple[str, ...]
     allowed_xmethods: tuple[str, ...]
     content_languages: tuple[str, ...]

@@ -146,7 +146,7 @@ pub(crate) fn run_connection(connection: HostConnection<'_>) -> Status {
             now: i64::try_from(now.as_micros()).unwrap_or(i64::MAX),
         };
         let attempt = || -> PyResult<Option<i32>> {
-            let argument = class::instance(cx, Connection::of_handler(lease.clone()))?;
+            let argument = class::instance(cx, Connection::of_handler(lease.clone(), entry.text))?;
             let Some(callable) = handlers::resolve(cx, entry, importing, &argument)? else {
                 return Ok(None);
             };

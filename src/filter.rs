@@ -10,7 +10,7 @@ use crate::httpd::request::Request;
 use crate::objects::exchange::{Exchange, RequestLease, lease_of};
 use crate::objects::filter::{self, Filter, Parts, Running, lock};
 use crate::objects::request as object;
-use crate::routing::interpreter_name;
+use crate::routing::{interpreter_name, located};
 use crate::{embed::class, report};
 use pyo3::prelude::*;
 use std::ffi::CStr;
@@ -45,6 +45,7 @@ fn run(request: Request<'_>, name: &CStr, input: bool, invocation: &mut Invocati
         );
         return false;
     };
+    let entry = located(request, entry);
     let interpreter = match interpreters::find(&interpreter_name(request, config, Some(&entry))) {
         Ok(interpreter) => interpreter,
         Err(reason) => {
@@ -57,17 +58,28 @@ fn run(request: Request<'_>, name: &CStr, input: bool, invocation: &mut Invocati
         }
     };
     embed::enter(interpreter, |cx| {
-        lease.open();
-        // The object reaches the invocation only while it runs; what it leaves is put back for httpd.
-        let running: Running = Arc::new(Mutex::new(None));
-        let kept = invocation.lend(|lent| {
-            *lock(&running) = Some(lent);
-            let kept = call(cx, request, &name, input, &entry, lease, &running);
-            (kept, lock(&running).take())
-        });
-        lease.close(|| cx.detached((), |()| std::thread::yield_now()));
-        kept
+        lend(cx, lease, invocation, |running| {
+            call(cx, request, &name, input, &entry, lease, running)
+        })
     })
+}
+
+/// Has an object reach the invocation, but only while `body` runs; what it leaves is put back for httpd.
+pub(crate) fn lend<R>(
+    cx: Cx<'_>,
+    lease: &RequestLease,
+    invocation: &mut Invocation,
+    body: impl FnOnce(&Running) -> R,
+) -> R {
+    lease.open();
+    let running: Running = Arc::new(Mutex::new(None));
+    let result = invocation.lend(|lent| {
+        *lock(&running) = Some(lent);
+        let result = body(&running);
+        (result, lock(&running).take())
+    });
+    lease.close(|| cx.detached((), |()| std::thread::yield_now()));
+    result
 }
 
 fn call(
@@ -101,7 +113,7 @@ fn call(
             lease: lease.clone(),
             running: running.clone(),
             name: name.to_string(),
-            handler: entry.text,
+            handler: Some(entry.text),
             directory: entry.directory(),
             is_input: input,
         };

@@ -1,25 +1,24 @@
 //! The itinerary of a request: which phase calls what.
 
-use crate::config::{Phase, Server};
+use crate::config::{HANDLERS, Phase, Server};
 use crate::embed::lifecycle;
 use crate::httpd::hooks;
+use crate::httpd::mutex;
 use crate::httpd::pool::Pool;
 use crate::httpd::request::Request;
-use crate::httpd::server::Server as Host;
+use crate::httpd::server::{Server as Host, mpm_query};
 use crate::httpd::status::Status;
 use crate::objects::exchange::lease_of;
 use crate::objects::filter::GENERIC;
-use crate::{ModPython, dispatch, filter, objects};
+use crate::{ModPython, dispatch, filter, objects, ssi};
 use std::ffi::CStr;
 use std::iter::successors;
-
-/// The names under which SetHandler and AddHandler know us.
-const HANDLERS: [&CStr; 2] = [c"mod_python", c"python-program"];
 
 /// Registers everything with httpd.
 pub(crate) fn register() {
     filter::register(GENERIC, true);
     filter::register(GENERIC, false);
+    hooks::pre_config(mutex::register);
     hooks::check_config(check_config);
     hooks::post_config(post_config);
     hooks::child_init(child_init);
@@ -38,16 +37,51 @@ pub(crate) fn register() {
 }
 
 fn check_config(server: Host<'_>) -> Result<(), String> {
-    lifecycle::check(server.config::<ModPython>())
+    lifecycle::check(server.config::<ModPython>())?;
+    lock_count(server).map(drop)
 }
 
-fn post_config(pool: Pool<'_>, _server: Host<'_>) -> Result<(), String> {
+fn post_config(pool: Pool<'_>, server: Host<'_>) -> Result<(), String> {
+    ssi::register();
+    if !hooks::is_rehearsal() {
+        let options = server.config::<ModPython>().common.options;
+        let directory = option(options, "mod_python.mutex_directory");
+        mutex::create(pool, server, lock_count(server)?, directory)?;
+    }
     hooks::add_version_component(pool, concat!("mod_python/", env!("CARGO_PKG_VERSION")));
     hooks::add_version_component(pool, concat!("Python/", env!("MOD_PYTHON_PYTHON_VERSION")));
     Ok(())
 }
 
+/// How many global locks there are to be: as many as requests can be at work, up to `mod_python.mutex_locks`.
+fn lock_count(server: Host<'_>) -> Result<usize, String> {
+    const NAME: &str = "mod_python.mutex_locks";
+    const MAX_THREADS: i32 = 6;
+    const MAX_DAEMONS: i32 = 12;
+    let wanted = match option(server.config::<ModPython>().common.options, NAME) {
+        None => 8,
+        Some(text) => text
+            .parse::<usize>()
+            .ok()
+            .filter(|count| (1..=1024).contains(count))
+            .ok_or_else(|| {
+                format!("PythonOption {NAME}: {text:?} is not a number from 1 to 1024")
+            })?,
+    };
+    let most = |code| usize::try_from(mpm_query(code)).unwrap_or(1).max(1);
+    let at_work = most(MAX_THREADS).saturating_mul(most(MAX_DAEMONS));
+    // The first is for what has no key; keyed locks need at least one beside it (W3).
+    Ok(wanted.min(at_work).max(2))
+}
+
+fn option<'c>(options: &[(&'c str, &'c str)], name: &str) -> Option<&'c str> {
+    let mut all = options.iter();
+    let found = all.find(|(key, value)| key.eq_ignore_ascii_case(name) && !value.is_empty());
+    found.map(|(_, value)| *value)
+}
+
 fn child_init(pool: Pool<'static>, server: Host<'static>) {
+    mutex::adopt(pool, server);
     let config: &Server<'_> = server.config::<ModPython>();
     lifecycle::start(pool, config, objects::FUNCTIONS, objects::populate);
     for server in successors(Some(server), |server| server.next()) {

@@ -2,7 +2,7 @@
 
 // The layers, in the order in which a request meets them; an upper one may use a lower one, never the reverse.
 //   hooks                        the itinerary: which phase calls what
-//   dispatch, filter, ending     run a phase's handlers; a filter's; what ends with the request
+//   dispatch, filter, ssi, ending  run a phase's handlers; a filter's; a tag in a page; what ends with the request
 //   report                       errors of handlers: log, status, page
 //   objects                      what Python sees
 //   routing                      which interpreter runs a request
@@ -19,6 +19,7 @@ mod httpd;
 mod objects;
 mod report;
 mod routing;
+mod ssi;
 
 use config::directives::DIRECTIVES;
 use httpd::command::Commands;

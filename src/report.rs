@@ -93,7 +93,8 @@ pub(crate) fn describe(cx: Cx<'_>, raised: &Bound<'_, PyAny>) -> String {
     text.unwrap_or_else(|| "an exception that cannot be shown".into())
 }
 
-fn escape(text: &str) -> String {
+/// Text for HTML.
+pub(crate) fn escape(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")
         .replace('>', "&gt;")

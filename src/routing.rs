@@ -3,6 +3,7 @@
 use crate::ModPython;
 use crate::config::{Directory, Entry};
 use crate::embed::interpreters::MAIN;
+use crate::httpd::command::Section;
 use crate::httpd::request::Request;
 use std::borrow::Cow;
 
@@ -19,10 +20,12 @@ pub(crate) fn interpreter_name<'r>(
         return per_directory(request).unwrap_or(MAIN.into());
     }
     if config.common.interpreter_per_directive == Some(true) {
-        let directory = entry
-            .and_then(Entry::directory)
-            .filter(|directory| !directory.is_empty());
-        return directory.unwrap_or(MAIN).into();
+        let entry = entry.map(|entry| located(request, *entry));
+        let directory = entry.as_ref().and_then(Entry::directory);
+        return directory
+            .filter(|directory| !directory.is_empty())
+            .unwrap_or(MAIN)
+            .into();
     }
     let host = request
         .server()
@@ -31,6 +34,26 @@ pub(crate) fn interpreter_name<'r>(
     host.or(request.server().config::<ModPython>().common.interpreter)
         .unwrap_or(MAIN)
         .into()
+}
+
+/// The entry with its directory as a path: of a `<Directory>` with wild cards or a regular expression, the shortest
+/// directory above the request's file that it matches. Where none does, the pattern stays.
+pub(crate) fn located<'r>(request: Request<'r>, entry: Entry<'r>) -> Entry<'r> {
+    let Section::Directory { path, regex } = entry.section else {
+        return entry;
+    };
+    if !regex && !path.contains(['*', '?', '[']) {
+        return entry;
+    }
+    let found = request.matching_directory(path, regex);
+    let section = found.map(|found| Section::Directory {
+        path: request.pool().text(&found),
+        regex: false,
+    });
+    Entry {
+        section: section.unwrap_or(entry.section),
+        ..entry
+    }
 }
 
 /// The directory that the request's file lies in, or is, with a slash at its end.

@@ -46,6 +46,16 @@ def test_a_line_protocol(ports: Ports) -> None:
             assert file.read() == b""
 
 
+def test_the_handler_list(ports: Ports) -> None:
+    with connect(ports.lines) as connection, connection.makefile("rwb") as file:
+        assert file.readline() == b"hello\n"
+        file.write(b"hlist\n")
+        file.flush()
+        entry = b"{'handler':'lines','directory':None,'is_location':False,'silent':0}"
+        assert file.readline() == b"lines None 0 " + entry + b"\n"
+        assert file.readline() == b"None {} PyCapsule\n"
+
+
 def test_reading_everything(ports: Ports) -> None:
     with connect(ports.lines) as connection:
         connection.sendall(b"rest\n" + b"x" * 100000)

@@ -19,9 +19,29 @@ from mod_python import apache
 def names(object):
     return sorted(name for name in dir(object) if not name.startswith("__"))
 
+def docs(object):
+    return {name: getattr(object, name).__doc__ for name in names(object)}
+
+def outputfilter(filter):
+    filter.req.filter_docs = docs(type(filter))
+    filter.pass_on()
+
 def handler(req):
     kinds = {kind.__name__: names(kind) for kind in map(type, (req, req.server, req.connection, req.finfo, req.hlist))}
     kinds["table"] = names(apache.table)
+    objects = (req, req.server, req.connection, req.finfo, req.hlist)
+    kinds["docs"] = {kind.__name__: docs(kind) for kind in map(type, objects)}
+    kinds["docs"]["table"] = docs(apache.table)
+    req.register_output_filter("seen", "tells")
+    req.add_output_filter("seen")
+    req.write("\\n")
+    kinds["docs"]["mp_filter"] = req.filter_docs
+    functions = {name: getattr(_apache, name) for name in names(_apache)}
+    kinds["docs"]["_apache"] = {
+        name: function.__doc__
+        for name, function in functions.items()
+        if callable(function) and not isinstance(function, type) and name != "_panic"
+    }
     kinds["module"] = [name for name in names(_apache) if name != "_panic"]
     kinds["constants"] = {
         name: value for name, value in vars(apache).items() if name.isupper() and isinstance(value, int)
@@ -53,6 +73,17 @@ def test_the_stub_is_the_module(running: dict[str, list[str]]) -> None:
         assert sorted(classes[kind]) == running[kind], kind
     top = names_of(tree.body) | {"SERVER_RETURN", "table"}
     assert sorted(top - {"_T", "_Text"}) == running["module"]
+
+
+def test_the_page_of_objects_is_the_module(running: dict[str, dict[str, dict[str, str]]]) -> None:
+    page = (PROJECT / "docs/objects.md").read_text()
+    sections = re.split(r"^## ", page, flags=re.M)[1:]
+    found = [dict(re.findall(r"^\| `(\w+)` \| [^|]+ \| (.+) \|$", section, re.M)) for section in sections]
+    order = ("mp_request", "mp_server", "mp_conn", "mp_hlist", "mp_finfo", "table", "mp_filter", "_apache")
+    for kind, rows in zip(order, found):
+        assert {name: text.replace("\\|", "|") for name, text in rows.items()} == running["docs"][kind], kind
+    absent = re.findall(r"^\| `(\w+)` \| not there: [^|]+ \| \|$", page, re.M)
+    assert absent and not set(absent) & set(running["docs"]["mp_request"])
 
 
 def names_of(body: list[ast.stmt]) -> set[str]:

@@ -75,14 +75,25 @@ PythonTransHandler phases
     PythonHandler hello::unflushed
 </Location>
 """
-FAILING = ["HeaderParser", "Access", "Fixup", "Type", "Log"]
+FAILING = ["HeaderParser", "Init", "Access", "Authen", "Authz", "Type", "Fixup", "", "Log"]
+AUTHENTICATED = 'AuthType Basic\nAuthName "a realm"\nRequire valid-user\n'
 
 
 @pytest.fixture(scope="module")
 def httpd(serve_module: Serve, mpm: str) -> Server:
     failing = "".join(
-        f"<Location /{kind}/{phase}>\nPython{phase}Handler phases::{kind}\n</Location>\n"
+        f"<Location /{kind}/{phase or 'Content'}>\nPython{phase}Handler phases::{kind}\n"
+        + ("SetHandler mod_python\n" if not phase else "")
+        + (AUTHENTICATED if phase == "Authen" else "")
+        + (AUTHENTICATED + "PythonAuthenHandler phases::set_user\n" if phase == "Authz" else "")
+        + "</Location>\n"
         for phase in FAILING
+        for kind in ("raising", "rubbish")
+    )
+    failing += "<VirtualHost *:@PORT@>\nServerName localhost\n</VirtualHost>\n" + "".join(
+        f"<VirtualHost *:@PORT@>\nServerName {kind}.{phase}\nPython{phase}Handler phases::{kind}\n"
+        "PythonInterpreter main_interpreter\n</VirtualHost>\n"
+        for phase in EARLY
         for kind in ("raising", "rubbish")
     )
     modules = ("auth_basic", "authn_file", "authz_user", "authz_host")
@@ -157,9 +168,20 @@ def test_a_fixup_can_choose_the_handler(httpd: Server) -> None:
 @pytest.mark.parametrize("phase", FAILING)
 def test_a_handler_that_raises_in_each_phase(httpd: Server, phase: str) -> None:
     expected = 404 if phase == "Log" else 500
-    assert httpd.get(f"/raising/{phase}").status == expected
+    assert httpd.get(f"/raising/{phase or 'Content'}").status == expected
     httpd.claim(f"Python{phase}Handler phases::raising: Traceback.*LookupError: in Python{phase}Handler")
-    assert httpd.get(f"/rubbish/{phase}").status == expected
+    assert httpd.get(f"/rubbish/{phase or 'Content'}").status == expected
+    httpd.claim(f"Python{phase}Handler phases::rubbish: the handler returned a value of type str")
+
+
+EARLY = ["PostReadRequest", "Trans", "Init"]
+
+
+@pytest.mark.parametrize("phase", EARLY)
+def test_a_handler_that_raises_before_the_sections_are_known(httpd: Server, phase: str) -> None:
+    assert httpd.get("/", headers={"Host": f"raising.{phase}"}).status == 500
+    httpd.claim(f"Python{phase}Handler phases::raising: Traceback.*LookupError: in Python{phase}Handler")
+    assert httpd.get("/", headers={"Host": f"rubbish.{phase}"}).status == 500
     httpd.claim(f"Python{phase}Handler phases::rubbish: the handler returned a value of type str")
 
 

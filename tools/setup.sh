@@ -24,6 +24,7 @@ has_python_h() { "$python" -c 'import os, sys, sysconfig; sys.exit(not os.path.e
 need apache2-bin "the web server itself (its service is neither installed nor touched)" has_httpd
 need apache2-dev "apxs and the headers to build a module with" has apxs
 need apache2-utils "ab, the load generator of the tests" has ab
+need curl "the HTTP client of the tests: Digest authentication, HTTP/2" has curl
 need gcc "the C compiler that links the module" has cc
 need libc6-dev "the C library's headers" test -e /usr/include/stdlib.h
 need libclang-dev "bindgen reads httpd's headers with it" has_libclang

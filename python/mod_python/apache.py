@@ -90,7 +90,7 @@ from mod_python import _modules
 from mod_python.version import version as _package_version
 
 if TYPE_CHECKING:
-    from _apache import mp_server
+    from _apache import mp_filter, mp_request, mp_server
 
 make_table = table
 
@@ -357,6 +357,28 @@ def _import(target: str, expression: Optional[str]) -> None:
     module = _load(name, False, False, expression, None)
     if function:
         resolve_object(module, function)()
+
+
+def _include(req: mp_request, filter: mp_filter, kind: str, text: str, expression: Optional[str]) -> None:
+    """A tag of a page: ``<!--#python eval="…" -->`` or ``exec="…"``. All tags of a page share one namespace."""
+    if expression is not None:
+        _modules.use_expression(expression, globals())
+    names: Optional[dict[str, Any]] = getattr(req, "ssi_globals", None)
+    if names is None:
+        names = req.ssi_globals = {}
+    names["filter"] = filter
+    names["__file__"] = req.filename
+    place = f"<{req.filename} #python {kind}>"
+    text = text.replace("\r\n", "\n").rstrip()
+    try:
+        if kind == "eval":
+            result = eval(compile(text.strip(), place, "eval", dont_inherit=True), names)
+            if result is not None:
+                filter.write(str(result))
+        else:
+            exec(compile(text, place, "exec", dont_inherit=True), names)
+    finally:
+        names["filter"] = None
 
 
 def _debug(handler: Callable[[Any], Any], argument: Any) -> Any:

@@ -13,6 +13,9 @@ pub(crate) use phase::{PHASES, Phase};
 
 use crate::httpd::command::Section;
 
+/// The names under which SetHandler and AddHandler know us.
+pub(crate) const HANDLERS: [&std::ffi::CStr; 2] = [c"mod_python", c"python-program"];
+
 /// The per-directory configuration: what a section, a .htaccess file or the server level says.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Directory<'c> {

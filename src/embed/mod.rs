@@ -38,6 +38,21 @@ pub(crate) fn enter<R>(
     body(Cx { py, interpreter })
 }
 
+/// A capsule (PyCapsule_New) with the address of one of httpd's structures and no name.
+///
+/// # Errors
+/// MemoryError.
+pub(crate) fn capsule(
+    cx: Cx<'_>,
+    address: std::ptr::NonNull<std::ffi::c_void>,
+) -> pyo3::PyResult<pyo3::Bound<'_, pyo3::PyAny>> {
+    // SAFETY: the pointer is not NULL and nothing is freed with the capsule.
+    unsafe {
+        let capsule = pyo3::ffi::PyCapsule_New(address.as_ptr(), std::ptr::null(), None);
+        pyo3::Bound::from_owned_ptr_or_err(cx.py, capsule)
+    }
+}
+
 /// What may be used while no interpreter is attached: nothing of Python.
 pub(crate) trait Detachable {}
 

@@ -66,6 +66,14 @@ impl Encoding {
         CString::new(bytes).map_err(|_| PyValueError::new_err("embedded null character"))
     }
 
+    /// `str` for Rust code: NUL is welcome.
+    ///
+    /// # Errors
+    /// TypeError, ValueError.
+    pub(crate) fn encode_bytes(self, value: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
+        self.encode_text(value.cast::<PyString>()?)
+    }
+
     fn encode_text(self, text: &Bound<'_, PyString>) -> PyResult<Vec<u8>> {
         let mut length = 0;
         // SAFETY: an attached `str`; its UTF-8 form is kept by the object. As many bytes as characters means ASCII,

@@ -23,6 +23,11 @@ impl<'r> Connection<'r> {
         self.0.as_ptr()
     }
 
+    /// The structure's address, for C code that Python calls.
+    pub(crate) fn address(self) -> NonNull<std::ffi::c_void> {
+        self.0.cast()
+    }
+
     pub(super) fn raw(self) -> &'r sys::conn_rec {
         // SAFETY: live for 'r; only read through this reference, and not kept across calls into httpd.
         unsafe { self.0.as_ref() }

@@ -257,6 +257,32 @@ unsafe extern "C" fn input<F: Handler>(
 }
 
 impl Invocation {
+    /// What writes into a brigade that is about to be passed on to the filters behind `filter`.
+    ///
+    /// # Safety
+    /// Both are live while the invocation is used.
+    pub(super) unsafe fn writing(
+        filter: *mut sys::ap_filter_t,
+        brigade: *mut sys::apr_bucket_brigade,
+    ) -> Invocation {
+        Invocation {
+            filter,
+            // SAFETY: the caller's promise; an empty brigade in the request's pool.
+            source: unsafe { new_brigade(filter) },
+            target: brigade,
+            input: None,
+            written: 0,
+            touched: false,
+            closed: false,
+            status: 0,
+        }
+    }
+
+    /// What httpd's filters answered last.
+    pub(super) fn status(&self) -> sys::apr_status_t {
+        self.status
+    }
+
     /// Lends the invocation as a box, for an object to hold, and takes back what comes of it.
     pub(crate) fn lend<R>(
         &mut self,

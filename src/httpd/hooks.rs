@@ -78,6 +78,26 @@ pub(crate) fn check_user_id<F: Fn(Request<'_>) -> Status + Copy>(_hook: F) {
     }
 }
 
+/// Runs `hook` before a configuration is read (pre_config); the pool is the configuration's. An `Err` stops httpd.
+pub(crate) fn pre_config<F: Fn(Pool<'_>) -> Result<(), String> + Copy>(_hook: F) {
+    const { assert_no_data::<F>() };
+    // SAFETY: registers a function that lives as long as the process.
+    unsafe {
+        sys::ap_hook_pre_config(
+            Some(on_pre_config::<F>),
+            null(),
+            null(),
+            sys::APR_HOOK_MIDDLE,
+        )
+    }
+}
+
+/// Is this the pass over the configuration that httpd makes at its start only to check it?
+pub(crate) fn is_rehearsal() -> bool {
+    // SAFETY: reads a number of httpd's.
+    unsafe { sys::ap_state_query(sys::AP_SQ_MAIN_STATE) == sys::AP_SQ_MS_CREATE_PRE_CONFIG }
+}
+
 /// Runs `hook` once a configuration has been read; an `Err` stops httpd with that text in its log.
 pub(crate) fn post_config<F: Fn(Pool<'_>, Server<'_>) -> Result<(), String> + Copy>(_hook: F) {
     const { assert_no_data::<F>() };
@@ -161,6 +181,25 @@ unsafe extern "C" fn on_connection<F: Fn(Connection<'_>) -> Status + Copy>(
         }
         Err(place) => {
             log::connection_raw(connection, Level::Critical as c_int, place.as_bytes());
+            Status::INTERNAL_SERVER_ERROR.0
+        }
+    }
+}
+
+unsafe extern "C" fn on_pre_config<F: Fn(Pool<'_>) -> Result<(), String> + Copy>(
+    pool: *mut sys::apr_pool_t,
+    _log: *mut sys::apr_pool_t,
+    _temporary: *mut sys::apr_pool_t,
+) -> c_int {
+    // SAFETY: httpd passes the configuration's pool; F is the function item that was registered.
+    let (pool, hook) = unsafe { (Pool::from_raw(pool), summon::<F>()) };
+    let Some(pool) = pool else {
+        return Status::INTERNAL_SERVER_ERROR.0;
+    };
+    match guard(|| hook(pool)).unwrap_or_else(Err) {
+        Ok(()) => Status::OK.0,
+        Err(text) => {
+            log::process(Level::Critical, &text);
             Status::INTERNAL_SERVER_ERROR.0
         }
     }

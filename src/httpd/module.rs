@@ -80,11 +80,20 @@ pub(super) fn index() -> i32 {
 /// # Safety
 /// `vector` is a live configuration vector.
 pub(super) unsafe fn slot(vector: *mut sys::ap_conf_vector_t) -> *mut c_void {
+    // SAFETY: the caller's promise.
+    unsafe { slot_at(vector, index()) }
+}
+
+/// A module's entry of a configuration vector, by its index.
+///
+/// # Safety
+/// `vector` is a live configuration vector, `index` that of a loaded module.
+pub(super) unsafe fn slot_at(vector: *mut sys::ap_conf_vector_t, index: i32) -> *mut c_void {
     // SAFETY: a vector has an entry for every loaded module; this is what httpd's own macro does.
     unsafe {
         *vector
             .cast::<*mut c_void>()
-            .add(index().cast_unsigned() as usize)
+            .add(index.cast_unsigned() as usize)
     }
 }
 

@@ -30,6 +30,11 @@ impl<'r> Request<'r> {
         self.0.as_ptr()
     }
 
+    /// The structure's address, for C code that Python calls.
+    pub(crate) fn address(self) -> NonNull<std::ffi::c_void> {
+        self.0.cast()
+    }
+
     pub(crate) fn pool(self) -> Pool<'r> {
         // SAFETY: a request has a pool for as long as it lives.
         unsafe { Pool::from_raw((*self.as_ptr()).pool).unwrap_unchecked() }

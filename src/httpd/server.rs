@@ -26,6 +26,11 @@ impl<'s> Server<'s> {
         self.0.as_ptr()
     }
 
+    /// The structure's address, for C code that Python calls.
+    pub(crate) fn address(self) -> NonNull<std::ffi::c_void> {
+        self.0.cast()
+    }
+
     /// The same server for as long as this child lives: httpd frees a configuration in the parent only.
     pub(crate) fn in_child(self) -> Server<'static> {
         Server(self.0, PhantomData)

@@ -1,12 +1,13 @@
 //! `mp_conn`: the connection that a request came by.
 
 use super::exchange::RequestLease;
+use super::hlist::HandlerList;
 use super::table::{Rules, Table};
 use super::{refused, server};
-use crate::embed::Detachable;
 use crate::embed::cell::Slot;
 use crate::embed::class::{self, Args, Attribute, Class, Method, This};
 use crate::embed::text::{self, Encoding};
+use crate::embed::{Detachable, capsule};
 use crate::httpd::connection::Connection as Host;
 use crate::httpd::lease::{Lease, OfConnection};
 use crate::httpd::log;
@@ -23,8 +24,10 @@ use std::sync::Arc;
 pub(crate) struct Connection {
     via: Via,
     wire: RefCell<Wire>,
-    /// base_server and notes, kept once asked for.
-    kept: [Slot; 2],
+    /// base_server, notes and hlist, kept once asked for.
+    kept: [Slot; 3],
+    /// The connection handler, as it is written.
+    handler: Option<String>,
 }
 
 /// What a connection is reached by.
@@ -47,15 +50,17 @@ impl Connection {
             via: Via::Request(lease),
             wire: RefCell::default(),
             kept: Default::default(),
+            handler: None,
         }
     }
 
     /// The connection of a connection handler.
-    pub(crate) fn of_handler(lease: ConnectionLease) -> Connection {
+    pub(crate) fn of_handler(lease: ConnectionLease, handler: &str) -> Connection {
         Connection {
             via: Via::Handler(lease),
             wire: RefCell::default(),
             kept: Default::default(),
+            handler: Some(handler.into()),
         }
     }
 }
@@ -158,7 +163,17 @@ impl Class for Connection {
         Attribute::read_only(
             c"hlist",
             c"The handler list of a connection handler, else None.",
-            |this| Ok(this.cx.py.None().into_bound(this.cx.py)),
+            |this| match &this.handler {
+                Some(text) => this.kept(2, |this| {
+                    class::instance(this.cx, HandlerList::of_connection(text))
+                }),
+                None => Ok(this.cx.py.None().into_bound(this.cx.py)),
+            },
+        ),
+        Attribute::read_only(
+            c"_conn_rec",
+            c"A capsule with the address of the conn_rec, for extensions in C; valid during the phase.",
+            |this| this.with(|host| capsule(this.cx, host.address())),
         ),
     ];
     const METHODS: &'static [Method<Self>] = &[

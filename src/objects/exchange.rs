@@ -10,6 +10,7 @@ use crate::httpd::command::Section;
 use crate::httpd::lease::{Held, Lease};
 use crate::httpd::log::{self, Level};
 use crate::httpd::request::Request as Host;
+use crate::routing::located;
 use pyo3::exceptions::{PyOSError, PyRuntimeError};
 use pyo3::prelude::*;
 use std::cell::{Cell, RefCell, RefMut};
@@ -220,7 +221,7 @@ impl Exchange {
         let configured = list.map_or(&[][..], |list| list.entries);
         let position = self.position.get();
         if let Some(entry) = configured.get(position) {
-            return Some(*entry);
+            return Some(located(request, *entry));
         }
         let dynamic = self.dynamic.borrow();
         let mut added = dynamic.iter().filter(|entry| entry.phase == phase);
@@ -233,7 +234,7 @@ impl Exchange {
             },
             None => configured
                 .first()
-                .map_or(Section::None, |first| first.section),
+                .map_or(Section::None, |first| located(request, *first).section),
         };
         Some(Entry {
             text: pool.text(&entry.text),

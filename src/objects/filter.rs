@@ -21,7 +21,7 @@ pub(crate) struct Filter {
     lease: RequestLease,
     running: Running,
     name: String,
-    handler: String,
+    handler: Option<String>,
     directory: Option<String>,
     is_input: bool,
     closed: Cell<bool>,
@@ -50,9 +50,11 @@ impl Class for Filter {
         Attribute::read_only(c"is_input", c"1 for an input filter.", |this| {
             this.give(i32::from(this.is_input))
         }),
-        Attribute::read_only(c"handler", c"The handler as it is written.", |this| {
-            this.give(this.handler.as_str())
-        }),
+        Attribute::read_only(
+            c"handler",
+            c"The handler as it is written, or None in a page.",
+            |this| this.give(this.handler.as_deref()),
+        ),
         Attribute::read_only(
             c"dir",
             c"The directory where it is configured, or None.",
@@ -115,7 +117,7 @@ pub(crate) struct Parts<'a> {
     pub(crate) lease: RequestLease,
     pub(crate) running: Running,
     pub(crate) name: String,
-    pub(crate) handler: &'a str,
+    pub(crate) handler: Option<&'a str>,
     pub(crate) directory: Option<&'a str>,
     pub(crate) is_input: bool,
 }
@@ -133,7 +135,7 @@ pub(crate) fn object<'py>(
         lease: parts.lease,
         running: parts.running,
         name: parts.name,
-        handler: parts.handler.into(),
+        handler: parts.handler.map(String::from),
         directory: parts.directory.map(String::from),
         is_input: parts.is_input,
         closed: Cell::new(false),

@@ -8,8 +8,9 @@ use crate::httpd::actions::configuration_tree;
 use crate::httpd::command::Context;
 use crate::httpd::{file, log, server as host};
 use crate::objects::server::Server;
+use crate::objects::{locks, query};
 use pyo3::IntoPyObjectExt;
-use pyo3::exceptions::{PyOSError, PyTypeError};
+use pyo3::exceptions::{PyOSError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 use std::ffi::CStr;
@@ -65,6 +66,36 @@ pub(crate) static FUNCTIONS: &[Function] = &[
         c"config_tree",
         c"config_tree(): the configuration, nested lists of (directive, arguments).",
         config_tree,
+    ),
+    Function::new(
+        c"register_cleanup",
+        c"register_cleanup(interpreter, server, callable, data=None): calls callable(data) when the child ends.",
+        register_cleanup,
+    ),
+    Function::new(
+        c"parse_qs",
+        c"parse_qs(query, keep_blank_values=0, strict_parsing=0): a dict of lists of values.",
+        query::parse_qs,
+    ),
+    Function::new(
+        c"parse_qsl",
+        c"parse_qsl(query, keep_blank_values=0, strict_parsing=0): a list of (name, value).",
+        query::parse_qsl,
+    ),
+    Function::new(
+        c"_global_lock",
+        c"_global_lock(server, key, index=-1): takes the lock that the key stands for; waits for it.",
+        locks::lock,
+    ),
+    Function::new(
+        c"_global_trylock",
+        c"_global_trylock(server, key, index=-1): takes the lock if it is free.",
+        locks::try_lock,
+    ),
+    Function::new(
+        c"_global_unlock",
+        c"_global_unlock(server, key, index=-1): gives the lock back.",
+        locks::unlock,
     ),
     Function::new(
         c"_directives",
@@ -133,6 +164,22 @@ fn log_error<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
         );
     }
     Ok(cx.py.None().into_bound(cx.py))
+}
+
+/// For the calling interpreter, whose object the callable is; upstream's first argument names it.
+fn register_cleanup<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
+    args.count("register_cleanup", 3..=4)?;
+    let error = PyValueError::new_err;
+    if class::payload::<Server>(cx, &args.required(1)?).is_none() {
+        return Err(error("second argument must be a server object"));
+    }
+    let callable = args.required(2)?;
+    if !callable.is_callable() {
+        return Err(error("third argument must be a callable object"));
+    }
+    cx.apache()?
+        .getattr("register_cleanup")?
+        .call1((callable, args.get(3)))
 }
 
 fn stat<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {

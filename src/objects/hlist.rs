@@ -7,16 +7,33 @@ use crate::embed::class::{Args, Attribute, Class, Method, Slots, This};
 use crate::httpd::command::Section;
 use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
+use std::cell::Cell;
 use std::ffi::CStr;
 
 /// A cursor on the running phase's handlers.
-pub(crate) struct HandlerList(RequestLease);
+pub(crate) enum HandlerList {
+    Request(RequestLease),
+    Connection(Alone),
+}
+
+/// The only handler of a connection.
+pub(crate) struct Alone {
+    text: String,
+    passed: Cell<bool>,
+}
 
 type Object<'py> = Bound<'py, PyAny>;
 
 impl HandlerList {
-    pub(crate) fn new(lease: RequestLease) -> HandlerList {
-        HandlerList(lease)
+    pub(crate) fn of_request(lease: RequestLease) -> HandlerList {
+        HandlerList::Request(lease)
+    }
+
+    pub(crate) fn of_connection(handler: &str) -> HandlerList {
+        HandlerList::Connection(Alone {
+            text: handler.into(),
+            passed: Cell::new(false),
+        })
     }
 }
 
@@ -57,8 +74,20 @@ impl<'py> This<'_, 'py, HandlerList> {
         &self,
         part: impl FnOnce(&Entry<'_>) -> T,
     ) -> PyResult<Object<'py>> {
-        let held = self.0.hold().map_err(refused)?;
-        let part = held.value().current(held.request()).as_ref().map(part);
+        let part = match &**self {
+            HandlerList::Request(lease) => {
+                let held = lease.hold().map_err(refused)?;
+                held.value().current(held.request()).as_ref().map(part)
+            }
+            HandlerList::Connection(alone) => (!alone.passed.get()).then(|| {
+                part(&Entry {
+                    text: &alone.text,
+                    key: &alone.text,
+                    section: Section::None,
+                    silent: false,
+                })
+            }),
+        };
         part.map_or_else(
             || Ok(self.cx.py.None().into_bound(self.cx.py)),
             |part| part.into_bound_py_any(self.cx.py),
@@ -72,7 +101,10 @@ fn is_location(entry: &Entry<'_>) -> bool {
 
 fn next<'py>(this: This<'_, 'py, HandlerList>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
     args.count("next", 0..=0)?;
-    Exchange::advance(this.0.hold().map_err(refused)?.value());
+    match &*this {
+        HandlerList::Request(lease) => Exchange::advance(lease.hold().map_err(refused)?.value()),
+        HandlerList::Connection(alone) => alone.passed.set(true),
+    }
     Ok(this.cx.py.None().into_bound(this.cx.py))
 }
 

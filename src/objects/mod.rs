@@ -6,6 +6,8 @@ pub(crate) mod filter;
 pub(crate) mod finfo;
 mod functions;
 pub(crate) mod hlist;
+mod locks;
+mod query;
 pub(crate) mod request;
 pub(crate) mod server;
 pub(crate) mod table;

@@ -3,9 +3,9 @@
 use super::request::Request;
 use super::table::{Rules, Table};
 use crate::ModPython;
-use crate::embed::Cx;
 use crate::embed::class::{self, Args, Attribute, Class, Method, This};
 use crate::embed::text::{self, Encoding};
+use crate::embed::{Cx, capsule};
 use crate::httpd::log;
 use crate::httpd::server::{Server as Host, generation, restart_time};
 use pyo3::IntoPyObjectExt;
@@ -80,6 +80,11 @@ impl Class for Server {
         Attribute::read_only(c"keep_alive", c"KeepAlive, 0 or 1.", |this| {
             this.give(this.0.keep_alive())
         }),
+        Attribute::read_only(
+            c"_server_rec",
+            c"A capsule with the address of the server_rec, for extensions in C.",
+            |this| capsule(this.cx, this.0.address()),
+        ),
         Attribute::read_only(c"pathlen", c"The length of ServerPath.", |this| {
             this.give(this.0.pathlen())
         }),

@@ -20,6 +20,11 @@ def connectionhandler(conn):
         elif word == "rest":
             conn.write(f"{len(conn.read(-1))}\n")
             return apache.OK
+        elif word == "hlist":
+            hlist = conn.hlist
+            conn.write(f"{hlist.handler} {hlist.directory} {hlist.silent} {hlist!r}\n")
+            hlist.next()
+            conn.write(f"{hlist.handler} {hlist!r} {type(conn._conn_rec).__name__}\n")
         elif word == "raise":
             raise LookupError("in a connection handler")
         elif word == "keep":

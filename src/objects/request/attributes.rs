@@ -3,6 +3,7 @@
 use super::actions::number_of;
 use super::{Kept, Object, Request};
 use crate::ModPython;
+use crate::embed::capsule;
 use crate::embed::class::{self, Attribute, This};
 use crate::embed::text::Encoding;
 use crate::httpd::header;
@@ -326,7 +327,7 @@ pub(super) const ATTRIBUTES: &[Attribute<Request>] = &[
                 return Ok(this.none());
             }
             this.kept(Kept::HandlerList, || {
-                class::instance(this.cx, HandlerList::new(this.lease.clone()))
+                class::instance(this.cx, HandlerList::of_request(this.lease.clone()))
             })
         },
     ),
@@ -338,6 +339,11 @@ pub(super) const ATTRIBUTES: &[Attribute<Request>] = &[
             let extension = held.value().extension.borrow().clone();
             extension.into_bound_py_any(this.cx.py)
         },
+    ),
+    fixed(
+        c"_request_rec",
+        c"A capsule with the address of the request_rec, for extensions in C; valid during the phase.",
+        |this| capsule(this.cx, this.hold()?.request().address()),
     ),
     fixed(
         c"_content_type_set",

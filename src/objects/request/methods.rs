@@ -2,13 +2,14 @@
 
 use super::{Kept, Object, Request, actions, body};
 use crate::ModPython;
-use crate::config::Common;
+use crate::config::{Common, HANDLERS};
 use crate::embed::class::{self, Args, Method, This};
 use crate::embed::text::{self, Encoding};
 use crate::httpd::log;
 use crate::httpd::request::Request as Host;
 use crate::objects::functions::log_arguments;
 use crate::objects::table::{Rules, Table};
+use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use std::ffi::CStr;
@@ -93,6 +94,11 @@ pub(super) const METHODS: &[Method<Request>] = &[
     M::new(c"update_mtime", c"update_mtime(seconds): raises mtime if it is earlier.", actions::update_mtime),
     M::new(c"add_cgi_vars", c"add_cgi_vars(): fills subprocess_env as for a CGI program.", actions::add_cgi_vars),
     M::new(c"meets_conditions", c"meets_conditions(): OK, or 304 or 412.", actions::meets_conditions),
+    M::new(c"get_addhandler_exts", c"get_addhandler_exts(): the extensions that AddHandler maps to mod_python here, with spaces between.", |this, args| {
+        args.count("get_addhandler_exts", 0..=0)?;
+        let extensions = this.hold()?.request().extensions_for(&HANDLERS);
+        extensions.join(" ").into_bound_py_any(this.cx.py)
+    }),
     M::new(c"set_etag", c"set_etag(): sets ETag by the file.", |this, args| actions::plain(this, args, "set_etag", |request| request.set_etag())),
     M::new(c"set_last_modified", c"set_last_modified(): sets Last-Modified by mtime.", |this, args| actions::plain(this, args, "set_last_modified", |request| request.set_last_modified())),
     M::new(c"is_https", c"is_https(): 1 over TLS.", actions::is_https),

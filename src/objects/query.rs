@@ -1,0 +1,127 @@
+//! `_apache.parse_qs` and `parse_qsl`: a query string, or a form in the same encoding, as names and values.
+
+use crate::embed::Cx;
+use crate::embed::class::Args;
+use crate::embed::text::Encoding;
+use pyo3::exceptions::PyTypeError;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyList, PyString};
+
+type Object<'py> = Bound<'py, PyAny>;
+
+pub(super) fn parse_qs<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
+    let found = PyDict::new(cx.py);
+    parse(cx, &args, "parse_qs", |name, value| {
+        match found.get_item(&name)? {
+            Some(values) => values.cast::<PyList>()?.append(value),
+            None => found.set_item(name, PyList::new(cx.py, [value])?),
+        }
+    })?;
+    Ok(found.into_any())
+}
+
+pub(super) fn parse_qsl<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
+    let found = PyList::empty(cx.py);
+    parse(cx, &args, "parse_qsl", |name, value| {
+        found.append((name, value))
+    })?;
+    Ok(found.into_any())
+}
+
+/// Text gives text (UTF-8, what is not becomes U+FFFD), bytes give bytes.
+fn parse<'py>(
+    cx: Cx<'py>,
+    args: &Args<'_, 'py>,
+    function: &str,
+    mut take: impl FnMut(Object<'py>, Object<'py>) -> PyResult<()>,
+) -> PyResult<()> {
+    args.count(function, 1..=3)?;
+    let query = args.required(0)?;
+    let keep_blank = args
+        .get(1)
+        .is_some_and(|keep| keep.is_truthy().is_ok_and(|keep| keep));
+    let (bytes, as_text) = if let Ok(bytes) = query.cast::<PyBytes>() {
+        (bytes.as_bytes().to_vec(), false)
+    } else if query.is_instance_of::<PyString>() {
+        (Encoding::Utf8.encode_bytes(&query)?, true)
+    } else {
+        return Err(PyTypeError::new_err("not an ISO-8859-1 string"));
+    };
+    let object = |part: Vec<u8>| {
+        if as_text {
+            PyString::new(cx.py, &String::from_utf8_lossy(&part)).into_any()
+        } else {
+            PyBytes::new(cx.py, &part).into_any()
+        }
+    };
+    for (name, value) in pairs(&bytes) {
+        if !value.is_empty() || keep_blank {
+            take(object(name), object(value))?;
+        }
+    }
+    Ok(())
+}
+
+/// The pairs between `&` and `;`, decoded. What has no `=` has an empty value.
+fn pairs(query: &[u8]) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> {
+    let parts = query.split(|&byte| byte == b'&' || byte == b';');
+    parts.filter(|part| !part.is_empty()).map(|part| {
+        let mut halves = part.splitn(2, |&byte| byte == b'=');
+        let (name, value) = (halves.next(), halves.next());
+        (
+            unescape(name.unwrap_or_default()),
+            unescape(value.unwrap_or_default()),
+        )
+    })
+}
+
+/// `+` is a space, `%xx` a byte; a `%` without two digits stays.
+fn unescape(text: &[u8]) -> Vec<u8> {
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    let mut result = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let [first, tail @ ..] = rest {
+        rest = tail;
+        match (*first, tail) {
+            (b'+', _) => result.push(b' '),
+            (b'%', [high, low, after @ ..]) => match (digit(*high), digit(*low)) {
+                (Some(high), Some(low)) => {
+                    result.push(u8::try_from(high * 16 + low).unwrap_or_default());
+                    rest = after;
+                }
+                _ => result.push(b'%'),
+            },
+            (byte, _) => result.push(byte),
+        }
+    }
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(query: &str) -> Vec<(String, String)> {
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        pairs(query.as_bytes())
+            .map(|(name, value)| (text(name), text(value)))
+            .collect()
+    }
+
+    #[test]
+    fn pairs_are_decoded() {
+        let expected = [
+            ("a", "1"),
+            ("b", "x y"),
+            ("c", "%zz%"),
+            ("", "v"),
+            ("d", "=/"),
+        ];
+        let expected: Vec<_> = expected
+            .iter()
+            .map(|(name, value)| (name.to_string(), value.to_string()))
+            .collect();
+        assert_eq!(texts("a=1&b=x+y;c=%zz%&=v&&d==%2F"), expected);
+        assert_eq!(unescape(b"%00%ff%4"), b"\0\xff%4");
+    }
+}

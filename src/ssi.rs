@@ -1,0 +1,80 @@
+//! Python in pages: mod_include's tag `<!--#python eval="…" -->` or `exec="…"`.
+
+use crate::ModPython;
+use crate::embed::{self, Cx, exception, interpreters};
+use crate::filter::lend;
+use crate::httpd::filter::Invocation;
+use crate::httpd::include::{self, Code};
+use crate::httpd::log::{self, Level};
+use crate::httpd::request::Request;
+use crate::objects::exchange::{RequestLease, lease_of};
+use crate::objects::filter::{self, Parts, Running};
+use crate::objects::request as object;
+use crate::report;
+use crate::routing::interpreter_name;
+use pyo3::prelude::*;
+
+/// Makes the tag known to mod_include, if that is loaded.
+pub(crate) fn register() {
+    include::register(c"python", run);
+}
+
+/// Runs one tag; false puts the page's SSI error text in its place.
+fn run(request: Request<'_>, code: Code<'_>, invocation: &mut Invocation) -> bool {
+    let config = request.config::<ModPython>();
+    let name = interpreter_name(request, config, None);
+    let interpreter = match interpreters::find(&name) {
+        Ok(interpreter) => interpreter,
+        Err(reason) => {
+            let text = format!("#python: no interpreter {name:?}: {reason}");
+            log::request(request, Level::Error, &text);
+            return false;
+        }
+    };
+    let lease = lease_of(request);
+    let failure = embed::enter(interpreter, |cx| {
+        lend(cx, lease, invocation, |running| {
+            let done = evaluate(cx, request, code, lease, running);
+            done.err()
+                .map(|error| report::describe(cx, &exception::value(cx.py, error)))
+        })
+    });
+    let Some(text) = failure else { return true };
+    log::request(request, Level::Error, &format!("#python: {text}"));
+    if config.common.debug == Some(true) {
+        let page = format!("\n<pre>\n{}\n</pre>\n", report::escape(&text));
+        let _ = invocation.write(page.as_bytes());
+    }
+    false
+}
+
+fn evaluate(
+    cx: Cx<'_>,
+    request: Request<'_>,
+    code: Code<'_>,
+    lease: &RequestLease,
+    running: &Running,
+) -> PyResult<()> {
+    let argument = {
+        let held = lease
+            .hold()
+            .map_err(|_| pyo3::exceptions::PyRuntimeError::new_err("the request is in use"))?;
+        object::object(cx, &held, lease)?
+    };
+    let parts = Parts {
+        lease: lease.clone(),
+        running: running.clone(),
+        name: "includes".into(),
+        handler: None,
+        directory: None,
+        is_input: false,
+    };
+    let filter = filter::object(cx, parts, &argument)?;
+    let (kind, text) = match code {
+        Code::Eval(text) => ("eval", text),
+        Code::Exec(text) => ("exec", text),
+    };
+    let path = request.config::<ModPython>().common.path;
+    let arguments = (argument, filter, kind, text.to_string_lossy(), path);
+    cx.apache()?.getattr("_include")?.call1(arguments).map(drop)
+}
