@@ -2,13 +2,14 @@
 PYTHON ?= /usr/bin/python3
 PORT ?= 8888
 SITE ?= examples
+PREFIX ?= /usr/local
 export PYO3_PYTHON := $(PYTHON)
 
 VENV := target/venv
 MODULE := target/release/libmod_python.so
 TESTED := --features test-panic
 
-.PHONY: help setup build run test lint fmt install clean
+.PHONY: help setup setup-tests build run test lint fmt install clean
 
 help: ## list the verbs
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -16,18 +17,21 @@ help: ## list the verbs
 setup:
 	@tools/setup.sh $(PYTHON)
 
+setup-tests:
+	@tools/setup.sh $(PYTHON) tests
+
 build: setup ## build the module: target/release/libmod_python.so
 	cargo build --release --locked
 
 run: build ## serve SITE=directory on 127.0.0.1, PORT=8888, in the foreground
 	@$(PYTHON) tests/httpd.py --site $(SITE) --port $(PORT)
 
-test: build $(VENV)/ready ## run every test, on event, worker and prefork
+test: build setup-tests $(VENV)/ready ## run every test, on event, worker and prefork
 	cargo build --locked $(TESTED)
 	cargo test --locked $(TESTED)
 	$(VENV)/bin/pytest -q tests $(ARGS)
 
-lint: setup $(VENV)/ready ## check formatting, lints and types
+lint: setup-tests $(VENV)/ready ## check formatting, lints and types
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	cargo clippy --locked --all-targets $(TESTED) -- -D warnings
@@ -35,7 +39,7 @@ lint: setup $(VENV)/ready ## check formatting, lints and types
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
 
-fmt: setup $(VENV)/ready ## format Rust and Python
+fmt: setup-tests $(VENV)/ready ## format Rust and Python
 	cargo fmt
 	$(VENV)/bin/ruff format .
 	$(VENV)/bin/ruff check --fix .
@@ -44,13 +48,15 @@ install: build ## install into the system's httpd (apxs names the directory); DE
 	install -D -m 644 $(MODULE) $(DESTDIR)$(shell apxs -q LIBEXECDIR)/mod_python.so
 	install -d $(DESTDIR)$(shell apxs -q LIBEXECDIR)/python/mod_python
 	install -m 644 python/mod_python/*.py python/mod_python/py.typed $(DESTDIR)$(shell apxs -q LIBEXECDIR)/python/mod_python
+	sed 's|@PYTHON@|$(PYTHON)|; s|@PACKAGE@|$(shell apxs -q LIBEXECDIR)/python|' tools/mod_python.in > target/mod_python
+	install -D -m 755 target/mod_python $(DESTDIR)$(PREFIX)/bin/mod_python
 	if [ -d $(DESTDIR)/etc/apache2/mods-available ]; then \
 	  install -m 644 apache/python.load apache/python.conf $(DESTDIR)/etc/apache2/mods-available; fi
 
 clean: ## remove everything that was built
 	rm -rf target
 
-$(VENV)/ready: tests/requirements.txt | setup
+$(VENV)/ready: tests/requirements.txt | setup-tests
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install -q --disable-pip-version-check -r tests/requirements.txt
 	touch $@

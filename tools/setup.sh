@@ -1,8 +1,9 @@
 #!/bin/sh
 # Installs what building, running or testing needs and this machine lacks. Says what and why; quick when nothing is missing.
-# usage: tools/setup.sh [python]
+# usage: tools/setup.sh [python [tests]]
 set -eu
 python=${1:-/usr/bin/python3}
+tests=${2:-}
 missing=""
 
 need() { # package, why, test command…
@@ -23,14 +24,20 @@ has_python_h() { "$python" -c 'import os, sys, sysconfig; sys.exit(not os.path.e
 # apache2-bin is httpd without the system's service: nothing is started, no port is taken.
 need apache2-bin "the web server itself (its service is neither installed nor touched)" has_httpd
 need apache2-dev "apxs and the headers to build a module with" has apxs
-need apache2-utils "ab, the load generator of the tests" has ab
-need curl "the HTTP client of the tests: Digest authentication, HTTP/2" has curl
+need apache2-utils "ab, the load generator" has ab
+need curl "an HTTP client" has curl
 need gcc "the C compiler that links the module" has cc
 need libc6-dev "the C library's headers" test -e /usr/include/stdlib.h
 need libclang-dev "bindgen reads httpd's headers with it" has_libclang
 need python3 "the Python to embed" has "$python"
 need python3-dev "Python's headers and shared library" has_python_h
-need python3-venv "the tests' virtual environment" "$python" -c 'import ensurepip, venv'
+need python3-venv "virtual environments: PythonHome, and the tests' own" "$python" -c 'import ensurepip, venv'
+
+if [ -n "$tests" ]; then
+    need redis-server "sessions in Redis" has redis-server
+    need chromium "a browser" has chromium
+    need chromium-driver "what drives the browser" has chromedriver
+fi
 
 if ! has cargo >/dev/null; then
     echo "mod_python needs Rust 1.91 or newer: install it with rustup, https://rustup.rs" >&2

@@ -87,6 +87,12 @@ from _apache import (
 )
 
 from mod_python import _modules
+from mod_python._cgi import CGIStdin as CGIStdin
+from mod_python._cgi import CGIStdout as CGIStdout
+from mod_python._cgi import NullIO as NullIO
+from mod_python._cgi import build_cgi_env as build_cgi_env
+from mod_python._cgi import restore_nocgi as restore_nocgi
+from mod_python._cgi import setup_cgi as setup_cgi
 from mod_python.version import version as _package_version
 
 if TYPE_CHECKING:
@@ -249,6 +255,11 @@ def register_cleanup(callback: Callable[[Any], object], data: Any = None) -> Non
     if not callable(callback):
         raise ValueError("first argument must be a callable object")
     _cleanups.append((callback, data))
+
+
+def allow_methods(req: mp_request, *methods: str) -> None:
+    """Have the Allow header list methods (req.allow_methods)."""
+    req.allow_methods(methods)
 
 
 def import_module(

@@ -185,6 +185,18 @@ pub(crate) fn is_defined(name: &CStr) -> bool {
     unsafe { sys::ap_exists_config_define(name.as_ptr()) != 0 }
 }
 
+/// Gives this thread a working directory of its own, from now on (unshare(2) with CLONE_FS): what it does with chdir no
+/// other thread sees. False where the system has no such thing.
+pub(crate) fn own_directory() -> bool {
+    #[cfg(target_os = "linux")]
+    // SAFETY: affects this thread's file-system attributes alone; needs no privilege.
+    unsafe {
+        libc::unshare(libc::CLONE_FS) == 0
+    }
+    #[cfg(not(target_os = "linux"))]
+    false
+}
+
 /// ServerRoot (ap_server_root).
 pub(crate) fn server_root() -> Option<&'static CStr> {
     // SAFETY: set when the configuration is read; not freed while a child lives.

@@ -98,6 +98,19 @@ pub(crate) static FUNCTIONS: &[Function] = &[
         locks::unlock,
     ),
     Function::new(
+        c"_global_place",
+        c"_global_place(key): the index of the lock that the key stands for.",
+        locks::place_of,
+    ),
+    Function::new(
+        c"_own_directory",
+        c"_own_directory(): gives this thread a working directory of its own (unshare); False where that cannot be.",
+        |cx, args| {
+            args.count("_own_directory", 0..=0)?;
+            host::own_directory().into_bound_py_any(cx.py)
+        },
+    ),
+    Function::new(
         c"_directives",
         c"_directives(): (name, arguments, context, default, help) of every directive.",
         directives,

@@ -37,6 +37,11 @@ pub(super) fn unlock<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object<'
     }
 }
 
+pub(super) fn place_of<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
+    args.count("_global_place", 1..=1)?;
+    mutex::place_of(&bytes_of(&args.required(0)?)?).into_bound_py_any(cx.py)
+}
+
 /// Which lock is meant: by its index, or by the key.
 fn place(cx: Cx<'_>, args: &Args<'_, '_>, name: &str) -> PyResult<usize> {
     args.count(name, 2..=3)?;

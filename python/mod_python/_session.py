@@ -1,0 +1,304 @@
+"""What all kinds of sessions share: identity, cookie, time limits, locking; see ``Session``."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import secrets
+import time
+from typing import TYPE_CHECKING, Any, Optional, Union
+
+import _apache
+
+from mod_python import Cookie, _private, _serializer, apache
+
+if TYPE_CHECKING:
+    from _apache import mp_request
+
+COOKIE_NAME = "pysid"
+DFT_TIMEOUT = 1800
+"""Seconds without a request after which a session is over."""
+DFT_LOCK = True
+CLEANUP_CHANCE = 1000
+"""One session in so many removes the ones that are over."""
+DFT_FAST_CLEANUP = True
+DFT_VERIFY_CLEANUP = True
+DFT_GRACE_PERIOD = 240
+DFT_CLEANUP_TIME_LIMIT = 2
+
+Record = dict[str, Any]
+SID = re.compile(r"[0-9a-f]{32}")
+
+
+def true_or_false(item: Any) -> bool:
+    """A PythonOption as a flag: yes, true, on, 1, or no, false, off, 0. Raises ValueError for anything else."""
+    text = str(item).lower()
+    if text in ("yes", "true", "on", "1"):
+        return True
+    if text in ("no", "false", "off", "0", "none"):
+        return False
+    raise ValueError(f"{item!r} is neither yes nor no")
+
+
+def option(req: mp_request, *names: str, default: Optional[str] = None) -> Optional[str]:
+    """The first PythonOption that is set: the current name, then what it was called before."""
+    options = req.get_options()
+    return next((options[name] for name in names if name in options), default)
+
+
+def _root(req: mp_request) -> mp_request:
+    """The request that the client sent, of sub-requests and redirects."""
+    while True:
+        outer = req.main or req.prev
+        if outer is None:
+            return req
+        req = outer
+
+
+class BaseSession(dict[Any, Any]):
+    """What all sessions share. A subclass stores records: ``do_load() -> record or None``, ``do_save(record)``,
+    ``do_delete()``, ``do_cleanup()``.
+
+    Raises ValueError for a session id that is not 32 hexadecimal digits in lower case.
+    """
+
+    __hash__ = object.__hash__  # type: ignore[assignment]
+
+    @classmethod
+    def _given_sid(cls, args: tuple[Any, ...], kw: dict[str, Any]) -> Any:
+        return kw.get("sid") or (args[0] if args else None)
+
+    def __new__(cls, req: mp_request, *args: Any, **kw: Any) -> Any:
+        known = getattr(_root(req), "_mp_sessions", {}).get((cls, _cookie_name(req)))
+        if known is not None and not known._invalid and cls._given_sid(args, kw) in (None, 0, "", known.id()):
+            return known
+        return super().__new__(cls)
+
+    def __init__(
+        self,
+        req: mp_request,
+        sid: Any = None,
+        secret: Union[str, bytes, None] = None,
+        lock: Any = DFT_LOCK,
+        timeout: int = 0,
+    ) -> None:
+        if hasattr(self, "_sid"):
+            return
+        super().__init__()
+        self._req, self._secret, self._lock, self._locked = req, secret, bool(lock), False
+        self._new, self._invalid = True, False
+        self._created = self._accessed = 0.0
+        self._timeout = 0
+        self._sid = ""
+        self.cookie_name = _cookie_name(req)
+        self._pickle = _serializer_of(req) == "pickle"
+        self.init_lock()
+        wanted = str(sid) if sid else self._sid_from_cookie()
+        if sid and not SID.fullmatch(str(sid)):
+            raise ValueError("a session id is 32 hexadecimal digits in lower case")
+        if wanted and SID.fullmatch(wanted):
+            self._sid = wanted
+            self.lock()
+            if self.load():
+                self._new = False
+            else:
+                # An id that stands for nothing is never taken over from a client.
+                self.unlock()
+        if self._new:
+            super().clear()
+            self._sid = secrets.token_hex(16)
+            self.lock()
+            self._created = time.time()
+            self._timeout = timeout or DFT_TIMEOUT
+            Cookie.add_cookie(req, self.make_cookie())
+        self._accessed = time.time()
+        root = _root(req)
+        if not hasattr(root, "_mp_sessions"):
+            root._mp_sessions = {}
+        root._mp_sessions[type(self), self.cookie_name] = self
+        if random.randint(1, CLEANUP_CHANCE) == 1:
+            self.cleanup()
+
+    def _sid_from_cookie(self) -> Optional[str]:
+        if self._secret:
+            arguments = {"secret": self._secret, "mismatch": Cookie.Cookie.IGNORE}
+            found = Cookie.get_cookie(self._req, self.cookie_name, Cookie.SignedCookie, **arguments)
+        else:
+            found = Cookie.get_cookie(self._req, self.cookie_name)
+        return found.value if found else None
+
+    def make_cookie(self) -> Cookie.Cookie:
+        """The cookie for the session's id. Override it to change the attributes that options do not."""
+        cookie: Cookie.Cookie
+        if self._secret:
+            cookie = Cookie.SignedCookie(self.cookie_name, self._sid, secret=self._secret)
+        else:
+            cookie = Cookie.Cookie(self.cookie_name, self._sid)
+        req = self._req
+        cookie.path = option(
+            req, "mod_python.session.application_path", "ApplicationPath", default=None
+        ) or _application_path(req)
+        domain = option(req, "mod_python.session.application_domain")
+        if domain:
+            cookie.domain = domain
+        cookie.httponly = true_or_false(option(req, "mod_python.session.cookie_httponly", default="yes"))
+        same_site = option(req, "mod_python.session.cookie_samesite", default="Lax")
+        if same_site and same_site.lower() != "off":
+            cookie.samesite = same_site
+        secure = option(req, "mod_python.session.cookie_secure", default="auto")
+        cookie.secure = bool(req.is_https()) if secure == "auto" else true_or_false(secure)
+        return cookie
+
+    def is_new(self) -> bool:
+        """Has it been made by this request?"""
+        return self._new
+
+    def id(self) -> str:
+        """Its id."""
+        return self._sid
+
+    def created(self) -> float:
+        """When it was made, in seconds since the epoch."""
+        return self._created
+
+    def last_accessed(self) -> float:
+        """When this request took it up, in seconds since the epoch."""
+        return self._accessed
+
+    def timeout(self) -> float:
+        """Seconds without a request after which it is over."""
+        return self._timeout
+
+    def set_timeout(self, secs: int) -> None:
+        """Change that; it counts once saved."""
+        self._timeout = secs
+
+    def load(self) -> bool:
+        """Read what was saved under the id; False when there is nothing, or it is over."""
+        record = self.do_load()
+        if record is None or time.time() - record["_accessed"] > record["_timeout"]:
+            return False
+        self._created, self._accessed, self._timeout = (record[name] for name in ("_created", "_accessed", "_timeout"))
+        self.update(record["_data"])
+        return True
+
+    def save(self) -> None:
+        """Keep the data. Nothing is kept without it. Raises TypeError for data that the serializer cannot carry."""
+        if not self._invalid:
+            names = ("_created", "_accessed", "_timeout")
+            self.do_save({"_data": dict(self), **{name: getattr(self, name) for name in names}})
+
+    def delete(self) -> None:
+        """Forget the data."""
+        self.do_delete()
+        self.clear()
+
+    def invalidate(self) -> None:
+        """End the session: its data go, and so does the browser's cookie."""
+        cookie = self.make_cookie()
+        cookie.expires, cookie.max_age = 0, 0
+        Cookie.add_cookie(self._req, cookie)
+        self.delete()
+        self._invalid = True
+
+    def cleanup(self) -> None:
+        """Remove the sessions that are over."""
+        self.do_cleanup()
+
+    def init_lock(self) -> None:
+        """For subclasses that lock in another way."""
+
+    def lock(self) -> None:
+        """Keep other requests of this session waiting until ``unlock`` or the end of the request."""
+        if self._lock and not self._locked:
+            self.do_lock()
+            self._locked = True
+            self._req.register_cleanup(BaseSession.unlock, self)
+
+    def unlock(self) -> None:
+        """Let others have it."""
+        if self._locked:
+            self._locked = False
+            self.do_unlock()
+
+    def do_lock(self) -> None:
+        """Take httpd's global lock for the id. Two sessions of one request may fall on the same lock."""
+        held = self._held()
+        place = _apache._global_place(self._sid)
+        if not held.get(place):
+            _apache._global_lock(self._req.server, None, place)
+        held[place] = held.get(place, 0) + 1
+
+    def do_unlock(self) -> None:
+        """Give it back, with the last session of the request that needs it."""
+        held = self._held()
+        place = _apache._global_place(self._sid)
+        held[place] -= 1
+        if not held[place]:
+            _apache._global_unlock(self._req.server, None, place)
+
+    def _held(self) -> dict[int, int]:
+        """The locks that the request holds, and for how many sessions."""
+        root = _root(self._req)
+        if not hasattr(root, "_mp_session_locks"):
+            root._mp_session_locks = {}
+        held: dict[int, int] = root._mp_session_locks
+        return held
+
+    def _pack(self, record: Record) -> bytes:
+        return _serializer.dumps(record, self._pickle)
+
+    def _unpack(self, data: bytes) -> Optional[Record]:
+        """The record, or None and a line in the log for data that are none."""
+        try:
+            return _serializer.loads(data, self._pickle)
+        except Exception as error:
+            self._req.log_error(f"session {self._sid} cannot be read: {error}", apache.APLOG_WARNING)
+            return None
+
+    def do_load(self) -> Optional[Record]:
+        """The record that was saved under the id."""
+        raise NotImplementedError
+
+    def do_save(self, dict: Record) -> None:
+        """Keep a record under the id."""
+        raise NotImplementedError
+
+    def do_delete(self) -> None:
+        """Remove the record."""
+        raise NotImplementedError
+
+    def do_cleanup(self) -> None:
+        """Remove every record that is over."""
+
+
+def _cookie_name(req: mp_request) -> str:
+    return option(req, "mod_python.session.cookie_name", "session_cookie_name") or COOKIE_NAME
+
+
+def _serializer_of(req: mp_request) -> str:
+    name = option(req, "mod_python.session.serializer", default="json") or "json"
+    if name not in ("json", "pickle"):
+        raise ValueError(f"PythonOption mod_python.session.serializer: {name!r} is neither json nor pickle")
+    return name
+
+
+def _application_path(req: mp_request) -> str:
+    """The URI of the place where the handler is configured, as far as that can be told; else /."""
+    directory = (req.hlist.directory if req.hlist is not None else None) or ""
+    root = req.document_root()
+    if req.hlist is not None and req.hlist.is_location:
+        path = directory
+    elif directory.startswith(root.rstrip("/") + "/"):
+        path = directory[len(root.rstrip("/")) :]
+    else:
+        path = ""
+    return path if path and (req.uri or "").startswith(path) and re.fullmatch(r"[!-:<-~]+", path) else "/"
+
+
+def private_directory(req: mp_request, own: str) -> str:
+    """The private directory of stored sessions."""
+    names = (own, "mod_python.session.database_directory", "session_directory")
+    chosen = option(req, *names)
+    return _private.directory(os.path.join(chosen, "mp_sess")) if chosen else _private.default("mp_sess")

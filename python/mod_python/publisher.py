@@ -1,0 +1,309 @@
+"""The publisher: URLs name functions and objects of modules beside them.
+
+``/dir/module/function?x=1`` calls ``function(x="1")`` of ``dir/module.py``; ``/dir/`` is ``index()`` of ``dir/index.py``.
+
+Nothing whose name begins with an underscore can be reached, no module, no class, no builtin function, and no function
+that comes from Python's standard library or from mod_python, whatever a page imports. ``PythonOption
+mod_python.publisher.imported off`` refuses functions of all other modules, too.
+"""
+
+from __future__ import annotations
+
+import ast
+import base64
+import binascii
+import hmac
+import inspect
+import os
+import re
+import sys
+import sysconfig
+import types
+from collections.abc import Iterator
+from types import FunctionType, MethodType, ModuleType
+from typing import TYPE_CHECKING, Any, NoReturn, Optional
+
+from mod_python import apache, util
+from mod_python.cache import ModuleCache
+
+if TYPE_CHECKING:
+    from _apache import mp_request
+
+
+class PageCache(ModuleCache):
+    """The modules of pages, by file name."""
+
+    def load(self, file: str, auto_reload: bool) -> ModuleType:
+        """A page's module; without ``auto_reload`` the one that is there, whatever has become of its file."""
+        entry = None if auto_reload else self._entries.get(file)
+        module: ModuleType = entry.value if entry is not None and entry.is_built else self[file]
+        return module
+
+
+page_cache = PageCache()
+
+tp_rules: dict[type, tuple[bool, bool]] = {
+    kind: (False, True) for kind in vars(types).values() if isinstance(kind, type)
+}
+"""For the exact type of an object: may names be looked up in it, and may it be published? Others: both. Change it at will."""
+tp_rules.update(
+    dict.fromkeys((str, bytes, bytearray, int, float, complex, bool, list, tuple, dict, set, frozenset), (False, True))
+)
+tp_rules.update(dict.fromkeys((ModuleType, types.BuiltinFunctionType, type), (False, False)))
+
+_MARKERS = ("__auth__", "__access__", "__auth_realm__")
+_UNSET = object()
+_HTML_END = re.compile(r"</html\s*>\s*$", re.I)
+
+
+def handler(req: mp_request) -> int:
+    """Publish what the URL names. Raises SERVER_RETURN: 405, 404, 403, 401, 400."""
+    req.allow_methods(["GET", "POST", "HEAD"])
+    if req.method not in ("GET", "POST", "HEAD"):
+        raise apache.SERVER_RETURN(apache.HTTP_METHOD_NOT_ALLOWED)
+    req.filename, path = _locate(req)
+    module = page_cache.load(req.filename, req.get_config().get("PythonAutoReload", "1") != "0")
+    found = resolve_object(req, module, path)
+    published = publish_object(req, found)
+    if not published and not req._bytes_queued and req.next is None and _debugs(req):
+        req.log_error(f"mod_python.publisher: there is nothing to publish for {req.unparsed_uri}", apache.APLOG_NOTICE)
+    return apache.OK
+
+
+def _debugs(req: mp_request) -> bool:
+    return str(req.get_config().get("PythonDebug", "0")) == "1"
+
+
+def _locate(req: mp_request) -> tuple[str, str]:
+    """The page's file, and the dotted path in it."""
+    directory, _, name = (req.filename or "").rpartition("/")
+    name = name or "index"
+    suffixes = ["py", *req.get_addhandler_exts().split(), *([req.extension[1:]] if req.extension else [])]
+    name = re.sub(r"\.(?:" + "|".join(map(re.escape, suffixes)) + r")$", "", name)
+    path = (req.path_info or "")[1:]
+    path = path[:-1] if path.endswith("/") else path
+    file = f"{directory}/{name}.py"
+    if "\0" in file or not os.path.isfile(file):
+        path = f"{name}/{path}" if path else name
+        file = f"{directory}/index.py"
+        if not os.path.isfile(file):
+            raise apache.SERVER_RETURN(apache.HTTP_NOT_FOUND)
+    return os.path.normpath(file), path.replace("/", ".") or "index"
+
+
+def resolve_object(req: mp_request, module: ModuleType, path: str) -> Any:
+    """What a dotted path names in a page's module, with the rules and the authentication on the way.
+
+    Raises SERVER_RETURN.
+    """
+    gate = _Gate(req)
+    gate.pass_through(module)
+    found: Any = module
+    for place, name in enumerate(path.split(".")):
+        if not name:
+            raise apache.SERVER_RETURN(apache.HTTP_NOT_FOUND)
+        if name[0] == "_":
+            _refuse(req, f"{name!r} begins with an underscore")
+        if place and not tp_rules.get(type(found), (True, True))[0]:
+            _refuse(req, f"names cannot be looked up in a {type(found).__name__}")
+        try:
+            found = getattr(found, name)
+        except AttributeError:
+            raise apache.SERVER_RETURN(apache.HTTP_NOT_FOUND) from None
+        if not place and _is_foreign(req, found, module):
+            _refuse(req, f"{name!r} comes from module {found.__module__}")
+        gate.pass_through(found)
+    if not tp_rules.get(type(found), (True, True))[1]:
+        _refuse(req, f"a {type(found).__name__} cannot be published")
+    return found
+
+
+def _refuse(req: mp_request, reason: str) -> NoReturn:
+    req.log_error(f"mod_python.publisher: cannot access {req.unparsed_uri}: {reason}", apache.APLOG_WARNING)
+    raise apache.SERVER_RETURN(apache.HTTP_FORBIDDEN)
+
+
+_LIBRARY = tuple(
+    os.path.realpath(path) + os.sep for name, path in sysconfig.get_paths().items() if name in ("stdlib", "platstdlib")
+)
+
+
+def _is_foreign(req: mp_request, found: Any, module: ModuleType) -> bool:
+    """Does a page hold this function only because it imports it, and surely not to publish it?"""
+    if not isinstance(found, (FunctionType, MethodType)):
+        return False
+    function = inspect.unwrap(found)
+    code = getattr(function, "__code__", None)
+    if code is None or code.co_filename == module.__file__ or function.__module__ == module.__name__:
+        return False
+    if str(req.get_options().get("mod_python.publisher.imported", "on")).lower() in ("off", "no", "false", "0"):
+        return True
+    top = (function.__module__ or "").partition(".")[0]
+    if top == "mod_python" or top in getattr(sys, "stdlib_module_names", ()):
+        return True
+    file = os.path.realpath(code.co_filename)
+    return file.startswith(_LIBRARY) and "-packages" + os.sep not in file
+
+
+class _Gate:
+    """Authentication on the way to an object: user and realm once found stay."""
+
+    def __init__(self, req: mp_request) -> None:
+        self.req, self.realm = req, "unknown"
+        self.user: Optional[str] = None
+        self.password: Optional[str] = None
+
+    def pass_through(self, object: Any) -> None:
+        """Check what an object asks for. Raises SERVER_RETURN: 400, 401, 403."""
+        auth, access, realm = _demands(object)
+        if realm is not _UNSET:
+            self.realm = str(realm)
+        if auth is _UNSET and access is _UNSET:
+            return
+        if not self.user and "Authorization" in self.req.headers_in:
+            self._read_credentials()
+        if auth is not _UNSET:
+            if not self.user:
+                self._challenge()
+            if callable(auth):
+                allowed = auth(self.req, self.user, self.password)
+            elif isinstance(auth, dict):
+                allowed = self.user in auth and _same(auth[self.user], self.password)
+            else:
+                allowed = auth
+            if not allowed:
+                self._challenge()
+        if access is not _UNSET:
+            if callable(access):
+                allowed = access(self.req, self.user)
+            elif isinstance(access, (list, tuple, set, frozenset)):
+                allowed = self.user in access
+            else:
+                allowed = access
+            if not allowed:
+                raise apache.SERVER_RETURN(apache.HTTP_FORBIDDEN)
+
+    def _read_credentials(self) -> None:
+        header = self.req.headers_in["Authorization"]
+        scheme, _, encoded = (header if isinstance(header, str) else "").strip().partition(" ")
+        try:
+            if scheme.lower() != "basic":
+                raise ValueError("not Basic")
+            text = _decoded(base64.b64decode(encoded.strip(), validate=True))
+            self.user, colon, self.password = text.partition(":")
+            if not colon:
+                raise ValueError("no colon")
+        except (binascii.Error, ValueError):
+            self.user = self.password = None
+            raise apache.SERVER_RETURN(apache.HTTP_BAD_REQUEST) from None
+
+    def _challenge(self) -> NoReturn:
+        realm = self.realm.replace("\\", "\\\\").replace('"', '\\"')
+        self.req.err_headers_out["WWW-Authenticate"] = f'Basic realm="{realm}"'
+        raise apache.SERVER_RETURN(apache.HTTP_UNAUTHORIZED)
+
+
+def _decoded(data: bytes) -> str:
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
+
+
+def _same(expected: Any, given: Optional[str]) -> bool:
+    """Compares in constant time."""
+    if not isinstance(expected, (str, bytes)) or given is None:
+        return False
+    expected = expected.encode("utf-8", "surrogatepass") if isinstance(expected, str) else expected
+    return hmac.compare_digest(expected, given.encode("utf-8", "surrogatepass"))
+
+
+def _demands(object: Any) -> tuple[Any, Any, Any]:
+    """``__auth__``, ``__access__`` and ``__auth_realm__`` of an object; of a function, those in its body."""
+    function = object.__func__ if isinstance(object, MethodType) else object
+    if not isinstance(function, FunctionType):
+        return tuple(getattr(object, name, _UNSET) for name in _MARKERS)  # type: ignore[return-value]
+    # functools.wraps leads to what the page's author wrote, and marked.
+    plain = inspect.unwrap(function)
+    found = {name: getattr(function, name, _UNSET) for name in ("__auth_realm__",)}
+    if isinstance(plain, FunctionType):
+        found.update(_marked(plain))
+    return tuple(found.get(name, _UNSET) for name in _MARKERS)  # type: ignore[return-value]
+
+
+def _marked(function: FunctionType) -> dict[str, Any]:
+    """The markers in a function's body, found without running it.
+
+    The statements at the top of the body that define them are run by themselves, with the function's globals. A marker
+    that cannot be found in this way refuses the request: a restriction must not get lost.
+    """
+    code = function.__code__
+    names = {*code.co_varnames, *code.co_cellvars, *code.co_names} & set(_MARKERS)
+    if not names:
+        return {}
+    known: Optional[dict[str, Any]] = function.__dict__.get("_mod_python_markers")
+    if known is not None:
+        return known
+    found: dict[str, Any] = {}
+    statements = [statement for statement in _body(function) if _defines(statement) & names]
+    tree = ast.Module(body=statements, type_ignores=[])
+    exec(compile(tree, code.co_filename, "exec", dont_inherit=True), function.__globals__, found)
+    missing = {name for name in names if name not in found and name not in code.co_names}
+    if missing:
+        raise RuntimeError(
+            f"{function.__qualname__}: cannot tell what {', '.join(sorted(missing))} is without running the function; "
+            "define it at the beginning of the function's body"
+        )
+    found = {name: found[name] for name in _MARKERS if name in found}
+    function.__dict__["_mod_python_markers"] = found
+    return found
+
+
+def _body(function: FunctionType) -> Iterator[ast.stmt]:
+    code = function.__code__
+    try:
+        with open(code.co_filename, "rb") as file:
+            tree = ast.parse(file.read())
+    except (OSError, SyntaxError):
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.name == code.co_name:
+            first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+            if first <= code.co_firstlineno <= node.lineno:
+                yield from node.body
+                return
+
+
+def _defines(statement: ast.stmt) -> set[str]:
+    if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef)):
+        return {statement.name}
+    targets: list[ast.expr] = []
+    if isinstance(statement, ast.Assign):
+        targets = statement.targets
+    elif isinstance(statement, ast.AnnAssign) and statement.value is not None:
+        targets = [statement.target]
+    return {target.id for target in targets if isinstance(target, ast.Name)}
+
+
+def publish_object(req: mp_request, object: Any) -> bool:
+    """Write an object to the answer; call it first, with the fields of the form, if it can be called.
+
+    True when something has been written.
+    """
+    if callable(object):
+        req.form = util.FieldStorage(req, keep_blank_values=1)
+        return publish_object(req, util.apply_fs_data(object, req.form, req=req))
+    if isinstance(object, Iterator):
+        # Each one, whatever the others have been.
+        return sum(publish_object(req, item) for item in object) > 0
+    if object is None:
+        return False
+    data = bytes(object) if isinstance(object, (bytes, bytearray)) else str(object)
+    if not req._content_type_set:
+        tail = data[-100:] if isinstance(data, str) else data[-100:].decode("latin-1")
+        kind = "text/html" if _HTML_END.search(tail) else "text/plain"
+        req.content_type = f"{kind}; charset=utf-8" if isinstance(data, str) else kind
+    if not data:
+        return False
+    req.write(data, 0)
+    return True

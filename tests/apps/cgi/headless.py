@@ -1,0 +1,1 @@
+print("no header, and no empty line")

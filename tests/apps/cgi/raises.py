@@ -1,0 +1,2 @@
+print("Content-Type: text/plain\n")
+1 / 0

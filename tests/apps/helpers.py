@@ -1,0 +1,2 @@
+def helper(req):
+    return "helped"

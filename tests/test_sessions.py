@@ -1,0 +1,235 @@
+"""mod_python.Session: every store, shared by several processes."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import stat
+import subprocess
+import time
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, distribution
+
+import pytest
+from conftest import Serve, Server, places
+
+from httpd import CHILD_USER, Httpd, free_port
+
+STORES = ("FileSession", "DbmSession", "SqliteSession", "RedisSession")
+
+
+@pytest.fixture(scope="session")
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """The port of a Redis server."""
+    port = free_port()
+    command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir"]
+    process = subprocess.Popen([*command, str(tmp_path_factory.mktemp("redis"))], stdout=subprocess.DEVNULL)
+    Httpd._wait(
+        lambda: subprocess.run(["redis-cli", "-p", str(port), "ping"], capture_output=True).returncode == 0, "no Redis"
+    )
+    yield port
+    process.terminate()
+    process.wait()
+
+
+def install(server: Server, *packages: str) -> None:
+    """Copy packages of the tests' environment, with what they need, to where httpd's user can read them."""
+    wanted, known = list(packages), set()
+    while wanted:
+        try:
+            package = distribution(wanted.pop())
+        except PackageNotFoundError:
+            continue  # needed by other Pythons than this one
+        if package.name in known:
+            continue
+        known.add(package.name)
+        wanted += [re.split(r"[^\w.-]", line)[0] for line in package.requires or [] if "extra ==" not in line]
+        for file in package.files or []:
+            if ".." not in file.parts and "__pycache__" not in file.parts:
+                target = server.root / "apps" / file
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(file.locate(), target)
+    subprocess.run(["chmod", "-R", "a+rX", str(server.root / "apps")], check=True)
+
+
+def served(serve: Serve, mpm: str, store: str, more: str = "", redis_port: int = 0, **settings: object) -> Server:
+    config = places("sessions") + f"PythonOption mod_python.session.session_type {store}\n"
+    config += "PythonOption mod_python.session.database_directory @ROOT@/sessions\n"
+    config += f"PythonOption mod_python.redis_session.url redis://127.0.0.1:{redis_port}/0\n{more}"
+    server = serve(config, mpm=mpm, start=False, **settings)
+    directory = server.root / "sessions"
+    directory.mkdir()
+    if os.geteuid() == 0:
+        shutil.chown(directory, CHILD_USER)
+    if store == "RedisSession":
+        install(server, "redis")
+    return server.start()
+
+
+@pytest.fixture(params=STORES)
+def store(request: pytest.FixtureRequest, redis: int) -> tuple[str, int]:
+    return request.param, redis
+
+
+def cookie(answer: object) -> dict[str, str]:
+    header = answer.header("Set-Cookie")  # type: ignore[attr-defined]
+    assert header is not None
+    return {"Cookie": header.partition(";")[0]}
+
+
+@pytest.mark.parametrize("mpm", ["event", "prefork"])
+def test_no_update_is_lost_among_four_children(serve: Serve, mpm: str, store: tuple[str, int]) -> None:
+    server = served(serve, mpm, store[0], redis_port=store[1], children=4, threads=8)
+    first = server.ok("/sessions/count")
+    sent = cookie(first)
+    command = ["ab", "-q", "-n", "400", "-c", "16", "-H", f"Cookie: {sent['Cookie']}", server.url("/sessions/count")]
+    report = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "Complete requests:      400" in report and "Non-2xx" not in report, report + server.log_text()[-2000:]
+    number, new, sid, _, kind = server.ok("/sessions/count", headers=sent).text.split()
+    assert (number, new, kind) == ("402", "False", store[0]) and sid == first.text.split()[2]
+
+
+def test_what_a_session_holds(serve: Serve, store: tuple[str, int]) -> None:
+    server = served(serve, "event", store[0], redis_port=store[1])
+    answer = server.ok("/sessions/data")
+    sid = answer.text
+    assert server.ok("/sessions/data", headers=cookie(answer)).text == sid
+    assert server.ok("/sessions/twice").text == "ok"
+    assert server.get("/sessions/cannot").status == 500
+    server.claim("TypeError: a session cannot hold a value of type object")
+    # Ended, expired, unknown and impossible ids are never taken over.
+    answer = server.ok("/sessions/count")
+    ended = server.ok("/sessions/ends", headers=cookie(answer))
+    assert "Max-Age=0" in (ended.header("Set-Cookie") or "")
+    for headers in (cookie(answer), {"Cookie": "pysid=" + "0" * 32}, {"Cookie": "pysid=../../etc/passwd"}):
+        number, new, sid, *_ = server.ok("/sessions/count", headers=headers).text.split()
+        assert (number, new) == ("1", "True") and sid not in headers["Cookie"]
+    answer = server.ok("/sessions/expires")
+    assert server.ok("/sessions/expires", headers=cookie(answer)).text == "True"
+    # Signed.
+    answer = server.ok("/sessions/signed")
+    assert server.ok("/sessions/signed", headers=cookie(answer)).text == "2"
+    forged = cookie(answer)["Cookie"]
+    assert (
+        server.ok("/sessions/signed", headers={"Cookie": forged[:-1] + ("0" if forged[-1] != "0" else "1")}).text == "1"
+    )
+    assert server.ok("/sessions/cleans").text == "cleaned"
+    text = server.ok("/sessions/redirected").text
+    assert text == "[2, 0]", "an inner request has the same session"
+
+
+@pytest.mark.parametrize("sid", ["../" * 5, "A" * 32, "0" * 31, "0" * 33, "0" * 32 + "%0a", "%00"])
+def test_bad_ids(serve_bad: Server, sid: str) -> None:
+    assert "32 hexadecimal digits" in serve_bad.ok(f"/sessions/given?{sid}").text
+
+
+@pytest.fixture(scope="module")
+def serve_bad(serve_module: Serve) -> Server:
+    return served(serve_module, "event", "FileSession")
+
+
+def test_the_cookie(serve: Serve) -> None:
+    server = served(serve, "event", "MemorySession", threads=2)
+    header = server.ok("/sessions/count").header("Set-Cookie") or ""
+    assert header.endswith(
+        "; Path=/sessions/count; HttpOnly; SameSite=Lax".replace("HttpOnly; SameSite=Lax", "SameSite=Lax; HttpOnly")
+    ), header
+    assert "Path=/own;" in (server.ok("/sessions/own").header("Set-Cookie") or "")
+    options = (
+        "cookie_name sid",
+        "application_path /x",
+        "application_domain x.org",
+        "cookie_secure yes",
+        "cookie_httponly no",
+        "cookie_samesite Strict",
+    )
+    more = "".join(f"PythonOption mod_python.session.{option}\n" for option in options)
+    server = served(serve, "event", "MemorySession", more, threads=2)
+    header = server.ok("/sessions/count").header("Set-Cookie") or ""
+    assert header.partition(";")[2] == " Path=/x; Domain=x.org; Secure; SameSite=Strict" and header.startswith("sid=")
+
+
+def test_files_are_private(serve: Serve) -> None:
+    server = served(serve, "event", "FileSession")
+    answer = server.ok("/sessions/count")
+    place = server.root / "sessions/mp_sess"
+    files = [path for path in place.rglob("*") if path.is_file()]
+    assert len(files) == 1 and stat.S_IMODE(files[0].stat().st_mode) == 0o600 and files[0].read_bytes()[:2] == b"J{"
+    assert all(stat.S_IMODE(path.stat().st_mode) == 0o700 for path in (place, files[0].parent))
+    # What another user could have written is not even looked at.
+    pickled = b"Pcos\nsystem\n(S'touch /tmp/owned'\ntR."
+    files[0].write_bytes(pickled)
+    assert server.ok("/sessions/count", headers=cookie(answer)).text.startswith("1 True")
+    server.wait_log("cannot be read: the session was pickled")
+    target = server.write("secret", "J{}")
+    files = [path for path in place.rglob("*") if path.is_file()]
+    for file in files:
+        file.unlink()
+        file.symlink_to(target)
+    assert server.ok("/sessions/count", headers=cookie(answer)).text.startswith("1 True")
+    server.claims.append("cannot be read: .*[Ss]ymbolic link|Too many levels")
+    place.chmod(0o777)
+    assert server.get("/sessions/count").status == 500
+    server.claim("is not a directory of this user's alone")
+
+
+def test_pickle_only_where_it_is_asked_for(serve: Serve) -> None:
+    server = served(serve, "event", "FileSession", "PythonOption mod_python.session.serializer pickle\n")
+    answer = server.ok("/sessions/data")
+    assert server.ok("/sessions/data", headers=cookie(answer)).text == answer.text
+    files = [path for path in (server.root / "sessions").rglob("*") if path.is_file()]
+    assert files[0].read_bytes()[:1] == b"P"
+
+
+def test_old_files_are_removed(serve: Serve) -> None:
+    """W16."""
+    more = "PythonOption mod_python.file_session.cleanup_grace_period 0\nPythonOption mod_python.file_session.cleanup_time_limit 0\n"
+    server = served(serve, "event", "FileSession", more)
+    server.ok("/sessions/expires")
+    server.ok("/sessions/count")
+    place = server.root / "sessions/mp_sess"
+    files = [path for path in place.rglob("*") if path.is_file()]
+    for file in files:
+        os.utime(file, (time.time() - 10_000,) * 2)
+    server.ok("/sessions/cleans")
+    server.wait_log("1 sessions that were over have been removed")
+    assert len([path for path in place.glob("??/*") if path.is_file()]) == len(files)
+    server = served(serve, "event", "DbmSession")
+    server.ok("/sessions/expires")
+    server.ok("/sessions/cleans")
+    server.wait_log("1 sessions that were over have been removed")
+
+
+def test_redis_across_two_servers(serve: Serve, redis: int) -> None:
+    one, two = (served(serve, "event", "RedisSession", redis_port=redis, children=2) for _ in range(2))
+    answer = one.ok("/sessions/count")
+    sent = cookie(answer)
+    command = ["ab", "-q", "-n", "100", "-c", "4", "-H", f"Cookie: {sent['Cookie']}"]
+    running = [
+        subprocess.Popen([*command, server.url("/sessions/count")], stdout=subprocess.PIPE, text=True)
+        for server in (one, two)
+    ]
+    for process in running:
+        report, _ = process.communicate()
+        assert "Non-2xx" not in report and "Complete requests:      100" in report, report
+    assert two.ok("/sessions/count", headers=sent).text.split()[0] == "202"
+
+
+def test_mistakes_are_told(serve: Serve) -> None:
+    server = served(serve, "event", "NoSession")
+    assert server.get("/sessions/count").status == 500
+    server.claim("mod_python.session.session_type: 'NoSession' is none of FileSession")
+    server = served(serve, "event", "RedisSession", redis_port=1)
+    assert server.get("/sessions/count").status == 500
+    server.claim("redis.exceptions.ConnectionError")
+
+
+def test_the_kind_is_chosen_by_the_mpm(serve: Serve) -> None:
+    for mpm, children, kind in (
+        ("event", 1, "MemorySession"),
+        ("prefork", 2, "DbmSession"),
+        ("event", 2, "DbmSession"),
+    ):
+        server = served(serve, mpm, '""', children=children, threads=4)
+        assert server.ok("/sessions/count").text.split()[-1] == kind
