@@ -12,6 +12,7 @@ use crate::httpd::log::{self, Level};
 use crate::httpd::request::Request;
 use crate::httpd::server::{Server, is_defined};
 use crate::httpd::status::Status;
+use crate::httpd::streams::Serving;
 use crate::objects::connection::Connection;
 use crate::objects::exchange::{Exchange, RequestLease, lease_of};
 use crate::objects::request as object;
@@ -43,6 +44,7 @@ pub(crate) fn run(request: Request<'_>, phase: Phase) -> Status {
         }
     };
     let lease = lease_of(request);
+    let _serving = Serving::new(request);
     let (status, rest) = embed::enter(interpreter, |cx| {
         let run = Run {
             cx,

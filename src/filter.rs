@@ -7,6 +7,7 @@ use crate::embed::{self, Cx, exception, interpreters};
 use crate::httpd::filter::{self as host, Invocation};
 use crate::httpd::log::{self, Level};
 use crate::httpd::request::Request;
+use crate::httpd::streams::Serving;
 use crate::objects::exchange::{Exchange, RequestLease, lease_of};
 use crate::objects::filter::{self, Filter, Parts, Running, lock};
 use crate::objects::request as object;
@@ -58,7 +59,7 @@ fn run(request: Request<'_>, name: &CStr, input: bool, invocation: &mut Invocati
         }
     };
     embed::enter(interpreter, |cx| {
-        lend(cx, lease, invocation, |running| {
+        lend(cx, request, lease, invocation, |running| {
             call(cx, request, &name, input, &entry, lease, running)
         })
     })
@@ -67,10 +68,12 @@ fn run(request: Request<'_>, name: &CStr, input: bool, invocation: &mut Invocati
 /// Has an object reach the invocation, but only while `body` runs; what it leaves is put back for httpd.
 pub(crate) fn lend<R>(
     cx: Cx<'_>,
+    request: Request<'_>,
     lease: &RequestLease,
     invocation: &mut Invocation,
     body: impl FnOnce(&Running) -> R,
 ) -> R {
+    let _serving = Serving::new(request);
     lease.open();
     let running: Running = Arc::new(Mutex::new(None));
     let result = invocation.lend(|lent| {

@@ -1,7 +1,8 @@
 //! The itinerary of a request: which phase calls what.
 
 use crate::config::{HANDLERS, Phase, Server};
-use crate::embed::lifecycle;
+use crate::embed::class::Function;
+use crate::embed::{Cx, lifecycle};
 use crate::httpd::hooks;
 use crate::httpd::mutex;
 use crate::httpd::pool::Pool;
@@ -10,7 +11,8 @@ use crate::httpd::server::{Server as Host, mpm_query};
 use crate::httpd::status::Status;
 use crate::objects::exchange::lease_of;
 use crate::objects::filter::GENERIC;
-use crate::{ModPython, dispatch, filter, objects, ssi};
+use crate::{ModPython, dispatch, filter, objects, ssi, wsgi};
+use pyo3::prelude::*;
 use std::ffi::CStr;
 use std::iter::successors;
 
@@ -80,10 +82,20 @@ fn option<'c>(options: &[(&'c str, &'c str)], name: &str) -> Option<&'c str> {
     found.map(|(_, value)| *value)
 }
 
+/// What `_apache` is made of.
+const FUNCTIONS: &[&[Function]] = &[objects::FUNCTIONS, wsgi::FUNCTIONS];
+
+fn populate<'py>(cx: Cx<'py>, module: &Bound<'py, PyModule>) -> PyResult<()> {
+    let mut classes = objects::classes(cx, module)?;
+    classes.extend(wsgi::classes(cx, module)?);
+    cx.interpreter.keep_classes(classes);
+    objects::populate(cx, module)
+}
+
 fn child_init(pool: Pool<'static>, server: Host<'static>) {
     mutex::adopt(pool, server);
     let config: &Server<'_> = server.config::<ModPython>();
-    lifecycle::start(pool, config, objects::FUNCTIONS, objects::populate);
+    lifecycle::start(pool, config, FUNCTIONS, populate);
     for server in successors(Some(server), |server| server.next()) {
         dispatch::run_imports(server);
     }

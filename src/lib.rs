@@ -3,6 +3,7 @@
 // The layers, in the order in which a request meets them; an upper one may use a lower one, never the reverse.
 //   hooks                        the itinerary: which phase calls what
 //   dispatch, filter, ssi, ending  run a phase's handlers; a filter's; a tag in a page; what ends with the request
+//   wsgi                         PEP 3333 on top of the request object
 //   report                       errors of handlers: log, status, page
 //   objects                      what Python sees
 //   routing                      which interpreter runs a request
@@ -20,6 +21,7 @@ mod objects;
 mod report;
 mod routing;
 mod ssi;
+mod wsgi;
 
 use config::directives::DIRECTIVES;
 use httpd::command::Commands;

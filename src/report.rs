@@ -20,7 +20,8 @@ pub(crate) fn exception(
     debug: bool,
 ) -> Status {
     let place = place(phase, entry);
-    if request.connection().aborted()
+    let lost = lease.hold().is_ok_and(|held| held.value().lost.get());
+    if (lost || request.connection().aborted())
         && exception::is_instance(raised, cx.py.get_type::<PyOSError>().as_any())
     {
         let text = exception::or_discard(cx.py, raised.str())

@@ -33,7 +33,7 @@ fn run(request: Request<'_>, code: Code<'_>, invocation: &mut Invocation) -> boo
     };
     let lease = lease_of(request);
     let failure = embed::enter(interpreter, |cx| {
-        lend(cx, lease, invocation, |running| {
+        lend(cx, request, lease, invocation, |running| {
             let done = evaluate(cx, request, code, lease, running);
             done.err()
                 .map(|error| report::describe(cx, &exception::value(cx.py, error)))

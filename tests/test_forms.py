@@ -276,7 +276,7 @@ def test_old_fields() -> None:
 
 def test_a_bad_option_names_itself() -> None:
     req: Any = FakeRequest("/", options={"mod_python.form.max_fields": "many"})
-    with pytest.raises(ValueError, match="mod_python.form.max_fields: 'many'"):
+    with pytest.raises(ValueError, match=r"mod_python\.form\.max_fields: 'many'"):
         util.FieldStorage(req)
     with pytest.raises(apache.SERVER_RETURN):
         util.FieldStorage(FakeRequest("/?a&b", options={"mod_python.form.max_fields": "1"}))  # type: ignore[arg-type]

@@ -86,7 +86,7 @@ from _apache import (
     table as table,
 )
 
-from mod_python import _modules
+from mod_python import _modules, _streams
 from mod_python._cgi import CGIStdin as CGIStdin
 from mod_python._cgi import CGIStdout as CGIStdout
 from mod_python._cgi import NullIO as NullIO
@@ -321,6 +321,7 @@ def _start(name: str, expected: str) -> None:
     interpreter = name
     main_server = _apache.main_server()
     sys.argv = ["mod_python"]
+    _streams.install()
     if _package_version != expected:
         place = os.path.dirname(__file__)
         log_error(
@@ -396,7 +397,7 @@ def _debug(handler: Callable[[Any], Any], argument: Any) -> Any:
     """Call a handler in the debugger; quitting it is an exception."""
     import pdb
 
-    debugger = pdb.Pdb(nosigint=True)
+    debugger = pdb.Pdb(nosigint=True, stdin=sys.__stdin__, stdout=sys.__stdout__)
     debugger.reset()
     # Not runcall(): it would turn quitting into a result of None.
     sys.settrace(debugger.trace_dispatch)

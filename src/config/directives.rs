@@ -7,6 +7,7 @@ use super::{
 use crate::ModPython;
 use crate::httpd::command::{Context, Directive, Setter, Setting};
 use crate::httpd::pool::Pool;
+use crate::httpd::section::Location;
 
 use std::path::Path;
 
@@ -28,7 +29,7 @@ const fn handler(
 }
 
 /// Every directive: name, arguments, context, default, help, setter.
-pub(crate) static DIRECTIVES: [Directive<ModPython>; 27] = [
+pub(crate) static DIRECTIVES: [Directive<ModPython>; 28] = [
     handler(c"PythonPostReadRequestHandler", Context::Server, c"Python handlers that run when a request has been read"),
     handler(c"PythonTransHandler", Context::Server, c"Python handlers that translate a URI to a file name"),
     handler(c"PythonHeaderParserHandler", Context::Everywhere, c"Python handlers that run when the sections of a request are known"),
@@ -209,6 +210,14 @@ pub(crate) static DIRECTIVES: [Directive<ModPython>; 27] = [
         }),
     },
     Directive {
+        name: c"PythonWSGI",
+        arguments: "/prefix module:callable",
+        context: Context::Server,
+        default: "",
+        help: c"a WSGI application below a part of the URI: short for a <Location> with mod_python.wsgi",
+        setter: Setter::Two(add_application),
+    },
+    Directive {
         name: c"PythonHandlerModule",
         arguments: "module … [| .ext …]",
         context: Context::Everywhere,
@@ -319,6 +328,49 @@ fn add_filter<'c>(
     let directory: &mut Directory<'c> = setting.directory;
     let same = |a: &Filter<'_>, b: &Filter<'_>| a.input == b.input && a.name == b.name;
     directory.filters = merge::cover(pool, directory.filters, pool.concat(&filter, &[]), same);
+    Ok(())
+}
+
+/// `PythonWSGI /prefix package.module:callable` as the section that it stands for.
+fn add_application<'c>(
+    setting: &mut Set<'_, 'c>,
+    prefix: &'c str,
+    application: &'c str,
+) -> Result<(), String> {
+    let base = prefix.trim_end_matches('/');
+    if !prefix.starts_with('/') || base.contains(['*', '?', '[', '"', '\\']) {
+        return Err(format!(
+            "{prefix:?} must be a plain path, such as / or /shop"
+        ));
+    }
+    let (module, callable) = match application.split_once("::") {
+        Some(parts) => parts,
+        None => application
+            .split_once(':')
+            .unwrap_or((application, "application")),
+    };
+    let name = format!("{module}::{callable}");
+    if parse_handlers(&name)?.0.len() != 1 || module.contains('/') {
+        return Err(format!(
+            "{application:?} must be package.module or package.module:callable"
+        ));
+    }
+    let lines = vec![
+        (c"SetHandler", "mod_python".to_string()),
+        (c"PythonHandler", "mod_python.wsgi".to_string()),
+        (
+            c"PythonOption",
+            format!("mod_python.wsgi.application {name}"),
+        ),
+        (
+            c"PythonOption",
+            format!("mod_python.wsgi.base_uri \"{base}\""),
+        ),
+    ];
+    setting.location = Some(Location {
+        path: if base.is_empty() { "/" } else { base }.to_string(),
+        lines,
+    });
     Ok(())
 }
 

@@ -73,6 +73,29 @@ pub(crate) fn call<'py>(
     }
 }
 
+/// Calls `callable(first, second)` (PEP 590).
+///
+/// # Errors
+/// What it raises.
+pub(crate) fn call_two<'py>(
+    cx: Cx<'py>,
+    callable: &Bound<'py, PyAny>,
+    first: &Bound<'py, PyAny>,
+    second: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let mut arguments = [std::ptr::null_mut(), first.as_ptr(), second.as_ptr()];
+    // SAFETY: two arguments, with a free place before them.
+    unsafe {
+        let result = ffi::PyObject_Vectorcall(
+            callable.as_ptr(),
+            arguments.as_mut_ptr().add(1),
+            2 | ffi::PY_VECTORCALL_ARGUMENTS_OFFSET,
+            std::ptr::null_mut(),
+        );
+        Bound::from_owned_ptr_or_err(cx.py, result)
+    }
+}
+
 /// Is this exception an instance of `class`?
 pub(crate) fn is_instance(exception: &Bound<'_, PyAny>, class: &Bound<'_, PyAny>) -> bool {
     // SAFETY: both are live; this check runs no Python code and sets no error.

@@ -13,6 +13,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyString};
 use rustc_hash::FxHashMap;
+use std::any::Any;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -30,6 +31,8 @@ pub(crate) struct Interpreter {
     handlers: RefCell<Handlers>,
     apache: OnceLock<Ref>,
     server_return: OnceLock<Ref>,
+    /// What the gateway keeps for this interpreter.
+    gateway: OnceLock<Box<dyn Any + Send + Sync>>,
     /// Why it could not be prepared. Such an interpreter stays: another attempt would leave one more behind.
     failure: OnceLock<String>,
 }
@@ -174,6 +177,7 @@ fn register(name: &str, raw: *mut ffi::PyInterpreterState) -> &'static Interpret
         handlers: RefCell::default(),
         apache: OnceLock::new(),
         server_return: OnceLock::new(),
+        gateway: OnceLock::new(),
         failure: OnceLock::new(),
     }));
     REGISTRY
@@ -234,6 +238,23 @@ impl Interpreter {
             Some(reason) => Some(Err(reason.clone())),
             None => self.apache.get().map(|_| Ok(self)),
         }
+    }
+
+    /// What the gateway keeps for this interpreter; made at first use.
+    ///
+    /// # Errors
+    /// What making it raises; SystemError for a value of another type.
+    pub(crate) fn gateway<T: Any + Send + Sync>(
+        &self,
+        make: impl FnOnce() -> PyResult<T>,
+    ) -> PyResult<&T> {
+        if self.gateway.get().is_none() {
+            let made = make()?;
+            // Another thread may have been quicker.
+            let _ = self.gateway.set(Box::new(made));
+        }
+        let kept = self.gateway.get().and_then(|kept| kept.downcast_ref());
+        kept.ok_or_else(|| PySystemError::new_err("the gateway has no state"))
     }
 
     pub(super) fn raw(&self) -> *mut ffi::PyInterpreterState {

@@ -51,7 +51,7 @@ pub(crate) fn check(server: &config::Server<'_>) -> Result<(), String> {
 pub(crate) fn start(
     pool: Pool<'static>,
     server: &config::Server<'_>,
-    functions: &'static [Function],
+    functions: &'static [&'static [Function]],
     populate: Populate,
 ) {
     let started = initialize(server, functions, populate).and_then(|()| interpreters::adopt_main());
@@ -100,7 +100,7 @@ fn dso_directory() -> Option<PathBuf> {
 /// Py_InitializeFromConfig with what an embedded Python needs (PEP 587). Leaves this thread attached.
 fn initialize(
     server: &config::Server<'_>,
-    functions: &'static [Function],
+    functions: &'static [&'static [Function]],
     populate: Populate,
 ) -> Result<(), String> {
     let home = server.home.map(home::check).transpose()?;

@@ -17,14 +17,14 @@ use std::sync::OnceLock;
 pub(crate) type Populate = for<'py> fn(Cx<'py>, &Bound<'py, PyModule>) -> PyResult<()>;
 
 struct Contents {
-    functions: &'static [Function],
+    functions: &'static [&'static [Function]],
     populate: Populate,
 }
 
 static CONTENTS: OnceLock<Contents> = OnceLock::new();
 
 /// Makes `import _apache` work; called before Python starts.
-pub(super) fn register(functions: &'static [Function], populate: Populate) -> bool {
+pub(super) fn register(functions: &'static [&'static [Function]], populate: Populate) -> bool {
     let _ = CONTENTS.set(Contents {
         functions,
         populate,
@@ -62,6 +62,7 @@ unsafe extern "C" fn initialize() -> *mut ffi::PyObject {
             .map_or(&[][..], |contents| contents.functions);
         let methods: Vec<_> = functions
             .iter()
+            .flat_map(|functions| functions.iter())
             .map(Function::definition)
             .chain([ffi::PyMethodDef::zeroed()])
             .collect();

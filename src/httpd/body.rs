@@ -109,6 +109,37 @@ impl Output {
         Ok(())
     }
 
+    /// Adds a part of an open file to the pending output; it is sent from the file, not read. The descriptor is
+    /// duplicated: its owner may close it.
+    ///
+    /// # Errors
+    /// The system's error number.
+    pub(crate) fn write_descriptor(
+        &mut self,
+        request: Request<'_>,
+        descriptor: i32,
+        offset: i64,
+        length: i64,
+    ) -> Result<(), i32> {
+        let brigade = self.brigade(request);
+        let mut file = null_mut();
+        // SAFETY: the duplicate is ours; the request's pool closes it, after everything has been sent.
+        unsafe {
+            let mut own = libc::fcntl(descriptor, libc::F_DUPFD_CLOEXEC, 3);
+            if own < 0 {
+                return Err(std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EBADF));
+            }
+            let flags = sys::APR_FOPEN_READ | sys::APR_FOPEN_SENDFILE_ENABLED;
+            let pool = request.pool();
+            sys::apr_os_file_put(&raw mut file, &raw mut own, flags, pool.as_ptr());
+            pool.on_end(Descriptor(own));
+            sys::apr_brigade_insert_file(brigade.as_ptr(), file, offset, length, pool.as_ptr());
+        }
+        self.pending = self.pending.saturating_add(usize::try_from(length).unwrap_or(0));
+        self.queued += length;
+        Ok(())
+    }
+
     /// Is there so much pending that it should go?
     pub(crate) fn is_full(&self) -> bool {
         self.pending >= ENOUGH
@@ -139,6 +170,15 @@ impl Output {
         Parcel(brigade)
     }
 
+    /// Forgets what is pending.
+    pub(crate) fn discard(&mut self) {
+        self.pending = 0;
+        if let Some(brigade) = self.brigade {
+            // SAFETY: a live brigade of ours.
+            unsafe { sys::apr_brigade_cleanup(brigade.as_ptr().cast()) };
+        }
+    }
+
     /// Gives an emptied brigade back for the next write: a request's pool frees nothing before its end.
     pub(crate) fn put_back(&mut self, parcel: Parcel) {
         self.brigade.get_or_insert(parcel.0);
@@ -146,6 +186,26 @@ impl Output {
 
     fn brigade(&mut self, request: Request<'_>) -> NonNull<sys::apr_bucket_brigade> {
         *self.brigade.get_or_insert_with(|| new_brigade(request))
+    }
+}
+
+/// A descriptor that is closed when it is dropped.
+struct Descriptor(i32);
+
+impl Drop for Descriptor {
+    fn drop(&mut self) {
+        // SAFETY: ours alone.
+        unsafe { libc::close(self.0) };
+    }
+}
+
+/// The regular file behind a descriptor: its size in bytes. None for anything else.
+pub(crate) fn file_size(descriptor: i32) -> Option<i64> {
+    // SAFETY: fills the structure, or fails.
+    unsafe {
+        let mut status: libc::stat = std::mem::zeroed();
+        let found = libc::fstat(descriptor, &raw mut status) == 0;
+        (found && status.st_mode & libc::S_IFMT == libc::S_IFREG).then_some(status.st_size)
     }
 }
 

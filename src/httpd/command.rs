@@ -5,6 +5,7 @@
 use super::guard::guard;
 use super::module::{self, Module};
 use super::pool::Pool;
+use super::section::{self, Location};
 use super::sys;
 use std::ffi::{CStr, c_char, c_int, c_void};
 
@@ -51,6 +52,8 @@ pub(crate) struct Setting<'a, 'c, M: Module> {
     pub(crate) section: Section<'c>,
     /// The configuration file that the directive stands in.
     pub(crate) file: Option<&'c str>,
+    /// A section that the directive stands for; added once the setter is done.
+    pub(crate) location: Option<Location>,
     /// Outside any section (cmd_parms.path is NULL).
     pub(crate) server_level: bool,
 }
@@ -216,11 +219,19 @@ unsafe fn call<'c, M: Module>(
                 server: &mut *module::slot((*(*command).server).module_config)
                     .cast::<M::Server<'c>>(),
                 directory: &mut *config.cast::<M::Directory<'c>>(),
-                section: section(command, pool)?,
+                section: around(command, pool)?,
                 file: utf8((*(*command).directive).filename)?,
+                location: None,
                 server_level: (*command).path.is_null(),
             };
-            set(directive, &mut setting)
+            set(directive, &mut setting)?;
+            Ok(setting.location)
+        });
+        // Afterwards: the directives of the section reach the same configuration.
+        let result = result.map(|location| match location {
+            Ok(Some(location)) => section::add(command, pool, &location),
+            Ok(None) => Ok(()),
+            Err(text) => Err(text),
         });
         match result.unwrap_or_else(Err) {
             Ok(()) => std::ptr::null(),
@@ -233,7 +244,7 @@ unsafe fn call<'c, M: Module>(
 ///
 /// # Safety
 /// As for `call`.
-unsafe fn section<'c>(command: *mut sys::cmd_parms, pool: Pool<'c>) -> Result<Section<'c>, String> {
+unsafe fn around<'c>(command: *mut sys::cmd_parms, pool: Pool<'c>) -> Result<Section<'c>, String> {
     // SAFETY: the directive tree and cmd_parms are live during the call.
     unsafe {
         // httpd reads .htaccess files with the request's pool for both purposes.

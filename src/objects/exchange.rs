@@ -10,6 +10,7 @@ use crate::httpd::command::Section;
 use crate::httpd::lease::{Held, Lease};
 use crate::httpd::log::{self, Level};
 use crate::httpd::request::Request as Host;
+use crate::httpd::status::Status;
 use crate::routing::located;
 use pyo3::exceptions::{PyOSError, PyRuntimeError};
 use pyo3::prelude::*;
@@ -28,6 +29,10 @@ pub(crate) struct Exchange {
     /// By which extension the handlers of the phase were chosen.
     pub(crate) extension: RefCell<Option<String>>,
     pub(crate) content_type_set: Cell<bool>,
+    /// Has reading the body failed because the client has gone?
+    pub(crate) lost: Cell<bool>,
+    /// The status with which httpd has refused the body.
+    pub(crate) refused: Cell<Option<Status>>,
     /// The request's object in the first interpreter that asked, and in others.
     object: RefCell<Option<Kept>>,
     objects: RefCell<Vec<Kept>>,

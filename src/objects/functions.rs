@@ -6,7 +6,7 @@ use crate::embed::class::{self, Args, Function};
 use crate::embed::text;
 use crate::httpd::actions::configuration_tree;
 use crate::httpd::command::Context;
-use crate::httpd::{file, log, server as host};
+use crate::httpd::{file, log, server as host, streams};
 use crate::objects::server::Server;
 use crate::objects::{locks, query};
 use pyo3::IntoPyObjectExt;
@@ -101,6 +101,31 @@ pub(crate) static FUNCTIONS: &[Function] = &[
         c"_global_place",
         c"_global_place(key): the index of the lock that the key stands for.",
         locks::place_of,
+    ),
+    Function::new(
+        c"_stream_write",
+        c"_stream_write(stream, data): standard output (0) or error (1); whole lines go to the error log.",
+        |cx, args| {
+            args.count("_stream_write", 2..=2)?;
+            let data = text::copy(&args.required(1)?)?;
+            let stream = usize::try_from(args.integer_or(0, 1)?).unwrap_or(1);
+            if data.contains(&b'\n') {
+                cx.detached((stream, data.as_slice()), |(stream, data)| streams::write(stream, data));
+            } else {
+                streams::write(stream, &data);
+            }
+            data.len().into_bound_py_any(cx.py)
+        },
+    ),
+    Function::new(
+        c"_stream_flush",
+        c"_stream_flush(stream): what has no line end yet goes to the error log, too.",
+        |cx, args| {
+            args.count("_stream_flush", 1..=1)?;
+            let stream = usize::try_from(args.integer_or(0, 1)?).unwrap_or(1);
+            cx.detached(stream, streams::flush);
+            Ok(cx.py.None().into_bound(cx.py))
+        },
     ),
     Function::new(
         c"_own_directory",

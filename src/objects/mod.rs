@@ -20,11 +20,14 @@ use crate::httpd::lease::Refusal;
 use pyo3::exceptions::{PyException, PyRuntimeError};
 use pyo3::prelude::*;
 
-/// Fills `_apache`: the classes of this interpreter, SERVER_RETURN, constants.
+/// Makes the classes of this interpreter, in the order of their places.
 ///
 /// # Errors
 /// What Python raises.
-pub(crate) fn populate<'py>(cx: Cx<'py>, module: &Bound<'py, PyModule>) -> PyResult<()> {
+pub(crate) fn classes<'py>(
+    cx: Cx<'py>,
+    module: &Bound<'py, PyModule>,
+) -> PyResult<Vec<Bound<'py, PyAny>>> {
     let classes = vec![
         class::define::<request::Request>(cx, module)?,
         class::define::<server::Server>(cx, module)?,
@@ -36,7 +39,14 @@ pub(crate) fn populate<'py>(cx: Cx<'py>, module: &Bound<'py, PyModule>) -> PyRes
         class::define::<filter::Filter>(cx, module)?,
     ];
     module.add("table", classes.get(table::Table::PLACE))?;
-    cx.interpreter.keep_classes(classes);
+    Ok(classes)
+}
+
+/// Fills `_apache` with what is no class of ours: SERVER_RETURN, constants.
+///
+/// # Errors
+/// What Python raises.
+pub(crate) fn populate<'py>(cx: Cx<'py>, module: &Bound<'py, PyModule>) -> PyResult<()> {
     let kind = cx.py.get_type::<PyException>();
     let names = pyo3::types::PyDict::new(cx.py);
     names.set_item("__module__", "_apache")?;

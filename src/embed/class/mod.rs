@@ -126,6 +126,14 @@ pub(crate) struct Slots<T> {
     pub(crate) contains: Option<for<'a, 'py> fn(This<'a, 'py, T>, &Object<'py>) -> PyResult<bool>>,
     /// Is it a sequence: are `length` and `item` those of a tuple, so that iteration goes by places?
     pub(crate) sequence: bool,
+    /// Calls an instance.
+    pub(crate) call: Option<
+        for<'a, 'py> fn(
+            This<'a, 'py, T>,
+            &Bound<'py, PyTuple>,
+            Option<&Bound<'py, PyDict>>,
+        ) -> PyResult<Object<'py>>,
+    >,
     /// Compares by `==` (true) or `!=`; None is NotImplemented. Makes instances unhashable.
     pub(crate) equals:
         Option<for<'a, 'py> fn(This<'a, 'py, T>, &Object<'py>) -> PyResult<Option<bool>>>,
@@ -143,6 +151,7 @@ impl<T> Slots<T> {
         set_item: None,
         contains: None,
         sequence: false,
+        call: None,
         equals: None,
     };
 }
@@ -283,6 +292,11 @@ pub(crate) fn define<'py, T: Class>(
         trampolines::init_instance::<T> as *mut c_void,
     );
     add(
+        special.call.is_some(),
+        ffi::Py_tp_call,
+        trampolines::call_instance::<T> as *mut c_void,
+    );
+    add(
         special.repr.is_some(),
         ffi::Py_tp_repr,
         trampolines::repr::<T> as *mut c_void,
@@ -375,6 +389,34 @@ pub(crate) fn instance<'py, T: Class>(cx: Cx<'py>, payload: T) -> PyResult<Objec
     let class = cx.interpreter.class(T::PLACE)?;
     // SAFETY: a class that `define::<T>` made in this interpreter.
     unsafe { allocate(cx, class, payload) }
+}
+
+/// The class itself.
+///
+/// # Errors
+/// SystemError before the interpreter is ready.
+pub(crate) fn class_of<T: Class>(cx: Cx<'_>) -> PyResult<Object<'_>> {
+    let class = cx.interpreter.class(T::PLACE)?;
+    // SAFETY: a class that lives as long as the interpreter.
+    Ok(unsafe { Bound::from_borrowed_ptr(cx.py, class.cast()) })
+}
+
+/// An instance as its methods see it.
+///
+/// # Errors
+/// TypeError for an object of another class.
+pub(crate) fn this<'a, 'py, T: Class>(
+    cx: Cx<'py>,
+    object: &'a Object<'py>,
+) -> PyResult<This<'a, 'py, T>> {
+    let payload = payload::<T>(cx, object).ok_or_else(|| {
+        pyo3::exceptions::PyTypeError::new_err("the object is of another class")
+    })?;
+    Ok(This {
+        cx,
+        payload,
+        object: object.as_ptr(),
+    })
 }
 
 /// The payload of an instance of `T`'s class or of a subclass.

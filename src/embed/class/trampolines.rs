@@ -175,17 +175,44 @@ pub(super) unsafe extern "C" fn init_instance<T: Class>(
     // SAFETY: Python passes a tuple, and a dict or NULL.
     unsafe {
         on::<T, _>(object, -1, |this| {
-            let py = this.cx.py;
-            let args = Bound::from_borrowed_ptr(py, args).cast_into::<PyTuple>()?;
-            let kwargs = if kwargs.is_null() {
-                None
-            } else {
-                Some(Bound::from_borrowed_ptr(py, kwargs).cast_into::<PyDict>()?)
-            };
+            let (args, kwargs) = given(this.cx.py, args, kwargs)?;
             T::SLOTS
                 .init
                 .map_or(Ok(0), |init| init(this, &args, kwargs.as_ref()).map(|()| 0))
         })
+    }
+}
+
+pub(super) unsafe extern "C" fn call_instance<T: Class>(
+    object: *mut ffi::PyObject,
+    args: *mut ffi::PyObject,
+    kwargs: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    // SAFETY: as in `init_instance`.
+    unsafe {
+        on::<T, _>(object, null_mut(), |this| {
+            let (args, kwargs) = given(this.cx.py, args, kwargs)?;
+            required(T::SLOTS.call)?(this, &args, kwargs.as_ref()).map(give)
+        })
+    }
+}
+
+/// # Safety
+/// `args` is a tuple, `kwargs` a dict or NULL.
+unsafe fn given<'py>(
+    py: Python<'py>,
+    args: *mut ffi::PyObject,
+    kwargs: *mut ffi::PyObject,
+) -> PyResult<(Bound<'py, PyTuple>, Option<Bound<'py, PyDict>>)> {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let args = Bound::from_borrowed_ptr(py, args).cast_into::<PyTuple>()?;
+        let kwargs = if kwargs.is_null() {
+            None
+        } else {
+            Some(Bound::from_borrowed_ptr(py, kwargs).cast_into::<PyDict>()?)
+        };
+        Ok((args, kwargs))
     }
 }
 

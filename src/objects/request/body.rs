@@ -96,6 +96,14 @@ pub(super) fn readlines<'py>(
     }
 }
 
+/// The next line; None at the body's end.
+pub(super) fn next<'py>(this: This<'_, 'py, Request>) -> PyResult<Option<Object<'py>>> {
+    let line = receive(&this, None, |(request, input, limit)| {
+        input.readline(request, limit)
+    })?;
+    Ok(if line.len()? == 0 { None } else { Some(line) })
+}
+
 /// A size argument: None, a negative number and nothing mean everything.
 fn limit(args: &Args<'_, '_>) -> PyResult<Option<usize>> {
     match args.get(0) {
@@ -121,8 +129,12 @@ fn receive<'py>(
     };
     match result {
         Ok(data) => Ok(PyBytes::new(this.cx.py, &data).into_any()),
-        Err(ReadError::Lost) => Err(PyOSError::new_err("Client read error (Timeout?)")),
+        Err(ReadError::Lost) => {
+            held.value().lost.set(true);
+            Err(PyOSError::new_err("Client read error (Timeout?)"))
+        }
         Err(ReadError::Refused(Status(status))) => {
+            held.value().refused.set(Some(Status(status)));
             let server_return = this.cx.apache()?.getattr("SERVER_RETURN")?;
             Err(PyErr::from_value(server_return.call1((status,))?))
         }

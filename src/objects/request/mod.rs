@@ -9,7 +9,7 @@ use super::exchange::{Exchange, RequestLease, lease_of};
 use super::refused;
 use crate::embed::Cx;
 use crate::embed::cell::Slot;
-use crate::embed::class::{self, Attribute, Class, Method, This};
+use crate::embed::class::{self, Attribute, Class, Method, Slots, This};
 use crate::embed::text::Encoding;
 use crate::httpd::lease::Held;
 use crate::httpd::request::Request as Host;
@@ -51,6 +51,13 @@ impl Class for Request {
     const ATTRIBUTES: &'static [Attribute<Self>] = attributes::ATTRIBUTES;
     const METHODS: &'static [Method<Self>] = methods::METHODS;
 
+    /// It reads like a file, line by line, too.
+    const SLOTS: Slots<Self> = Slots {
+        iter: Some(|this| Ok(this.object())),
+        next: Some(body::next),
+        ..Slots::NONE
+    };
+
     fn references(&self) -> &[Slot] {
         &self.kept
     }
@@ -77,6 +84,13 @@ pub(crate) fn object<'py>(
     )?;
     held.value().keep(cx, &object);
     Ok(object)
+}
+
+impl Request {
+    /// How the request is reached.
+    pub(crate) fn lease(&self) -> &RequestLease {
+        &self.lease
+    }
 }
 
 /// Could a new object for the same request stand in for this one? Nobody else refers to it (the caller has checked),

@@ -1,0 +1,176 @@
+//! What a gateway to an application asks of httpd about a request, and how it states an answer's head.
+
+use super::request::Request;
+use super::sys;
+use std::ffi::{CStr, c_int};
+use std::ptr::NonNull;
+
+impl<'r> Request<'r> {
+    /// The name of the server, as UseCanonicalName says (ap_get_server_name).
+    pub(crate) fn server_name(self) -> Option<&'r CStr> {
+        // SAFETY: a live request; the name lies in its pool or the configuration.
+        unsafe { super::text(sys::ap_get_server_name(self.as_ptr())) }
+    }
+
+    /// The port of the server, as UseCanonicalPhysicalPort says (ap_get_server_port).
+    pub(crate) fn server_port(self) -> u16 {
+        // SAFETY: a live request.
+        unsafe { sys::ap_get_server_port(self.as_ptr()) }
+    }
+
+    /// `http` or `https` (ap_http_scheme).
+    pub(crate) fn scheme(self) -> Option<&'r CStr> {
+        // SAFETY: a live request; the text is a constant of a module's.
+        unsafe { super::text(sys::ap_run_http_scheme(self.as_ptr())) }
+    }
+
+    /// Where the URI's context begins, of mod_alias and mod_userdir (ap_context_prefix).
+    pub(crate) fn context_prefix(self) -> Option<&'r CStr> {
+        // SAFETY: a live request; the text lies in its pool.
+        unsafe { super::text(sys::ap_context_prefix(self.as_ptr())) }
+    }
+
+    /// The directory of that context (ap_context_document_root).
+    pub(crate) fn context_document_root(self) -> Option<&'r CStr> {
+        // SAFETY: as above.
+        unsafe { super::text(sys::ap_context_document_root(self.as_ptr())) }
+    }
+
+    /// The request that the client sent, of internal redirects.
+    pub(crate) fn original(self) -> Request<'r> {
+        let mut request = self;
+        while let Some(before) = request.prev() {
+            request = before;
+        }
+        request
+    }
+
+    /// Does CGIPassAuth say that Authorization may be shown to programs?
+    pub(crate) fn passes_authorization(self) -> bool {
+        // SAFETY: the core's per-directory configuration is there for every request.
+        unsafe {
+            sys::ap_get_core_module_config((*self.as_ptr()).per_dir_config)
+                .cast::<sys::core_dir_config>()
+                .as_ref()
+                .is_some_and(|core| {
+                    core.cgi_pass_auth() == sys::AP_CGI_PASS_AUTH_ON.cast_unsigned()
+                })
+        }
+    }
+
+    /// Breaks the connection, so that the client can tell that the answer is not complete: what has been sent has no
+    /// proper end, and nothing follows. May block.
+    pub(crate) fn break_off(self) {
+        // SAFETY: a live request and connection; the brigade lies in the request's pool. The error bucket tells the chunk
+        // filter, and HTTP/2, that the end must not be sent.
+        unsafe {
+            let connection = (*self.as_ptr()).connection;
+            let allocator = (*connection).bucket_alloc;
+            let brigade = sys::apr_brigade_create((*self.as_ptr()).pool, allocator);
+            let error = sys::ap_bucket_error_create(
+                sys::HTTP_BAD_GATEWAY,
+                std::ptr::null(),
+                (*self.as_ptr()).pool,
+                allocator,
+            );
+            super::brigade::append(brigade, error);
+            super::brigade::append(brigade, sys::apr_bucket_flush_create(allocator));
+            sys::ap_pass_brigade((*self.as_ptr()).output_filters, brigade);
+            sys::apr_brigade_destroy(brigade);
+            (*connection).keepalive = sys::ap_conn_keepalive_e_AP_CONN_CLOSE;
+            (*connection).aborted = 1;
+        }
+    }
+}
+
+/// What httpd calls itself, as ServerTokens says (ap_get_server_banner).
+pub(crate) fn server_banner() -> Option<&'static CStr> {
+    // SAFETY: set when the configuration is read; not freed while a child lives.
+    unsafe { super::text(sys::ap_get_server_banner()) }
+}
+
+/// An answer's status and headers, checked, before they are sent. Lies in the request's pool; used while its lease is held.
+pub(crate) struct Head {
+    status: c_int,
+    line: NonNull<std::ffi::c_char>,
+    content_type: Option<NonNull<std::ffi::c_char>>,
+    length: Option<i64>,
+    headers: Option<NonNull<sys::apr_table_t>>,
+}
+
+// SAFETY: reached through the lease, by one thread at a time.
+unsafe impl Send for Head {}
+// SAFETY: as above.
+unsafe impl Sync for Head {}
+
+impl Head {
+    /// A head with a status line, such as `404 Not Found`.
+    pub(crate) fn new(request: Request<'_>, status: c_int, line: &[u8]) -> Head {
+        Head {
+            status,
+            line: pointer(request, line),
+            content_type: None,
+            length: None,
+            headers: None,
+        }
+    }
+
+    /// Adds a header; one of a name that is there stays beside it.
+    pub(crate) fn add(&mut self, request: Request<'_>, name: &[u8], value: &[u8]) {
+        if name.eq_ignore_ascii_case(b"content-type") {
+            self.content_type = Some(pointer(request, value));
+        } else if name.eq_ignore_ascii_case(b"content-length") {
+            self.length = super::header::length(value);
+        } else {
+            // SAFETY: the table and the copies lie in the request's pool.
+            unsafe {
+                let table = *self.headers.get_or_insert_with(|| {
+                    NonNull::new_unchecked(sys::apr_table_make((*request.as_ptr()).pool, 10))
+                });
+                sys::apr_table_addn(
+                    table.as_ptr(),
+                    pointer(request, name).as_ptr(),
+                    pointer(request, value).as_ptr(),
+                );
+            }
+        }
+    }
+
+    pub(crate) fn status(&self) -> c_int {
+        self.status
+    }
+
+    /// Content-Length, if it has been stated.
+    pub(crate) fn length(&self) -> Option<i64> {
+        self.length
+    }
+
+    /// Makes it the request's.
+    pub(crate) fn install(&self, request: Request<'_>) {
+        // SAFETY: a live request, in whose pool everything lies; nothing is copied again.
+        unsafe {
+            (*request.as_ptr()).status = self.status;
+            (*request.as_ptr()).status_line = self.line.as_ptr();
+            if let Some(kind) = self.content_type {
+                sys::ap_set_content_type(request.as_ptr(), kind.as_ptr());
+            }
+            if let Some(length) = self.length {
+                sys::ap_set_content_length(request.as_ptr(), length);
+            }
+            if let Some(table) = self.headers {
+                let array = &*sys::apr_table_elts(table.as_ptr());
+                let entries = array.elts.cast::<sys::apr_table_entry_t>();
+                for place in 0..usize::try_from(array.nelts).unwrap_or(0) {
+                    let entry = entries.add(place);
+                    sys::apr_table_addn((*request.as_ptr()).headers_out, (*entry).key, (*entry).val);
+                }
+            }
+        }
+    }
+}
+
+fn pointer(request: Request<'_>, text: &[u8]) -> NonNull<std::ffi::c_char> {
+    let copy = request.pool().c_string(text).as_ptr().cast_mut();
+    // SAFETY: a C string's address.
+    unsafe { NonNull::new_unchecked(copy) }
+}

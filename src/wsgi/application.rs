@@ -1,0 +1,112 @@
+//! Which application answers, and under which part of the URI.
+
+use super::{Call, Object};
+use crate::ModPython;
+use crate::config::Entry;
+use crate::embed::Cx;
+use crate::embed::handlers::{self, Importing};
+use crate::httpd::command::Section;
+use crate::httpd::lease::Held;
+use crate::httpd::log::{self, Level};
+use crate::objects::exchange::Exchange;
+use pyo3::exceptions::{PyAttributeError, PyLookupError, PyValueError};
+use pyo3::prelude::*;
+
+const APPLICATION: &str = "mod_python.wsgi.application";
+const BASE: &str = "mod_python.wsgi.base_uri";
+
+/// Where the application is found, and where it lies.
+pub(super) struct Place {
+    /// `module::callable`.
+    pub(super) name: String,
+    /// How many bytes of the URI are SCRIPT_NAME.
+    pub(super) base: usize,
+}
+
+/// What the options, or the `<Location>`, say; None where the URI lies outside the application.
+///
+/// # Errors
+/// LookupError without the option, ValueError for one that cannot be.
+pub(super) fn place(held: &Held<'_, Exchange>) -> PyResult<Option<Place>> {
+    let request = held.request();
+    let options = request.config::<ModPython>().common.options;
+    let option = |name: &str| {
+        let found = options
+            .iter()
+            .find(|(key, _)| key.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| *value)
+    };
+    let Some(text) = option(APPLICATION).filter(|text| !text.is_empty()) else {
+        return Err(PyLookupError::new_err(format!(
+            "no application: set PythonOption {APPLICATION} package.module, or package.module::callable"
+        )));
+    };
+    let name = if text.contains("::") {
+        text.to_string()
+    } else {
+        format!("{text}::application")
+    };
+    let uri = request.uri().unwrap_or_default().to_bytes();
+    let base = match option(BASE) {
+        Some(base) if base.ends_with('/') => {
+            return Err(PyValueError::new_err(format!(
+                "PythonOption {BASE}: {base:?} must not end with a slash"
+            )));
+        }
+        Some(base) => Some(base),
+        None => location(held),
+    };
+    let base = base.unwrap_or_default();
+    let rest = uri.strip_prefix(base.as_bytes());
+    if rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/")) {
+        return Ok(Some(Place {
+            name,
+            base: base.len(),
+        }));
+    }
+    let uri = String::from_utf8_lossy(uri);
+    let text = format!("mod_python.wsgi: {uri} lies outside PythonOption {BASE} {base}");
+    log::request(request, Level::Warning, &text);
+    Ok(None)
+}
+
+/// The plain path of the `<Location>` that the handler stands in.
+fn location<'a>(held: &'a Held<'_, Exchange>) -> Option<&'a str> {
+    match held.value().current(held.request())?.section {
+        Section::Location {
+            pattern,
+            regex: false,
+        } if !pattern.contains(['*', '?', '[']) => Some(pattern.trim_end_matches('/')),
+        _ => None,
+    }
+}
+
+/// The application, imported as handlers are: PythonPath and PythonAutoReload count.
+///
+/// # Errors
+/// What importing raises; AttributeError where the module has no such object.
+pub(super) fn find<'py>(
+    cx: Cx<'py>,
+    call: &Call<'py>,
+    place: &Place,
+    request: &Object<'py>,
+) -> PyResult<Object<'py>> {
+    let held = call.hold()?;
+    let host = held.request();
+    let common = &host.config::<ModPython>().common;
+    let section = held.value().current(host).map(|entry| entry.section);
+    let entry = Entry {
+        text: &place.name,
+        key: &place.name,
+        section: section.unwrap_or(Section::None),
+        silent: false,
+    };
+    let importing = Importing {
+        path: common.path,
+        auto_reload: common.auto_reload.unwrap_or(true),
+        debug: common.debug.unwrap_or(false),
+        now: host.time(),
+    };
+    handlers::resolve(cx, &entry, importing, request)?
+        .ok_or_else(|| PyAttributeError::new_err(format!("there is no {}", place.name)))
+}

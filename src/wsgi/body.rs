@@ -1,0 +1,219 @@
+//! The answer's body: what the application returns, sent block by block.
+
+use super::start_response::{StartResponse, send};
+use super::{Call, Object, State, file_wrapper};
+use crate::embed::class::{self, This};
+use crate::embed::text::Encoding;
+use crate::httpd::body::{Aborted, End};
+use crate::httpd::lease::Held;
+use crate::httpd::log::{self, Level};
+use crate::httpd::status::Status;
+use crate::objects::exchange::Exchange;
+use pyo3::exceptions::{PyRuntimeError, PyTypeError};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
+use std::sync::PoisonError;
+
+/// Why the sending ends early.
+pub(super) enum Stop {
+    /// The client has gone.
+    Gone,
+    /// httpd has refused the request's body.
+    Refused(Status),
+    Raised(PyErr),
+}
+
+impl From<PyErr> for Stop {
+    fn from(error: PyErr) -> Stop {
+        Stop::Raised(error)
+    }
+}
+
+impl From<Aborted> for Stop {
+    fn from(_: Aborted) -> Stop {
+        Stop::Gone
+    }
+}
+
+/// An answer in the making.
+pub(super) struct Body<'a, 'py> {
+    call: &'a Call<'py>,
+    start: This<'a, 'py, StartResponse>,
+    application: &'a str,
+}
+
+impl<'a, 'py> Body<'a, 'py> {
+    pub(super) fn new(
+        call: &'a Call<'py>,
+        start: &'a Object<'py>,
+        application: &'a str,
+    ) -> PyResult<Body<'a, 'py>> {
+        Ok(Body {
+            call,
+            start: class::this(call.cx, start)?,
+            application,
+        })
+    }
+
+    /// Has something left for the client?
+    pub(super) fn has_left(&self) -> bool {
+        self.start.left.get()
+    }
+
+    /// Sends everything that the application's result holds.
+    pub(super) fn send(&self, state: &State, result: &Object<'py>) -> Result<(), Stop> {
+        if let Some(only) = only_item(result)
+            && !self.start.installed.get()
+        {
+            return self.only(state, &only);
+        }
+        if let Some(part) = file_wrapper::part(self.call.cx, result) {
+            return self.file(&part);
+        }
+        for item in result.try_iter()? {
+            self.block(state, &item?)?;
+        }
+        Ok(())
+    }
+
+    /// An answer of one block, with its length: it leaves in one write, when the interpreter has been left.
+    fn only(&self, state: &State, item: &Object<'py>) -> Result<(), Stop> {
+        self.with_bytes(state, item, |data| {
+            let held = self.call.hold()?;
+            self.check_started()?;
+            self.check_refused(&held)?;
+            let length = i64::try_from(data.len()).unwrap_or(i64::MAX);
+            if !data.is_empty() {
+                self.start.install(held.request(), Some(length));
+                let (room, request) = (self.start.room(held.request(), length), held.request());
+                self.start.written.set(room);
+                if self.start.has_body(request) {
+                    let kept = data.get(..usize::try_from(room).unwrap_or(0));
+                    let mut output = held.value().output.borrow_mut();
+                    output.write(request, kept.unwrap_or_default())?;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn block(&self, state: &State, item: &Object<'py>) -> Result<(), Stop> {
+        self.with_bytes(state, item, |data| {
+            if data.is_empty() {
+                return Ok(());
+            }
+            self.check_started()?;
+            let held = self.call.hold()?;
+            let gone = held.request().connection().aborted();
+            if gone {
+                return Err(Stop::Gone);
+            }
+            self.check_refused(&held)?;
+            Ok(send(&self.start, &held, data, End::Flush)?)
+        })
+    }
+
+    /// A real file is sent by the kernel.
+    fn file(&self, part: &file_wrapper::Part) -> Result<(), Stop> {
+        self.check_started()?;
+        let held = self.call.hold()?;
+        self.check_refused(&held)?;
+        let request = held.request();
+        let room = match self.start.length() {
+            Some(length) => (length - self.start.written.get()).clamp(0, part.length),
+            None => part.length,
+        };
+        let stated = (!self.start.installed.get()).then_some(room);
+        self.start.install(request, stated);
+        self.start.written.set(self.start.written.get() + room);
+        if room == 0 || !self.start.has_body(request) {
+            return Ok(());
+        }
+        let added = held.value().output.borrow_mut().write_descriptor(
+            request,
+            part.descriptor,
+            part.offset,
+            room,
+        );
+        added.map_err(|number| pyo3::exceptions::PyOSError::new_err((number, "cannot send the file")))?;
+        self.start.left.set(true);
+        let complete = stated.is_some() || self.start.length() == Some(self.start.written.get());
+        self.start.ended.set(complete);
+        let end = if complete { End::OfStream } else { End::Flush };
+        Ok(Exchange::send(self.call.cx, &held, end)?)
+    }
+
+    /// Nothing more comes. Why the answer is not what it should be, if so.
+    pub(super) fn end(&self) -> PyResult<Option<String>> {
+        self.check_started()?;
+        let held = self.call.hold()?;
+        let request = held.request();
+        // Without a body httpd has to be told its length, or it would be chunked.
+        let empty = (self.start.written.get() == 0 && !request.header_only()).then_some(0);
+        self.start.install(request, empty);
+        let (length, written) = (self.start.length(), self.start.written.get());
+        let short = length.filter(|&length| written < length && self.start.has_body(request));
+        Ok(short.map(|length| {
+            let name = self.application;
+            format!("{name} gives {written} bytes where its Content-Length says {length}; the connection is closed")
+        }))
+    }
+
+    /// Where httpd has refused the request's body and nothing has been sent, its status is the answer.
+    pub(super) fn check_refused(&self, held: &Held<'_, Exchange>) -> Result<(), Stop> {
+        match held.value().refused.get() {
+            Some(status) if !self.has_left() => Err(Stop::Refused(status)),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_started(&self) -> PyResult<()> {
+        if self.start.is_started() {
+            return Ok(());
+        }
+        Err(PyRuntimeError::new_err(
+            "the application has not called start_response()",
+        ))
+    }
+
+    /// A block must be bytes; text is taken as latin-1, with a warning for each application.
+    fn with_bytes(
+        &self,
+        state: &State,
+        item: &Object<'py>,
+        body: impl FnOnce(&[u8]) -> Result<(), Stop>,
+    ) -> Result<(), Stop> {
+        if let Ok(bytes) = item.cast::<PyBytes>() {
+            return body(bytes.as_bytes());
+        }
+        if item.is_instance_of::<PyString>() {
+            self.warn(state)?;
+            return body(&Encoding::Latin1.encode_bytes(item)?);
+        }
+        let kind = item.get_type().name()?;
+        Err(PyTypeError::new_err(format!(
+            "the application gives a value of type {kind} where bytes must be"
+        ))
+        .into())
+    }
+
+    fn warn(&self, state: &State) -> PyResult<()> {
+        let mut warned = state.warned.lock().unwrap_or_else(PoisonError::into_inner);
+        if !warned.iter().any(|name| name == self.application) {
+            warned.push(self.application.into());
+            let name = self.application;
+            let text = format!("{name} gives str where PEP 3333 wants bytes; it is taken as latin-1");
+            log::request(self.call.hold()?.request(), Level::Warning, &text);
+        }
+        Ok(())
+    }
+}
+
+/// The only item of a list or tuple.
+fn only_item<'py>(result: &Object<'py>) -> Option<Object<'py>> {
+    if let Ok(list) = result.cast_exact::<PyList>() {
+        return (list.len() == 1).then(|| list.iter().next()).flatten();
+    }
+    let tuple = result.cast_exact::<PyTuple>().ok()?;
+    (tuple.len() == 1).then(|| tuple.iter().next()).flatten()
+}

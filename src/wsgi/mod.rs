@@ -1,0 +1,192 @@
+//! WSGI (PEP 3333): `PythonHandler mod_python.wsgi` is this function.
+//!
+//! The exchange, as the PEP has it: build `environ`; call the application with it and `start_response`; send what it
+//! yields, block by block; call `close()`, whatever has happened.
+
+mod application;
+mod body;
+mod environ;
+mod file_wrapper;
+mod start_response;
+
+use crate::embed::Cx;
+use crate::embed::cell::Ref;
+use crate::embed::class::{self, Args, Function};
+use crate::embed::exception;
+use crate::httpd::lease::Held;
+use crate::httpd::log::{self, Level};
+use crate::httpd::status::Status;
+use crate::objects::exchange::{Exchange, RequestLease};
+use crate::objects::request::Request;
+use crate::report;
+use body::{Body, Stop};
+use pyo3::IntoPyObjectExt;
+use pyo3::exceptions::{PyRuntimeError, PyTypeError};
+use pyo3::prelude::*;
+use start_response::StartResponse;
+
+type Object<'py> = Bound<'py, PyAny>;
+
+/// What `_apache` offers for it.
+pub(crate) static FUNCTIONS: &[Function] = &[Function::new(
+    c"wsgi",
+    c"wsgi(req): answers a request with the application of PythonOption mod_python.wsgi.application (PEP 3333).",
+    handler,
+)];
+
+/// Makes the classes of an interpreter, in the order of their places.
+///
+/// # Errors
+/// What Python raises.
+pub(crate) fn classes<'py>(
+    cx: Cx<'py>,
+    module: &Bound<'py, PyModule>,
+) -> PyResult<Vec<Object<'py>>> {
+    Ok(vec![
+        class::define::<StartResponse>(cx, module)?,
+        class::define::<file_wrapper::FileWrapper>(cx, module)?,
+    ])
+}
+
+/// What the adapter keeps in each interpreter.
+struct State {
+    environ: environ::Template,
+    /// Applications that have been warned about yielding text.
+    warned: std::sync::Mutex<Vec<String>>,
+}
+
+fn state(cx: Cx<'_>) -> PyResult<&'static State> {
+    cx.interpreter.gateway(|| {
+        Ok(State {
+            environ: environ::Template::new(cx)?,
+            warned: std::sync::Mutex::default(),
+        })
+    })
+}
+
+/// The handler.
+fn handler<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
+    args.count("wsgi", 1..=1)?;
+    let request = args.required(0)?;
+    let lease = class::payload::<Request>(cx, &request)
+        .map(|request| request.lease().clone())
+        .ok_or_else(|| PyTypeError::new_err("the argument must be a request"))?;
+    let call = Call { cx, lease };
+    call.answer(&request)?.0.into_bound_py_any(cx.py)
+}
+
+/// One request on its way through the application.
+struct Call<'py> {
+    cx: Cx<'py>,
+    lease: RequestLease,
+}
+
+impl<'py> Call<'py> {
+    fn hold(&self) -> PyResult<Held<'_, Exchange>> {
+        let in_use = |_| PyRuntimeError::new_err("the request is in use by another thread");
+        self.lease.hold().map_err(in_use)
+    }
+
+    fn answer(&self, request: &Object<'py>) -> PyResult<Status> {
+        let cx = self.cx;
+        let state = state(cx)?;
+        let Some(place) = application::place(&self.hold()?)? else {
+            return Ok(Status::DECLINED);
+        };
+        let application = application::find(cx, self, &place, request)?;
+        let environ = state.environ.fill(cx, &self.hold()?, &place, request)?;
+        let start = StartResponse::new(self.lease.clone());
+        let start = class::instance(cx, start)?;
+        let body = Body::new(self, &start, &place.name)?;
+        let result = match exception::call_two(cx, &application, &environ, &start) {
+            Ok(result) => result,
+            Err(error) => return self.failed(&body, error),
+        };
+        let sent = body.send(state, &result);
+        let sent = sent.and_then(|()| body.check_refused(&self.hold()?));
+        let closed = close(&result);
+        match (sent, closed) {
+            (Ok(()), Ok(())) => self.finish(&body),
+            (Err(Stop::Gone), closed) => {
+                closed.map_or_else(|error| self.failed(&body, error).map(drop), Ok)?;
+                let text = "the client went away before the answer was complete";
+                log::request(self.hold()?.request(), Level::Debug, text);
+                Ok(Status::OK)
+            }
+            (Err(Stop::Refused(status)), closed) => {
+                closed.map_or_else(|error| self.failed(&body, error).map(drop), Ok)?;
+                Ok(status)
+            }
+            (Err(Stop::Raised(error)), closed) => {
+                // One entry for what broke the answer; what closing adds to it is told, too.
+                if let Err(second) = closed {
+                    self.log(second)?;
+                }
+                self.failed(&body, error)
+            }
+            (Ok(()), Err(error)) => self.failed(&body, error),
+        }
+    }
+
+    /// The application is done: the rest leaves, as far as it is all there.
+    fn finish(&self, body: &Body<'_, 'py>) -> PyResult<Status> {
+        if let Some(reason) = body.end()? {
+            let held = self.hold()?;
+            log::request(held.request(), Level::Error, &reason);
+            return self.break_off(held);
+        }
+        Ok(Status::OK)
+    }
+
+    /// An exception: the error's page, or a broken connection where a part of the answer has been sent.
+    fn failed(&self, body: &Body<'_, 'py>, error: PyErr) -> PyResult<Status> {
+        let held = self.hold()?;
+        if let Some(status) = held.value().refused.get().filter(|_| !body.has_left()) {
+            exception::discard(self.cx.py, error);
+            return Ok(status);
+        }
+        if !body.has_left() {
+            held.value().output.borrow_mut().discard();
+            return Err(error);
+        }
+        if held.request().connection().aborted() {
+            exception::discard(self.cx.py, error);
+            return Ok(Status::OK);
+        }
+        drop(held);
+        self.log(error)?;
+        self.break_off(self.hold()?)
+    }
+
+    fn log(&self, error: PyErr) -> PyResult<()> {
+        let text = report::describe(self.cx, &exception::value(self.cx.py, error));
+        let text = format!("PythonHandler mod_python.wsgi: {text}");
+        log::request(self.hold()?.request(), Level::Error, &text);
+        Ok(())
+    }
+
+    fn break_off(&self, held: Held<'_, Exchange>) -> PyResult<Status> {
+        held.value().output.borrow_mut().discard();
+        self.cx
+            .detached(held.request(), |request| request.break_off());
+        Ok(Status::DONE)
+    }
+}
+
+/// Calls the iterable's `close()`, if it has one.
+fn close(result: &Object<'_>) -> PyResult<()> {
+    let exact = result.is_exact_instance_of::<pyo3::types::PyList>()
+        || result.is_exact_instance_of::<pyo3::types::PyTuple>();
+    if exact {
+        return Ok(());
+    }
+    match exception::attribute(result, "close")? {
+        Some(close) => close.call0().map(drop),
+        None => Ok(()),
+    }
+}
+
+/// A reference of the interpreter's own.
+fn interned(cx: Cx<'_>, text: &str) -> Ref {
+    Ref::new(pyo3::types::PyString::intern(cx.py, text).into_any())
+}

@@ -1,0 +1,343 @@
+//! `start_response(status, headers, exc_info=None)` and the `write` that it returns.
+
+use super::Object;
+use crate::embed::class::{Args, Class, Method, Slots, This};
+use crate::embed::exception;
+use crate::embed::text;
+use crate::httpd::body::{Aborted, End};
+use crate::httpd::gateway::Head;
+use crate::httpd::header;
+use crate::httpd::lease::Held;
+use crate::httpd::log::{self, Level};
+use crate::httpd::request::Request as Host;
+use crate::objects::exchange::{Exchange, RequestLease, write_failed};
+use pyo3::IntoPyObjectExt;
+use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
+use std::cell::{Cell, RefCell};
+use std::ffi::CStr;
+
+/// The answer's beginning, and how much of it has been sent. Used by the thread that holds the lease.
+pub(super) struct StartResponse {
+    lease: RequestLease,
+    head: RefCell<Option<Head>>,
+    /// Has the head been given to httpd?
+    pub(super) installed: Cell<bool>,
+    /// Has something left for the client?
+    pub(super) left: Cell<bool>,
+    /// Bytes of the body so far.
+    pub(super) written: Cell<i64>,
+    /// More than the stated length has been given.
+    pub(super) cut: Cell<bool>,
+    /// Has the end been sent?
+    pub(super) ended: Cell<bool>,
+}
+
+impl StartResponse {
+    pub(super) fn new(lease: RequestLease) -> StartResponse {
+        StartResponse {
+            lease,
+            head: RefCell::new(None),
+            installed: Cell::new(false),
+            left: Cell::new(false),
+            written: Cell::new(0),
+            cut: Cell::new(false),
+            ended: Cell::new(false),
+        }
+    }
+
+    /// Has start_response been called?
+    pub(super) fn is_started(&self) -> bool {
+        self.head.borrow().is_some()
+    }
+
+    /// Content-Length, if the application has stated it.
+    pub(super) fn length(&self) -> Option<i64> {
+        self.head.borrow().as_ref().and_then(Head::length)
+    }
+
+    /// May this answer have a body?
+    pub(super) fn has_body(&self, request: Host<'_>) -> bool {
+        let status = self.head.borrow().as_ref().map_or(200, Head::status);
+        !request.header_only() && status != 204 && status != 304
+    }
+
+    /// Gives the head to httpd, once; `length` is stated if the application has not.
+    pub(super) fn install(&self, request: Host<'_>, length: Option<i64>) {
+        if self.installed.replace(true) {
+            return;
+        }
+        if let Some(head) = self.head.borrow().as_ref() {
+            head.install(request);
+            if let Some(length) = length.filter(|_| head.length().is_none() && head.status() != 304)
+            {
+                request.set_content_length(length);
+            }
+        }
+    }
+
+    /// How many of `count` bytes fit into the stated length; the rest is cut off, and said so once.
+    pub(super) fn room(&self, request: Host<'_>, count: i64) -> i64 {
+        let Some(length) = self.length() else {
+            return count;
+        };
+        let room = (length - self.written.get()).clamp(0, count);
+        if room < count && !self.cut.replace(true) {
+            let text = format!(
+                "the application gives more than the {length} bytes of its Content-Length; the rest is cut off"
+            );
+            log::request(request, Level::Error, &text);
+        }
+        room
+    }
+}
+
+impl Class for StartResponse {
+    const NAME: &'static CStr = c"mp_start_response";
+    const DOC: &'static CStr = c"start_response(status, headers, exc_info=None) of PEP 3333.";
+    const PLACE: usize = 8;
+    const METHODS: &'static [Method<Self>] = &[Method::new(
+        c"write",
+        c"write(data): sends bytes at once, before what the application returns.",
+        write,
+    )];
+    const SLOTS: Slots<Self> = Slots {
+        call: Some(start),
+        ..Slots::NONE
+    };
+}
+
+fn start<'py>(
+    this: This<'_, 'py, StartResponse>,
+    args: &Bound<'py, PyTuple>,
+    kwargs: Option<&Bound<'py, PyDict>>,
+) -> PyResult<Object<'py>> {
+    let (status, headers, exc_info) = arguments(args, kwargs)?;
+    if let Some(exc_info) = exc_info.filter(|info| !info.is_none()) {
+        let value = raised(&exc_info)?;
+        if this.left.get() || this.installed.get() {
+            return Err(PyErr::from_value(value));
+        }
+    } else if this.is_started() {
+        return Err(PyRuntimeError::new_err(
+            "start_response() has been called already; a second call needs exc_info",
+        ));
+    }
+    let held = this.lease.hold().map_err(|_| {
+        PyRuntimeError::new_err("start_response() has been called after the request's end")
+    })?;
+    let head = head(held.request(), &status, &headers)?;
+    *this.head.borrow_mut() = Some(head);
+    this.object().getattr("write")
+}
+
+type Arguments<'py> = (Object<'py>, Object<'py>, Option<Object<'py>>);
+
+fn arguments<'py>(
+    args: &Bound<'py, PyTuple>,
+    kwargs: Option<&Bound<'py, PyDict>>,
+) -> PyResult<Arguments<'py>> {
+    if !(1..=3).contains(&args.len()) && kwargs.is_none() || args.len() > 3 {
+        return Err(PyTypeError::new_err(format!(
+            "start_response() takes 2 or 3 arguments but {} were given",
+            args.len()
+        )));
+    }
+    if let Some(kwargs) = kwargs {
+        for name in kwargs.keys() {
+            let name = name.cast_into::<PyString>()?.to_string_lossy().into_owned();
+            if !["status", "headers", "exc_info"].contains(&name.as_str()) {
+                return Err(PyTypeError::new_err(format!(
+                    "start_response() has no argument {name:?}"
+                )));
+            }
+        }
+    }
+    let find = |place: usize, name: &str| -> PyResult<Option<Object<'py>>> {
+        if place < args.len() {
+            return args.get_item(place).map(Some);
+        }
+        kwargs.map_or(Ok(None), |kwargs| kwargs.get_item(name))
+    };
+    let missing = |name: &str| PyTypeError::new_err(format!("start_response() needs {name}"));
+    Ok((
+        find(0, "status")?.ok_or_else(|| missing("a status"))?,
+        find(1, "headers")?.ok_or_else(|| missing("headers"))?,
+        find(2, "exc_info")?,
+    ))
+}
+
+/// The exception of an `exc_info`, with its traceback.
+fn raised<'py>(exc_info: &Object<'py>) -> PyResult<Object<'py>> {
+    let wrong =
+        || PyTypeError::new_err("exc_info must be None or a tuple (type, value, traceback)");
+    let parts = exc_info.cast::<PyTuple>().map_err(|_| wrong())?;
+    if parts.len() != 3 {
+        return Err(wrong());
+    }
+    let (value, traceback) = (parts.get_item(1)?, parts.get_item(2)?);
+    if !value.is_instance_of::<pyo3::exceptions::PyBaseException>() {
+        return Err(wrong());
+    }
+    if !traceback.is_none() {
+        value.setattr("__traceback__", traceback)?;
+    }
+    Ok(value)
+}
+
+/// Checks a status and headers (PEP 3333, RFC 9110), and takes them over.
+fn head(request: Host<'_>, status: &Object<'_>, headers: &Object<'_>) -> PyResult<Head> {
+    let status = status
+        .cast::<PyString>()
+        .map_err(|_| PyTypeError::new_err("the status must be a str such as '200 OK'"))?;
+    let line = latin1(status)?;
+    let code = code_of(&line).ok_or_else(|| {
+        PyValueError::new_err(format!(
+            "the status {:?} must be three digits, a space and a reason, such as '200 OK'",
+            String::from_utf8_lossy(&line)
+        ))
+    })?;
+    if code < 200 {
+        return Err(PyValueError::new_err(
+            "an application cannot answer with a status below 200",
+        ));
+    }
+    let headers = headers.cast_exact::<PyList>().map_err(|_| {
+        PyTypeError::new_err("the headers must be a list of tuples (name, value)")
+    })?;
+    let mut head = Head::new(request, code, &line);
+    for header in headers.iter() {
+        let wrong = || PyTypeError::new_err("a header must be a tuple of two str (name, value)");
+        let pair = header.cast_exact::<PyTuple>().map_err(|_| wrong())?;
+        if pair.len() != 2 {
+            return Err(wrong());
+        }
+        let (name, value) = (pair.get_item(0)?, pair.get_item(1)?);
+        let name = latin1(name.cast::<PyString>().map_err(|_| wrong())?)?;
+        let value = latin1(value.cast::<PyString>().map_err(|_| wrong())?)?;
+        if is_hop_by_hop(&name) {
+            return Err(PyValueError::new_err(format!(
+                "the header {} is the server's own to set",
+                String::from_utf8_lossy(&name)
+            )));
+        }
+        if let Some(reason) = header::refusal(&name, &value) {
+            return Err(PyValueError::new_err(reason));
+        }
+        head.add(request, &name, &value);
+    }
+    Ok(head)
+}
+
+fn latin1(text: &Bound<'_, PyString>) -> PyResult<Vec<u8>> {
+    text::Encoding::Latin1
+        .encode_bytes(text.as_any())
+        .map_err(|error| {
+            exception::discard(text.py(), error);
+            PyValueError::new_err("a status or header holds a character that is not latin-1")
+        })
+}
+
+/// The code of `NNN reason`; None for anything else.
+fn code_of(line: &[u8]) -> Option<i32> {
+    let (digits, rest) = line.split_at_checked(3)?;
+    let printable = rest
+        .iter()
+        .all(|&byte| !byte.is_ascii_control() && !(0x80..0xa0).contains(&byte));
+    if !rest.starts_with(b" ") || !printable || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let code = std::str::from_utf8(digits).ok()?.parse().ok()?;
+    (100..=999).contains(&code).then_some(code)
+}
+
+fn is_hop_by_hop(name: &[u8]) -> bool {
+    const NAMES: [&[u8]; 9] = [
+        b"connection",
+        b"keep-alive",
+        b"transfer-encoding",
+        b"upgrade",
+        b"trailer",
+        b"te",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-connection",
+    ];
+    NAMES.iter().any(|known| name.eq_ignore_ascii_case(known))
+}
+
+fn write<'py>(this: This<'_, 'py, StartResponse>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
+    args.count("write", 1..=1)?;
+    let data = args.required(0)?;
+    let data = data
+        .cast::<PyBytes>()
+        .map_err(|_| PyTypeError::new_err("write() takes bytes"))?;
+    let held = this
+        .lease
+        .hold()
+        .map_err(|_| PyRuntimeError::new_err("write() has been called after the request's end"))?;
+    send(&this, &held, data.as_bytes(), End::Flush).map_err(write_failed)?;
+    this.cx.py.None().into_bound_py_any(this.cx.py)
+}
+
+/// Sends a block; the last one of a stated length takes the answer's end along.
+pub(super) fn send<'py>(
+    this: &This<'_, 'py, StartResponse>,
+    held: &Held<'_, Exchange>,
+    data: &[u8],
+    end: End,
+) -> Result<(), Aborted> {
+    let request = held.request();
+    if data.is_empty() || this.ended.get() {
+        if !data.is_empty() {
+            this.room(request, i64::try_from(data.len()).unwrap_or(i64::MAX));
+        }
+        return Ok(());
+    }
+    let count = i64::try_from(data.len()).unwrap_or(i64::MAX);
+    let room = this.room(request, count);
+    this.install(request, None);
+    this.written.set(this.written.get() + room);
+    if !this.has_body(request) {
+        return Ok(());
+    }
+    let kept = data
+        .get(..usize::try_from(room).unwrap_or(0))
+        .unwrap_or_default();
+    held.value().output.borrow_mut().write(request, kept)?;
+    let complete = this.length() == Some(this.written.get());
+    let end = if complete { End::OfStream } else { end };
+    this.ended.set(complete);
+    this.left.set(true);
+    if end == End::Open {
+        return Ok(());
+    }
+    Exchange::send(this.cx, held, end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statuses() {
+        assert_eq!(code_of(b"200 OK"), Some(200));
+        assert_eq!(code_of(b"404 "), Some(404));
+        assert_eq!(code_of(b"299 \xe9t\xe9"), Some(299));
+        for bad in [
+            &b"200"[..],
+            b"20 OK",
+            b"2000 OK",
+            b"abc OK",
+            b"099 x",
+            b"200 a\r\nb",
+            b"200\tOK",
+            b"",
+            b"-20 x",
+            b"200 \x80",
+        ] {
+            assert_eq!(code_of(bad), None, "{bad:?}");
+        }
+    }
+}
