@@ -5,7 +5,9 @@ from __future__ import annotations
 import ast
 import re
 import shutil
+import subprocess
 from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any, Callable
 
@@ -102,6 +104,26 @@ def error_log_is_claimed(request: pytest.FixtureRequest) -> Iterator[None]:
             unclaimed = server.unclaimed()
             server.claims.clear()
             assert not unclaimed, unclaimed
+
+
+def install(server: Server, *packages: str) -> None:
+    """Copy packages of the tests' environment, with what they need, to where httpd's user can read them."""
+    wanted, known = list(packages), set()
+    while wanted:
+        try:
+            package = distribution(wanted.pop())
+        except PackageNotFoundError:
+            continue  # needed by other Pythons than this one
+        if package.name in known:
+            continue
+        known.add(package.name)
+        wanted += [re.split(r"[^\w.-]", line)[0] for line in package.requires or [] if "extra ==" not in line]
+        for file in package.files or []:
+            if ".." not in file.parts and "__pycache__" not in file.parts:
+                target = server.root / "apps" / file
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(file.locate(), target)
+    subprocess.run(["chmod", "-R", "a+rX", str(server.root / "apps")], check=True)
 
 
 def places(*apps: str) -> str:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import stat
 import subprocess
 import time
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, distribution
 
 import pytest
-from conftest import Serve, Server, places
+from conftest import Serve, Server, install, places
 
 from httpd import CHILD_USER, Httpd, free_port
 
@@ -31,26 +29,6 @@ def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     yield port
     process.terminate()
     process.wait()
-
-
-def install(server: Server, *packages: str) -> None:
-    """Copy packages of the tests' environment, with what they need, to where httpd's user can read them."""
-    wanted, known = list(packages), set()
-    while wanted:
-        try:
-            package = distribution(wanted.pop())
-        except PackageNotFoundError:
-            continue  # needed by other Pythons than this one
-        if package.name in known:
-            continue
-        known.add(package.name)
-        wanted += [re.split(r"[^\w.-]", line)[0] for line in package.requires or [] if "extra ==" not in line]
-        for file in package.files or []:
-            if ".." not in file.parts and "__pycache__" not in file.parts:
-                target = server.root / "apps" / file
-                target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(file.locate(), target)
-    subprocess.run(["chmod", "-R", "a+rX", str(server.root / "apps")], check=True)
 
 
 def served(serve: Serve, mpm: str, store: str, more: str = "", redis_port: int = 0, **settings: object) -> Server:

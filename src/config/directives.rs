@@ -367,8 +367,15 @@ fn add_application<'c>(
             format!("mod_python.wsgi.base_uri \"{base}\""),
         ),
     ];
+    let path = if base.is_empty() { "/" } else { base };
+    // In front of all `<Location>` sections, so that these can change it, and behind shorter paths, which it covers.
+    let mut all = setting.server.applications.to_vec();
+    let place = all.partition_point(|other| other.len() <= path.len());
+    all.insert(place, path);
+    setting.server.applications = setting.pool.concat(&all, &[]);
     setting.location = Some(Location {
-        path: if base.is_empty() { "/" } else { base }.to_string(),
+        path: path.to_string(),
+        place,
         lines,
     });
     Ok(())

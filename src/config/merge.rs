@@ -44,6 +44,7 @@ impl<'c> Server<'c> {
             home: over.home.or(base.home),
             connection: over.connection.or(base.connection),
             imports: over.imports,
+            applications: over.applications,
         }
     }
 }

@@ -58,6 +58,8 @@ pub(crate) struct Server<'c> {
     pub(crate) connection: Option<&'c HandlerList<'c>>,
     /// PythonImport: module and interpreter, in file order. Not inherited: each is done once.
     pub(crate) imports: &'c [(&'c str, &'c str)],
+    /// The paths of PythonWSGI, the shorter ones first. Not inherited: each server has its own sections.
+    pub(crate) applications: &'c [&'c str],
 }
 
 /// What stands in both: `req.get_config()` shows the one, `server.get_config()` the other.

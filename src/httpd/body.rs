@@ -127,7 +127,9 @@ impl Output {
         unsafe {
             let mut own = libc::fcntl(descriptor, libc::F_DUPFD_CLOEXEC, 3);
             if own < 0 {
-                return Err(std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EBADF));
+                return Err(std::io::Error::last_os_error()
+                    .raw_os_error()
+                    .unwrap_or(libc::EBADF));
             }
             let flags = sys::APR_FOPEN_READ | sys::APR_FOPEN_SENDFILE_ENABLED;
             let pool = request.pool();
@@ -135,7 +137,9 @@ impl Output {
             pool.on_end(Descriptor(own));
             sys::apr_brigade_insert_file(brigade.as_ptr(), file, offset, length, pool.as_ptr());
         }
-        self.pending = self.pending.saturating_add(usize::try_from(length).unwrap_or(0));
+        self.pending = self
+            .pending
+            .saturating_add(usize::try_from(length).unwrap_or(0));
         self.queued += length;
         Ok(())
     }

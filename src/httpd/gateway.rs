@@ -162,7 +162,11 @@ impl Head {
                 let entries = array.elts.cast::<sys::apr_table_entry_t>();
                 for place in 0..usize::try_from(array.nelts).unwrap_or(0) {
                     let entry = entries.add(place);
-                    sys::apr_table_addn((*request.as_ptr()).headers_out, (*entry).key, (*entry).val);
+                    sys::apr_table_addn(
+                        (*request.as_ptr()).headers_out,
+                        (*entry).key,
+                        (*entry).val,
+                    );
                 }
             }
         }

@@ -8,6 +8,8 @@ use std::ptr::null_mut;
 /// A section in the making: a path, and the directives in it.
 pub(crate) struct Location {
     pub(crate) path: String,
+    /// Its place among the server's sections: later ones win over earlier ones.
+    pub(crate) place: usize,
     pub(crate) lines: Vec<(&'static CStr, String)>,
 }
 
@@ -75,11 +77,30 @@ pub(super) unsafe fn add(
             (*core).set_d_is_fnmatch(0);
             (*core).r = null_mut();
             sys::ap_add_per_url_conf((*command).server, section.cast::<c_void>());
+            move_last((*command).server, location.place);
             Ok(())
         } else {
             Err(CStr::from_ptr(error).to_string_lossy().into_owned())
         };
         (*command).path = path;
         result
+    }
+}
+
+/// Moves the section that was added last to its place.
+///
+/// # Safety
+/// `server` is a live server whose configuration is being read.
+unsafe fn move_last(server: *mut sys::server_rec, place: usize) {
+    // SAFETY: the core's configuration of a server; its array holds pointers to sections.
+    unsafe {
+        let core = sys::ap_get_core_module_config((*server).module_config)
+            .cast::<sys::core_server_config>();
+        let array = &mut *(*core).sec_url;
+        let count = usize::try_from(array.nelts).unwrap_or(0);
+        let sections = std::slice::from_raw_parts_mut(array.elts.cast::<*mut c_void>(), count);
+        if let Some(moved) = sections.get_mut(place..) {
+            moved.rotate_right(1);
+        }
     }
 }

@@ -135,7 +135,9 @@ impl<'a, 'py> Body<'a, 'py> {
             part.offset,
             room,
         );
-        added.map_err(|number| pyo3::exceptions::PyOSError::new_err((number, "cannot send the file")))?;
+        added.map_err(|number| {
+            pyo3::exceptions::PyOSError::new_err((number, "cannot send the file"))
+        })?;
         self.start.left.set(true);
         let complete = stated.is_some() || self.start.length() == Some(self.start.written.get());
         self.start.ended.set(complete);
@@ -202,7 +204,8 @@ impl<'a, 'py> Body<'a, 'py> {
         if !warned.iter().any(|name| name == self.application) {
             warned.push(self.application.into());
             let name = self.application;
-            let text = format!("{name} gives str where PEP 3333 wants bytes; it is taken as latin-1");
+            let text =
+                format!("{name} gives str where PEP 3333 wants bytes; it is taken as latin-1");
             log::request(self.call.hold()?.request(), Level::Warning, &text);
         }
         Ok(())

@@ -203,9 +203,9 @@ fn head(request: Host<'_>, status: &Object<'_>, headers: &Object<'_>) -> PyResul
             "an application cannot answer with a status below 200",
         ));
     }
-    let headers = headers.cast_exact::<PyList>().map_err(|_| {
-        PyTypeError::new_err("the headers must be a list of tuples (name, value)")
-    })?;
+    let headers = headers
+        .cast_exact::<PyList>()
+        .map_err(|_| PyTypeError::new_err("the headers must be a list of tuples (name, value)"))?;
     let mut head = Head::new(request, code, &line);
     for header in headers.iter() {
         let wrong = || PyTypeError::new_err("a header must be a tuple of two str (name, value)");

@@ -409,9 +409,8 @@ pub(crate) fn this<'a, 'py, T: Class>(
     cx: Cx<'py>,
     object: &'a Object<'py>,
 ) -> PyResult<This<'a, 'py, T>> {
-    let payload = payload::<T>(cx, object).ok_or_else(|| {
-        pyo3::exceptions::PyTypeError::new_err("the object is of another class")
-    })?;
+    let payload = payload::<T>(cx, object)
+        .ok_or_else(|| pyo3::exceptions::PyTypeError::new_err("the object is of another class"))?;
     Ok(This {
         cx,
         payload,
