@@ -275,7 +275,10 @@ class Httpd:
 
 
 def site_config(site: Path) -> str:
-    """The configuration for a directory of handlers: `mp.py` at /, and every `name.py` at /name."""
+    """The configuration for a directory of handlers: `mp.py` at /, and every `name.py` at /name.
+
+    A file that defines `application` is a WSGI application.
+    """
     own = site / "site.conf"
     if own.exists():
         return own.read_text().replace("@SITE@", str(site))
@@ -285,6 +288,8 @@ def site_config(site: Path) -> str:
     places = [("/", "mp" if "mp" in names else names[0]), *((f"/{name}", name) for name in names)]
     locations = "".join(
         f"<Location {place}>\n    SetHandler mod_python\n    PythonHandler {name}\n</Location>\n"
+        if not re.search(r"^(def )?application\b", (site / f"{name}.py").read_text(), re.M)
+        else f"PythonWSGI {place} {name}:application\n"
         for place, name in places
     )
     return f"PythonPath \"sys.path+['{site}']\"\n{locations}"
@@ -325,7 +330,7 @@ def serve(site: Path, port: int) -> int:
     try:
         httpd.start()
         print(f"Serving {site} (error log: {httpd.log})")
-        for path in re.findall(r"<Location (\S+)>", config):
+        for path in re.findall(r"^(?:<Location|PythonWSGI) ([^\s>]+)", config, re.M):
             print(f"  {httpd.url(path)}")
         print("Ctrl-C stops it.", flush=True)
         follow(httpd)

@@ -103,8 +103,18 @@ def test_the_readme_is_run() -> None:
     """Its handler is the example that `make run` serves."""
     readme = (PROJECT / "README.md").read_text()
     blocks = re.findall(r"```python\n(.*?)```", readme, re.S)
-    example = (PROJECT / "examples/mp.py").read_text()
-    assert any(normal(block) == normal(example) for block in blocks)
+    for name in ("mp.py", "hello_wsgi.py"):
+        example = (PROJECT / "examples" / name).read_text()
+        assert any(normal(block) == normal(example) for block in blocks), name
+
+
+def test_the_wsgi_example_is_one_line(serve: Serve) -> None:
+    readme = (PROJECT / "README.md").read_text()
+    blocks = re.findall(r"```apache\n(.*?)```", readme, re.S)
+    (block,) = [block for block in blocks if "PythonWSGI" in block]
+    server = serve(block.replace("/srv/site", "@ROOT@/apps"), start=False)
+    server.write("apps/hello_wsgi.py", (PROJECT / "examples/hello_wsgi.py").read_text())
+    assert server.start().get("/").text == "Hello World!"
 
 
 def normal(text: str) -> str:

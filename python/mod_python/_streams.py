@@ -32,8 +32,12 @@ class _Stream(io.TextIOWrapper):
     def __init__(self, stream: int, name: str) -> None:
         raw: Any = _Log(stream)
         super().__init__(raw, encoding="utf-8", errors="backslashreplace", newline="\n", write_through=True)
-        self.mode = "w"
         self._name = name
+
+    @property
+    def mode(self) -> str:
+        """It is for writing."""
+        return "w"
 
     @property
     def name(self) -> str:

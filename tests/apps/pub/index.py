@@ -1,8 +1,15 @@
 """The page at the root of the published directory."""
 
+import os
+import os.path as path
 from functools import wraps
+from os import system
+from shutil import rmtree
+from string import Template
 
-from mod_python import apache
+import helpers
+from helpers import helper
+from mod_python import apache, util
 
 text = "some text"
 number = 42
