@@ -75,18 +75,9 @@ impl Encoding {
     }
 
     fn encode_text(self, text: &Bound<'_, PyString>) -> PyResult<Vec<u8>> {
-        let mut length = 0;
-        // SAFETY: an attached `str`; its UTF-8 form is kept by the object. As many bytes as characters means ASCII,
-        // which is the same in both encodings.
-        unsafe {
-            let bytes = ffi::PyUnicode_AsUTF8AndSize(text.as_ptr(), &raw mut length);
-            if bytes.is_null() {
-                ffi::PyErr_Clear();
-            } else if length == ffi::PyUnicode_GetLength(text.as_ptr()) {
-                return Ok(
-                    std::slice::from_raw_parts(bytes.cast::<u8>(), length.cast_unsigned()).to_vec(),
-                );
-            }
+        // ASCII is the same in both encodings.
+        if let Some(bytes) = ascii(text) {
+            return Ok(bytes.to_vec());
         }
         // SAFETY: an attached `str`; NULL comes with an error set, which `from_owned_ptr_or_err` takes over.
         let encoded = unsafe {
@@ -111,6 +102,21 @@ impl Encoding {
             .cast_into::<PyBytes>()
             .map(|bytes| bytes.as_bytes().to_vec())
             .unwrap_or_default())
+    }
+}
+
+/// The bytes of a `str` that holds ASCII only, without a copy.
+pub(crate) fn ascii<'a>(text: &'a Bound<'_, PyString>) -> Option<&'a [u8]> {
+    let mut length = 0;
+    // SAFETY: an attached `str`; its UTF-8 form is kept by the object. As many bytes as characters means ASCII.
+    unsafe {
+        let bytes = ffi::PyUnicode_AsUTF8AndSize(text.as_ptr(), &raw mut length);
+        if bytes.is_null() {
+            ffi::PyErr_Clear();
+            return None;
+        }
+        (length == ffi::PyUnicode_GetLength(text.as_ptr()))
+            .then(|| std::slice::from_raw_parts(bytes.cast::<u8>(), length.cast_unsigned()))
     }
 }
 

@@ -1,35 +1,71 @@
 //! What may become a header, a status line or a content type (invariant 5). Pure checks of bytes.
 
+const TOKEN: u8 = 1;
+const VALUE: u8 = 2;
+
+/// What each byte may be part of.
+static KINDS: [u8; 256] = {
+    let mut kinds = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        #[expect(clippy::cast_possible_truncation, reason = "below 256")]
+        let (this, mut kind) = (byte as u8, 0);
+        let marks = b"!#$%&'*+-.^_`|~";
+        let mut place = 0;
+        while place < marks.len() {
+            #[expect(clippy::indexing_slicing, reason = "evaluated at compile time")]
+            if marks[place] == this {
+                kind = TOKEN;
+            }
+            place += 1;
+        }
+        if this.is_ascii_alphanumeric() {
+            kind = TOKEN;
+        }
+        if this == b'\t' || !this.is_ascii_control() {
+            kind |= VALUE;
+        }
+        #[expect(clippy::indexing_slicing, reason = "evaluated at compile time")]
+        {
+            kinds[byte] = kind;
+        }
+        byte += 1;
+    }
+    kinds
+};
+
+fn is(byte: u8, kind: u8) -> bool {
+    KINDS
+        .get(usize::from(byte))
+        .is_some_and(|kinds| kinds & kind != 0)
+}
+
 /// Is this a header name: an RFC 9110 token?
 pub(crate) fn is_name(name: &[u8]) -> bool {
-    !name.is_empty()
-        && name
-            .iter()
-            .all(|&byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+    !name.is_empty() && name.iter().all(|&byte| is(byte, TOKEN))
 }
 
 /// Is this a header value: no CR, LF, NUL or other control character but a tab?
 pub(crate) fn is_value(value: &[u8]) -> bool {
-    value
-        .iter()
-        .all(|&byte| byte == b'\t' || !byte.is_ascii_control())
+    value.iter().all(|&byte| is(byte, VALUE))
 }
 
 /// Why a response header must not be set so; None where it may.
 pub(crate) fn refusal(name: &[u8], value: &[u8]) -> Option<String> {
-    let shown = String::from_utf8_lossy(name);
+    let shown = || String::from_utf8_lossy(name);
     if !is_name(name) {
-        return Some(format!("{shown:?} is not a header name"));
+        return Some(format!("{:?} is not a header name", shown()));
     }
     if !is_value(value) {
         return Some(format!(
-            "the value of the header {shown} holds a control character"
+            "the value of the header {} holds a control character",
+            shown()
         ));
     }
     if name.eq_ignore_ascii_case(b"transfer-encoding")
         || name.eq_ignore_ascii_case(b"connection") && !value.eq_ignore_ascii_case(b"close")
     {
-        return Some(format!("the header {shown} is httpd's own to set"));
+        return Some(format!("the header {} is httpd's own to set", shown()));
     }
     if name.eq_ignore_ascii_case(b"content-length") && length(value).is_none() {
         return Some("Content-Length must be a number of bytes".into());

@@ -1,6 +1,6 @@
 //! Which application answers, and under which part of the URI.
 
-use super::{Call, Object};
+use super::Object;
 use crate::ModPython;
 use crate::config::Entry;
 use crate::embed::Cx;
@@ -11,14 +11,15 @@ use crate::httpd::log::{self, Level};
 use crate::objects::exchange::Exchange;
 use pyo3::exceptions::{PyAttributeError, PyLookupError, PyValueError};
 use pyo3::prelude::*;
+use std::borrow::Cow;
 
 const APPLICATION: &str = "mod_python.wsgi.application";
 const BASE: &str = "mod_python.wsgi.base_uri";
 
 /// Where the application is found, and where it lies.
-pub(super) struct Place {
+pub(super) struct Place<'r> {
     /// `module::callable`.
-    pub(super) name: String,
+    pub(super) name: Cow<'r, str>,
     /// How many bytes of the URI are SCRIPT_NAME.
     pub(super) base: usize,
 }
@@ -27,7 +28,7 @@ pub(super) struct Place {
 ///
 /// # Errors
 /// LookupError without the option, ValueError for one that cannot be.
-pub(super) fn place(held: &Held<'_, Exchange>) -> PyResult<Option<Place>> {
+pub(super) fn place<'h>(held: &'h Held<'_, Exchange>) -> PyResult<Option<Place<'h>>> {
     let request = held.request();
     let options = request.config::<ModPython>().common.options;
     let option = |name: &str| {
@@ -42,9 +43,9 @@ pub(super) fn place(held: &Held<'_, Exchange>) -> PyResult<Option<Place>> {
         )));
     };
     let name = if text.contains("::") {
-        text.to_string()
+        Cow::Borrowed(text)
     } else {
-        format!("{text}::application")
+        format!("{text}::application").into()
     };
     let uri = request.uri().unwrap_or_default().to_bytes();
     let base = match option(BASE) {
@@ -87,11 +88,10 @@ fn location<'a>(held: &'a Held<'_, Exchange>) -> Option<&'a str> {
 /// What importing raises; AttributeError where the module has no such object.
 pub(super) fn find<'py>(
     cx: Cx<'py>,
-    call: &Call<'py>,
-    place: &Place,
+    held: &Held<'_, Exchange>,
+    place: &Place<'_>,
     request: &Object<'py>,
 ) -> PyResult<Object<'py>> {
-    let held = call.hold()?;
     let host = held.request();
     let common = &host.config::<ModPython>().common;
     let section = held.value().current(host).map(|entry| entry.section);

@@ -1,7 +1,7 @@
 //! The answer's body: what the application returns, sent block by block.
 
 use super::start_response::{StartResponse, send};
-use super::{Call, Object, State, file_wrapper};
+use super::{Call, Object, State, application, file_wrapper};
 use crate::embed::class::{self, This};
 use crate::embed::text::Encoding;
 use crate::httpd::body::{Aborted, End};
@@ -39,19 +39,13 @@ impl From<Aborted> for Stop {
 pub(super) struct Body<'a, 'py> {
     call: &'a Call<'py>,
     start: This<'a, 'py, StartResponse>,
-    application: &'a str,
 }
 
 impl<'a, 'py> Body<'a, 'py> {
-    pub(super) fn new(
-        call: &'a Call<'py>,
-        start: &'a Object<'py>,
-        application: &'a str,
-    ) -> PyResult<Body<'a, 'py>> {
+    pub(super) fn new(call: &'a Call<'py>, start: &'a Object<'py>) -> PyResult<Body<'a, 'py>> {
         Ok(Body {
             call,
             start: class::this(call.cx, start)?,
-            application,
         })
     }
 
@@ -155,10 +149,20 @@ impl<'a, 'py> Body<'a, 'py> {
         self.start.install(request, empty);
         let (length, written) = (self.start.length(), self.start.written.get());
         let short = length.filter(|&length| written < length && self.start.has_body(request));
-        Ok(short.map(|length| {
-            let name = self.application;
-            format!("{name} gives {written} bytes where its Content-Length says {length}; the connection is closed")
-        }))
+        let Some(length) = short else { return Ok(None) };
+        let name = self.application()?;
+        Ok(Some(format!(
+            "{name} gives {written} bytes where its Content-Length says {length}; the connection is closed"
+        )))
+    }
+
+    /// The application's name, for the log.
+    fn application(&self) -> PyResult<String> {
+        let held = self.call.hold()?;
+        let place = application::place(&held)?;
+        Ok(place
+            .map(|place| place.name.into_owned())
+            .unwrap_or_default())
     }
 
     /// Where httpd has refused the request's body and nothing has been sent, its status is the answer.
@@ -200,10 +204,10 @@ impl<'a, 'py> Body<'a, 'py> {
     }
 
     fn warn(&self, state: &State) -> PyResult<()> {
+        let name = self.application()?;
         let mut warned = state.warned.lock().unwrap_or_else(PoisonError::into_inner);
-        if !warned.iter().any(|name| name == self.application) {
-            warned.push(self.application.into());
-            let name = self.application;
+        if !warned.contains(&name) {
+            warned.push(name.clone());
             let text =
                 format!("{name} gives str where PEP 3333 wants bytes; it is taken as latin-1");
             log::request(self.call.hold()?.request(), Level::Warning, &text);

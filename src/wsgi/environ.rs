@@ -1,4 +1,7 @@
-//! `environ`: a template an interpreter, filled for each request. Keys are interned once; a header's key is made once.
+//! `environ`: a template an interpreter, filled for each request.
+//!
+//! The template is a dict with every key that is always there, so that a copy is one block of memory that need not grow.
+//! Values that hardly change are put into it when they do. Keys are interned once, a header's key is made once.
 
 use super::application::Place;
 use super::{Object, interned};
@@ -11,19 +14,71 @@ use crate::httpd::request::Request as Host;
 use crate::httpd::server::mpm_query;
 use crate::objects::exchange::Exchange;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyString};
+use pyo3::types::PyDict;
 use rustc_hash::FxHashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
-/// What is the same for every request, and the keys of what is not.
+/// What is the same for every request, and what is remembered of earlier ones.
 pub(super) struct Template {
     constants: Ref,
     keys: [Ref; KEYS.len()],
     http: Ref,
     https: Ref,
     empty: Ref,
-    /// `HTTP_…` by the header's name as clients send it.
-    headers: Mutex<FxHashMap<Box<[u8]>, Ref>>,
+    memory: Mutex<Memory>,
+}
+
+/// What earlier requests have had.
+#[derive(Default)]
+struct Memory {
+    /// By the header's name as clients send it.
+    headers: FxHashMap<Box<[u8]>, Header>,
+    /// What the template holds, by `Key`.
+    values: [Option<Box<[u8]>>; KEYS.len()],
+}
+
+/// A value, and its text.
+struct Memo(Box<[u8]>, Ref);
+
+struct Header {
+    kind: Kind,
+    key: Ref,
+    last: Option<Memo>,
+}
+
+/// What a header is to the environ.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    ContentType,
+    ContentLength,
+    Authorization,
+    /// Repeated ones are joined by a semicolon.
+    Cookie,
+    /// A client sends the same value again and again; nothing in it is secret.
+    Steady,
+    Other,
+}
+
+impl Kind {
+    fn of(name: &[u8]) -> Kind {
+        const STEADY: [&[u8]; 6] = [
+            b"host",
+            b"accept",
+            b"accept-encoding",
+            b"accept-language",
+            b"connection",
+            b"user-agent",
+        ];
+        let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
+        match () {
+            () if is(b"content-type") => Kind::ContentType,
+            () if is(b"content-length") => Kind::ContentLength,
+            () if is(b"authorization") => Kind::Authorization,
+            () if is(b"cookie") => Kind::Cookie,
+            () if STEADY.iter().any(|known| is(known)) => Kind::Steady,
+            () => Kind::Other,
+        }
+    }
 }
 
 macro_rules! keys {
@@ -36,16 +91,21 @@ macro_rules! keys {
     };
 }
 
+// The first ALWAYS of them are there in every environ.
 keys! {
     METHOD "REQUEST_METHOD", SCRIPT "SCRIPT_NAME", PATH "PATH_INFO", QUERY "QUERY_STRING", URI "REQUEST_URI",
     NAME "SERVER_NAME", PORT "SERVER_PORT", PROTOCOL "SERVER_PROTOCOL", ADDR "SERVER_ADDR", SCHEME "wsgi.url_scheme",
-    REQUEST_SCHEME "REQUEST_SCHEME", REMOTE_ADDR "REMOTE_ADDR", REMOTE_PORT "REMOTE_PORT", REMOTE_USER "REMOTE_USER",
-    AUTH_TYPE "AUTH_TYPE", ROOT "DOCUMENT_ROOT", PREFIX "CONTEXT_PREFIX", CONTEXT_ROOT "CONTEXT_DOCUMENT_ROOT",
-    INPUT "wsgi.input", REQUEST "mod_python.request", CONTENT_TYPE "CONTENT_TYPE", CONTENT_LENGTH "CONTENT_LENGTH",
+    REQUEST_SCHEME "REQUEST_SCHEME", REMOTE_ADDR "REMOTE_ADDR", REMOTE_PORT "REMOTE_PORT", ROOT "DOCUMENT_ROOT",
+    CONTEXT_ROOT "CONTEXT_DOCUMENT_ROOT", INPUT "wsgi.input", REQUEST "mod_python.request",
+    REMOTE_USER "REMOTE_USER", AUTH_TYPE "AUTH_TYPE", PREFIX "CONTEXT_PREFIX",
+    CONTENT_TYPE "CONTENT_TYPE", CONTENT_LENGTH "CONTENT_LENGTH",
 }
+const ALWAYS: usize = Key::REMOTE_USER as usize;
 
 /// At most so many header names are remembered: clients choose them.
 const REMEMBERED: usize = 256;
+/// Longer values are not kept for the next request.
+const SHORT: usize = 200;
 
 /// What no application gets to see: the process's own, which ap_add_common_vars may have put there.
 const HIDDEN: [&[u8]; 5] = [
@@ -61,6 +121,10 @@ impl Template {
         const IS_THREADED: i32 = 2;
         const IS_FORKED: i32 = 3;
         let constants = PyDict::new(cx.py);
+        for key in KEYS.iter().take(ALWAYS) {
+            // httpd always has a value for them; what it leaves out is empty.
+            constants.set_item(interned(cx, key).bind(cx.py), "")?;
+        }
         constants.set_item("wsgi.version", (1, 0))?;
         constants.set_item("wsgi.multithread", mpm_query(IS_THREADED) != 0)?;
         constants.set_item("wsgi.multiprocess", mpm_query(IS_FORKED) != 0)?;
@@ -81,7 +145,7 @@ impl Template {
             http: interned(cx, "http"),
             https: interned(cx, "https"),
             empty: interned(cx, ""),
-            headers: Mutex::default(),
+            memory: Mutex::default(),
         })
     }
 
@@ -93,23 +157,89 @@ impl Template {
         &self,
         cx: Cx<'py>,
         held: &Held<'_, Exchange>,
-        place: &Place,
+        place: &Place<'_>,
         request: &Object<'py>,
     ) -> PyResult<Object<'py>> {
         let host = held.request();
         let constants = self.constants.bind(cx.py).cast_into::<PyDict>()?;
+        // Who finds it in use does without.
+        let mut memory = self.memory.try_lock().ok();
+        let late = self.refresh(cx, &constants, memory.as_deref_mut(), host, place)?;
         let filling = Filling {
             cx,
             template: self,
             environ: constants.copy()?,
         };
+        for (key, value) in late {
+            filling.object(key, &value)?;
+        }
         filling.variables(host)?;
         filling.request(host, place)?;
-        filling.headers(host)?;
+        filling.headers(host, memory.as_deref_mut())?;
         filling.object(Key::INPUT, request)?;
         filling.object(Key::REQUEST, request)?;
         Ok(filling.environ.into_any())
     }
+
+    /// Puts what hardly changes into the template, where it has; without memory, gives it back for the copy.
+    fn refresh<'py>(
+        &self,
+        cx: Cx<'py>,
+        constants: &Bound<'py, PyDict>,
+        mut memory: Option<&mut Memory>,
+        host: Host<'_>,
+        place: &Place<'_>,
+    ) -> PyResult<Vec<(Key, Object<'py>)>> {
+        let uri = host.uri().unwrap_or_default().to_bytes();
+        let mut digits = [0; 5];
+        let steady: [(Key, &[u8]); 9] = [
+            (Key::METHOD, of(host.method())),
+            (Key::SCRIPT, uri.get(..place.base).unwrap_or(uri)),
+            (Key::NAME, of(host.server_name())),
+            (Key::PORT, decimal(host.server_port(), &mut digits)),
+            (Key::PROTOCOL, of(host.protocol())),
+            (Key::ADDR, of(host.connection().local_ip())),
+            (Key::REMOTE_ADDR, of(host.useragent_ip())),
+            (Key::ROOT, of(host.document_root())),
+            (Key::CONTEXT_ROOT, of(host.context_document_root())),
+        ];
+        let mut late = Vec::new();
+        for (key, value) in steady {
+            let place = key as usize;
+            let last = memory
+                .as_deref_mut()
+                .and_then(|memory| memory.values.get_mut(place));
+            match last {
+                Some(Some(last)) if **last == *value => {}
+                Some(last) => {
+                    let text = Encoding::Latin1.decode(cx.py, value)?;
+                    if let Some(key) = self.keys.get(place) {
+                        constants.set_item(key.bind(cx.py), text)?;
+                    }
+                    *last = Some(value.into());
+                }
+                None => late.push((key, Encoding::Latin1.decode(cx.py, value)?)),
+            }
+        }
+        Ok(late)
+    }
+}
+
+fn of(text: Option<&std::ffi::CStr>) -> &[u8] {
+    text.map(std::ffi::CStr::to_bytes).unwrap_or_default()
+}
+
+fn decimal(number: u16, digits: &mut [u8; 5]) -> &[u8] {
+    let (mut place, mut rest) = (digits.len(), number);
+    for digit in digits.iter_mut().rev() {
+        *digit = b'0' + u8::try_from(rest % 10).unwrap_or(0);
+        rest /= 10;
+        place -= 1;
+        if rest == 0 {
+            break;
+        }
+    }
+    digits.get(place..).unwrap_or_default()
 }
 
 struct Filling<'a, 'py> {
@@ -126,19 +256,32 @@ impl<'py> Filling<'_, 'py> {
         }
     }
 
-    fn bytes(&self, key: Key, value: &[u8]) -> PyResult<()> {
+    fn text(&self, value: &[u8]) -> PyResult<Object<'py>> {
         if value.is_empty() {
-            return self.object(key, &self.template.empty.bind(self.cx.py));
+            return Ok(self.template.empty.bind(self.cx.py));
         }
-        self.object(key, &Encoding::Latin1.decode(self.cx.py, value)?)
+        Encoding::Latin1.decode(self.cx.py, value)
+    }
+
+    fn bytes(&self, key: Key, value: &[u8]) -> PyResult<()> {
+        self.object(key, &self.text(value)?)
+    }
+
+    fn remembered(&self, last: &mut Option<Memo>, value: &[u8]) -> PyResult<Object<'py>> {
+        if let Some(Memo(bytes, text)) = last
+            && **bytes == *value
+        {
+            return Ok(text.bind(self.cx.py));
+        }
+        let text = self.text(value)?;
+        if value.len() <= SHORT {
+            *last = Some(Memo(value.into(), Ref::new(text.clone())));
+        }
+        Ok(text)
     }
 
     fn optional(&self, key: Key, value: Option<&std::ffi::CStr>) -> PyResult<()> {
         value.map_or(Ok(()), |value| self.bytes(key, value.to_bytes()))
-    }
-
-    fn number(&self, key: Key, value: u16) -> PyResult<()> {
-        self.object(key, PyString::new(self.cx.py, &value.to_string()).as_any())
     }
 
     /// What SetEnv, mod_ssl and other modules have prepared.
@@ -150,37 +293,23 @@ impl<'py> Filling<'_, 'py> {
             let (name, value) = (name.to_bytes(), value.unwrap_or_default().to_bytes());
             if !HIDDEN.contains(&name) {
                 let name = Encoding::Latin1.decode(self.cx.py, name)?;
-                self.environ
-                    .set_item(name, Encoding::Latin1.decode(self.cx.py, value)?)?;
+                self.environ.set_item(name, self.text(value)?)?;
             }
         }
         Ok(())
     }
 
-    fn request(&self, host: Host<'_>, place: &Place) -> PyResult<()> {
+    fn request(&self, host: Host<'_>, place: &Place<'_>) -> PyResult<()> {
         let uri = host.uri().unwrap_or_default().to_bytes();
-        let (script, path) = uri.split_at_checked(place.base).unwrap_or((uri, b""));
-        let connection = host.connection();
-        self.optional(Key::METHOD, host.method())?;
-        self.bytes(Key::SCRIPT, script)?;
-        self.bytes(Key::PATH, path)?;
-        self.bytes(Key::QUERY, host.args().unwrap_or_default().to_bytes())?;
-        self.optional(Key::URI, host.original().unparsed_uri())?;
-        self.optional(Key::NAME, host.server_name())?;
-        self.number(Key::PORT, host.server_port())?;
-        self.optional(Key::PROTOCOL, host.protocol())?;
-        self.optional(Key::ADDR, connection.local_ip())?;
-        let (address, port) = host.useragent_addr();
-        self.optional(Key::REMOTE_ADDR, address)?;
-        self.number(Key::REMOTE_PORT, port)?;
+        self.bytes(Key::PATH, uri.get(place.base..).unwrap_or_default())?;
+        self.bytes(Key::QUERY, of(host.args()))?;
+        self.bytes(Key::URI, of(host.original().unparsed_uri()))?;
+        let (_, port) = host.useragent_addr();
+        self.bytes(Key::REMOTE_PORT, decimal(port, &mut [0; 5]))?;
         self.optional(Key::REMOTE_USER, host.user())?;
         self.optional(Key::AUTH_TYPE, host.ap_auth_type())?;
-        self.optional(Key::ROOT, host.document_root())?;
-        self.optional(
-            Key::PREFIX,
-            host.context_prefix().filter(|text| !text.is_empty()),
-        )?;
-        self.optional(Key::CONTEXT_ROOT, host.context_document_root())?;
+        let prefix = host.context_prefix().filter(|text| !text.is_empty());
+        self.optional(Key::PREFIX, prefix)?;
         let secure = host
             .scheme()
             .is_some_and(|scheme| scheme.to_bytes() == b"https");
@@ -195,59 +324,64 @@ impl<'py> Filling<'_, 'py> {
     }
 
     /// The request's headers, each looked at once.
-    fn headers(&self, host: Host<'_>) -> PyResult<()> {
+    fn headers(&self, host: Host<'_>, memory: Option<&mut Memory>) -> PyResult<()> {
         let Some(table) = host.headers_in() else {
             return Ok(());
         };
-        let mut known = self
-            .template
-            .headers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        // The names that this request has had.
+        let mut own = FxHashMap::default();
+        let known = memory.map_or(&mut own, |memory| &mut memory.headers);
+        if known.len() > REMEMBERED {
+            known.clear();
+        }
+        // The keys that this request has had.
         let mut seen: Vec<*mut pyo3::ffi::PyObject> = Vec::with_capacity(16);
         for (name, value) in table.entries() {
             let (name, value) = (name.to_bytes(), value.unwrap_or_default().to_bytes());
-            if name.eq_ignore_ascii_case(b"content-type") {
-                self.bytes(Key::CONTENT_TYPE, value)?;
-                continue;
-            }
-            if name.eq_ignore_ascii_case(b"content-length") {
-                self.bytes(Key::CONTENT_LENGTH, value)?;
-                continue;
-            }
             if !known.contains_key(name) {
                 let Some(key) = variable(name) else { continue };
-                if known.len() >= REMEMBERED {
-                    known.clear();
-                    seen.clear();
-                }
-                known.insert(name.into(), interned(self.cx, &key));
-            }
-            if name.eq_ignore_ascii_case(b"authorization") && !host.passes_authorization() {
-                continue;
-            }
-            let Some(key) = known.get(name) else { continue };
-            let text = Encoding::Latin1.decode(self.cx.py, value)?;
-            let bound = key.bind(self.cx.py);
-            if seen.contains(&bound.as_ptr()) {
-                let separator = if name.eq_ignore_ascii_case(b"cookie") {
-                    "; "
-                } else {
-                    ", "
+                let header = Header {
+                    kind: Kind::of(name),
+                    key: interned(self.cx, &key),
+                    last: None,
                 };
-                let before: String = self
-                    .environ
-                    .get_item(&bound)?
-                    .map_or(Ok(String::new()), |before| before.extract())?;
-                let joined = format!("{before}{separator}{}", text.extract::<String>()?);
-                self.environ.set_item(bound, joined)?;
+                known.insert(name.into(), header);
+            }
+            let Some(header) = known.get_mut(name) else {
+                continue;
+            };
+            let text = match header.kind {
+                Kind::ContentType => {
+                    self.bytes(Key::CONTENT_TYPE, value)?;
+                    continue;
+                }
+                Kind::ContentLength => {
+                    self.bytes(Key::CONTENT_LENGTH, value)?;
+                    continue;
+                }
+                Kind::Authorization if !host.passes_authorization() => continue,
+                Kind::Steady => self.remembered(&mut header.last, value)?,
+                _ => self.text(value)?,
+            };
+            let key = header.key.bind(self.cx.py);
+            if seen.contains(&key.as_ptr()) {
+                self.join(&key, &text, header.kind)?;
             } else {
-                seen.push(bound.as_ptr());
-                self.environ.set_item(bound, text)?;
+                seen.push(key.as_ptr());
+                self.environ.set_item(key, text)?;
             }
         }
         Ok(())
+    }
+
+    /// A header that comes again is joined to the one before.
+    fn join(&self, key: &Object<'py>, text: &Object<'py>, kind: Kind) -> PyResult<()> {
+        let separator = if kind == Kind::Cookie { "; " } else { ", " };
+        let before: String = match self.environ.get_item(key)? {
+            Some(before) => before.extract()?,
+            None => String::new(),
+        };
+        let joined = format!("{before}{separator}{}", text.extract::<String>()?);
+        self.environ.set_item(key, joined)
     }
 }
 

@@ -51,6 +51,8 @@ pub(crate) fn classes<'py>(
 /// What the adapter keeps in each interpreter.
 struct State {
     environ: environ::Template,
+    /// The name of StartResponse's method.
+    write: Ref,
     /// Applications that have been warned about yielding text.
     warned: std::sync::Mutex<Vec<String>>,
 }
@@ -59,6 +61,7 @@ fn state(cx: Cx<'_>) -> PyResult<&'static State> {
     cx.interpreter.gateway(|| {
         Ok(State {
             environ: environ::Template::new(cx)?,
+            write: interned(cx, "write"),
             warned: std::sync::Mutex::default(),
         })
     })
@@ -90,14 +93,17 @@ impl<'py> Call<'py> {
     fn answer(&self, request: &Object<'py>) -> PyResult<Status> {
         let cx = self.cx;
         let state = state(cx)?;
-        let Some(place) = application::place(&self.hold()?)? else {
+        let held = self.hold()?;
+        let Some(place) = application::place(&held)? else {
             return Ok(Status::DECLINED);
         };
-        let application = application::find(cx, self, &place, request)?;
-        let environ = state.environ.fill(cx, &self.hold()?, &place, request)?;
+        let application = application::find(cx, &held, &place, request)?;
+        let environ = state.environ.fill(cx, &held, &place, request)?;
+        // Held for moments only: a thread that the application starts may use the request meanwhile.
+        drop(held);
         let start = StartResponse::new(self.lease.clone());
         let start = class::instance(cx, start)?;
-        let body = Body::new(self, &start, &place.name)?;
+        let body = Body::new(self, &start)?;
         let result = match exception::call_two(cx, &application, &environ, &start) {
             Ok(result) => result,
             Err(error) => return self.failed(&body, error),

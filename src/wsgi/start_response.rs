@@ -1,7 +1,7 @@
 //! `start_response(status, headers, exc_info=None)` and the `write` that it returns.
 
 use super::Object;
-use crate::embed::class::{Args, Class, Method, Slots, This};
+use crate::embed::class::{Args, Class, Method, Named, Slots, This};
 use crate::embed::exception;
 use crate::embed::text;
 use crate::httpd::body::{Aborted, End};
@@ -14,7 +14,7 @@ use crate::objects::exchange::{Exchange, RequestLease, write_failed};
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
+use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
 use std::cell::{Cell, RefCell};
 use std::ffi::CStr;
 
@@ -110,10 +110,13 @@ impl Class for StartResponse {
 
 fn start<'py>(
     this: This<'_, 'py, StartResponse>,
-    args: &Bound<'py, PyTuple>,
-    kwargs: Option<&Bound<'py, PyDict>>,
+    args: Args<'_, 'py>,
+    named: Named<'_, 'py>,
 ) -> PyResult<Object<'py>> {
-    let (status, headers, exc_info) = arguments(args, kwargs)?;
+    let [status, headers, exc_info] = arguments(&args, &named)?;
+    let missing = |name: &str| PyTypeError::new_err(format!("start_response() needs {name}"));
+    let status = status.ok_or_else(|| missing("a status"))?;
+    let headers = headers.ok_or_else(|| missing("headers"))?;
     if let Some(exc_info) = exc_info.filter(|info| !info.is_none()) {
         let value = raised(&exc_info)?;
         if this.left.get() || this.installed.get() {
@@ -129,43 +132,37 @@ fn start<'py>(
     })?;
     let head = head(held.request(), &status, &headers)?;
     *this.head.borrow_mut() = Some(head);
-    this.object().getattr("write")
+    let write = super::state(this.cx)?.write.bind(this.cx.py);
+    this.object().getattr(write.cast_into::<PyString>()?)
 }
 
-type Arguments<'py> = (Object<'py>, Object<'py>, Option<Object<'py>>);
-
+/// Status, headers and exc_info, by their places or names.
 fn arguments<'py>(
-    args: &Bound<'py, PyTuple>,
-    kwargs: Option<&Bound<'py, PyDict>>,
-) -> PyResult<Arguments<'py>> {
-    if !(1..=3).contains(&args.len()) && kwargs.is_none() || args.len() > 3 {
-        return Err(PyTypeError::new_err(format!(
-            "start_response() takes 2 or 3 arguments but {} were given",
-            args.len()
-        )));
-    }
-    if let Some(kwargs) = kwargs {
-        for name in kwargs.keys() {
-            let name = name.cast_into::<PyString>()?.to_string_lossy().into_owned();
-            if !["status", "headers", "exc_info"].contains(&name.as_str()) {
+    args: &Args<'_, 'py>,
+    named: &Named<'_, 'py>,
+) -> PyResult<[Option<Object<'py>>; 3]> {
+    args.count("start_response", 0..=3)?;
+    let mut found = [args.get(0), args.get(1), args.get(2)];
+    for (name, value) in named.pairs()? {
+        let place = ["status", "headers", "exc_info"]
+            .iter()
+            .position(|known| *known == name);
+        let slot = place.and_then(|place| found.get_mut(place));
+        match slot {
+            Some(slot) if slot.is_none() => *slot = Some(value),
+            Some(_) => {
+                return Err(PyTypeError::new_err(format!(
+                    "start_response() got several values for {name:?}"
+                )));
+            }
+            None => {
                 return Err(PyTypeError::new_err(format!(
                     "start_response() has no argument {name:?}"
                 )));
             }
         }
     }
-    let find = |place: usize, name: &str| -> PyResult<Option<Object<'py>>> {
-        if place < args.len() {
-            return args.get_item(place).map(Some);
-        }
-        kwargs.map_or(Ok(None), |kwargs| kwargs.get_item(name))
-    };
-    let missing = |name: &str| PyTypeError::new_err(format!("start_response() needs {name}"));
-    Ok((
-        find(0, "status")?.ok_or_else(|| missing("a status"))?,
-        find(1, "headers")?.ok_or_else(|| missing("headers"))?,
-        find(2, "exc_info")?,
-    ))
+    Ok(found)
 }
 
 /// The exception of an `exc_info`, with its traceback.
@@ -191,22 +188,23 @@ fn head(request: Host<'_>, status: &Object<'_>, headers: &Object<'_>) -> PyResul
     let status = status
         .cast::<PyString>()
         .map_err(|_| PyTypeError::new_err("the status must be a str such as '200 OK'"))?;
-    let line = latin1(status)?;
-    let code = code_of(&line).ok_or_else(|| {
-        PyValueError::new_err(format!(
-            "the status {:?} must be three digits, a space and a reason, such as '200 OK'",
-            String::from_utf8_lossy(&line)
-        ))
+    let mut head = latin1(status, |line| {
+        let code = code_of(line).ok_or_else(|| {
+            PyValueError::new_err(format!(
+                "the status {:?} must be three digits, a space and a reason, such as '200 OK'",
+                String::from_utf8_lossy(line)
+            ))
+        })?;
+        if code < 200 {
+            return Err(PyValueError::new_err(
+                "an application cannot answer with a status below 200",
+            ));
+        }
+        Ok(Head::new(request, code, line))
     })?;
-    if code < 200 {
-        return Err(PyValueError::new_err(
-            "an application cannot answer with a status below 200",
-        ));
-    }
     let headers = headers
         .cast_exact::<PyList>()
         .map_err(|_| PyTypeError::new_err("the headers must be a list of tuples (name, value)"))?;
-    let mut head = Head::new(request, code, &line);
     for header in headers.iter() {
         let wrong = || PyTypeError::new_err("a header must be a tuple of two str (name, value)");
         let pair = header.cast_exact::<PyTuple>().map_err(|_| wrong())?;
@@ -214,29 +212,39 @@ fn head(request: Host<'_>, status: &Object<'_>, headers: &Object<'_>) -> PyResul
             return Err(wrong());
         }
         let (name, value) = (pair.get_item(0)?, pair.get_item(1)?);
-        let name = latin1(name.cast::<PyString>().map_err(|_| wrong())?)?;
-        let value = latin1(value.cast::<PyString>().map_err(|_| wrong())?)?;
-        if is_hop_by_hop(&name) {
-            return Err(PyValueError::new_err(format!(
-                "the header {} is the server's own to set",
-                String::from_utf8_lossy(&name)
-            )));
-        }
-        if let Some(reason) = header::refusal(&name, &value) {
-            return Err(PyValueError::new_err(reason));
-        }
-        head.add(request, &name, &value);
+        let (name, value) = (
+            name.cast::<PyString>().map_err(|_| wrong())?,
+            value.cast::<PyString>().map_err(|_| wrong())?,
+        );
+        latin1(name, |name| {
+            latin1(value, |value| {
+                if is_hop_by_hop(name) {
+                    return Err(PyValueError::new_err(format!(
+                        "the header {} is the server's own to set",
+                        String::from_utf8_lossy(name)
+                    )));
+                }
+                if let Some(reason) = header::refusal(name, value) {
+                    return Err(PyValueError::new_err(reason));
+                }
+                head.add(request, name, value);
+                Ok(())
+            })
+        })?;
     }
     Ok(head)
 }
 
-fn latin1(text: &Bound<'_, PyString>) -> PyResult<Vec<u8>> {
-    text::Encoding::Latin1
-        .encode_bytes(text.as_any())
-        .map_err(|error| {
-            exception::discard(text.py(), error);
-            PyValueError::new_err("a status or header holds a character that is not latin-1")
-        })
+/// Calls `body` with the bytes that HTTP carries for a text.
+fn latin1<R>(text: &Bound<'_, PyString>, body: impl FnOnce(&[u8]) -> PyResult<R>) -> PyResult<R> {
+    if let Some(ascii) = text::ascii(text) {
+        return body(ascii);
+    }
+    let bytes = text::Encoding::Latin1.encode_bytes(text.as_any());
+    body(&bytes.map_err(|error| {
+        exception::discard(text.py(), error);
+        PyValueError::new_err("a status or header holds a character that is not latin-1")
+    })?)
 }
 
 /// The code of `NNN reason`; None for anything else.

@@ -61,6 +61,34 @@ impl<'py> Args<'_, 'py> {
     }
 }
 
+/// Arguments by name.
+pub(crate) struct Named<'a, 'py> {
+    pub(super) py: Python<'py>,
+    /// A tuple of as many names as there are values.
+    pub(super) names: Option<Object<'py>>,
+    pub(super) values: &'a [*mut ffi::PyObject],
+}
+
+impl<'py> Named<'_, 'py> {
+    /// Names and values.
+    ///
+    /// # Errors
+    /// What Python raises.
+    pub(crate) fn pairs(&self) -> PyResult<Vec<(String, Object<'py>)>> {
+        let Some(names) = &self.names else {
+            return Ok(Vec::new());
+        };
+        let values = self.values.iter().enumerate();
+        values
+            .map(|(place, &value)| {
+                let name = names.get_item(place)?.extract()?;
+                // SAFETY: the caller keeps its arguments alive.
+                Ok((name, unsafe { Bound::from_borrowed_ptr(self.py, value) }))
+            })
+            .collect()
+    }
+}
+
 /// An integer as C code takes it (`int`, `bool`, `__index__`).
 ///
 /// # Errors

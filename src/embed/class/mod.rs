@@ -6,7 +6,7 @@
 mod arguments;
 mod trampolines;
 
-pub(crate) use arguments::{Args, integer};
+pub(crate) use arguments::{Args, Named, integer};
 
 use super::cell::{Ref, Slot};
 use super::interpreters::Interpreter;
@@ -126,13 +126,9 @@ pub(crate) struct Slots<T> {
     pub(crate) contains: Option<for<'a, 'py> fn(This<'a, 'py, T>, &Object<'py>) -> PyResult<bool>>,
     /// Is it a sequence: are `length` and `item` those of a tuple, so that iteration goes by places?
     pub(crate) sequence: bool,
-    /// Calls an instance.
+    /// Calls an instance (PEP 590).
     pub(crate) call: Option<
-        for<'a, 'py> fn(
-            This<'a, 'py, T>,
-            &Bound<'py, PyTuple>,
-            Option<&Bound<'py, PyDict>>,
-        ) -> PyResult<Object<'py>>,
+        for<'a, 'py> fn(This<'a, 'py, T>, Args<'a, 'py>, Named<'a, 'py>) -> PyResult<Object<'py>>,
     >,
     /// Compares by `==` (true) or `!=`; None is NotImplemented. Makes instances unhashable.
     pub(crate) equals:
@@ -208,6 +204,8 @@ impl Function {
 struct Instance<T> {
     head: ffi::PyObject,
     dict: *mut ffi::PyObject,
+    /// For classes whose instances can be called.
+    call: Option<ffi::vectorcallfunc>,
     interpreter: Option<&'static Interpreter>,
     /// None only while an instance is being made.
     payload: Option<T>,
@@ -256,6 +254,13 @@ pub(crate) fn define<'py, T: Class>(
             doc: std::ptr::null(),
         })
         .into_iter()
+        .chain(T::SLOTS.call.is_some().then(|| ffi::PyMemberDef {
+            name: c"__vectorcalloffset__".as_ptr(),
+            type_code: ffi::Py_T_PYSSIZET,
+            offset: std::mem::offset_of!(Instance<T>, call).cast_signed(),
+            flags: ffi::Py_READONLY,
+            doc: std::ptr::null(),
+        }))
         // SAFETY: an empty entry ends the table.
         .chain([unsafe { std::mem::zeroed() }])
         .collect::<Vec<_>>();
@@ -294,7 +299,7 @@ pub(crate) fn define<'py, T: Class>(
     add(
         special.call.is_some(),
         ffi::Py_tp_call,
-        trampolines::call_instance::<T> as *mut c_void,
+        ffi::PyVectorcall_Call as *mut c_void,
     );
     add(
         special.repr.is_some(),
@@ -353,6 +358,9 @@ pub(crate) fn define<'py, T: Class>(
     );
     slots.push(slot(0, null_mut()));
     let mut flags = ffi::Py_TPFLAGS_DEFAULT | ffi::Py_TPFLAGS_BASETYPE | ffi::Py_TPFLAGS_HAVE_GC;
+    if special.call.is_some() {
+        flags |= HAVE_VECTORCALL;
+    }
     #[cfg(Py_3_10)]
     if special.new.is_none() {
         flags |= ffi::Py_TPFLAGS_DISALLOW_INSTANTIATION;
@@ -453,11 +461,17 @@ unsafe fn allocate<'py, T: Class>(
             return Err(PyErr::fetch(cx.py));
         }
         let instance = object.cast::<Instance<T>>();
+        if T::SLOTS.call.is_some() {
+            (&raw mut (*instance).call).write(Some(trampolines::call_instance::<T>));
+        }
         (&raw mut (*instance).interpreter).write(Some(cx.interpreter));
         (&raw mut (*instance).payload).write(Some(payload));
         Ok(Bound::from_owned_ptr(cx.py, object))
     }
 }
+
+/// Py_TPFLAGS_HAVE_VECTORCALL: pyo3 names it for some versions only.
+const HAVE_VECTORCALL: std::ffi::c_ulong = 1 << 11;
 
 fn slot(slot: c_int, function: *mut c_void) -> ffi::PyType_Slot {
     ffi::PyType_Slot {

@@ -5,7 +5,7 @@ use super::super::Cx;
 use super::super::cell::Slot;
 use super::super::interpreters::Interpreter;
 use super::super::module::interpreter_of;
-use super::{Args, Attribute, Class, Instance, Object, This, allocate};
+use super::{Args, Attribute, Class, Instance, Named, Object, This, allocate};
 use crate::httpd::guard::guard;
 use crate::httpd::log::{self, Level};
 use crate::httpd::zst::summon;
@@ -175,7 +175,13 @@ pub(super) unsafe extern "C" fn init_instance<T: Class>(
     // SAFETY: Python passes a tuple, and a dict or NULL.
     unsafe {
         on::<T, _>(object, -1, |this| {
-            let (args, kwargs) = given(this.cx.py, args, kwargs)?;
+            let py = this.cx.py;
+            let args = Bound::from_borrowed_ptr(py, args).cast_into::<PyTuple>()?;
+            let kwargs = if kwargs.is_null() {
+                None
+            } else {
+                Some(Bound::from_borrowed_ptr(py, kwargs).cast_into::<PyDict>()?)
+            };
             T::SLOTS
                 .init
                 .map_or(Ok(0), |init| init(this, &args, kwargs.as_ref()).map(|()| 0))
@@ -185,34 +191,34 @@ pub(super) unsafe extern "C" fn init_instance<T: Class>(
 
 pub(super) unsafe extern "C" fn call_instance<T: Class>(
     object: *mut ffi::PyObject,
-    args: *mut ffi::PyObject,
-    kwargs: *mut ffi::PyObject,
+    values: *const *mut ffi::PyObject,
+    count: usize,
+    names: *mut ffi::PyObject,
 ) -> *mut ffi::PyObject {
-    // SAFETY: as in `init_instance`.
+    // SAFETY: Python calls an instance with its positional arguments, then the named ones, and a tuple of their names.
     unsafe {
         on::<T, _>(object, null_mut(), |this| {
-            let (args, kwargs) = given(this.cx.py, args, kwargs)?;
-            required(T::SLOTS.call)?(this, &args, kwargs.as_ref()).map(give)
+            let py = this.cx.py;
+            let positional = usize::try_from(ffi::PyVectorcall_NARGS(count)).unwrap_or(0);
+            let named = if names.is_null() {
+                0
+            } else {
+                usize::try_from(ffi::PyTuple_Size(names)).unwrap_or(0)
+            };
+            let all = if values.is_null() {
+                &[][..]
+            } else {
+                std::slice::from_raw_parts(values, positional + named)
+            };
+            let (values, others) = all.split_at_checked(positional).unwrap_or((all, &[]));
+            let args = Args { py, values };
+            let named = Named {
+                py,
+                names: (!names.is_null()).then(|| Bound::from_borrowed_ptr(py, names)),
+                values: others,
+            };
+            required(T::SLOTS.call)?(this, args, named).map(give)
         })
-    }
-}
-
-/// # Safety
-/// `args` is a tuple, `kwargs` a dict or NULL.
-unsafe fn given<'py>(
-    py: Python<'py>,
-    args: *mut ffi::PyObject,
-    kwargs: *mut ffi::PyObject,
-) -> PyResult<(Bound<'py, PyTuple>, Option<Bound<'py, PyDict>>)> {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let args = Bound::from_borrowed_ptr(py, args).cast_into::<PyTuple>()?;
-        let kwargs = if kwargs.is_null() {
-            None
-        } else {
-            Some(Bound::from_borrowed_ptr(py, kwargs).cast_into::<PyDict>()?)
-        };
-        Ok((args, kwargs))
     }
 }
 
