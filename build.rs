@@ -92,7 +92,10 @@ fn stub_httpd(bindings: &str, out: &Path) {
                 source,
                 "__attribute__((weak)) void ap_{name}(void) {{ abort(); }}"
             );
-        } else if let Some(rest) = line.strip_prefix("pub static mut ap_") {
+        } else if let Some(rest) = line
+            .strip_prefix("pub static mut ap_")
+            .or_else(|| line.strip_prefix("pub static ap_"))
+        {
             let name = rest.split(':').next().unwrap_or_default();
             let _ = writeln!(source, "__attribute__((weak)) void *ap_{name}[8];");
         }
