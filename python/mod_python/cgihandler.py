@@ -51,7 +51,10 @@ def handler(req: mp_request) -> int:
 
 
 def _run(req: mp_request, script: str, code: CodeType) -> None:
-    before = os.getcwd()
+    try:
+        before = os.getcwd()
+    except OSError:
+        before = "/"
     streams = _cgi.setup_cgi(req)
     output = _cgi._local.stdout
     try:
@@ -66,4 +69,8 @@ def _run(req: mp_request, script: str, code: CodeType) -> None:
             raise ValueError("the CGI script has written no empty line behind its headers")
     finally:
         _cgi.restore_nocgi(*streams)
-        os.chdir(before)
+        try:
+            os.chdir(before)
+        except OSError:
+            # httpd was started where its children may not go.
+            os.chdir("/")
