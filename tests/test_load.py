@@ -47,3 +47,39 @@ def test_every_phase_under_load(serve: Serve) -> None:
     assert server.child_pids() == [pid], "the child has been replaced"
     assert resident(pid) - before <= 2048, f"grown from {before} to {resident(pid)} KiB"
     assert not server.unclaimed()
+
+
+APPLICATIONS = (
+    "hello chunks writes single file_through_middleware raises raises_later closes too_short environment".split()
+)
+
+
+def test_nothing_grows(serve: Serve) -> None:
+    """WSGI answers of every kind, broken ones too, a PSP page, a published function, a page with tags."""
+    config = "PythonPath \"sys.path+['@ROOT@/apps']\"\n" + "".join(
+        f"PythonWSGI /{name} wsgi_apps:{name}\n" for name in APPLICATIONS
+    )
+    config += (
+        "<Directory @ROOT@/htdocs>\nOptions +Includes\nAddOutputFilter INCLUDES .shtml\nAddHandler mod_python .psp .py\n"
+        "PythonHandler mod_python.psp | .psp\nPythonHandler mod_python.publisher | .py\n</Directory>\n"
+    )
+    server = serve(config, threads=32, modules=("include",), level="crit", start=False)
+    server.write("htdocs/page.psp", "<% for i in range(3): %><%= i %><% # end %><%= form.getfirst('a') %>")
+    server.write("htdocs/index.py", "def index(req, a):\n    return a\n")
+    server.write("htdocs/page.shtml", '<!--#python eval="1 + 1" -->')
+    server.start()
+    paths = [*(f"/{name}" for name in APPLICATIONS), "/page.psp?a=b", "/index.py?a=b", "/page.shtml"]
+
+    def load(path: str, requests: int) -> None:
+        command = ["ab", "-q", "-c", "8", "-n", str(requests), server.url(path)]
+        report = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        assert f"Complete requests:      {requests}" in report, report
+
+    for path in paths:
+        load(path, 1000)
+    (pid,) = server.child_pids()
+    for path in paths:
+        before = resident(pid)
+        load(path, 3000)
+        assert resident(pid) - before <= 1024, f"{path}: grown from {before} to {resident(pid)} KiB"
+    assert server.child_pids() == [pid], "the child has been replaced"
