@@ -50,7 +50,7 @@ def test_every_phase_under_load(serve: Serve) -> None:
 
 
 APPLICATIONS = (
-    "hello chunks writes single file_through_middleware raises raises_later closes too_short environment".split()
+    ["hello", "chunks", "writes", "single", "file_through_middleware", "raises", "raises_later", "closes", "too_short", "environment"]
 )
 
 

@@ -503,6 +503,44 @@ def test_the_bridge_to_apache(httpd: Server) -> None:
     assert httpd.ok("/bridge/x").text == "/bridge/x yes localhost"
 
 
+def test_applications_of_virtual_hosts(serve: Serve) -> None:
+    """Each host has its own interpreter, classes and globals, also under load."""
+    hosts = "".join(
+        f"<VirtualHost *:@PORT@>\nServerName v{number}\nPythonPath \"sys.path+['@ROOT@/apps']\"\nPythonWSGI / hosts\n</VirtualHost>\n"
+        for number in range(3)
+    )
+    server = serve(hosts, threads=32, start=False)
+    application = """
+from wsgiref.validate import validator
+
+names = set()
+
+@validator
+def application(environ, start_response):
+    names.add(environ["HTTP_HOST"])
+    read = environ["wsgi.input"].read(100)
+    body = f"{environ['mod_python.request'].interpreter} {sorted(names)} {read}".encode()
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
+    return [body]
+"""
+    server.write("apps/hosts.py", application)
+    server.start()
+    wrong: list[str] = []
+
+    def ask(host: str) -> None:
+        for _ in range(100):
+            text = server.get("/", "POST", body=b"abc", headers={"Host": host}).text
+            if text != f"{host} ['{host}'] b'abc'":
+                wrong.append(text)
+
+    threads = [threading.Thread(target=ask, args=(f"v{number % 3}",)) for number in range(9)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong, wrong[0]
+
+
 # Other protocols
 
 
