@@ -49,9 +49,18 @@ def test_every_phase_under_load(serve: Serve) -> None:
     assert not server.unclaimed()
 
 
-APPLICATIONS = (
-    ["hello", "chunks", "writes", "single", "file_through_middleware", "raises", "raises_later", "closes", "too_short", "environment"]
-)
+APPLICATIONS = [
+    "hello",
+    "chunks",
+    "writes",
+    "single",
+    "file_through_middleware",
+    "raises",
+    "raises_later",
+    "closes",
+    "too_short",
+    "environment",
+]
 
 
 def test_nothing_grows(serve: Serve) -> None:
