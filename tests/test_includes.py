@@ -58,13 +58,17 @@ def httpd(serve_module: Serve, mpm: str) -> Server:
     config = places("pages") + f"<Directory @ROOT@/htdocs>\n{section}</Directory>\n"
     config += "<Location /pages/dynamic>\nOptions +Includes\n</Location>\n"
     config += "<Directory @ROOT@/htdocs/noexec>\nOptions IncludesNOEXEC\n</Directory>\n"
+    config += "<Directory @ROOT@/htdocs/named>\nPythonInterpreter named\n</Directory>\n"
     config += "<Directory @ROOT@/htdocs/debug>\nPythonDebug On\n</Directory>\n"
     server = serve_module(config, mpm=mpm, modules=("include", "env"), start=False)
+    server.write(
+        "htdocs/named/page.shtml", "<!--#python eval=\"__import__('mod_python.apache').apache.interpreter\" -->"
+    )
     for name, (page, _) in (PAGES | WRONG).items():
         server.write(f"htdocs/pages/{name}.shtml", page)
     server.write("htdocs/noexec/page.shtml", 'a<!--#python eval="1" -->b')
     server.write("htdocs/debug/page.shtml", "a<!--#python exec=\"raise LookupError('<b>')\" -->b")
-    for folder in ("pages", "noexec", "debug"):
+    for folder in ("pages", "noexec", "debug", "named"):
         (server.root / "htdocs" / folder).chmod(0o755)
     return server.start()
 
@@ -93,6 +97,10 @@ def test_debug_shows_the_traceback(httpd: Server) -> None:
     assert text.startswith("a\n<pre>\nTraceback") and text.endswith("</pre>\n[error]b")
     assert "LookupError" in text and "&lt;b&gt;" in text and "<b>" not in text
     httpd.claim("#python: Traceback")
+
+
+def test_the_interpreter_of_a_page(httpd: Server) -> None:
+    assert httpd.ok("/named/page.shtml").text == "named"
 
 
 def test_a_handler_can_add_the_filter(httpd: Server) -> None:
