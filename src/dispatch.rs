@@ -141,12 +141,10 @@ pub(crate) fn run_connection(connection: HostConnection<'_>) -> Status {
         let now = SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)
             .unwrap_or_default();
-        let importing = Importing {
-            path: config.common.path,
-            auto_reload: config.common.auto_reload.unwrap_or(true),
-            debug: config.common.debug.unwrap_or(false),
-            now: i64::try_from(now.as_micros()).unwrap_or(i64::MAX),
-        };
+        let importing = Importing::new(
+            &config.common,
+            i64::try_from(now.as_micros()).unwrap_or(i64::MAX),
+        );
         let attempt = || -> PyResult<Option<i32>> {
             let argument = class::instance(cx, Connection::of_handler(lease.clone(), entry.text))?;
             let Some(callable) = handlers::resolve(cx, entry, importing, &argument)? else {
@@ -224,12 +222,7 @@ impl<'r> Run<'_, '_, 'r> {
     /// The result of one handler; None where a silent one has no function.
     fn handler(&self, entry: &Entry<'r>, argument: &Bound<'_, PyAny>) -> Option<Status> {
         let common = &self.config.common;
-        let importing = Importing {
-            path: common.path,
-            auto_reload: common.auto_reload.unwrap_or(true),
-            debug: common.debug.unwrap_or(false),
-            now: self.request.time(),
-        };
+        let importing = Importing::new(common, self.request.time());
         let argument = argument.clone();
         let callable = match handlers::resolve(self.cx, entry, importing, &argument) {
             Ok(callable) => callable?,

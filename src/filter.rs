@@ -95,12 +95,7 @@ fn call(
     running: &Running,
 ) -> bool {
     let common = &request.config::<ModPython>().common;
-    let importing = Importing {
-        path: common.path,
-        auto_reload: common.auto_reload.unwrap_or(true),
-        debug: common.debug.unwrap_or(false),
-        now: request.time(),
-    };
+    let importing = Importing::new(common, request.time());
     let place = if input {
         "PythonInputFilter"
     } else {

@@ -46,8 +46,10 @@ fn check_config(server: Host<'_>) -> Result<(), String> {
 fn post_config(pool: Pool<'_>, server: Host<'_>) -> Result<(), String> {
     ssi::register();
     if !hooks::is_rehearsal() {
-        let options = server.config::<ModPython>().common.options;
-        let directory = option(options, "mod_python.mutex_directory");
+        let common = &server.config::<ModPython>().common;
+        let directory = common
+            .option("mod_python.mutex_directory")
+            .filter(|path| !path.is_empty());
         mutex::create(pool, server, lock_count(server)?, directory)?;
     }
     hooks::add_version_component(pool, concat!("mod_python/", env!("CARGO_PKG_VERSION")));
@@ -60,7 +62,8 @@ fn lock_count(server: Host<'_>) -> Result<usize, String> {
     const NAME: &str = "mod_python.mutex_locks";
     const MAX_THREADS: i32 = 6;
     const MAX_DAEMONS: i32 = 12;
-    let wanted = match option(server.config::<ModPython>().common.options, NAME) {
+    let option = server.config::<ModPython>().common.option(NAME);
+    let wanted = match option.filter(|text| !text.is_empty()) {
         None => 8,
         Some(text) => text
             .parse::<usize>()
@@ -74,12 +77,6 @@ fn lock_count(server: Host<'_>) -> Result<usize, String> {
     let at_work = most(MAX_THREADS).saturating_mul(most(MAX_DAEMONS));
     // The first is for what has no key; keyed locks need at least one beside it (W3).
     Ok(wanted.min(at_work).max(2))
-}
-
-fn option<'c>(options: &[(&'c str, &'c str)], name: &str) -> Option<&'c str> {
-    let mut all = options.iter();
-    let found = all.find(|(key, value)| key.eq_ignore_ascii_case(name) && !value.is_empty());
-    found.map(|(_, value)| *value)
 }
 
 /// What `_apache` is made of.

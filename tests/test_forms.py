@@ -264,6 +264,7 @@ def test_parse_header() -> None:
     assert util.parse_header(b'Form-Data; name="a;b"; X = y') == (b"form-data", {b"name": "a;b", b"x": "y"})
     assert util.parse_header("a; filename=x; filename*=UTF-8''%c3%a9") == ("a", {"filename": "é"})
     assert util.parse_header("text/plain;; charset") == ("text/plain", {})
+    assert util.parse_header('a; b; c=d; e="f" junk ;g=h') == ("a", {"c": "d", "e": "f", "g": "h"})
     with pytest.raises(TypeError):
         util.parse_header(None)
 

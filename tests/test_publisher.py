@@ -86,6 +86,7 @@ REFUSED = [
     ("/pub/apache/log_error?message=x", 403),
     ("/pub/util", 403),
     ("/pub/helpers", 403),
+    ("/pub/logger/critical?msg=x", 403),
     ("/pub/Template?template=x", 403),
     ("/pub/Thing", 403),
     ("/pub/Thing/value", 403),

@@ -32,13 +32,13 @@ _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VALUE = re.compile(r'[!#-+\--:<-\[\]-~]*|"[!#-+\--:<-\[\]-~]*"')
 _ATTRIBUTE = re.compile(r"[ -:<-~]*")
 
+# What separates stands at the end: a pattern that began with it would be tried anew at each of its characters.
 _PAIR = re.compile(
     r"""
-    [,\s]*
     (?P<name>[^;\s=]+)
     \s*=?\s*
     (?P<value>"(?:[^\\"]|\\.)*"|[^;]*)
-    \s*;?
+    [,\s;=]*
     """,
     re.VERBOSE | re.DOTALL,
 )
@@ -135,7 +135,7 @@ class Cookie:
 
 def _pairs(text: str, names: Optional[list[str]]) -> dict[str, str]:
     found = {}
-    for match in _PAIR.finditer(text):
+    for match in _PAIR.finditer(text.lstrip(", \t\r\n\f\v;=")):
         name = match["name"]
         if not name.startswith("$") and (names is None or name in names):
             found[name] = match["value"]

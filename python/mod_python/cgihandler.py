@@ -1,7 +1,8 @@
 """Runs CGI scripts in Python inside the server: ``AddHandler mod_python .py`` and ``PythonHandler mod_python.cgihandler``.
 
 A script is run as ``__main__`` each time, with its own globals. It has its own ``os.environ``, standard streams and (on
-Linux) working directory, which no other thread sees; what it imports is shared with other scripts.
+Linux) working directory, which no other thread sees; what it imports is shared with other scripts. A child process gets
+the script's environment only where it is handed over: ``subprocess.run(…, env=dict(os.environ))``.
 """
 
 from __future__ import annotations

@@ -110,7 +110,7 @@ def resolve_object(req: mp_request, module: ModuleType, path: str) -> Any:
             found = getattr(found, name)
         except AttributeError:
             raise apache.SERVER_RETURN(apache.HTTP_NOT_FOUND) from None
-        if not place and _is_foreign(req, found, module):
+        if _is_foreign(req, found, module, inside=place > 0):
             _refuse(req, f"{name!r} comes from module {found.__module__}")
         gate.pass_through(found)
     if not tp_rules.get(type(found), (True, True))[1]:
@@ -128,21 +128,25 @@ _LIBRARY = tuple(
 )
 
 
-def _is_foreign(req: mp_request, found: Any, module: ModuleType) -> bool:
-    """Does a page hold this function only because it imports it, and surely not to publish it?"""
+def _is_foreign(req: mp_request, found: Any, module: ModuleType, *, inside: bool) -> bool:
+    """Is this function surely not there to be published: one of Python's library, or of mod_python?
+
+    The option says what holds for functions that a page imports from elsewhere, not for those inside its objects.
+    """
     if not isinstance(found, (FunctionType, MethodType)):
         return False
     function = inspect.unwrap(found)
     code = getattr(function, "__code__", None)
     if code is None or code.co_filename == module.__file__ or function.__module__ == module.__name__:
         return False
-    if str(req.get_options().get("mod_python.publisher.imported", "on")).lower() in ("off", "no", "false", "0"):
-        return True
     top = (function.__module__ or "").partition(".")[0]
     if top == "mod_python" or top in getattr(sys, "stdlib_module_names", ()):
         return True
     file = os.path.realpath(code.co_filename)
-    return file.startswith(_LIBRARY) and "-packages" + os.sep not in file
+    if file.startswith(_LIBRARY) and "-packages" + os.sep not in file:
+        return True
+    option = str(req.get_options().get("mod_python.publisher.imported", "on")).lower()
+    return not inside and option in ("off", "no", "false", "0")
 
 
 class _Gate:

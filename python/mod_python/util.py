@@ -201,17 +201,14 @@ class FieldStorage:
 
     def _add_encoded(self, data: bytes, keep_blank_values: int) -> None:
         self._limits.count_fields(sum(1 for part in data.replace(b";", b"&").split(b"&") if part))
-        self._limits.keep(len(data))
         for name, value in parse_qsl(data, keep_blank_values):
             self.add_field(name.decode("utf-8", "replace"), value.decode("utf-8", "replace"))
 
     def _read_encoded(self, keep_blank_values: int) -> None:
         blocks = []
         while block := self._limits.read():
+            self._limits.keep(len(block))
             blocks.append(block)
-            # Refused as soon as it is too much; counted once more, for good, when it is parsed.
-            if self._limits.memory and sum(map(len, blocks)) > self._limits.memory:
-                self._limits.keep(self._limits.memory + 1)
         self._add_encoded(b"".join(blocks), keep_blank_values)
 
     def _read_multipart(self, boundary: str) -> None:
@@ -377,7 +374,7 @@ def base_name(name: str) -> str:
     return kept if kept.strip(".") else "unnamed"
 
 
-_OPTION = re.compile(r"""\s*;\s*(?:([^=;\s"]+)\s*=\s*("[^"]*"|[^;]*))?""")
+_OPTION = re.compile(r""";\s*(?:([^=;\s"]+)\s*=\s*("[^"]*"|[^;]*))?[^;]*""")
 
 
 def parse_header(line: Any) -> Any:

@@ -117,6 +117,13 @@ impl<'c> Directory<'c> {
 }
 
 impl<'c> Common<'c> {
+    /// The value of a PythonOption, which may be empty; names are compared without regard to case.
+    pub(crate) fn option(&self, name: &str) -> Option<&'c str> {
+        let mut all = self.options.iter();
+        let found = all.find(|(key, _)| key.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| *value)
+    }
+
     /// The directives that are set, as `get_config()` lists them: name and text.
     pub(crate) fn listed(&self) -> Vec<(&'static str, &'c str)> {
         let flag = |value: Option<bool>| value.map(|on| if on { "1" } else { "0" });

@@ -5,7 +5,7 @@
 
 use super::cell::Ref;
 use super::{Cx, exception};
-use crate::config::Entry;
+use crate::config::{Common, Entry};
 use crate::httpd::command::Section;
 use pyo3::exceptions::PyAttributeError;
 use pyo3::ffi;
@@ -38,6 +38,18 @@ pub(crate) struct Importing<'c> {
     pub(crate) debug: bool,
     /// Microseconds since the epoch.
     pub(crate) now: i64,
+}
+
+impl<'c> Importing<'c> {
+    /// What the configuration says, at a time.
+    pub(crate) fn new(common: &Common<'c>, now: i64) -> Importing<'c> {
+        Importing {
+            path: common.path,
+            auto_reload: common.auto_reload.unwrap_or(true),
+            debug: common.debug.unwrap_or(false),
+            now,
+        }
+    }
 }
 
 /// Changes are looked for this often (microseconds).

@@ -58,7 +58,7 @@ pub(super) unsafe fn add(
         );
         let own: *mut c_char = text(&location.path).cast_mut();
         (*command).path = own;
-        (*command).override_ = (sys::OR_ALL | sys::ACCESS_CONF) & !sys::OR_NONE;
+        (*command).override_ = sys::OR_ALL | sys::ACCESS_CONF;
         let section = sys::ap_create_per_dir_config(pool.as_ptr());
         let error = sys::ap_walk_config(first, command, section);
         (*command).override_ = overrides;

@@ -41,18 +41,16 @@ pub(crate) fn write(stream: usize, data: &[u8]) {
     // Out of its place while it is logged: logging runs code of other modules.
     let mut pending = take(stream);
     pending.extend_from_slice(data);
-    while let Some(end) = pending.iter().position(|&byte| byte == b'\n') {
-        let rest = pending.split_off(end + 1);
-        line(&pending);
-        pending = rest;
-    }
-    if pending.len() > LONGEST {
-        line(&pending);
-        pending.clear();
+    let whole = pending.iter().rposition(|&byte| byte == b'\n');
+    let mut rest = pending.split_off(whole.map_or(0, |end| end + 1));
+    pending.split(|&byte| byte == b'\n').for_each(line);
+    if rest.len() > LONGEST {
+        line(&rest);
+        rest.clear();
     }
     PARTIAL.with_borrow_mut(|all| {
         if let Some(place) = all.get_mut(stream) {
-            *place = pending;
+            *place = rest;
         }
     });
 }

@@ -30,14 +30,8 @@ pub(super) struct Place<'r> {
 /// LookupError without the option, ValueError for one that cannot be.
 pub(super) fn place<'h>(held: &'h Held<'_, Exchange>) -> PyResult<Option<Place<'h>>> {
     let request = held.request();
-    let options = request.config::<ModPython>().common.options;
-    let option = |name: &str| {
-        let found = options
-            .iter()
-            .find(|(key, _)| key.eq_ignore_ascii_case(name));
-        found.map(|(_, value)| *value)
-    };
-    let Some(text) = option(APPLICATION).filter(|text| !text.is_empty()) else {
+    let common = &request.config::<ModPython>().common;
+    let Some(text) = common.option(APPLICATION).filter(|text| !text.is_empty()) else {
         return Err(PyLookupError::new_err(format!(
             "no application: set PythonOption {APPLICATION} package.module, or package.module::callable"
         )));
@@ -48,7 +42,7 @@ pub(super) fn place<'h>(held: &'h Held<'_, Exchange>) -> PyResult<Option<Place<'
         format!("{text}::application").into()
     };
     let uri = request.uri().unwrap_or_default().to_bytes();
-    let base = match option(BASE) {
+    let base = match common.option(BASE) {
         Some(base) if base.ends_with('/') => {
             return Err(PyValueError::new_err(format!(
                 "PythonOption {BASE}: {base:?} must not end with a slash"
@@ -101,12 +95,7 @@ pub(super) fn find<'py>(
         section: section.unwrap_or(Section::None),
         silent: false,
     };
-    let importing = Importing {
-        path: common.path,
-        auto_reload: common.auto_reload.unwrap_or(true),
-        debug: common.debug.unwrap_or(false),
-        now: host.time(),
-    };
+    let importing = Importing::new(common, host.time());
     handlers::resolve(cx, &entry, importing, request)?
         .ok_or_else(|| PyAttributeError::new_err(format!("there is no {}", place.name)))
 }

@@ -54,6 +54,11 @@ impl<'a, 'py> Body<'a, 'py> {
         self.start.left.get()
     }
 
+    /// Has the client got all of it?
+    pub(super) fn has_ended(&self) -> bool {
+        self.start.ended.get()
+    }
+
     /// Sends everything that the application's result holds.
     pub(super) fn send(&self, state: &State, result: &Object<'py>) -> Result<(), Stop> {
         if let Some(only) = only_item(result)
@@ -152,7 +157,7 @@ impl<'a, 'py> Body<'a, 'py> {
         let Some(length) = short else { return Ok(None) };
         let name = self.application()?;
         Ok(Some(format!(
-            "{name} gives {written} bytes where its Content-Length says {length}; the connection is closed"
+            "{name} gives {written} bytes where its Content-Length says {length}"
         )))
     }
 

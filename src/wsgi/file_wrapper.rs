@@ -108,9 +108,7 @@ pub(super) fn part(cx: Cx<'_>, result: &Object<'_>) -> Option<Part> {
         let value = exception::or_discard(cx.py, file.call_method0(method))?;
         exception::or_discard(cx.py, class::integer(&value))
     };
-    // Text files stand elsewhere than they say, and give str.
-    let is_text = exception::or_discard(cx.py, exception::attribute(&file, "encoding"));
-    if is_text.flatten().is_some() {
+    if !is_plain(cx, &file) {
         return None;
     }
     let descriptor = i32::try_from(number("fileno")?).ok()?;
@@ -120,4 +118,25 @@ pub(super) fn part(cx: Cx<'_>, result: &Object<'_>) -> Option<Part> {
         offset,
         length: size - offset,
     })
+}
+
+/// Is this what `open(name, "rb")` gives, or a temporary file around it? Others have a descriptor, too, but give something
+/// else than what lies behind it: text files, gzip's.
+fn is_plain<'py>(cx: Cx<'py>, file: &Object<'py>) -> bool {
+    let is = |object: &Object<'_>, name: &str| {
+        let kind = object.get_type();
+        let found = kind.module().and_then(|module| {
+            Ok(module.to_string_lossy() == "_io" && kind.name()?.to_string_lossy() == name)
+        });
+        exception::or_discard(cx.py, found).unwrap_or(false)
+    };
+    let inner = attribute(cx, file, "file");
+    let file = inner.as_ref().unwrap_or(file);
+    let raw = attribute(cx, file, "raw");
+    let buffered = is(file, "BufferedReader") || is(file, "BufferedRandom");
+    is(file, "FileIO") || buffered && raw.is_some_and(|raw| is(&raw, "FileIO"))
+}
+
+fn attribute<'py>(cx: Cx<'py>, object: &Object<'py>, name: &str) -> Option<Object<'py>> {
+    exception::or_discard(cx.py, exception::attribute(object, name)).flatten()
 }

@@ -111,37 +111,39 @@ impl<'py> Call<'py> {
         let sent = body.send(state, &result);
         let sent = sent.and_then(|()| body.check_refused(&self.hold()?));
         let closed = close(&result);
-        match (sent, closed) {
-            (Ok(()), Ok(())) => self.finish(&body),
-            (Err(Stop::Gone), closed) => {
-                closed.map_or_else(|error| self.failed(&body, error).map(drop), Ok)?;
+        let stop = match (sent, closed) {
+            (Ok(()), Ok(())) => return self.finish(&body),
+            (Ok(()), Err(error)) => return self.failed(&body, error),
+            (Err(stop), Ok(())) => stop,
+            (Err(stop), Err(error)) => {
+                // Beside what has ended the answer.
+                self.log(error)?;
+                stop
+            }
+        };
+        match stop {
+            Stop::Gone => {
                 let text = "the client went away before the answer was complete";
                 log::request(self.hold()?.request(), Level::Debug, text);
                 Ok(Status::OK)
             }
-            (Err(Stop::Refused(status)), closed) => {
-                closed.map_or_else(|error| self.failed(&body, error).map(drop), Ok)?;
-                Ok(status)
-            }
-            (Err(Stop::Raised(error)), closed) => {
-                // One entry for what broke the answer; what closing adds to it is told, too.
-                if let Err(second) = closed {
-                    self.log(second)?;
-                }
-                self.failed(&body, error)
-            }
-            (Ok(()), Err(error)) => self.failed(&body, error),
+            Stop::Refused(status) => Ok(status),
+            Stop::Raised(error) => self.failed(&body, error),
         }
     }
 
     /// The application is done: the rest leaves, as far as it is all there.
     fn finish(&self, body: &Body<'_, 'py>) -> PyResult<Status> {
-        if let Some(reason) = body.end()? {
-            let held = self.hold()?;
-            log::request(held.request(), Level::Error, &reason);
+        let Some(reason) = body.end()? else {
+            return Ok(Status::OK);
+        };
+        let held = self.hold()?;
+        log::request(held.request(), Level::Error, &reason);
+        if body.has_left() {
             return self.break_off(held);
         }
-        Ok(Status::OK)
+        held.value().output.borrow_mut().discard();
+        Ok(Status::INTERNAL_SERVER_ERROR)
     }
 
     /// An exception: the error's page, or a broken connection where a part of the answer has been sent.
@@ -161,6 +163,9 @@ impl<'py> Call<'py> {
         }
         drop(held);
         self.log(error)?;
+        if body.has_ended() {
+            return Ok(Status::OK);
+        }
         self.break_off(self.hold()?)
     }
 

@@ -1,5 +1,6 @@
 """WSGI applications, most of them behind wsgiref's validator."""
 
+import gzip
 import hashlib
 import io
 import json
@@ -395,6 +396,11 @@ def too_short(environ, start_response):
     return Closing([b"123"], "too short")
 
 
+def too_short_at_once(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "10")])
+    return [b"123"]
+
+
 def endless(environ, start_response):
     start_response("200 OK", [("Content-Type", "text/plain")])
 
@@ -444,6 +450,14 @@ def readable(environ, start_response):
 def in_memory(environ, start_response):
     start_response("200 OK", [("Content-Type", "text/plain")])
     return environ["wsgi.file_wrapper"](io.BytesIO(b"in memory"))
+
+
+def compressed(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    packed = tempfile.TemporaryFile()
+    packed.write(gzip.compress(b"unpacked"))
+    packed.seek(0)
+    return environ["wsgi.file_wrapper"](gzip.GzipFile(fileobj=packed))
 
 
 def file_through_middleware(environ, start_response):

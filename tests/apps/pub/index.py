@@ -1,5 +1,6 @@
 """The page at the root of the published directory."""
 
+import logging
 import os
 import os.path as path
 from functools import wraps
@@ -18,6 +19,7 @@ data = b"\x00bytes"
 page = "<html><body>é</body></html>\n"
 table = {"key": "value"}
 _hidden = "hidden"
+logger = logging.getLogger("page")
 
 
 def index(req):
