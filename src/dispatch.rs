@@ -17,12 +17,26 @@ use crate::objects::connection::Connection;
 use crate::objects::exchange::{Exchange, RequestLease, lease_of};
 use crate::objects::request as object;
 use crate::report;
-use crate::routing::interpreter_name;
+use crate::routing;
 use pyo3::prelude::*;
 use std::time::SystemTime;
 
 /// Runs the handlers of a phase, configured and added ones; DECLINED when there are none.
 pub(crate) fn run(request: Request<'_>, phase: Phase) -> Status {
+    if concerns(request, phase.bit()) {
+        run_listed(request, phase)
+    } else {
+        Status::DECLINED
+    }
+}
+
+/// May one of these phases of the request have handlers? Asked in every phase of every request that httpd serves, static
+/// files too, so it must cost next to nothing.
+pub(crate) fn concerns(request: Request<'_>, phases: u32) -> bool {
+    request.config::<ModPython>().phases & phases != 0 || Exchange::has_added(request, phases)
+}
+
+fn run_listed(request: Request<'_>, phase: Phase) -> Status {
     let config = request.config::<ModPython>();
     let file_name = if config.by_extension.is_empty() {
         None
@@ -30,15 +44,15 @@ pub(crate) fn run(request: Request<'_>, phase: Phase) -> Status {
         request.filename()
     };
     let found = config.handlers_for(phase, file_name.map(|name| name.to_bytes()));
-    if found.is_none() && !Exchange::has_added(request, phase) {
+    if found.is_none() && !Exchange::has_added(request, phase.bit()) {
         return Status::DECLINED;
     }
     let (list, extension) = found.map_or((None, None), |(list, extension)| (Some(list), extension));
-    let name = interpreter_name(request, config, list.and_then(|list| list.entries.first()));
-    let interpreter = match interpreters::find(&name) {
+    let first = list.and_then(|list| list.entries.first());
+    let interpreter = match routing::interpreter(request, config, first) {
         Ok(interpreter) => interpreter,
         Err(reason) => {
-            let text = format!("{}: no interpreter {name:?}: {reason}", phase.directive());
+            let text = format!("{}: {reason}", phase.directive());
             log::request(request, Level::Error, &text);
             return Status::INTERNAL_SERVER_ERROR;
         }
@@ -51,20 +65,13 @@ pub(crate) fn run(request: Request<'_>, phase: Phase) -> Status {
             request,
             config,
             phase,
+            listed: list.map_or(0, |list| list.entries.len()),
             lease,
         };
         lease.open();
-        // Held for moments only: a thread that a handler starts may use the request meanwhile.
-        let outer = run.with(|state| state.begin(phase, extension));
-        let (status, rest) = run.all();
-        run.with(|state| {
-            if let Some(outer) = outer {
-                state.finish(outer);
-            }
-            state.let_go::<object::Request>(cx, |object| object::is_unremarkable(object, cx));
-        });
+        let outcome = run.all(extension);
         lease.close(|| cx.detached((), |()| std::thread::yield_now()));
-        (status, rest)
+        outcome
     });
     // Without the interpreter: sending may block, and nobody has to wait for its lock again.
     if rest.is_some_and(|rest| rest.send(request).is_err()) {
@@ -169,16 +176,13 @@ struct Run<'a, 'py, 'r> {
     request: Request<'r>,
     config: &'a Directory<'r>,
     phase: Phase,
+    /// How many handlers are configured.
+    listed: usize,
     lease: &'a RequestLease,
 }
 
 impl<'r> Run<'_, '_, 'r> {
-    /// Uses the request's state.
-    fn with<R>(&self, body: impl FnOnce(&Exchange) -> R) -> Option<R> {
-        self.hold().map(|held| body(held.value()))
-    }
-
-    /// Holds the request, once no other thread does.
+    /// Holds the request, once no other thread does; for moments only: a thread that a handler starts may use it, too.
     fn hold(&self) -> Option<Held<'_, Exchange>> {
         loop {
             match self.lease.hold() {
@@ -189,32 +193,51 @@ impl<'r> Run<'_, '_, 'r> {
         }
     }
 
-    fn all(&self) -> (Status, Option<Rest>) {
-        let mut status = self.handlers();
+    /// The phase's status, and what is to be sent when the interpreter has been left.
+    fn all(&self, extension: Option<&str>) -> (Status, Option<Rest>) {
+        let cx = self.cx;
+        let Some(held) = self.hold() else {
+            return (Status::INTERNAL_SERVER_ERROR, None);
+        };
+        let outer = held.value().begin(self.phase, extension);
+        let argument = object::object(cx, &held, self.lease);
+        let first = held.value().current(self.request);
+        drop(held);
+        let mut status = match argument {
+            Ok(argument) => self.handlers(first, &argument),
+            Err(error) => self.failed(None, &exception::value(cx.py, error)),
+        };
         if self.phase == Phase::Authen {
             status = self.check_authentication(status);
         }
-        (status, self.rest(status))
+        let Some(held) = self.hold() else {
+            return (status, None);
+        };
+        let state = held.value();
+        let rest = self.rest(state, status);
+        state.finish(outer);
+        state.let_go::<object::Request>(cx, |object| object::is_unremarkable(object, cx));
+        (status, rest)
     }
 
-    fn handlers(&self) -> Status {
-        let Some(held) = self.hold() else {
-            return Status::INTERNAL_SERVER_ERROR;
-        };
-        let argument = match object::object(self.cx, &held, self.lease) {
-            Ok(argument) => argument,
-            Err(error) => return self.failed(None, &exception::value(self.cx.py, error)),
-        };
-        drop(held);
+    fn handlers(&self, first: Option<Entry<'r>>, argument: &Bound<'_, PyAny>) -> Status {
         let mut status = Status::DECLINED;
-        while let Some(entry) = self.with(|state| state.current(self.request)).flatten() {
-            if let Some(result) = self.handler(&entry, &argument) {
+        let (mut next, mut ran) = (first, 0);
+        while let Some(entry) = next {
+            if let Some(result) = self.handler(&entry, argument) {
                 status = result;
                 if !self.phase.goes_on_after(status) {
                     break;
                 }
             }
-            self.with(Exchange::advance);
+            ran += 1;
+            if ran >= self.listed && !Exchange::has_added(self.request, self.phase.bit()) {
+                break;
+            }
+            next = self.hold().and_then(|held| {
+                held.value().advance();
+                held.value().current(self.request)
+            });
         }
         status
     }
@@ -317,9 +340,8 @@ impl<'r> Run<'_, '_, 'r> {
     }
 
     /// What has been written and is to be sent.
-    fn rest(&self, status: Status) -> Option<Rest> {
-        let held = self.hold()?;
-        let mut output = held.value().output.borrow_mut();
+    fn rest(&self, state: &Exchange, status: Status) -> Option<Rest> {
+        let mut output = state.output.borrow_mut();
         if !output.is_pending() {
             return None;
         }

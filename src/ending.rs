@@ -2,17 +2,29 @@
 
 use crate::config::Phase;
 use crate::dispatch;
-use crate::httpd::lease::{Ending, Lease};
+use crate::httpd::lease::{Ending, Lease, Spare};
 use crate::httpd::request::Request;
 use crate::objects::exchange::Exchange;
+use std::cell::Cell;
 use std::sync::Arc;
+use std::thread::LocalKey;
+
+thread_local! {
+    static SPARE: Spare<Exchange> = const { Cell::new(None) };
+}
 
 impl Ending for Exchange {
+    fn spare() -> &'static LocalKey<Spare<Exchange>> {
+        &SPARE
+    }
+
     fn end(request: Request<'_>, lease: &Arc<Lease<Exchange>>) {
         lease.open();
-        Exchange::run_cleanups(lease);
-        dispatch::run(request, Phase::Cleanup);
-        Exchange::release(lease);
+        if Exchange::has_loose_ends(lease) || dispatch::concerns(request, Phase::Cleanup.bit()) {
+            Exchange::run_cleanups(lease);
+            dispatch::run(request, Phase::Cleanup);
+            Exchange::release(lease);
+        }
         lease.close(std::thread::yield_now);
     }
 }

@@ -3,7 +3,7 @@
 use crate::ModPython;
 use crate::config::Entry;
 use crate::embed::handlers::{self, Importing};
-use crate::embed::{self, Cx, exception, interpreters};
+use crate::embed::{self, Cx, exception};
 use crate::httpd::filter::{self as host, Invocation};
 use crate::httpd::log::{self, Level};
 use crate::httpd::request::Request;
@@ -11,7 +11,7 @@ use crate::httpd::streams::Serving;
 use crate::objects::exchange::{Exchange, RequestLease, lease_of};
 use crate::objects::filter::{self, Filter, Parts, Running, lock};
 use crate::objects::request as object;
-use crate::routing::{interpreter_name, located};
+use crate::routing::{self, located};
 use crate::{embed::class, report};
 use pyo3::prelude::*;
 use std::ffi::CStr;
@@ -47,14 +47,10 @@ fn run(request: Request<'_>, name: &CStr, input: bool, invocation: &mut Invocati
         return false;
     };
     let entry = located(request, entry);
-    let interpreter = match interpreters::find(&interpreter_name(request, config, Some(&entry))) {
+    let interpreter = match routing::interpreter(request, config, Some(&entry)) {
         Ok(interpreter) => interpreter,
         Err(reason) => {
-            log::request(
-                request,
-                Level::Error,
-                &format!("filter {name}: no interpreter: {reason}"),
-            );
+            log::request(request, Level::Error, &format!("filter {name}: {reason}"));
             return false;
         }
     };

@@ -9,6 +9,7 @@ use crate::httpd::pool::Pool;
 use crate::httpd::request::Request;
 use crate::httpd::server::{Server as Host, mpm_query};
 use crate::httpd::status::Status;
+use crate::httpd::table::Table;
 use crate::objects::exchange::lease_of;
 use crate::objects::filter::GENERIC;
 use crate::{ModPython, dispatch, filter, objects, ssi, wsgi};
@@ -25,17 +26,44 @@ pub(crate) fn register() {
     hooks::post_config(post_config);
     hooks::child_init(child_init);
     hooks::process_connection(dispatch::run_connection);
-    hooks::post_read_request(post_read_request);
-    hooks::translate_name(translate_name);
-    hooks::map_to_storage(map_to_storage);
-    hooks::header_parser(header_parser);
-    hooks::access_checker(|request| dispatch::run(request, Phase::Access));
-    hooks::check_user_id(|request| dispatch::run(request, Phase::Authen));
-    hooks::auth_checker(|request| dispatch::run(request, Phase::Authz));
-    hooks::type_checker(|request| dispatch::run(request, Phase::Type));
-    hooks::fixups(fixups);
-    hooks::handler(content);
-    hooks::log_transaction(log);
+    hooks::post_read_request(concerns::<{ INIT | READ }>, post_read_request);
+    hooks::translate_name(concerns::<{ TRANSLATE | CONTENT }>, translate_name);
+    hooks::map_to_storage(has_no_file, |_| Status::OK);
+    hooks::header_parser(concerns::<{ INIT | HEADER }>, header_parser);
+    hooks::access_checker(concerns::<ACCESS>, |request| {
+        dispatch::run(request, Phase::Access)
+    });
+    hooks::check_user_id(concerns::<AUTHEN>, |request| {
+        dispatch::run(request, Phase::Authen)
+    });
+    hooks::auth_checker(concerns::<AUTHZ>, |request| {
+        dispatch::run(request, Phase::Authz)
+    });
+    hooks::type_checker(concerns::<TYPE>, |request| {
+        dispatch::run(request, Phase::Type)
+    });
+    hooks::fixups(concerns::<FIXUP>, |request| {
+        dispatch::run(request, Phase::Fixup)
+    });
+    hooks::handler(concerns::<CONTENT>, content);
+    hooks::log_transaction(concerns::<{ LOG | CLEANUP }>, log);
+}
+
+const READ: u32 = Phase::PostReadRequest.bit();
+const INIT: u32 = Phase::Init.bit();
+const TRANSLATE: u32 = Phase::Translate.bit();
+const HEADER: u32 = Phase::HeaderParser.bit();
+const ACCESS: u32 = Phase::Access.bit();
+const AUTHEN: u32 = Phase::Authen.bit();
+const AUTHZ: u32 = Phase::Authz.bit();
+const TYPE: u32 = Phase::Type.bit();
+const FIXUP: u32 = Phase::Fixup.bit();
+const CONTENT: u32 = Phase::Content.bit();
+const LOG: u32 = Phase::Log.bit();
+const CLEANUP: u32 = Phase::Cleanup.bit();
+
+fn concerns<const PHASES: u32>(request: Request<'_>) -> bool {
+    dispatch::concerns(request, PHASES)
 }
 
 fn check_config(server: Host<'_>) -> Result<(), String> {
@@ -112,10 +140,8 @@ fn post_read_request(request: Request<'_>) -> Status {
 
 /// In a section it runs before the header parsers, unless the server-level one has run.
 fn header_parser(request: Request<'_>) -> Status {
-    if request
-        .notes()
-        .is_some_and(|notes| notes.first(INIT_RAN).is_none())
-    {
+    let in_vain = |notes: Table<'_>| notes.first(INIT_RAN).is_none();
+    if dispatch::concerns(request, Phase::Init.bit()) && request.notes().is_some_and(in_vain) {
         let result = dispatch::run(request, Phase::Init);
         if result != Status::OK && result != Status::DECLINED {
             return result;
@@ -142,12 +168,8 @@ fn translate_name(request: Request<'_>) -> Status {
 
 /// A request that `translate_name` left without a file is not looked up in the file system. (The sections that apply
 /// are not known in this phase: httpd has reset them.)
-fn map_to_storage(request: Request<'_>) -> Status {
-    if request.filename().is_none() {
-        Status::OK
-    } else {
-        Status::DECLINED
-    }
+fn has_no_file(request: Request<'_>) -> bool {
+    request.filename().is_none()
 }
 
 /// Inside `<Location>`, when the handler is ours, the URI need not map to a file.
@@ -158,10 +180,14 @@ fn needs_no_file(request: Request<'_>) -> bool {
         && request.configured_handler_is(&HANDLERS)
 }
 
-fn fixups(request: Request<'_>) -> Status {
+fn content(request: Request<'_>) -> Status {
     #[cfg(feature = "test-panic")]
     panic_if_asked(request);
-    dispatch::run(request, Phase::Fixup)
+    if request.handler_is(&HANDLERS) {
+        dispatch::run(request, Phase::Content)
+    } else {
+        Status::DECLINED
+    }
 }
 
 /// `PythonOption _panic hook` makes a hook panic, to test the guard.
@@ -184,12 +210,4 @@ fn log(request: Request<'_>) -> Status {
         lease_of(request);
     }
     dispatch::run(request, Phase::Log)
-}
-
-fn content(request: Request<'_>) -> Status {
-    if request.handler_is(&HANDLERS) {
-        dispatch::run(request, Phase::Content)
-    } else {
-        Status::DECLINED
-    }
 }

@@ -2,10 +2,46 @@
 
 use crate::ModPython;
 use crate::config::{Directory, Entry};
-use crate::embed::interpreters::MAIN;
+use crate::embed::interpreters::{self, Interpreter, MAIN};
 use crate::httpd::command::Section;
 use crate::httpd::request::Request;
 use std::borrow::Cow;
+use std::cell::Cell;
+use std::ffi::c_void;
+use std::ptr::NonNull;
+
+thread_local! {
+    /// The server that this thread has served last, and its interpreter: most requests need no name.
+    static LAST: Cell<Option<(NonNull<c_void>, &'static Interpreter)>> = const { Cell::new(None) };
+}
+
+/// The interpreter that runs a request's handlers. Call it detached.
+///
+/// # Errors
+/// Why it cannot be had, with its name.
+pub(crate) fn interpreter(
+    request: Request<'_>,
+    config: &Directory<'_>,
+    entry: Option<&Entry<'_>>,
+) -> Result<&'static Interpreter, String> {
+    let by_server = config.common.interpreter.is_none()
+        && config.interpreter_per_directory != Some(true)
+        && config.common.interpreter_per_directive != Some(true);
+    // Servers live as long as the child.
+    let server = by_server.then(|| request.server().address());
+    if let Some((last, interpreter)) = LAST.get()
+        && server == Some(last)
+    {
+        return Ok(interpreter);
+    }
+    let name = interpreter_name(request, config, entry);
+    let found =
+        interpreters::find(&name).map_err(|reason| format!("no interpreter {name:?}: {reason}"))?;
+    if let Some(server) = server {
+        LAST.set(Some((server, found)));
+    }
+    Ok(found)
+}
 
 /// The interpreter's name: PythonInterpreter, a name a directory, a name a directive, or the server's.
 pub(crate) fn interpreter_name<'r>(

@@ -1,7 +1,7 @@
 //! Python in pages: mod_include's tag `<!--#python eval="…" -->` or `exec="…"`.
 
 use crate::ModPython;
-use crate::embed::{self, Cx, exception, interpreters};
+use crate::embed::{self, Cx, exception};
 use crate::filter::lend;
 use crate::httpd::filter::Invocation;
 use crate::httpd::include::{self, Code};
@@ -11,7 +11,7 @@ use crate::objects::exchange::{RequestLease, lease_of};
 use crate::objects::filter::{self, Parts, Running};
 use crate::objects::request as object;
 use crate::report;
-use crate::routing::interpreter_name;
+use crate::routing;
 use pyo3::prelude::*;
 
 /// Makes the tag known to mod_include, if that is loaded.
@@ -22,12 +22,10 @@ pub(crate) fn register() {
 /// Runs one tag; false puts the page's SSI error text in its place.
 fn run(request: Request<'_>, code: Code<'_>, invocation: &mut Invocation) -> bool {
     let config = request.config::<ModPython>();
-    let name = interpreter_name(request, config, None);
-    let interpreter = match interpreters::find(&name) {
+    let interpreter = match routing::interpreter(request, config, None) {
         Ok(interpreter) => interpreter,
         Err(reason) => {
-            let text = format!("#python: no interpreter {name:?}: {reason}");
-            log::request(request, Level::Error, &text);
+            log::request(request, Level::Error, &format!("#python: {reason}"));
             return false;
         }
     };

@@ -267,7 +267,11 @@ def test_a_panic_is_500_and_the_child_lives_on(serve: Serve, mpm: str) -> None:
 def test_a_panic_in_a_hook_is_500(serve: Serve, mpm: str) -> None:
     """Under the guard of a hook, not of a Python call."""
     debug = PROJECT / "target/debug/libmod_python.so"
-    server = serve("<Location /hook>\nPythonOption _panic hook\n</Location>\n", mpm=mpm, module=debug)
+    server = serve(
+        "<Location /hook>\nSetHandler mod_python\nPythonHandler hello\nPythonOption _panic hook\n</Location>\n",
+        mpm=mpm,
+        module=debug,
+    )
     assert server.get("/hook").status == 500
     server.claim(r":crit\].*\[client .*panic at src/hooks.rs:\d+:\d+: a deliberate panic")
     assert server.get("/").status in (403, 404)

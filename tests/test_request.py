@@ -131,6 +131,19 @@ def test_a_kept_request_expires(httpd: Server) -> None:
     connection.close()
 
 
+def test_each_request_has_an_object_of_its_own(httpd: Server) -> None:
+    """Though the module uses objects again: never one that looks or is held otherwise than a new one."""
+    import http.client
+
+    connection = http.client.HTTPConnection("127.0.0.1", httpd.port)
+    for _ in range(20):
+        for how in ("plain", "attribute", "class", "cycle", "thread"):
+            connection.request("GET", f"/attributes/altered?{how}")
+            response = connection.getresponse()
+            assert (response.status, response.read()) == (200, b"ok"), httpd.log_text()[-2000:]
+    connection.close()
+
+
 def test_other_threads_may_use_the_request(httpd: Server) -> None:
     assert httpd.ok("/attributes/other_threads").text == "from a thread" * 3
 

@@ -25,6 +25,9 @@ APPLICATIONS = [
 ]
 VARIABLES = """
 SetEnv FROM_SETENV "a value"
+SetEnv HTTP_X_OPERATOR operator
+SetEnv REQUEST_METHOD BREW
+SetEnv PATH_INFO /elsewhere
 <Location /environment/env>
     CGIPassAuth On
 </Location>
@@ -140,6 +143,22 @@ def test_environ(httpd: Server) -> None:
     assert variables(httpd.ok("/environment"))["PATH_INFO"] == ""
     env = variables(httpd.ok("/environment/"))
     assert (env["PATH_INFO"], env["QUERY_STRING"]) == ("/", "")
+
+
+def test_the_operator_covers_headers_but_not_the_request(httpd: Server) -> None:
+    env = variables(httpd.ok("/environment/path", headers={"X-Operator": "client", "X-Other": "client"}))
+    assert (env["HTTP_X_OPERATOR"], env["HTTP_X_OTHER"]) == ("operator", "client")
+    assert (env["REQUEST_METHOD"], env["PATH_INFO"]) == ("GET", "/path")
+
+
+def test_nothing_of_another_request_stays(httpd: Server) -> None:
+    """The environ is made from the one before."""
+    full = {"X-Secret": "one", "Cookie": "a=1", "Content-Type": "text/x", "User-Agent": "first"}
+    httpd.ok("/environment/secret/path?token=1", "POST", headers=full)
+    env = variables(httpd.ok("/environment"))
+    assert (env["PATH_INFO"], env["QUERY_STRING"], env["REQUEST_METHOD"]) == ("", "", "GET")
+    assert not {"HTTP_X_SECRET", "HTTP_COOKIE", "CONTENT_TYPE", "HTTP_USER_AGENT"} & env.keys()
+    assert not any("token" in str(value) or "secret" in str(value) for value in env.values())
 
 
 def test_headers_that_could_deceive(httpd: Server) -> None:

@@ -266,6 +266,7 @@ fn add<'c>(
         .collect();
     let directory: &mut Directory<'c> = setting.directory;
     directory.section = Some(setting.section);
+    directory.phases |= phase.bit();
     if (extensions.is_empty() || !phase.knows_extensions())
         && let Some(slot) = directory.handlers.get_mut(phase as usize)
     {

@@ -12,11 +12,19 @@ impl<'c> Directory<'c> {
         base: &Directory<'c>,
         over: &Directory<'c>,
     ) -> Directory<'c> {
-        let mut handlers = base.handlers;
-        for (handler, inner) in handlers.iter_mut().zip(over.handlers) {
-            *handler = inner.or(*handler);
+        // httpd merges for every request, and mostly one side has no handlers.
+        let mut handlers = if over.phases == 0 {
+            base.handlers
+        } else {
+            over.handlers
+        };
+        if base.phases != 0 && over.phases != 0 {
+            for (handler, outer) in handlers.iter_mut().zip(base.handlers) {
+                *handler = handler.or(outer);
+            }
         }
         Directory {
+            phases: base.phases | over.phases,
             handlers,
             by_extension: cover(
                 pool,
@@ -119,6 +127,7 @@ mod tests {
         let mut handlers = [None; super::super::PHASES];
         handlers[Phase::Content as usize] = Some(&OUTER);
         let outer = Directory {
+            phases: Phase::Content.bit(),
             handlers,
             by_extension: &OUTER_BY_EXTENSION,
             filters: &[],
@@ -134,6 +143,7 @@ mod tests {
         handlers[Phase::Content as usize] = Some(&INNER);
         handlers[Phase::Log as usize] = Some(&INNER);
         let inner = Directory {
+            phases: Phase::Content.bit() | Phase::Log.bit(),
             handlers,
             by_extension: &INNER_BY_EXTENSION,
             filters: &[],
@@ -186,6 +196,7 @@ mod tests {
                         options.sort();
                         options
                     };
+                    assert_eq!(left.phases, right.phases);
                     assert_eq!(left.handlers, right.handlers);
                     assert_eq!(sorted(&left), sorted(&right));
                     assert_eq!(left.common.debug, right.common.debug);

@@ -19,6 +19,8 @@ pub(crate) const HANDLERS: [&std::ffi::CStr; 2] = [c"mod_python", c"python-progr
 /// The per-directory configuration: what a section, a .htaccess file or the server level says.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Directory<'c> {
+    /// The phases that have handlers, one bit each (`Phase::bit`).
+    pub(crate) phases: u32,
     /// A handler list a phase.
     pub(crate) handlers: [Option<&'c HandlerList<'c>>; PHASES],
     /// The lists of `| .ext`, which stand beside the plain ones.
@@ -120,7 +122,7 @@ impl<'c> Common<'c> {
     /// The value of a PythonOption, which may be empty; names are compared without regard to case.
     pub(crate) fn option(&self, name: &str) -> Option<&'c str> {
         let mut all = self.options.iter();
-        let found = all.find(|(key, _)| key.eq_ignore_ascii_case(name));
+        let found = all.find(|(key, _)| *key == name || key.eq_ignore_ascii_case(name));
         found.map(|(_, value)| *value)
     }
 

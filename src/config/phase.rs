@@ -38,6 +38,11 @@ impl Phase {
         Phase::Cleanup,
     ];
 
+    /// Its place in a set of phases.
+    pub(crate) const fn bit(self) -> u32 {
+        1 << self as u32
+    }
+
     /// The directive, which is also what `req.phase` says.
     pub(crate) const fn directive(self) -> &'static str {
         match self {

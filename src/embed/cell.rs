@@ -19,6 +19,11 @@ impl Ref {
         unsafe { Bound::from_borrowed_ptr(py, self.0.as_ptr()) }
     }
 
+    pub(crate) fn into_bound(self, py: Python<'_>) -> Bound<'_, PyAny> {
+        // SAFETY: we own one reference to a live object of the attached interpreter, and give it away.
+        unsafe { Bound::from_owned_ptr(py, std::mem::ManuallyDrop::new(self).as_ptr()) }
+    }
+
     pub(crate) fn as_ptr(&self) -> *mut ffi::PyObject {
         self.0.as_ptr()
     }

@@ -12,12 +12,49 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyType};
 use rustc_hash::FxHashMap;
+use std::cell::Cell;
 
-/// What an interpreter knows of its handlers, by `Entry::key`.
+/// What an interpreter knows of its handlers.
 #[derive(Default)]
-pub(crate) struct Handlers(FxHashMap<String, Known>);
+pub(crate) struct Handlers {
+    known: Vec<Known>,
+    /// The places of all, by `Entry::key`.
+    places: FxHashMap<String, usize>,
+    /// The places of those that were asked for last: a WSGI request asks for two, others mostly for one.
+    recent: Cell<[usize; 2]>,
+}
+
+impl Handlers {
+    fn find(&self, key: &str) -> Option<&Known> {
+        let [first, second] = self.recent.get();
+        let recent = |place: usize| self.known.get(place).filter(|known| known.key == key);
+        recent(first).or_else(|| recent(second)).or_else(|| {
+            let place = *self.places.get(key)?;
+            self.recent.set([place, first]);
+            self.known.get(place)
+        })
+    }
+
+    /// Gives the one that it replaces: dropping it may run Python code.
+    #[must_use]
+    fn put(&mut self, known: Known) -> Option<Known> {
+        let place = *self
+            .places
+            .entry(known.key.clone())
+            .or_insert(self.known.len());
+        match self.known.get_mut(place) {
+            Some(slot) => Some(std::mem::replace(slot, known)),
+            None => {
+                self.known.push(known);
+                None
+            }
+        }
+    }
+}
 
 struct Known {
+    /// `Entry::key`.
+    key: String,
     module: Ref,
     /// The module's dictionary.
     names: Ref,
@@ -80,8 +117,7 @@ fn known<'py>(
 ) -> Option<Bound<'py, PyAny>> {
     let handlers = cx.interpreter.handlers(cx.py).borrow();
     let known = handlers
-        .0
-        .get(entry.key)
+        .find(entry.key)
         .filter(|known| known.is_fresh(entry, importing))?;
     let [name] = known.path.as_slice() else {
         return None;
@@ -133,8 +169,7 @@ fn import(cx: Cx<'_>, entry: &Entry<'_>, importing: Importing<'_>) -> PyResult<(
         .interpreter
         .handlers(cx.py)
         .borrow()
-        .0
-        .get(entry.key)
+        .find(entry.key)
         .is_some_and(|known| known.settings.contains(&setting));
     let (path, directory) = if seen {
         (None, None)
@@ -155,23 +190,22 @@ fn import(cx: Cx<'_>, entry: &Entry<'_>, importing: Importing<'_>) -> PyResult<(
         .collect();
     let mut handlers = cx.interpreter.handlers(cx.py).borrow_mut();
     let mut settings = handlers
-        .0
-        .remove(entry.key)
-        .map(|known| known.settings)
+        .find(entry.key)
+        .map(|known| known.settings.clone())
         .unwrap_or_default();
     if !seen {
         settings.push(setting);
     }
-    handlers.0.insert(
-        entry.key.to_string(),
-        Known {
-            module: Ref::new(module),
-            names,
-            path,
-            checked: importing.now,
-            settings,
-        },
-    );
+    let before = handlers.put(Known {
+        key: entry.key.to_string(),
+        module: Ref::new(module),
+        names,
+        path,
+        checked: importing.now,
+        settings,
+    });
+    drop(handlers);
+    drop(before);
     Ok(())
 }
 
@@ -187,8 +221,7 @@ fn walk<'py>(
         .interpreter
         .handlers(cx.py)
         .borrow()
-        .0
-        .get(entry.key)
+        .find(entry.key)
         .map(|known| known.module.bind(cx.py));
     let Some(module) = module else {
         return Ok(None);

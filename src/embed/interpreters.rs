@@ -4,6 +4,7 @@
 //! references to them are `'static`.
 
 use super::cell::Ref;
+use super::class::Spare;
 use super::handlers::Handlers;
 use super::{Cx, exception, keeper, lifecycle, threads};
 use crate::httpd::log::{self, Level};
@@ -27,7 +28,7 @@ pub(crate) const MAIN: &str = "main_interpreter";
 pub(crate) struct Interpreter {
     name: String,
     raw: *mut ffi::PyInterpreterState,
-    classes: OnceLock<Vec<Ref>>,
+    classes: OnceLock<Vec<Made>>,
     handlers: RefCell<Handlers>,
     apache: OnceLock<Ref>,
     server_return: OnceLock<Ref>,
@@ -35,6 +36,12 @@ pub(crate) struct Interpreter {
     gateway: OnceLock<Box<dyn Any + Send + Sync>>,
     /// Why it could not be prepared. Such an interpreter stays: another attempt would leave one more behind.
     failure: OnceLock<String>,
+}
+
+/// A class of ours in an interpreter.
+struct Made {
+    class: Ref,
+    spare: Spare,
 }
 
 // SAFETY: everything but `name` and `raw`, which are constant, is reached only through a `Cx`, that is, by the one
@@ -275,15 +282,26 @@ impl Interpreter {
 
     /// Keeps the interpreter's classes, in the order of their places.
     pub(crate) fn keep_classes(&self, classes: Vec<Bound<'_, PyAny>>) {
-        let _ = self
-            .classes
-            .set(classes.into_iter().map(Ref::new).collect());
+        let made = classes.into_iter().map(|class| Made {
+            class: Ref::new(class),
+            spare: Spare::default(),
+        });
+        let _ = self.classes.set(made.collect());
+    }
+
+    /// An instance of a class that waits for its next use.
+    pub(super) fn spare(&self, place: usize) -> Option<&Spare> {
+        let made = self.classes.get().and_then(|classes| classes.get(place));
+        made.map(|made| &made.spare)
+    }
+
+    pub(super) fn class_pointer(&self, place: usize) -> Option<*mut ffi::PyTypeObject> {
+        let made = self.classes.get().and_then(|classes| classes.get(place));
+        made.map(|made| made.class.as_ptr().cast())
     }
 
     pub(super) fn class(&self, place: usize) -> PyResult<*mut ffi::PyTypeObject> {
-        let class = self.classes.get().and_then(|classes| classes.get(place));
-        class
-            .map(|class| class.as_ptr().cast())
+        self.class_pointer(place)
             .ok_or_else(|| PySystemError::new_err("a class of _apache is missing"))
     }
 

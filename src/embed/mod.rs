@@ -6,6 +6,7 @@
 
 pub(crate) mod cell;
 pub(crate) mod class;
+pub(crate) mod dict;
 pub(crate) mod exception;
 pub(crate) mod handlers;
 pub(crate) mod home;

@@ -3,6 +3,8 @@
 //! Two encodings: latin-1 for what HTTP carries in headers, and UTF-8 with surrogateescape (PEP 383) for paths,
 //! URIs and configuration, so that any byte a client sends goes in and comes out unchanged and nothing fails.
 
+use super::cell::Ref;
+use pyo3::Borrowed;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -56,14 +58,29 @@ impl Encoding {
     /// # Errors
     /// TypeError for other types, ValueError for what the encoding cannot express and for NUL.
     pub(crate) fn encode(self, value: &Bound<'_, PyAny>) -> PyResult<CString> {
-        let bytes = match value.cast::<PyBytes>() {
-            Ok(bytes) => bytes.as_bytes().to_vec(),
-            Err(_) => match value.cast::<PyString>() {
-                Ok(text) => self.encode_text(text)?,
-                Err(_) => return Err(PyTypeError::new_err("not an ISO-8859-1 string")),
-            },
-        };
+        let bytes = self.with(value, |bytes| Ok(bytes.to_vec()))?;
         CString::new(bytes).map_err(|_| PyValueError::new_err("embedded null character"))
+    }
+
+    /// Calls `body` with `str` or `bytes` for httpd, without a copy where that is possible.
+    ///
+    /// # Errors
+    /// TypeError for other types, ValueError for what the encoding cannot express; what `body` returns.
+    pub(crate) fn with<R>(
+        self,
+        value: &Bound<'_, PyAny>,
+        body: impl FnOnce(&[u8]) -> PyResult<R>,
+    ) -> PyResult<R> {
+        if let Ok(text) = value.cast::<PyString>() {
+            return match ascii(text) {
+                Some(bytes) => body(bytes),
+                None => body(&self.encode_text(text)?),
+            };
+        }
+        match value.cast::<PyBytes>() {
+            Ok(bytes) => body(bytes.as_bytes()),
+            Err(_) => Err(PyTypeError::new_err("not an ISO-8859-1 string")),
+        }
     }
 
     /// `str` for Rust code: NUL is welcome.
@@ -107,6 +124,16 @@ impl Encoding {
 
 /// The bytes of a `str` that holds ASCII only, without a copy.
 pub(crate) fn ascii<'a>(text: &'a Bound<'_, PyString>) -> Option<&'a [u8]> {
+    // SAFETY: an attached `str`, whose data lie in the object itself, a byte a character.
+    #[cfg(not(Py_3_14))]
+    unsafe {
+        let text = text.as_ptr();
+        if ffi::PyUnicode_IS_COMPACT_ASCII(text) != 0 {
+            let length = ffi::PyUnicode_GET_LENGTH(text).cast_unsigned();
+            let data = ffi::PyUnicode_DATA(text).cast::<u8>();
+            return Some(std::slice::from_raw_parts(data, length));
+        }
+    }
     let mut length = 0;
     // SAFETY: an attached `str`; its UTF-8 form is kept by the object. As many bytes as characters means ASCII.
     unsafe {
@@ -118,6 +145,14 @@ pub(crate) fn ascii<'a>(text: &'a Bound<'_, PyString>) -> Option<&'a [u8]> {
         (length == ffi::PyUnicode_GetLength(text.as_ptr()))
             .then(|| std::slice::from_raw_parts(bytes.cast::<u8>(), length.cast_unsigned()))
     }
+}
+
+/// Is this what a `str` holds? Where it is not ASCII, nobody knows.
+pub(crate) fn holds(py: Python<'_>, text: &Ref, bytes: &[u8]) -> bool {
+    // SAFETY: a live object of the attached interpreter.
+    let text = unsafe { Borrowed::from_ptr(py, text.as_ptr()) };
+    text.cast::<PyString>()
+        .is_ok_and(|text| ascii(&text).is_some_and(|held| held == bytes))
 }
 
 /// Calls `body` with the bytes of `data`: `str` as UTF-8, bytes-like objects as they are.
@@ -132,6 +167,9 @@ pub(crate) fn with_bytes<R>(
         return body(bytes.as_bytes());
     }
     if let Ok(text) = data.cast::<PyString>() {
+        if let Some(bytes) = ascii(text) {
+            return body(bytes);
+        }
         let mut length = 0;
         // SAFETY: an attached `str`; the UTF-8 form is kept by the object, which outlives `body`.
         let bytes = unsafe {

@@ -4,14 +4,34 @@ use super::interpreters::Interpreter;
 use super::lifecycle;
 use pyo3::ffi;
 use std::cell::{Cell, RefCell};
-use std::ptr::null_mut;
+use std::ptr::{null, null_mut};
 
 thread_local! {
-    /// The thread state that `enter` attached in this thread; NULL outside, and while detached.
-    static ATTACHED: Cell<*mut ffi::PyThreadState> = const { Cell::new(null_mut()) };
-    /// The thread state that PyGILState_Ensure() finds (before 3.12).
-    static BOUND: Cell<*mut ffi::PyThreadState> = const { Cell::new(null_mut()) };
+    static THREAD: Thread = const { Thread::new() };
     static STATES: States = const { States(RefCell::new(Vec::new())) };
+}
+
+/// What changes whenever a thread attaches: in one place, since finding a thread-local takes its time.
+struct Thread {
+    /// The thread state that `enter` attached in this thread; NULL outside, and while detached.
+    attached: Cell<*mut ffi::PyThreadState>,
+    /// The thread state that PyGILState_Ensure() finds (before 3.12).
+    bound: Cell<*mut ffi::PyThreadState>,
+    /// How many `enter` the thread is in.
+    depth: Cell<usize>,
+    /// The interpreter that was entered last, and the thread's state for it.
+    last: Cell<(*const Interpreter, *mut ffi::PyThreadState)>,
+}
+
+impl Thread {
+    const fn new() -> Thread {
+        Thread {
+            attached: Cell::new(null_mut()),
+            bound: Cell::new(null_mut()),
+            depth: Cell::new(0),
+            last: Cell::new((null(), null_mut())),
+        }
+    }
 }
 
 /// This thread's states. Owned by the thread; deleted when it ends, but for the first of each interpreter.
@@ -26,7 +46,11 @@ struct State {
 
 /// This thread's state for an interpreter, made at first use.
 pub(super) fn state_of(interpreter: &'static Interpreter) -> *mut ffi::PyThreadState {
-    STATES.with(|states| {
+    let (last, state) = THREAD.with(|thread| thread.last.get());
+    if std::ptr::eq(last, interpreter) {
+        return state;
+    }
+    let state = STATES.with(|states| {
         let known = states
             .0
             .borrow()
@@ -43,7 +67,9 @@ pub(super) fn state_of(interpreter: &'static Interpreter) -> *mut ffi::PyThreadS
             });
             state
         })
-    })
+    });
+    THREAD.with(|thread| thread.last.set((interpreter, state)));
+    state
 }
 
 /// Takes over a thread state that Python made in this thread (at Py_Initialize, Py_NewInterpreter).
@@ -59,11 +85,7 @@ pub(super) fn adopt(interpreter: &'static Interpreter, state: *mut ffi::PyThread
 
 /// Is this thread inside `enter`, even if it is detached for a while?
 pub(super) fn is_inside() -> bool {
-    DEPTH.get() > 0
-}
-
-thread_local! {
-    static DEPTH: Cell<usize> = const { Cell::new(0) };
+    THREAD.with(|thread| thread.depth.get()) > 0
 }
 
 /// A thread state is attached while this lives; afterwards whatever was attached before.
@@ -74,31 +96,35 @@ pub(super) struct Attached {
 
 impl Attached {
     pub(super) fn new(state: *mut ffi::PyThreadState) -> Attached {
-        let before = ATTACHED.get();
-        let changed = before != state;
-        DEPTH.set(DEPTH.get() + 1);
-        if changed {
-            if !before.is_null() {
-                // SAFETY: `before` is attached in this thread.
-                unsafe { ffi::PyEval_SaveThread() };
+        THREAD.with(|thread| {
+            let before = thread.attached.get();
+            let changed = before != state;
+            thread.depth.set(thread.depth.get() + 1);
+            if changed {
+                if !before.is_null() {
+                    // SAFETY: `before` is attached in this thread.
+                    unsafe { ffi::PyEval_SaveThread() };
+                }
+                attach(thread, state);
             }
-            attach(state);
-        }
-        Attached { before, changed }
+            Attached { before, changed }
+        })
     }
 }
 
 impl Drop for Attached {
     fn drop(&mut self) {
-        if self.changed {
-            // SAFETY: what `new` attached is attached; nested uses have put it back.
-            unsafe { ffi::PyEval_SaveThread() };
-            ATTACHED.set(null_mut());
-            if !self.before.is_null() {
-                attach(self.before);
+        THREAD.with(|thread| {
+            if self.changed {
+                // SAFETY: what `new` attached is attached; nested uses have put it back.
+                unsafe { ffi::PyEval_SaveThread() };
+                thread.attached.set(null_mut());
+                if !self.before.is_null() {
+                    attach(thread, self.before);
+                }
             }
-        }
-        DEPTH.set(DEPTH.get() - 1);
+            thread.depth.set(thread.depth.get() - 1);
+        });
     }
 }
 
@@ -110,7 +136,7 @@ pub(super) struct Detached {
 
 impl Detached {
     pub(super) fn new() -> Detached {
-        let attached = ATTACHED.replace(null_mut());
+        let attached = THREAD.with(|thread| thread.attached.replace(null_mut()));
         // SAFETY: called with an attached thread state: ours, or that of a thread which Python started.
         let state = unsafe { ffi::PyEval_SaveThread() };
         Detached { state, attached }
@@ -123,18 +149,18 @@ impl Drop for Detached {
             // SAFETY: the state that `new` saved, in the same thread.
             unsafe { ffi::PyEval_RestoreThread(self.state) };
         } else {
-            attach(self.attached);
+            THREAD.with(|thread| attach(thread, self.attached));
         }
     }
 }
 
-fn attach(state: *mut ffi::PyThreadState) {
+fn attach(thread: &Thread, state: *mut ffi::PyThreadState) {
     // SAFETY: a state of this thread, not attached anywhere.
     unsafe { ffi::PyEval_RestoreThread(state) };
-    ATTACHED.set(state);
-    if BOUND.get() != state {
+    thread.attached.set(state);
+    if thread.bound.get() != state {
         bind(state);
-        BOUND.set(state);
+        thread.bound.set(state);
     }
 }
 
@@ -152,6 +178,7 @@ fn bind(_state: *mut ffi::PyThreadState) {}
 
 impl Drop for States {
     fn drop(&mut self) {
+        THREAD.with(|thread| thread.last.set((null(), null_mut())));
         if lifecycle::is_ending() {
             // The process is about to go, and another thread may keep the lock for ever.
             return;

@@ -47,7 +47,20 @@ pub(crate) fn is_name(name: &[u8]) -> bool {
 
 /// Is this a header value: no CR, LF, NUL or other control character but a tab?
 pub(crate) fn is_value(value: &[u8]) -> bool {
-    value.iter().all(|&byte| is(byte, VALUE))
+    let (words, rest) = value.as_chunks::<8>();
+    words.iter().all(|word| !holds_control(*word)) && rest.iter().all(|&byte| is(byte, VALUE))
+}
+
+/// Looks at eight bytes at once; where one might be a control character, at each.
+fn holds_control(word: [u8; 8]) -> bool {
+    const ONES: u64 = u64::MAX / 255;
+    const DELETES: u64 = ONES * 127;
+    const TOPS: u64 = ONES << 7;
+    let bytes = u64::from_ne_bytes(word);
+    // The top bit of a byte is set where it is below 32, or is 127 (or where a lower byte was).
+    let low = bytes.wrapping_sub(ONES * 32) & !bytes;
+    let delete = (bytes ^ DELETES).wrapping_sub(ONES) & !(bytes ^ DELETES);
+    (low | delete) & TOPS != 0 && !word.iter().all(|&byte| is(byte, VALUE))
 }
 
 /// Why a response header must not be set so; None where it may.
@@ -75,10 +88,13 @@ pub(crate) fn refusal(name: &[u8], value: &[u8]) -> Option<String> {
 
 /// The number of bytes that a Content-Length states.
 pub(crate) fn length(value: &[u8]) -> Option<i64> {
-    if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
+    if value.is_empty() {
         return None;
     }
-    std::str::from_utf8(value).ok()?.parse().ok()
+    value.iter().try_fold(0_i64, |length, &byte| {
+        let digit = byte.is_ascii_digit().then(|| i64::from(byte - b'0'))?;
+        length.checked_mul(10)?.checked_add(digit)
+    })
 }
 
 #[cfg(test)]
@@ -99,6 +115,14 @@ mod tests {
         for bad in [&b"a\r"[..], b"a\nSet-Cookie: x", b"\0", b"\x7f"] {
             assert!(!is_value(bad), "{bad:?}");
         }
+        for byte in 0..=u8::MAX {
+            for place in 0..11 {
+                let mut value = *b"plain value";
+                value[place] = byte;
+                let fine = byte == b'\t' || !byte.is_ascii_control();
+                assert_eq!(is_value(&value), fine, "{value:?}");
+            }
+        }
     }
 
     #[test]
@@ -113,6 +137,10 @@ mod tests {
                 && refusal(b"Content-Length", b"-1").is_some()
         );
         assert!(refusal(b"content-length", b"12").is_none());
+        assert_eq!(length(b"9223372036854775807"), Some(i64::MAX));
+        for bad in [&b""[..], b"9223372036854775808", b"+1", b" 1"] {
+            assert_eq!(length(bad), None);
+        }
         assert!(refusal(b"X", b"y").is_none());
     }
 }

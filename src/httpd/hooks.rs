@@ -14,11 +14,17 @@ use std::ptr::null;
 
 macro_rules! request_hooks {
     ($($name:ident: $register:ident),* $(,)?) => {$(
-        /// Runs `hook` in httpd's phase of this name, in the middle order as mod_python does.
-        pub(crate) fn $name<F: Fn(Request<'_>) -> Status + Copy>(_hook: F) {
+        /// Runs `hook` in httpd's phase of this name for the requests that it concerns, in the middle order as
+        /// mod_python does.
+        pub(crate) fn $name<C, F>(_concerns: C, _hook: F)
+        where
+            C: Fn(Request<'_>) -> bool + Copy,
+            F: Fn(Request<'_>) -> Status + Copy,
+        {
+            const { assert_no_data::<C>() };
             const { assert_no_data::<F>() };
             // SAFETY: registers a function that lives as long as the process.
-            unsafe { sys::$register(Some(on_request::<F>), null(), null(), sys::APR_HOOK_MIDDLE) }
+            unsafe { sys::$register(Some(on_request::<C, F>), null(), null(), sys::APR_HOOK_MIDDLE) }
         }
     )*};
 }
@@ -58,7 +64,12 @@ unsafe impl<const N: usize> Sync for Names<N> {}
 
 /// Runs `hook` when a user is to be authenticated, before httpd's own modules do: those that are configured by default,
 /// without a password file, would answer 500.
-pub(crate) fn check_user_id<F: Fn(Request<'_>) -> Status + Copy>(_hook: F) {
+pub(crate) fn check_user_id<C, F>(_concerns: C, _hook: F)
+where
+    C: Fn(Request<'_>) -> bool + Copy,
+    F: Fn(Request<'_>) -> Status + Copy,
+{
+    const { assert_no_data::<C>() };
     const { assert_no_data::<F>() };
     // httpd keeps the list's address until it has sorted its hooks.
     static AFTER: Names<4> = Names([
@@ -70,7 +81,7 @@ pub(crate) fn check_user_id<F: Fn(Request<'_>) -> Status + Copy>(_hook: F) {
     // SAFETY: registers a function that lives as long as the process.
     unsafe {
         sys::ap_hook_check_user_id(
-            Some(on_request::<F>),
+            Some(on_request::<C, F>),
             null(),
             AFTER.0.as_ptr(),
             sys::APR_HOOK_MIDDLE,
@@ -148,14 +159,24 @@ pub(crate) fn add_version_component(pool: Pool<'_>, component: &str) {
     }
 }
 
-unsafe extern "C" fn on_request<F: Fn(Request<'_>) -> Status + Copy>(
-    request: *mut sys::request_rec,
-) -> c_int {
-    // SAFETY: httpd passes a live request; F is the function item that was registered.
-    let (request, hook) = unsafe { (Request::from_raw(request), summon::<F>()) };
-    let Some(request) = request else {
-        return Status::DECLINED.0;
-    };
+unsafe extern "C" fn on_request<C, F>(request: *mut sys::request_rec) -> c_int
+where
+    C: Fn(Request<'_>) -> bool + Copy,
+    F: Fn(Request<'_>) -> Status + Copy,
+{
+    // SAFETY: httpd passes a live request; C is the function item that was registered.
+    let (request, concerns) = unsafe { (Request::from_raw(request), summon::<C>()) };
+    match request {
+        Some(request) if guard(|| concerns(request)).unwrap_or(true) => attend::<F>(request),
+        _ => Status::DECLINED.0,
+    }
+}
+
+/// Runs a hook. Apart from its caller, which most requests leave at once.
+#[inline(never)]
+fn attend<F: Fn(Request<'_>) -> Status + Copy>(request: Request<'_>) -> c_int {
+    // SAFETY: F is the function item that was registered.
+    let hook = unsafe { summon::<F>() };
     match guard(|| hook(request)) {
         Ok(status) => status.0,
         Err(place) => {

@@ -11,7 +11,8 @@ use std::ffi::c_void;
 use std::marker::PhantomData;
 use std::ptr::null_mut;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
+use std::thread::LocalKey;
 
 /// Owned by the request's pool and by every Python object that reaches the request; freed by the last of them.
 /// `host` is NULL once revoked. `value` is only reached by the thread in `owner`.
@@ -24,6 +25,8 @@ pub(crate) struct Lease<T> {
     owner: AtomicUsize,
     /// How often the owner holds it; touched by the owner alone.
     depth: Cell<usize>,
+    /// What may be asked without holding the lease.
+    marks: AtomicU32,
     value: T,
 }
 
@@ -34,7 +37,13 @@ unsafe impl<T: Send> Sync for Lease<T> {}
 pub(crate) trait Ending: Default + Send + 'static {
     /// Called once, in the thread that ends the request, while the request is still whole.
     fn end(request: Request<'_>, lease: &Arc<Lease<Self>>);
+
+    /// Where a thread keeps a lease for its next request.
+    fn spare() -> &'static LocalKey<Spare<Self>>;
 }
+
+/// A lease that nobody uses, with a fresh value, or none.
+pub(crate) type Spare<T> = Cell<Option<Arc<Lease<T>>>>;
 
 /// Why a lease cannot be held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +61,15 @@ pub(crate) struct Held<'a, T>(&'a Lease<T>, PhantomData<*const ()>);
 
 impl<T: Ending> Lease<T> {
     pub(super) fn for_request<'r>(request: Request<'r>) -> &'r Arc<Lease<T>> {
-        let lease = Lease::new(request.as_ptr().cast(), T::default());
+        let host = request.as_ptr().cast();
+        let spare = T::spare().try_with(Cell::take).ok().flatten();
+        let lease = match spare {
+            Some(lease) => {
+                lease.host.store(host, Ordering::SeqCst);
+                lease
+            }
+            None => Lease::new(host, T::default()),
+        };
         &request.pool().on_end(Tenancy(lease)).0
     }
 }
@@ -70,13 +87,23 @@ pub(crate) struct OfConnection;
 
 impl<T> Lease<T> {
     fn new(host: *mut c_void, value: T) -> Arc<Lease<T>> {
-        Arc::new(Lease {
+        Arc::new(Lease::vacant(host, value))
+    }
+
+    fn vacant(host: *mut c_void, value: T) -> Lease<T> {
+        Lease {
             host: AtomicPtr::new(host),
             open: AtomicUsize::new(0),
             owner: AtomicUsize::new(0),
             depth: Cell::new(0),
+            marks: AtomicU32::new(0),
             value,
-        })
+        }
+    }
+
+    /// The bits that `Held::mark` has set; to be asked at any time.
+    pub(crate) fn marks(&self) -> u32 {
+        self.marks.load(Ordering::Relaxed)
     }
 
     /// A phase begins to run Python for this request; called by the request's own thread.
@@ -149,6 +176,11 @@ impl<'a, T: Ending> Held<'a, T> {
     pub(crate) fn value(&self) -> &'a T {
         &self.0.value
     }
+
+    /// Sets bits of the lease's marks.
+    pub(crate) fn mark(&self, bits: u32) {
+        self.0.marks.fetch_or(bits, Ordering::Relaxed);
+    }
 }
 
 impl<T> Drop for Held<'_, T> {
@@ -172,6 +204,13 @@ impl<T: Ending> Drop for Tenancy<T> {
             T::end(request, &self.0);
         }
         self.0.host.store(null_mut(), Ordering::SeqCst);
+        // Python has let go of it, as a rule: then the next request takes it over.
+        if let Some(lease) = Arc::get_mut(&mut self.0) {
+            *lease = Lease::vacant(null_mut(), T::default());
+            let lease = self.0.clone();
+            // A thread that ends keeps none.
+            let _ = T::spare().try_with(|spare| spare.set(Some(lease)));
+        }
     }
 }
 
@@ -184,12 +223,10 @@ impl Drop for ConnectionTenancy {
     }
 }
 
-/// A number that no other living thread has, and never 0.
+/// A number that no other living thread has, and never 0. (A thread-local of ours would take more to reach.)
 fn this_thread() -> usize {
-    thread_local! {
-        static MARK: u8 = const { 1 };
-    }
-    MARK.with(|mark| std::ptr::from_ref(mark) as usize)
+    // SAFETY: no conditions.
+    unsafe { libc::pthread_self() as usize }
 }
 
 #[cfg(test)]
@@ -198,8 +235,14 @@ mod tests {
 
     #[derive(Default)]
     struct Nothing;
+    thread_local! {
+        static SPARE: Spare<Nothing> = const { Cell::new(None) };
+    }
     impl Ending for Nothing {
         fn end(_: Request<'_>, _: &Arc<Lease<Nothing>>) {}
+        fn spare() -> &'static LocalKey<Spare<Nothing>> {
+            &SPARE
+        }
     }
 
     fn lease() -> Arc<Lease<Nothing>> {

@@ -13,9 +13,21 @@ pub(crate) const STREAMS: usize = 2;
 /// A line that grows beyond this is written in pieces.
 const LONGEST: usize = 8192;
 
+/// What a thread is doing.
+struct Thread {
+    /// The request whose handlers run in it; NULL outside.
+    serving: Cell<*mut sys::request_rec>,
+    /// May there be lines that have no end yet?
+    pending: Cell<bool>,
+}
+
 thread_local! {
-    /// The request whose handlers run in this thread; NULL outside.
-    static SERVING: Cell<*mut sys::request_rec> = const { Cell::new(null_mut()) };
+    static THREAD: Thread = const {
+        Thread {
+            serving: Cell::new(null_mut()),
+            pending: Cell::new(false),
+        }
+    };
     /// Lines that have no end yet.
     static PARTIAL: RefCell<[Vec<u8>; STREAMS]> = const { RefCell::new([Vec::new(), Vec::new()]) };
 }
@@ -25,14 +37,18 @@ pub(crate) struct Serving(*mut sys::request_rec);
 
 impl Serving {
     pub(crate) fn new(request: Request<'_>) -> Serving {
-        Serving(SERVING.replace(request.as_ptr()))
+        Serving(THREAD.with(|thread| thread.serving.replace(request.as_ptr())))
     }
 }
 
 impl Drop for Serving {
     fn drop(&mut self) {
-        (0..STREAMS).for_each(flush);
-        SERVING.set(self.0);
+        THREAD.with(|thread| {
+            if thread.pending.replace(false) {
+                (0..STREAMS).for_each(flush);
+            }
+            thread.serving.set(self.0);
+        });
     }
 }
 
@@ -48,6 +64,7 @@ pub(crate) fn write(stream: usize, data: &[u8]) {
         line(&rest);
         rest.clear();
     }
+    THREAD.with(|thread| thread.pending.set(true));
     PARTIAL.with_borrow_mut(|all| {
         if let Some(place) = all.get_mut(stream) {
             *place = rest;
@@ -73,7 +90,7 @@ fn line(text: &[u8]) {
     }
     let level = log::Level::Error as c_int;
     // SAFETY: the request lives while its `Serving` does, in this thread.
-    match unsafe { Request::from_raw(SERVING.get()) } {
+    match unsafe { Request::from_raw(THREAD.with(|thread| thread.serving.get())) } {
         Some(request) => log::request_raw(request, level, text),
         None => log::server_raw(Server::main(), level, text),
     }

@@ -105,18 +105,21 @@ impl Exchange {
     ) {
         let plain = self.object.borrow().as_ref().is_some_and(|kept| {
             belongs(kept, cx)
-                && kept.1.is_unique(cx.py)
-                && !class::has_attributes::<T>(&kept.1, cx.py)
+                && class::is_plain::<T>(cx, &kept.1)
                 && unremarkable(&kept.1.bind(cx.py))
         });
-        if plain {
-            let object = self.object.take();
-            drop(object);
+        if plain && let Some((_, object)) = self.object.take() {
+            class::recycle::<T>(cx, object);
         }
     }
 
     /// Adds a handler to a phase of this request; to the one that runs, behind what is left of its list.
-    pub(crate) fn add_handler(&self, phase: Phase, text: &str, directory: Option<String>) {
+    pub(crate) fn add_handler(
+        held: &Held<'_, Exchange>,
+        phase: Phase,
+        text: &str,
+        directory: Option<String>,
+    ) {
         let (text, key) = (text.to_string(), key(text, phase));
         let entry = Dynamic {
             phase,
@@ -124,21 +127,15 @@ impl Exchange {
             key,
             directory,
         };
-        self.dynamic.borrow_mut().push(entry);
+        held.value().dynamic.borrow_mut().push(entry);
+        held.mark(phase.bit());
     }
 
-    /// Has a handler been added to this phase of the request?
-    pub(crate) fn has_added(request: Host<'_>, phase: Phase) -> bool {
-        let Some(lease) = request.existing_lease::<ModPython>() else {
-            return false;
-        };
-        lease.open();
-        let added = lease.hold().is_ok_and(|held| {
-            let dynamic = held.value().dynamic.borrow();
-            dynamic.iter().any(|entry| entry.phase == phase)
-        });
-        lease.close(std::thread::yield_now);
-        added
+    /// Has a handler been added to one of these phases of the request?
+    pub(crate) fn has_added(request: Host<'_>, phases: u32) -> bool {
+        request
+            .existing_lease::<ModPython>()
+            .is_some_and(|lease| lease.marks() & phases != 0)
     }
 
     /// Registers a filter of this request's own; its name covers httpd's.
@@ -295,6 +292,16 @@ pub(crate) fn lease_of(request: Host<'_>) -> &RequestLease {
 }
 
 impl Exchange {
+    /// Is there anything of Python's to do when the request ends?
+    pub(crate) fn has_loose_ends(lease: &Lease<Exchange>) -> bool {
+        lease.hold().is_ok_and(|held| {
+            let state = held.value();
+            state.object.borrow().is_some()
+                || !state.objects.borrow().is_empty()
+                || !state.cleanups.borrow().is_empty()
+        })
+    }
+
     /// Runs what register_cleanup() was given, last first.
     pub(crate) fn run_cleanups(lease: &Lease<Exchange>) {
         let cleanups = lease.hold().map(|held| held.value().cleanups.take());

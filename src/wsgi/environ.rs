@@ -1,20 +1,22 @@
-//! `environ`: a template an interpreter, filled for each request.
+//! `environ`: a template an interpreter, copied for each request.
 //!
 //! The template is a dict with every key that is always there, so that a copy is one block of memory that need not grow.
-//! Values that hardly change are put into it when they do. Keys are interned once, a header's key is made once.
+//! What differs from the request before is put into the template before it is copied: all of these keys, each time, so
+//! nothing of another request can stay. Keys are interned once, a header's key is made once.
 
 use super::application::Place;
 use super::{Object, interned};
 use crate::embed::Cx;
 use crate::embed::cell::Ref;
-use crate::embed::text::Encoding;
+use crate::embed::dict;
+use crate::embed::text::{self, Encoding};
 use crate::httpd::gateway::server_banner;
 use crate::httpd::lease::Held;
 use crate::httpd::request::Request as Host;
 use crate::httpd::server::mpm_query;
 use crate::objects::exchange::Exchange;
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyDict, PyString};
 use rustc_hash::FxHashMap;
 use std::sync::Mutex;
 
@@ -22,8 +24,6 @@ use std::sync::Mutex;
 pub(super) struct Template {
     constants: Ref,
     keys: [Ref; KEYS.len()],
-    http: Ref,
-    https: Ref,
     empty: Ref,
     memory: Mutex<Memory>,
 }
@@ -33,17 +33,14 @@ pub(super) struct Template {
 struct Memory {
     /// By the header's name as clients send it.
     headers: FxHashMap<Box<[u8]>, Header>,
-    /// What the template holds, by `Key`.
-    values: [Option<Box<[u8]>>; KEYS.len()],
+    /// The text that the template holds, by `Key`.
+    values: [Option<Ref>; ALWAYS],
 }
-
-/// A value, and its text.
-struct Memo(Box<[u8]>, Ref);
 
 struct Header {
     kind: Kind,
     key: Ref,
-    last: Option<Memo>,
+    last: Option<Ref>,
 }
 
 /// What a header is to the environ.
@@ -142,8 +139,6 @@ impl Template {
             keys: std::array::from_fn(|place| {
                 interned(cx, KEYS.get(place).copied().unwrap_or_default())
             }),
-            http: interned(cx, "http"),
-            https: interned(cx, "https"),
             empty: interned(cx, ""),
             memory: Mutex::default(),
         })
@@ -173,15 +168,15 @@ impl Template {
         for (key, value) in late {
             filling.object(key, &value)?;
         }
-        filling.variables(host)?;
-        filling.request(host, place)?;
-        filling.headers(host, memory.as_deref_mut())?;
         filling.object(Key::INPUT, request)?;
         filling.object(Key::REQUEST, request)?;
+        filling.headers(host, memory.as_deref_mut())?;
+        filling.variables(host)?;
+        filling.sometimes(host)?;
         Ok(filling.environ.into_any())
     }
 
-    /// Puts what hardly changes into the template, where it has; without memory, gives it back for the copy.
+    /// Puts what has changed into the template; without memory, gives everything back for the copy.
     fn refresh<'py>(
         &self,
         cx: Cx<'py>,
@@ -191,37 +186,56 @@ impl Template {
         place: &Place<'_>,
     ) -> PyResult<Vec<(Key, Object<'py>)>> {
         let uri = host.uri().unwrap_or_default().to_bytes();
-        let mut digits = [0; 5];
-        let steady: [(Key, &[u8]); 9] = [
+        let (script, path) = uri.split_at_checked(place.base).unwrap_or((uri, &[]));
+        let is_secure = host.scheme().is_some_and(|scheme| scheme == c"https");
+        let scheme = if is_secure { &b"https"[..] } else { b"http" };
+        let (_, remote_port) = host.useragent_addr();
+        let (mut port, mut remote) = ([0; 5], [0; 5]);
+        let values: [(Key, &[u8]); ALWAYS - 2] = [
             (Key::METHOD, of(host.method())),
-            (Key::SCRIPT, uri.get(..place.base).unwrap_or(uri)),
+            (Key::SCRIPT, script),
+            (Key::PATH, path),
+            (Key::QUERY, of(host.args())),
+            (Key::URI, of(host.original().unparsed_uri())),
             (Key::NAME, of(host.server_name())),
-            (Key::PORT, decimal(host.server_port(), &mut digits)),
+            (Key::PORT, decimal(host.server_port(), &mut port)),
             (Key::PROTOCOL, of(host.protocol())),
             (Key::ADDR, of(host.connection().local_ip())),
+            (Key::SCHEME, scheme),
+            (Key::REQUEST_SCHEME, scheme),
             (Key::REMOTE_ADDR, of(host.useragent_ip())),
+            (Key::REMOTE_PORT, decimal(remote_port, &mut remote)),
             (Key::ROOT, of(host.document_root())),
             (Key::CONTEXT_ROOT, of(host.context_document_root())),
         ];
         let mut late = Vec::new();
-        for (key, value) in steady {
+        for (key, value) in values {
             let place = key as usize;
             let last = memory
                 .as_deref_mut()
                 .and_then(|memory| memory.values.get_mut(place));
             match last {
-                Some(Some(last)) if **last == *value => {}
+                Some(Some(last)) if text::holds(cx.py, last, value) => {}
                 Some(last) => {
-                    let text = Encoding::Latin1.decode(cx.py, value)?;
+                    let text = self.text(cx, value)?;
+                    // First what is remembered: should putting it into the template fail, the next request tries again.
+                    *last = None;
                     if let Some(key) = self.keys.get(place) {
-                        constants.set_item(key.bind(cx.py), text)?;
+                        dict::set(constants, key, &text)?;
                     }
-                    *last = Some(value.into());
+                    *last = Some(Ref::new(text));
                 }
-                None => late.push((key, Encoding::Latin1.decode(cx.py, value)?)),
+                None => late.push((key, self.text(cx, value)?)),
             }
         }
         Ok(late)
+    }
+
+    fn text<'py>(&self, cx: Cx<'py>, value: &[u8]) -> PyResult<Object<'py>> {
+        if value.is_empty() {
+            return Ok(self.empty.bind(cx.py));
+        }
+        Encoding::Latin1.decode(cx.py, value)
     }
 }
 
@@ -251,31 +265,24 @@ struct Filling<'a, 'py> {
 impl<'py> Filling<'_, 'py> {
     fn object(&self, key: Key, value: &Object<'py>) -> PyResult<()> {
         match self.template.keys.get(key as usize) {
-            Some(key) => self.environ.set_item(key.bind(self.cx.py), value),
+            Some(key) => dict::set(&self.environ, key, value),
             None => Ok(()),
         }
     }
 
-    fn text(&self, value: &[u8]) -> PyResult<Object<'py>> {
-        if value.is_empty() {
-            return Ok(self.template.empty.bind(self.cx.py));
-        }
-        Encoding::Latin1.decode(self.cx.py, value)
-    }
-
     fn bytes(&self, key: Key, value: &[u8]) -> PyResult<()> {
-        self.object(key, &self.text(value)?)
+        self.object(key, &self.template.text(self.cx, value)?)
     }
 
-    fn remembered(&self, last: &mut Option<Memo>, value: &[u8]) -> PyResult<Object<'py>> {
-        if let Some(Memo(bytes, text)) = last
-            && **bytes == *value
+    fn remembered(&self, last: &mut Option<Ref>, value: &[u8]) -> PyResult<Object<'py>> {
+        if let Some(last) = last
+            && text::holds(self.cx.py, last, value)
         {
-            return Ok(text.bind(self.cx.py));
+            return Ok(last.bind(self.cx.py));
         }
-        let text = self.text(value)?;
+        let text = self.template.text(self.cx, value)?;
         if value.len() <= SHORT {
-            *last = Some(Memo(value.into(), Ref::new(text.clone())));
+            *last = Some(Ref::new(text.clone()));
         }
         Ok(text)
     }
@@ -284,43 +291,30 @@ impl<'py> Filling<'_, 'py> {
         value.map_or(Ok(()), |value| self.bytes(key, value.to_bytes()))
     }
 
-    /// What SetEnv, mod_ssl and other modules have prepared.
+    /// What SetEnv, mod_ssl and other modules have prepared: covers headers, as for CGI programs, but not what the request
+    /// itself says.
     fn variables(&self, host: Host<'_>) -> PyResult<()> {
         let Some(table) = host.subprocess_env() else {
             return Ok(());
         };
         for (name, value) in table.entries() {
             let (name, value) = (name.to_bytes(), value.unwrap_or_default().to_bytes());
-            if !HIDDEN.contains(&name) {
+            let is_own = || KEYS.iter().take(ALWAYS).any(|key| key.as_bytes() == name);
+            if !HIDDEN.contains(&name) && !is_own() {
                 let name = Encoding::Latin1.decode(self.cx.py, name)?;
-                self.environ.set_item(name, self.text(value)?)?;
+                let value = self.template.text(self.cx, value)?;
+                self.environ.set_item(name, value)?;
             }
         }
         Ok(())
     }
 
-    fn request(&self, host: Host<'_>, place: &Place<'_>) -> PyResult<()> {
-        let uri = host.uri().unwrap_or_default().to_bytes();
-        self.bytes(Key::PATH, uri.get(place.base..).unwrap_or_default())?;
-        self.bytes(Key::QUERY, of(host.args()))?;
-        self.bytes(Key::URI, of(host.original().unparsed_uri()))?;
-        let (_, port) = host.useragent_addr();
-        self.bytes(Key::REMOTE_PORT, decimal(port, &mut [0; 5]))?;
+    /// What only some requests have.
+    fn sometimes(&self, host: Host<'_>) -> PyResult<()> {
         self.optional(Key::REMOTE_USER, host.user())?;
         self.optional(Key::AUTH_TYPE, host.ap_auth_type())?;
         let prefix = host.context_prefix().filter(|text| !text.is_empty());
-        self.optional(Key::PREFIX, prefix)?;
-        let secure = host
-            .scheme()
-            .is_some_and(|scheme| scheme.to_bytes() == b"https");
-        let scheme = if secure {
-            &self.template.https
-        } else {
-            &self.template.http
-        };
-        let scheme = scheme.bind(self.cx.py);
-        self.object(Key::SCHEME, &scheme)?;
-        self.object(Key::REQUEST_SCHEME, &scheme)
+        self.optional(Key::PREFIX, prefix)
     }
 
     /// The request's headers, each looked at once.
@@ -333,55 +327,49 @@ impl<'py> Filling<'_, 'py> {
         if known.len() > REMEMBERED {
             known.clear();
         }
-        // The keys that this request has had.
-        let mut seen: Vec<*mut pyo3::ffi::PyObject> = Vec::with_capacity(16);
         for (name, value) in table.entries() {
             let (name, value) = (name.to_bytes(), value.unwrap_or_default().to_bytes());
-            if !known.contains_key(name) {
-                let Some(key) = variable(name) else { continue };
-                let header = Header {
+            if let Some(header) = known.get_mut(name) {
+                self.header(host, header, value)?;
+            } else if let Some(key) = variable(name) {
+                let mut header = Header {
                     kind: Kind::of(name),
                     key: interned(self.cx, &key),
                     last: None,
                 };
+                self.header(host, &mut header, value)?;
                 known.insert(name.into(), header);
-            }
-            let Some(header) = known.get_mut(name) else {
-                continue;
-            };
-            let text = match header.kind {
-                Kind::ContentType => {
-                    self.bytes(Key::CONTENT_TYPE, value)?;
-                    continue;
-                }
-                Kind::ContentLength => {
-                    self.bytes(Key::CONTENT_LENGTH, value)?;
-                    continue;
-                }
-                Kind::Authorization if !host.passes_authorization() => continue,
-                Kind::Steady => self.remembered(&mut header.last, value)?,
-                _ => self.text(value)?,
-            };
-            let key = header.key.bind(self.cx.py);
-            if seen.contains(&key.as_ptr()) {
-                self.join(&key, &text, header.kind)?;
-            } else {
-                seen.push(key.as_ptr());
-                self.environ.set_item(key, text)?;
             }
         }
         Ok(())
     }
 
-    /// A header that comes again is joined to the one before.
-    fn join(&self, key: &Object<'py>, text: &Object<'py>, kind: Kind) -> PyResult<()> {
-        let separator = if kind == Kind::Cookie { "; " } else { ", " };
-        let before: String = match self.environ.get_item(key)? {
-            Some(before) => before.extract()?,
-            None => String::new(),
+    fn header(&self, host: Host<'_>, header: &mut Header, value: &[u8]) -> PyResult<()> {
+        let text = match header.kind {
+            Kind::ContentType => return self.bytes(Key::CONTENT_TYPE, value),
+            Kind::ContentLength => return self.bytes(Key::CONTENT_LENGTH, value),
+            Kind::Authorization if !host.passes_authorization() => return Ok(()),
+            Kind::Steady => self.remembered(&mut header.last, value)?,
+            _ => self.template.text(self.cx, value)?,
         };
-        let joined = format!("{before}{separator}{}", text.extract::<String>()?);
-        self.environ.set_item(key, joined)
+        match dict::set_default(&self.environ, &header.key, &text)? {
+            None => Ok(()),
+            Some(before) => self.join(&header.key, &before, &text, header.kind),
+        }
+    }
+
+    /// A header that comes again is joined to the one before.
+    fn join(
+        &self,
+        key: &Ref,
+        before: &Object<'py>,
+        text: &Object<'py>,
+        kind: Kind,
+    ) -> PyResult<()> {
+        let separator = if kind == Kind::Cookie { "; " } else { ", " };
+        let (before, text): (String, String) = (before.extract()?, text.extract()?);
+        let joined = PyString::new(self.cx.py, &format!("{before}{separator}{text}"));
+        dict::set(&self.environ, key, &joined)
     }
 }
 

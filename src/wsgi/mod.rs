@@ -51,8 +51,6 @@ pub(crate) fn classes<'py>(
 /// What the adapter keeps in each interpreter.
 struct State {
     environ: environ::Template,
-    /// The name of StartResponse's method.
-    write: Ref,
     /// Applications that have been warned about yielding text.
     warned: std::sync::Mutex<Vec<String>>,
 }
@@ -61,7 +59,6 @@ fn state(cx: Cx<'_>) -> PyResult<&'static State> {
     cx.interpreter.gateway(|| {
         Ok(State {
             environ: environ::Template::new(cx)?,
-            write: interned(cx, "write"),
             warned: std::sync::Mutex::default(),
         })
     })
@@ -103,8 +100,22 @@ impl<'py> Call<'py> {
         drop(held);
         let start = StartResponse::new(self.lease.clone());
         let start = class::instance(cx, start)?;
-        let body = Body::new(self, &start)?;
-        let result = match exception::call_two(cx, &application, &environ, &start) {
+        let answer = self.run(state, &application, environ, &start);
+        class::recycle::<StartResponse>(cx, Ref::new(start));
+        answer
+    }
+
+    /// Calls the application and sends what it gives.
+    fn run(
+        &self,
+        state: &State,
+        application: &Object<'py>,
+        environ: Object<'py>,
+        start: &Object<'py>,
+    ) -> PyResult<Status> {
+        let cx = self.cx;
+        let body = Body::new(self, start)?;
+        let result = match exception::call_two(cx, application, &environ, start) {
             Ok(result) => result,
             Err(error) => return self.failed(&body, error),
         };

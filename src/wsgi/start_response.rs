@@ -93,15 +93,18 @@ impl StartResponse {
     }
 }
 
+const WRITE: Method<StartResponse> = Method::new(
+    c"write",
+    c"write(data): sends bytes at once, before what the application returns.",
+    write,
+);
+
 impl Class for StartResponse {
     const NAME: &'static CStr = c"mp_start_response";
     const DOC: &'static CStr = c"start_response(status, headers, exc_info=None) of PEP 3333.";
     const PLACE: usize = 8;
-    const METHODS: &'static [Method<Self>] = &[Method::new(
-        c"write",
-        c"write(data): sends bytes at once, before what the application returns.",
-        write,
-    )];
+    const REUSED: bool = true;
+    const METHODS: &'static [Method<Self>] = &[WRITE];
     const SLOTS: Slots<Self> = Slots {
         call: Some(start),
         ..Slots::NONE
@@ -132,8 +135,7 @@ fn start<'py>(
     })?;
     let head = head(held.request(), &status, &headers)?;
     *this.head.borrow_mut() = Some(head);
-    let write = super::state(this.cx)?.write.bind(this.cx.py);
-    this.object().getattr(write.cast_into::<PyString>()?)
+    this.method(&WRITE)
 }
 
 /// Status, headers and exc_info, by their places or names.
@@ -211,13 +213,13 @@ fn head(request: Host<'_>, status: &Object<'_>, headers: &Object<'_>) -> PyResul
         if pair.len() != 2 {
             return Err(wrong());
         }
-        let (name, value) = (pair.get_item(0)?, pair.get_item(1)?);
+        let (name, value) = (pair.get_borrowed_item(0)?, pair.get_borrowed_item(1)?);
         let (name, value) = (
             name.cast::<PyString>().map_err(|_| wrong())?,
             value.cast::<PyString>().map_err(|_| wrong())?,
         );
-        latin1(name, |name| {
-            latin1(value, |value| {
+        latin1(&name, |name| {
+            latin1(&value, |value| {
                 if is_hop_by_hop(name) {
                     return Err(PyValueError::new_err(format!(
                         "the header {} is the server's own to set",
@@ -256,7 +258,9 @@ fn code_of(line: &[u8]) -> Option<i32> {
     if !rest.starts_with(b" ") || !printable || !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    let code = std::str::from_utf8(digits).ok()?.parse().ok()?;
+    let code = digits
+        .iter()
+        .fold(0, |code, &digit| code * 10 + i32::from(digit - b'0'));
     (100..=999).contains(&code).then_some(code)
 }
 

@@ -238,3 +238,23 @@ def documents(req):
     req.add_common_vars()
     assert req.subprocess_env["SERVER_SOFTWARE"].startswith("Apache/")
     return passed(req)
+
+
+def altered(req):
+    """Makes the object unlike a new one in every way that Python allows."""
+    kind = type(req)
+    assert not hasattr(req, "mark") and kind.__name__ == "mp_request"
+    assert req.args == req.unparsed_uri.partition("?")[2]
+    if req.args == "attribute":
+        req.mark = 1
+    elif req.args == "class":
+        req.__class__ = type("Other", (kind,), {"__slots__": ()})
+    elif req.args == "cycle":
+        req.mark = [req]
+    elif req.args == "thread":
+        import threading
+
+        ready = threading.Event()
+        threading.Thread(target=lambda req: ready.wait(), args=(req,)).start()
+        req.register_cleanup(lambda data: ready.set())
+    return passed(req)

@@ -4,11 +4,14 @@
 //! static type among all. `trampolines` holds the only `extern "C"` code that Python calls, each guarded.
 
 mod arguments;
+mod reuse;
 mod trampolines;
 
 pub(crate) use arguments::{Args, Named, integer};
+pub(in crate::embed) use reuse::Spare;
+pub(crate) use reuse::{is_plain, recycle};
 
-use super::cell::{Ref, Slot};
+use super::cell::Slot;
 use super::interpreters::Interpreter;
 use super::{Cx, exception};
 use crate::httpd::zst::assert_no_data;
@@ -29,6 +32,8 @@ pub(crate) trait Class: Sized + 'static {
     const PLACE: usize;
     /// Do instances take arbitrary attributes?
     const DICT: bool = false;
+    /// Is an instance kept for the next one (`recycle`)?
+    const REUSED: bool = false;
     const ATTRIBUTES: &'static [Attribute<Self>] = &[];
     const METHODS: &'static [Method<Self>] = &[];
     const SLOTS: Slots<Self> = Slots::NONE;
@@ -81,9 +86,7 @@ impl<T> Attribute<T> {
 
 /// A method with positional arguments (METH_FASTCALL).
 pub(crate) struct Method<T> {
-    name: &'static CStr,
-    doc: &'static CStr,
-    call: ffi::PyCFunctionFast,
+    definition: ffi::PyMethodDef,
     class: PhantomData<fn(T)>,
 }
 
@@ -94,9 +97,7 @@ impl<T: Class> Method<T> {
     {
         const { assert_no_data::<F>() };
         Method {
-            name,
-            doc,
-            call: trampolines::call_method::<T, F>,
+            definition: method_definition(name, doc, trampolines::call_method::<T, F>),
             class: PhantomData,
         }
     }
@@ -172,6 +173,19 @@ impl<'py, T> This<'_, 'py, T> {
         // SAFETY: Python keeps the instance alive during the call.
         unsafe { Bound::from_borrowed_ptr(self.cx.py, self.object) }
     }
+
+    /// A method of the instance, as its attribute of that name, without looking it up (PyCFunction_NewEx).
+    ///
+    /// # Errors
+    /// MemoryError.
+    pub(crate) fn method(&self, method: &'static Method<T>) -> PyResult<Object<'py>> {
+        let definition = std::ptr::from_ref(&method.definition).cast_mut();
+        // SAFETY: the definition is never written to, and the function keeps the instance.
+        unsafe {
+            let function = ffi::PyCFunction_NewEx(definition, self.object, null_mut());
+            Bound::from_owned_ptr_or_err(self.cx.py, function)
+        }
+    }
 }
 
 /// A function of a module (METH_FASTCALL).
@@ -242,7 +256,7 @@ pub(crate) fn define<'py, T: Class>(
         .collect();
     let methods: Vec<ffi::PyMethodDef> = T::METHODS
         .iter()
-        .map(|method| method_definition(method.name, method.doc, method.call))
+        .map(|method| method.definition)
         .chain([ffi::PyMethodDef::zeroed()])
         .collect();
     let members = T::DICT
@@ -393,7 +407,13 @@ pub(crate) fn define<'py, T: Class>(
 ///
 /// # Errors
 /// MemoryError.
-pub(crate) fn instance<'py, T: Class>(cx: Cx<'py>, payload: T) -> PyResult<Object<'py>> {
+pub(crate) fn instance<'py, T: Class>(cx: Cx<'py>, mut payload: T) -> PyResult<Object<'py>> {
+    if T::REUSED {
+        match reuse::again(cx, payload) {
+            Ok(object) => return Ok(object),
+            Err(unused) => payload = unused,
+        }
+    }
     let class = cx.interpreter.class(T::PLACE)?;
     // SAFETY: a class that `define::<T>` made in this interpreter.
     unsafe { allocate(cx, class, payload) }
@@ -442,12 +462,6 @@ pub(crate) fn payload<'a, T: Class>(cx: Cx<'_>, object: &'a Object<'_>) -> Optio
     }
 }
 
-/// Has anybody set an attribute on this instance?
-pub(crate) fn has_attributes<T: Class>(object: &Ref, _py: Python<'_>) -> bool {
-    // SAFETY: a live instance of T's class.
-    unsafe { !(*object.as_ptr().cast::<Instance<T>>()).dict.is_null() }
-}
-
 unsafe fn allocate<'py, T: Class>(
     cx: Cx<'py>,
     class: *mut ffi::PyTypeObject,
@@ -480,7 +494,7 @@ fn slot(slot: c_int, function: *mut c_void) -> ffi::PyType_Slot {
     }
 }
 
-fn method_definition(
+const fn method_definition(
     name: &'static CStr,
     doc: &'static CStr,
     call: ffi::PyCFunctionFast,

@@ -28,7 +28,7 @@ pub(super) fn add_handler<'py>(
     parse_handlers(&handler).map_err(PyValueError::new_err)?;
     let held = this.hold()?;
     let directory = directory_argument(&args, held.request())?;
-    held.value().add_handler(phase, &handler, directory);
+    Exchange::add_handler(&held, phase, &handler, directory);
     Ok(this.none())
 }
 

@@ -19,7 +19,7 @@ use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
-use std::ffi::{CStr, CString};
+use std::ffi::CStr;
 
 type Read = for<'a, 'py> fn(This<'a, 'py, Request>) -> PyResult<Object<'py>>;
 
@@ -382,11 +382,9 @@ pub(super) const ATTRIBUTES: &[Attribute<Request>] = &[
         c"The status line, such as '404 Gone fishing', or None.",
         |this| this.latin1(|request| request.status_line()),
         |this, value| {
-            let line = header_text(value, "status_line")?;
-            Ok(this
-                .hold()?
-                .request()
-                .set_status_line(Some(line.as_bytes())))
+            with_header_text(value, "status_line", |line| {
+                Ok(this.hold()?.request().set_status_line(Some(line)))
+            })
         },
     ),
     Attribute::new(
@@ -394,10 +392,11 @@ pub(super) const ATTRIBUTES: &[Attribute<Request>] = &[
         c"The answer's Content-Type, or None.",
         |this| this.latin1(|request| request.content_type()),
         |this, value| {
-            let kind = header_text(value, "content_type")?;
-            let held = this.hold()?;
-            held.request().set_content_type(kind.as_bytes());
-            Ok(held.value().content_type_set.set(true))
+            with_header_text(value, "content_type", |kind| {
+                let held = this.hold()?;
+                held.request().set_content_type(kind);
+                Ok(held.value().content_type_set.set(true))
+            })
         },
     ),
     Attribute::new(
@@ -562,16 +561,21 @@ fn optional<T>(
 }
 
 /// Text that becomes part of the answer's head.
-fn header_text(value: &Object<'_>, name: &str) -> PyResult<CString> {
+fn with_header_text(
+    value: &Object<'_>,
+    name: &str,
+    body: impl FnOnce(&[u8]) -> PyResult<()>,
+) -> PyResult<()> {
     if value.is_none() {
         return Err(PyTypeError::new_err(format!("{name} cannot be None")));
     }
-    let text = Encoding::Latin1.encode(value)?;
-    if header::is_value(text.as_bytes()) {
-        Ok(text)
-    } else {
-        Err(PyValueError::new_err(format!(
-            "{name} holds a control character"
-        )))
-    }
+    Encoding::Latin1.with(value, |text| {
+        if header::is_value(text) {
+            body(text)
+        } else {
+            Err(PyValueError::new_err(format!(
+                "{name} holds a control character"
+            )))
+        }
+    })
 }

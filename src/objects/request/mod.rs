@@ -48,6 +48,7 @@ impl Class for Request {
     const DOC: &'static CStr = c"An HTTP request (request_rec): what handlers are given.";
     const PLACE: usize = 0;
     const DICT: bool = true;
+    const REUSED: bool = true;
     const ATTRIBUTES: &'static [Attribute<Self>] = attributes::ATTRIBUTES;
     const METHODS: &'static [Method<Self>] = methods::METHODS;
 

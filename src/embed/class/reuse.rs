@@ -1,0 +1,56 @@
+//! Instances that are used again: making one for each request, and the collector's work for it, would be felt.
+
+use super::{Class, Instance};
+use crate::embed::Cx;
+use crate::embed::cell::Ref;
+use pyo3::ffi;
+use pyo3::prelude::*;
+use std::sync::Mutex;
+
+/// At most one emptied instance of a class. Owned by the interpreter; who finds the lock taken does without.
+pub(in crate::embed) type Spare = Mutex<Option<Ref>>;
+
+/// Could nobody tell a new instance from this one? No one else refers to it, and it has neither attributes nor a class of
+/// its own.
+pub(crate) fn is_plain<T: Class>(cx: Cx<'_>, object: &Ref) -> bool {
+    let class = cx.interpreter.class_pointer(T::PLACE);
+    // SAFETY: a live instance of T's class, at least as it was made.
+    unsafe {
+        object.is_unique(cx.py)
+            && Some(ffi::Py_TYPE(object.as_ptr())) == class
+            && (*object.as_ptr().cast::<Instance<T>>()).dict.is_null()
+    }
+}
+
+/// Drops a plain instance's payload, and keeps the instance for the next `instance()`.
+pub(crate) fn recycle<T: Class>(cx: Cx<'_>, object: Ref) {
+    const { assert!(T::REUSED) };
+    if !is_plain::<T>(cx, &object) {
+        return;
+    }
+    // SAFETY: nobody else can be inside the payload: ours is the only reference.
+    drop(unsafe { (*object.as_ptr().cast::<Instance<T>>()).payload.take() });
+    let spare = cx.interpreter.spare(T::PLACE);
+    if let Some(mut spare) = spare.and_then(|spare| spare.try_lock().ok()) {
+        // Outside the lock, should there be one.
+        let before = spare.replace(object);
+        drop(spare);
+        drop(before);
+    }
+}
+
+/// The spare instance with a payload, if there is one.
+pub(super) fn again<'py, T: Class>(cx: Cx<'py>, payload: T) -> Result<Bound<'py, PyAny>, T> {
+    let spare = cx.interpreter.spare(T::PLACE);
+    let spare = spare.and_then(|spare| spare.try_lock().ok());
+    let Some(object) = spare.and_then(|mut spare| spare.take()) else {
+        return Err(payload);
+    };
+    // The collector may have shown it to somebody.
+    if !is_plain::<T>(cx, &object) {
+        return Err(payload);
+    }
+    // SAFETY: an emptied instance of T's class, and ours is the only reference.
+    unsafe { (*object.as_ptr().cast::<Instance<T>>()).payload = Some(payload) };
+    Ok(object.into_bound(cx.py))
+}
