@@ -9,7 +9,7 @@ VENV := target/venv
 MODULE := target/release/libmod_python.so
 TESTED := --features test-panic
 
-.PHONY: help setup setup-tests build run test lint fmt install clean
+.PHONY: help setup setup-tests build run test bench lint fmt install clean
 
 help: ## list the verbs
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -30,6 +30,11 @@ test: build setup-tests $(VENV)/ready ## run every test, on event, worker and pr
 	cargo build --locked $(TESTED)
 	cargo test --locked $(TESTED)
 	$(VENV)/bin/pytest -q tests $(ARGS)
+
+bench: build ## measure this module beside others, and write bench/report.md; QUICK=1 ends in five minutes
+	@tools/setup.sh $(PYTHON) bench
+	$(PYTHON) bench/prepare.py
+	target/bench/venv/bin/python bench/run.py $(if $(QUICK),--quick)
 
 lint: setup-tests $(VENV)/ready ## check formatting, lints and types
 	cargo fmt --check

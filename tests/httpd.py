@@ -69,6 +69,7 @@ class Httpd:
         children: int = 1,
         level: str = "info",
         modules: tuple[str, ...] = (),
+        wrapper: tuple[str, ...] = (),
     ) -> None:
         if root is None:
             root = Path(tempfile.mkdtemp(prefix="mod_python-"))
@@ -79,7 +80,7 @@ class Httpd:
         self.root = root
         self.port = port or free_port()
         self.mpm, self.threads, self.children, self.level = mpm, threads, children, level
-        self.modules = modules
+        self.modules, self.wrapper = modules, wrapper
         self.root.chmod(0o755)
         for name in ("htdocs", "run"):
             (root / name).mkdir(exist_ok=True)
@@ -215,7 +216,7 @@ class Httpd:
             self._wait(asleep, "the children are busy", 2)
 
     def _command(self) -> list[str]:
-        return [program(), "-d", str(self.root), "-f", str(self.root / "httpd.conf")]
+        return [*self.wrapper, program(), "-d", str(self.root), "-f", str(self.root / "httpd.conf")]
 
     def _preamble(self) -> str:
         libexec = query_apxs("LIBEXECDIR")

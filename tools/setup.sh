@@ -1,9 +1,9 @@
 #!/bin/sh
 # Installs what building, running or testing needs and this machine lacks. Says what and why; quick when nothing is missing.
-# usage: tools/setup.sh [python [tests]]
+# usage: tools/setup.sh [python [tests|bench]]
 set -eu
 python=${1:-/usr/bin/python3}
-tests=${2:-}
+purpose=${2:-}
 missing=""
 
 need() { # package, why, test command…
@@ -33,10 +33,22 @@ need python3 "the Python to embed" has "$python"
 need python3-dev "Python's headers and shared library" has_python_h
 need python3-venv "virtual environments: PythonHome, and the tests' own" "$python" -c 'import ensurepip, venv'
 
-if [ -n "$tests" ]; then
+if [ "$purpose" = tests ]; then
     need redis-server "sessions in Redis" has redis-server
     need chromium "a browser" has chromium
     need chromium-driver "what drives the browser" has chromedriver
+fi
+
+if [ "$purpose" = bench ]; then
+    modules=$(apxs -q LIBEXECDIR 2>/dev/null || echo /usr/lib/apache2/modules)
+    need libapache2-mod-python "the original, to compare with" test -e "$modules/mod_python.so"
+    need libapache2-mod-wsgi-py3 "mod_wsgi as Debian has it" test -e "$modules/mod_wsgi.so"
+    need nginx-light "a web server to compare with" test -x /usr/sbin/nginx
+    need uwsgi-core "uWSGI, to compare with" has uwsgi
+    need uwsgi-plugin-python3 "Python for uWSGI" test -e /usr/lib/uwsgi/plugins/python3_plugin.so
+    need valgrind "callgrind, which counts instructions" has valgrind
+    need wrk "a load generator" has wrk
+    need util-linux "taskset, which keeps server and load apart" has taskset
 fi
 
 if ! has cargo >/dev/null; then
@@ -55,6 +67,13 @@ elif has sudo >/dev/null; then
 else
     echo "Type this as root, then try again: apt-get install$missing" >&2
     exit 1
+fi
+# No package starts a service here: a web server would take the system's port.
+policy=/usr/sbin/policy-rc.d
+if [ ! -e $policy ]; then
+    trap '$as_root rm -f $policy' EXIT
+    printf '#!/bin/sh\nexit 101\n' | $as_root tee $policy >/dev/null
+    $as_root chmod 755 $policy
 fi
 $as_root apt-get update -qq
 # shellcheck disable=SC2086 # a list of packages

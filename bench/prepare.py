@@ -1,0 +1,60 @@
+"""Gets what the benchmarks compare with: a virtual environment with the peers of PyPI, the floor's module, oha."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+BUILD = HERE.parent / "target/bench"
+OHA = "1.16.0"
+
+
+def main() -> int:
+    BUILD.mkdir(parents=True, exist_ok=True)
+    environment()
+    floor()
+    oha()
+    return 0
+
+
+def environment() -> None:
+    """The peers of PyPI, on the Python that the module embeds."""
+    wanted = (HERE / "requirements.txt").read_text()
+    mark = BUILD / "venv/requirements.txt"
+    if mark.exists() and mark.read_text() == wanted:
+        return
+    print("installing the peers of PyPI into target/bench/venv", flush=True)
+    subprocess.run([sys.executable, "-m", "venv", str(BUILD / "venv")], check=True)
+    pip = [str(BUILD / "venv/bin/pip"), "install", "-q", "--disable-pip-version-check"]
+    subprocess.run([*pip, "wheel", "setuptools"], check=True)
+    subprocess.run([*pip, "-r", str(HERE / "requirements.txt")], check=True)
+    mark.write_text(wanted)
+
+
+def floor() -> None:
+    """The C handler, with apxs."""
+    folder, source = BUILD / "floor", HERE / "floor/mod_floor.c"
+    built = folder / ".libs/mod_floor.so"
+    if built.exists() and built.stat().st_mtime >= source.stat().st_mtime:
+        return
+    folder.mkdir(exist_ok=True)
+    shutil.copy(source, folder)
+    subprocess.run(["apxs", "-c", "mod_floor.c"], cwd=folder, check=True, stdout=subprocess.DEVNULL)
+
+
+def oha() -> None:
+    """The open-loop load generator. Without it the report has no latencies at a fixed rate, and says so."""
+    if (BUILD / "oha/bin/oha").exists() or shutil.which("oha"):
+        return
+    print(f"building oha {OHA} (once; some minutes)", flush=True)
+    command = ["cargo", "install", "-q", "--locked", f"oha@{OHA}", "--root", str(BUILD / "oha")]
+    if subprocess.run([*command, "--target-dir", str(BUILD / "oha/build")], check=False).returncode != 0:
+        print("oha could not be built; the report will lack its part", flush=True)
+    shutil.rmtree(BUILD / "oha/build", ignore_errors=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,283 @@
+"""The servers that are measured, started each with the same number of processes and threads."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Optional, Protocol
+
+from httpd import CHILD_USER, PROJECT, RELEASE, Httpd, children_can_read, free_port, query_apxs
+
+HERE = Path(__file__).resolve().parent
+BUILD = PROJECT / "target/bench"
+VENV = BUILD / "venv"
+FLOOR = BUILD / "floor/.libs/mod_floor.so"
+
+# What Debian enables by default, beside what Httpd loads itself: so is the httpd that people run.
+MODULES = (
+    *("access_compat", "alias", "auth_basic", "authn_file", "authz_host", "authz_user", "autoindex", "deflate"),
+    *("env", "filter", "negotiation", "reqtimeout", "setenvif", "status"),
+)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a server is laid out."""
+
+    children: int
+    threads: int
+    cores: Optional[str] = None
+    """The cores that it may use, for taskset; None for all."""
+
+    def wrapper(self) -> tuple[str, ...]:
+        return ("taskset", "-c", self.cores) if self.cores else ()
+
+
+class Server(Protocol):
+    """A running server."""
+
+    name: str
+
+    def start(self) -> None: ...
+    def stop(self) -> None: ...
+    def url(self, path: str) -> str: ...
+    def pids(self) -> list[int]: ...
+
+
+def apps(root: Path) -> None:
+    """The applications and files, the same for all."""
+    folder = root / "apps"
+    folder.mkdir(exist_ok=True)
+    sources = [*(HERE / "apps").glob("*.py"), PROJECT / "examples/mp.py", PROJECT / "examples/hello_wsgi.py"]
+    for source in sources:
+        shutil.copy(source, folder)
+    htdocs = root / "htdocs"
+    htdocs.mkdir(exist_ok=True)
+    (htdocs / "hello.txt").write_text("Hello World!")
+    (htdocs / "page.txt").write_text("x" * 10240)
+    (htdocs / "megabyte.bin").write_bytes(b"\0" * 1_000_000)
+    subprocess.run(["chmod", "-R", "a+rX", str(root)], check=True)
+
+
+class Apache:
+    """httpd with one module, or none."""
+
+    def __init__(
+        self, name: str, config: str, layout: Layout, *, module: Optional[Path] = None, mpm: str = "event",
+        wrapper: tuple[str, ...] = (),
+    ) -> None:  # fmt: skip
+        self.name, self._config, self._module = name, config, module
+        self._layout, self._mpm, self._wrapper = layout, mpm, wrapper or layout.wrapper()
+        self.httpd: Optional[Httpd] = None
+
+    def prepare(self) -> Httpd:
+        """Write the configuration."""
+        self.httpd = Httpd(
+            "",
+            mpm=self._mpm,
+            module=self._module,
+            threads=self._layout.threads,
+            children=self._layout.children,
+            level="warn",
+            modules=MODULES,
+            wrapper=self._wrapper,
+        )
+        apps(self.httpd.root)
+        self.httpd.configure(self._config)
+        return self.httpd
+
+    def start(self) -> None:
+        self.prepare().start()
+
+    def stop(self) -> None:
+        if self.httpd:
+            self.httpd.stop()
+            self.httpd.remove()
+
+    def url(self, path: str) -> str:
+        return self._running().url(path)
+
+    def pids(self) -> list[int]:
+        return self._running().child_pids()
+
+    def _running(self) -> Httpd:
+        if not self.httpd:
+            raise RuntimeError(f"{self.name} is not running")
+        return self.httpd
+
+
+class Processes:
+    """Servers that are programs of their own. `@ROOT@`, `@PORT@` and `@WORKERS@` in a command are replaced."""
+
+    def __init__(self, name: str, commands: list[list[str]], layout: Layout, files: Optional[dict[str, str]] = None):
+        self.name, self._commands, self._layout, self._files = name, commands, layout, files or {}
+        self._started: list[subprocess.Popen[bytes]] = []
+        self._port = free_port()
+        self.root = Path()
+
+    def start(self) -> None:
+        self.root = Path(tempfile.mkdtemp(prefix="mod_python-bench-"))
+        self.root.chmod(0o777)
+        (self.root / "run").mkdir()
+        (self.root / "run").chmod(0o777)
+        apps(self.root)
+        for name, text in self._files.items():
+            (self.root / name).write_text(self._filled(text))
+        for command in self._commands:
+            with (self.root / "output").open("ab") as output:
+                self._started.append(
+                    subprocess.Popen(
+                        [*self._layout.wrapper(), *map(self._filled, command)],
+                        stdin=subprocess.DEVNULL,
+                        stdout=output,
+                        stderr=output,
+                        start_new_session=True,
+                        cwd=self.root,
+                    )
+                )
+        limit = time.monotonic() + 30
+        while not accepts(self._port):
+            if time.monotonic() > limit or any(process.poll() is not None for process in self._started):
+                raise RuntimeError(f"{self.name} did not start: {(self.root / 'output').read_text()[-2000:]}")
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        for process in reversed(self._started):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGINT if "uwsgi" in self._commands[0][0] else signal.SIGTERM)
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+        self._started.clear()
+        shutil.rmtree(self.root, ignore_errors=True)
+
+    def url(self, path: str) -> str:
+        return f"http://127.0.0.1:{self._port}{path}"
+
+    def pids(self) -> list[int]:
+        return sorted(descendants(process.pid for process in self._started))
+
+    def _filled(self, text: str) -> str:
+        for name, value in (
+            ("ROOT", str(self.root)),
+            ("PORT", str(self._port)),
+            ("WORKERS", str(self._layout.children)),
+            ("USER", f"user {CHILD_USER};" if os.geteuid() == 0 else ""),
+        ):
+            text = text.replace(f"@{name}@", value)
+        return text
+
+
+def accepts(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+        return True
+    return False
+
+
+def descendants(pids: Iterable[int]) -> set[int]:
+    """Processes and all that come from them."""
+    found: set[int] = set()
+    waiting = list(pids)
+    while waiting:
+        pid = waiting.pop()
+        found.add(pid)
+        for children in Path(f"/proc/{pid}/task").glob("*/children"):
+            with contextlib.suppress(OSError):
+                waiting += map(int, children.read_text().split())
+    return found
+
+
+def conf(name: str, **values: str) -> str:
+    """A configuration of conf/."""
+    text = (HERE / "conf" / name).read_text()
+    for key, value in values.items():
+        text = text.replace(f"@{key}@", value)
+    return text
+
+
+def plain(layout: Layout, **more: object) -> Apache:
+    """httpd without Python: static files and the floor."""
+    return Apache("httpd", conf("floor.conf", FLOOR=str(readable(FLOOR))), layout, **more)  # type: ignore[arg-type]
+
+
+def ours(layout: Layout, **more: object) -> Apache:
+    return Apache("mod_python (Rust)", conf("ours.conf"), layout, module=RELEASE, **more)  # type: ignore[arg-type]
+
+
+def theirs(layout: Layout, **more: object) -> Apache:
+    """Debian's mod_python."""
+    load = f"LoadModule python_module {query_apxs('LIBEXECDIR')}/mod_python.so\n"
+    return Apache("mod_python 3.5", load + conf("ours.conf"), layout, **more)  # type: ignore[arg-type]
+
+
+def mod_wsgi(layout: Layout, *, daemon: bool = False, debian: bool = False, **more: object) -> Apache:
+    """mod_wsgi: the newest, or Debian's; in httpd's children, or in processes of its own."""
+    home = ""
+    if debian:
+        module = f"{query_apxs('LIBEXECDIR')}/mod_wsgi.so"
+        name = "mod_wsgi 4.9 embedded"
+    else:
+        express = subprocess.run(
+            [str(VENV / "bin/mod_wsgi-express"), "module-config"], check=True, capture_output=True, text=True
+        )
+        module = re.findall(r'LoadModule \S+ "(.*)"', express.stdout)[0]
+        home = f"WSGIPythonHome {VENV}"
+        name = "mod_wsgi " + ("daemon" if daemon else "embedded")
+        if not children_can_read(Path(module)):
+            raise RuntimeError(f"{CHILD_USER} cannot read {module}")
+    processes = ""
+    if daemon:
+        processes = (
+            f"WSGIDaemonProcess bench processes={layout.children} threads={layout.threads}\nWSGIProcessGroup bench\n"
+            "WSGISocketPrefix @ROOT@/run/wsgi"
+        )
+    text = conf("mod_wsgi.conf", MOD_WSGI=module, WSGI_HOME=home, WSGI_DAEMON=processes)
+    return Apache(name, text, layout, **more)  # type: ignore[arg-type]
+
+
+def nginx(layout: Layout, *, uwsgi: bool = False) -> Processes:
+    """nginx with static files, or with uWSGI behind it."""
+    front = [["/usr/sbin/nginx", "-c", "@ROOT@/nginx.conf", "-p", "@ROOT@"]]
+    behind = [
+        ["/usr/bin/uwsgi", "--plugin", "python3", "--master", "--need-app", "--disable-logging", "--die-on-term"]
+        + ["--processes", "@WORKERS@", "--socket", "@ROOT@/run/hello.sock", "--chmod-socket=666"]
+        + ["--chdir", "@ROOT@/apps", "--module", "hello_wsgi:application"]
+    ]
+    name = "uWSGI behind nginx" if uwsgi else "nginx static"
+    return Processes(name, (behind if uwsgi else []) + front, layout, {"nginx.conf": conf("nginx.conf")})
+
+
+def gunicorn(layout: Layout) -> Processes:
+    command = [str(VENV / "bin/gunicorn"), "--workers", "@WORKERS@", "--threads", str(min(layout.threads, 8))]
+    command += ["--bind", "127.0.0.1:@PORT@", "--chdir", "@ROOT@/apps", "--log-level", "error", "hello_wsgi:application"]
+    return Processes("gunicorn", [command], layout)
+
+
+def granian(layout: Layout) -> Processes:
+    command = [str(VENV / "bin/granian"), "--interface", "wsgi", "--workers", "@WORKERS@", "--host", "127.0.0.1"]
+    command += ["--port", "@PORT@", "--working-dir", "@ROOT@/apps", "--no-ws", "--log-level", "error", "hello_wsgi:application"]
+    return Processes("granian", [command], layout)
+
+
+def readable(path: Path) -> Path:
+    """The file, or a copy where httpd's children can read it."""
+    if children_can_read(path):
+        return path
+    copy = Path(tempfile.gettempdir()) / f"mod_python-bench-{os.geteuid()}" / path.name
+    copy.parent.mkdir(exist_ok=True)
+    copy.parent.chmod(0o755)
+    shutil.copy(path, copy)
+    copy.chmod(0o644)
+    return copy

@@ -1,0 +1,144 @@
+"""What the project asks of its own speed, and whether this run shows it."""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Optional
+
+if TYPE_CHECKING:
+    from run import Bench, Figures
+
+
+@dataclass(frozen=True)
+class Goal:
+    """A ratio of two rows that must be at least, or at most, so much."""
+
+    text: str
+    row: str
+    to: str
+    wanted: float
+    at_most: bool = False
+    figure: str = "rate"
+    """rate, p99 or instructions"""
+    why: str = ""
+    """Where the time goes, for when it is not reached."""
+
+
+FLUSH = (
+    "A flush is a system call of its own: the answer leaves in two packets, the client is woken twice. That is most of the"
+    " difference, and the flushing C handler pays it as well: see its row."
+)
+GIL = (
+    "Beyond the instructions counted below, taking and giving the interpreter's lock costs a wake-up of another thread where"
+    " several want it at once; with many processes the load generator's own share of the processors hides the rest."
+)
+ENVIRON = (
+    "The rest lies in what PEP 3333 asks for: a dict of some 30 entries is made and dropped, a head of str is checked and"
+    " converted, and the application itself runs: see the share of CPython in the profile."
+)
+
+GOALS = [
+    Goal("handler, flush=0, of the floor", "handler, flush=0", "C handler (the floor)", 0.95, why=GIL),
+    Goal("handler of the flushing floor", "handler", "C handler that flushes", 0.95, why=GIL),
+    Goal("handler, flush=0, over a static file", "handler, flush=0", "httpd, static file", 1.5, why=GIL),
+    Goal("handler over a static file", "handler", "httpd, static file", 1.5, why=FLUSH),
+    Goal("handler, flush=0, over mod_python 3.5's", "handler, flush=0", "mod_python 3.5, handler, flush=0", 1.5, why=GIL),
+    Goal("handler over mod_python 3.5's", "handler", "mod_python 3.5, handler", 1.5, why=FLUSH),
+    Goal("handler, flush=0, over mod_wsgi embedded", "handler, flush=0", "mod_wsgi embedded", 2.5, why=GIL),
+    Goal("handler over mod_wsgi embedded", "handler", "mod_wsgi embedded", 2.5, why=FLUSH),
+    Goal("WSGI of the floor", "WSGI", "C handler (the floor)", 0.8, why=ENVIRON),
+    Goal("WSGI over mod_wsgi embedded", "WSGI", "mod_wsgi embedded", 2.0, why=ENVIRON),
+    Goal("WSGI over uWSGI behind nginx", "WSGI", "uWSGI behind nginx", 1.0, why=ENVIRON),
+    Goal("p99 of the handler, flush=0, to the floor's", "handler, flush=0", "C handler (the floor)", 2.0, True, "p99", GIL),
+]
+INSTRUCTIONS = [
+    Goal("instructions of the handler, flush=0, to the floor's", "handler, flush=0", "C handler (the floor)", 1.12, True, "instructions", GIL),
+    Goal("instructions of WSGI to the floor's", "WSGI", "C handler (the floor)", 1.45, True, "instructions", ENVIRON),
+    Goal(
+        "instructions of a static file with our module loaded, unused, to those without it",
+        "httpd, static file, with our module unused",
+        "httpd, static file",
+        1.01,
+        True,
+        "instructions",
+    ),
+]
+MEMORY_MIB = 12.0
+
+
+def section(bench: Bench) -> str:
+    """The table of goals, and in words what has not been reached."""
+    layouts = list(bench.rates)
+    short = [f"layout {number + 1}" for number in range(len(layouts))]
+    lines = ["## What was asked, and what this run shows\n"]
+    lines += [f"- layout {number + 1}: {name}" for number, name in enumerate(layouts)]
+    lines += ["", row(["", "asked", *short]), row(["---"] + ["---:"] * (len(layouts) + 1))]
+    missed: dict[str, list[str]] = {}
+
+    def add(text: str, asked: str, values: list[tuple[str, bool]], why: str) -> None:
+        lines.append(row([text, asked, *(shown if met else f"**{shown}**" for shown, met in values)]))
+        if not all(met for _, met in values):
+            where = [name for name, (_, met) in zip(short, values) if not met]
+            missed.setdefault(why, []).append(f"{text} ({', '.join(where) if len(values) > 1 else values[0][0]})")
+
+    for goal in GOALS:
+        values = [judged(goal, of_rates(goal, figures)) for figures in bench.rates.values()]
+        add(goal.text, asked(goal), values, goal.why)
+    values = [memory(figures) for figures in bench.rates.values()]
+    add("memory of a child over httpd's own, MiB", f"≤ {MEMORY_MIB:g}", values, "CPython and its standard modules, per child.")
+    for goal in INSTRUCTIONS:
+        one = judged(goal, of_instructions(goal, bench))
+        add(goal.text, asked(goal), [one], goal.why)
+    for name, result in bench.million.items():
+        one = (str(result.errors), result.errors == 0)
+        add(f"errors in {result.requests:,} requests, {name}, 120 connections", "0", [one], CLOSED)
+    lines.append("\nFigures in bold are not what was asked.\n")
+    if missed:
+        lines.append("Not reached in this run:\n")
+        lines += [f"- {'; '.join(texts)}. {why}" for why, texts in missed.items()]
+        lines.append("")
+    return "\n".join(lines)
+
+
+CLOSED = (
+    "httpd's event MPM closes kept connections when all of its workers are busy, and the load generator counts what it had sent"
+    " on them; it does so without our module, too."
+)
+
+
+def of_rates(goal: Goal, figures: dict[str, Figures]) -> Optional[float]:
+    if goal.row not in figures or goal.to not in figures:
+        return None
+    one, other = figures[goal.row], figures[goal.to]
+    if goal.figure == "p99":
+        return one.latency("p99") / other.latency("p99")
+    # Of rates in the same round: what slows the machine down for a while slows both.
+    return statistics.median(a / b for a, b in zip(one.rates("wrk"), other.rates("wrk")))
+
+
+def of_instructions(goal: Goal, bench: Bench) -> Optional[float]:
+    if goal.row not in bench.instructions or goal.to not in bench.instructions:
+        return None
+    return bench.instructions[goal.row][0] / bench.instructions[goal.to][0]
+
+
+def memory(figures: dict[str, Figures]) -> tuple[str, bool]:
+    ours, plain = (statistics.mean(figures[label].memory) for label in ("handler", "httpd, static file"))
+    return f"{ours - plain:.1f}", ours - plain <= MEMORY_MIB
+
+
+def judged(goal: Goal, value: Optional[float]) -> tuple[str, bool]:
+    if value is None:
+        return "not measured", False
+    digits = 3 if goal.figure == "instructions" else 2
+    met = value <= goal.wanted if goal.at_most else value >= goal.wanted
+    return f"{value:.{digits}f}", met
+
+
+def asked(goal: Goal) -> str:
+    return f"{'≤' if goal.at_most else '≥'} {goal.wanted:g}"
+
+
+def row(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
