@@ -32,7 +32,9 @@ class Result:
     """Seconds of the server's processors for the whole run."""
 
 
-def wrk(url: str, *, connections: int, seconds: float, pin: tuple[str, ...] = (), headers: tuple[str, ...] = ()) -> Result:
+def wrk(
+    url: str, *, connections: int, seconds: float, pin: tuple[str, ...] = (), headers: tuple[str, ...] = ()
+) -> Result:
     """wrk checks every status."""
     command = [*pin, "wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--latency", "--timeout", "10s"]
     for header in headers:
@@ -43,19 +45,24 @@ def wrk(url: str, *, connections: int, seconds: float, pin: tuple[str, ...] = ()
     latencies = {
         f"p{percent}": milliseconds(value) for percent, value in re.findall(r"^\s+(\d+)%\s+(\S+)$", text, re.M)
     }
-    return Result(
-        number(r"Requests/sec:\s+([\d.]+)", text), int(number(r"(\d+) requests in", text)), errors, latencies
-    )
+    return Result(number(r"Requests/sec:\s+([\d.]+)", text), int(number(r"(\d+) requests in", text)), errors, latencies)
 
 
-def ab(url: str, *, connections: int, requests: int, pin: tuple[str, ...] = (), options: tuple[str, ...] = ()) -> Result:
+def ab(
+    url: str, *, connections: int, requests: int, pin: tuple[str, ...] = (), options: tuple[str, ...] = ()
+) -> Result:
     """ab checks every status, and every length against the first answer's."""
     command = [*pin, "ab", "-q", "-k", "-r", "-c", str(connections), "-n", str(requests), *options, url]
     text = run(command, 600)
-    errors = int(number(r"Failed requests:\s+(\d+)", text)) + sum(map(int, re.findall(r"Non-2xx responses:\s+(\d+)", text)))
+    errors = int(number(r"Failed requests:\s+(\d+)", text)) + sum(
+        map(int, re.findall(r"Non-2xx responses:\s+(\d+)", text))
+    )
     latencies = {f"p{percent}": float(value) for percent, value in re.findall(r"^\s+(\d+)%\s+(\d+)", text, re.M)}
     return Result(
-        number(r"Requests per second:\s+([\d.]+)", text), int(number(r"Complete requests:\s+(\d+)", text)), errors, latencies
+        number(r"Requests per second:\s+([\d.]+)", text),
+        int(number(r"Complete requests:\s+(\d+)", text)),
+        errors,
+        latencies,
     )
 
 

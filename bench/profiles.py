@@ -12,6 +12,8 @@ import load
 import servers
 from servers import Apache, Layout
 
+from httpd import RELEASE
+
 if TYPE_CHECKING:
     from run import Bench
 
@@ -31,7 +33,7 @@ class Table:
 def measure(bench: Bench) -> list[Table]:
     """Every profile, each in interleaved rounds."""
     few = Layout(1, 64, bench.server_cores)
-    many = Layout(8, 32, bench.server_cores)
+    many = Layout(2, 200, bench.server_cores)
     tables = []
     for title, path, static, layout, connections in (
         ("10 KB body", "page", "/page.txt", few, 32),
@@ -39,7 +41,7 @@ def measure(bench: Bench) -> list[Table]:
         ("10 ms of waiting, 200 connections", "wait", None, many, 200),
         ("Computing, on 1 core", "compute", None, Layout(1, 64, "0"), 32),
         ("Computing, on all cores, 1 child", "compute", None, Layout(1, 64), 32),
-        ("Computing, on all cores, a child a core", "compute", None, Layout(2 * bench.half, 16), 32),
+        ("Computing, on all cores, a child a core", "compute", None, Layout(2 * bench.half, 64), 32),
     ):
         tables.append(compare(bench, title, path, static, layout, connections))
     tables.append(upload(bench, few))
@@ -122,7 +124,7 @@ def handlers(bench: Bench, layout: Layout) -> Table:
                 for number in range(count)
             )
             config = f"PythonPath \"sys.path+['@ROOT@/apps']\"\n{places}"
-            apache = Apache(f"{count} handlers", config, layout, module=servers.RELEASE)
+            apache = Apache(f"{count} handlers", config, layout, module=RELEASE)
             httpd = apache.prepare()
             for number in range(count):
                 httpd.write(f"apps/h{number}.py", (httpd.root / "apps/unflushed.py").read_text())

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import charts
 import verdicts
+
 from httpd import PROJECT, program
 
 if TYPE_CHECKING:
@@ -71,7 +72,9 @@ def rates(bench: Bench, layout: str, figures: dict[str, Figures], number: int) -
     from run import FLOOR, STATIC
 
     name = f"rates-{number + 1}.png"
-    charts.bars(HERE / name, layout, {label: one.rates("wrk") for label, one in figures.items()}, "answers a second (wrk)")
+    charts.bars(
+        HERE / name, layout, {label: one.rates("wrk") for label, one in figures.items()}, "answers a second (wrk)"
+    )
     static, floor = figures[STATIC].rate("wrk"), figures[FLOOR].rate("wrk")
     rows = [
         [
@@ -88,7 +91,18 @@ def rates(bench: Bench, layout: str, figures: dict[str, Figures], number: int) -
         ]
         for label, one in figures.items()
     ]
-    header = ["hello", "answers/s (wrk)", "x static", "x floor", "answers/s (ab)", "cpu µs", "p50 ms", "p99 ms", "MiB a process (all)", "errors"]
+    header = [
+        "hello",
+        "answers/s (wrk)",
+        "x static",
+        "x floor",
+        "answers/s (ab)",
+        "cpu µs",
+        "p50 ms",
+        "p99 ms",
+        "MiB a process (all)",
+        "errors",
+    ]
     return f"## Hello: {layout}\n\n{table(header, rows)}\n![{layout}]({name})\n"
 
 
@@ -106,9 +120,11 @@ def open_loop(bench: Bench) -> str:
 
 def errors(bench: Bench) -> str:
     rows = [
-        [name, f"{result.requests:,}", str(result.errors), f"{result.rate:,.0f}"] for name, result in bench.million.items()
+        [name, f"{result.requests:,}", str(result.errors), f"{result.rate:,.0f}"]
+        for name, result in bench.million.items()
     ]
-    return f"## Many requests at 120 connections\n\n{table(['handler, flush=0', 'requests', 'errors', 'answers/s'], rows)}"
+    text = "16 children with 25 threads.\n"
+    return f"## Many requests at 120 connections\n\n{text}\n{table(['', 'requests', 'errors', 'answers/s'], rows)}"
 
 
 def instructions(bench: Bench) -> str:
@@ -117,9 +133,7 @@ def instructions(bench: Bench) -> str:
     if FLOOR not in bench.instructions:
         return ""
     floor = bench.instructions[FLOOR][0]
-    rows = [
-        [label, f"{count:,.0f}", f"{count / floor:.3f}"] for label, (count, _) in bench.instructions.items()
-    ]
+    rows = [[label, f"{count:,.0f}", f"{count / floor:.3f}"] for label, (count, _) in bench.instructions.items()]
     parts = sorted({name for label in (FLOOR, UNFLUSHED, WSGI) for name in bench.instructions.get(label, (0, {}))[1]})
     profile = [
         [name, *(f"{bench.instructions[label][1].get(name, 0):,.0f}" for label in (STATIC, FLOOR, UNFLUSHED, WSGI))]
@@ -161,7 +175,9 @@ def profiles(bench: Bench) -> str:
 def missing(bench: Bench) -> str:
     if not bench.missing:
         return ""
-    return "## What could not be measured here\n\n" + "".join(f"- {what}: {why}\n" for what, why in bench.missing.items())
+    return "## What could not be measured here\n\n" + "".join(
+        f"- {what}: {why}\n" for what, why in bench.missing.items()
+    )
 
 
 def table(header: list[str], rows: Iterable[list[str]]) -> str:

@@ -127,6 +127,7 @@ class Bench:
     def run(self) -> None:
         for name, layout in self.layouts.items():
             self.measure_rates(name, layout)
+        self.measure_million()
         self.measure_instructions()
         self.profiles = profiles.measure(self)
         report.write(self)
@@ -139,7 +140,12 @@ class Bench:
             targets = [target for target in TARGETS if target.server in running]
             for target in targets:
                 self.check(running[target.server], target)
-                load.wrk(running[target.server].url(target.path), connections=CONNECTIONS, seconds=1, headers=target.headers())
+                load.wrk(
+                    running[target.server].url(target.path),
+                    connections=CONNECTIONS,
+                    seconds=1,
+                    headers=target.headers(),
+                )
             for number in range(self.rounds):
                 for target in targets:
                     self.say(f"{name}: round {number + 1} of {self.rounds}: {target.label}")
@@ -152,8 +158,6 @@ class Bench:
             if not self.rates:
                 self.measure_open_loop(running, figures)
                 self.measure_growth(running)
-            if layout.cores is None or self.quick:
-                self.measure_million(running)
         self.rates[name] = figures
 
     def one(self, into: Figures, server: Server, target: Target, layout: Layout) -> None:
@@ -197,19 +201,25 @@ class Bench:
             for connections in (1, 4, 16, 64) if self.quick else (1, 2, 4, 8, 16, 32, 64):
                 self.say(f"{connections} connections: {label}")
                 done = load.wrk(
-                    running[target.server].url(target.path), connections=connections, seconds=self.seconds / 2, pin=self.pin
+                    running[target.server].url(target.path),
+                    connections=connections,
+                    seconds=self.seconds / 2,
+                    pin=self.pin,
                 )
                 self.growth.setdefault(label, {})[connections] = done.rate
 
-    def measure_million(self, running: dict[str, Server]) -> None:
-        """The error count over many requests."""
+    def measure_million(self) -> None:
+        """The error count over many requests, laid out as mod_python's author did: a worker for each connection, and more."""
         requests = 50_000 if self.quick else 1_000_000
-        url = running["mod_python (Rust)"].url("/unflushed")
-        self.say(f"{requests} requests at 120 connections: ab")
-        self.million["ab"] = load.ab(url, connections=120, requests=requests)
-        if shutil.which("httpress"):
-            self.say(f"{requests} requests at 120 connections: httpress")
-            self.million["httpress"] = load.httpress(url, connections=120, requests=requests)
+        layout = Layout(16, 25)
+        for label, make, path in ((UNFLUSHED, servers.ours, "/unflushed"), (FLOOR, servers.plain, "/floor")):
+            with self.started(layout, [lambda make=make: make(layout)]) as running:
+                for server in running.values():
+                    self.say(f"{requests} requests at 120 connections: ab: {label}")
+                    url = server.url(path)
+                    self.million[f"{label}, ab"] = load.ab(url, connections=120, requests=requests)
+                    if shutil.which("httpress"):
+                        self.million[f"{label}, httpress"] = load.httpress(url, connections=120, requests=requests)
 
     # Instructions
 

@@ -209,17 +209,22 @@ def conf(name: str, **values: str) -> str:
 
 def plain(layout: Layout, **more: object) -> Apache:
     """httpd without Python: static files and the floor."""
-    return Apache("httpd", conf("floor.conf", FLOOR=str(readable(FLOOR))), layout, **more)  # type: ignore[arg-type]
+    places = re.findall(r"^<Location (\S+)>|^PythonWSGI (\S+)", conf("ours.conf") + conf("wsgi.conf"), re.M)
+    # Two of them are the floor's own.
+    sections = "".join(f"<Location {one or other}>\n    SetHandler none\n</Location>\n" for one, other in places[2:])
+    text = conf("floor.conf", FLOOR=str(readable(FLOOR)), SECTIONS=sections)
+    return Apache("httpd", text, layout, **more)  # type: ignore[arg-type]
 
 
 def ours(layout: Layout, **more: object) -> Apache:
-    return Apache("mod_python (Rust)", conf("ours.conf"), layout, module=RELEASE, **more)  # type: ignore[arg-type]
+    text = conf("ours.conf") + conf("wsgi.conf")
+    return Apache("mod_python (Rust)", text, layout, module=RELEASE, **more)  # type: ignore[arg-type]
 
 
 def theirs(layout: Layout, **more: object) -> Apache:
     """Debian's mod_python."""
     load = f"LoadModule python_module {query_apxs('LIBEXECDIR')}/mod_python.so\n"
-    return Apache("mod_python 3.5", load + conf("ours.conf"), layout, **more)  # type: ignore[arg-type]
+    return Apache("mod_python 3.5", load + conf("ours.conf") + conf("wsgi-3.5.conf"), layout, **more)  # type: ignore[arg-type]
 
 
 def mod_wsgi(layout: Layout, *, daemon: bool = False, debian: bool = False, **more: object) -> Apache:
@@ -250,24 +255,39 @@ def mod_wsgi(layout: Layout, *, daemon: bool = False, debian: bool = False, **mo
 def nginx(layout: Layout, *, uwsgi: bool = False) -> Processes:
     """nginx with static files, or with uWSGI behind it."""
     front = [["/usr/sbin/nginx", "-c", "@ROOT@/nginx.conf", "-p", "@ROOT@"]]
-    behind = [
-        ["/usr/bin/uwsgi", "--plugin", "python3", "--master", "--need-app", "--disable-logging", "--die-on-term"]
-        + ["--processes", "@WORKERS@", "--socket", "@ROOT@/run/hello.sock", "--chmod-socket=666"]
-        + ["--chdir", "@ROOT@/apps", "--module", "hello_wsgi:application"]
-    ]
+    behind = ["/usr/bin/uwsgi", "--plugin", "python3", "--master", "--need-app", "--disable-logging", "--die-on-term"]
+    behind += ["--processes", "@WORKERS@", "--socket", "@ROOT@/run/hello.sock", "--chmod-socket=666"]
+    behind += ["--chdir", "@ROOT@/apps", "--module", "hello_wsgi:application"]
     name = "uWSGI behind nginx" if uwsgi else "nginx static"
-    return Processes(name, (behind if uwsgi else []) + front, layout, {"nginx.conf": conf("nginx.conf")})
+    return Processes(name, [behind, *front] if uwsgi else front, layout, {"nginx.conf": conf("nginx.conf")})
 
 
 def gunicorn(layout: Layout) -> Processes:
     command = [str(VENV / "bin/gunicorn"), "--workers", "@WORKERS@", "--threads", str(min(layout.threads, 8))]
-    command += ["--bind", "127.0.0.1:@PORT@", "--chdir", "@ROOT@/apps", "--log-level", "error", "hello_wsgi:application"]
+    command += [
+        "--bind",
+        "127.0.0.1:@PORT@",
+        "--chdir",
+        "@ROOT@/apps",
+        "--log-level",
+        "error",
+        "hello_wsgi:application",
+    ]
     return Processes("gunicorn", [command], layout)
 
 
 def granian(layout: Layout) -> Processes:
     command = [str(VENV / "bin/granian"), "--interface", "wsgi", "--workers", "@WORKERS@", "--host", "127.0.0.1"]
-    command += ["--port", "@PORT@", "--working-dir", "@ROOT@/apps", "--no-ws", "--log-level", "error", "hello_wsgi:application"]
+    command += [
+        "--port",
+        "@PORT@",
+        "--working-dir",
+        "@ROOT@/apps",
+        "--no-ws",
+        "--log-level",
+        "error",
+        "hello_wsgi:application",
+    ]
     return Processes("granian", [command], layout)
 
 

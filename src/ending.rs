@@ -20,11 +20,13 @@ impl Ending for Exchange {
 
     fn end(request: Request<'_>, lease: &Arc<Lease<Exchange>>) {
         lease.open();
-        if Exchange::has_loose_ends(lease) || dispatch::concerns(request, Phase::Cleanup.bit()) {
-            Exchange::run_cleanups(lease);
-            dispatch::run(request, Phase::Cleanup);
-            Exchange::release(lease);
-        }
+        Exchange::run_cleanups(lease);
+        dispatch::run(request, Phase::Cleanup);
+        Exchange::release(lease);
         lease.close(std::thread::yield_now);
+    }
+
+    fn is_settled(&mut self, request: Request<'_>) -> bool {
+        !self.has_loose_ends() && !dispatch::concerns(request, Phase::Cleanup.bit())
     }
 }

@@ -200,6 +200,14 @@ def test_sendfile(httpd: Server) -> None:
     assert httpd.ok("/actions/part_of_file").text == "<01234|56789>"
 
 
+@pytest.mark.parametrize("settings", ["EnableSendfile On", "EnableMMAP Off", "EnableSendfile Off\nEnableMMAP On"])
+def test_files_are_sent_as_httpd_is_told(serve: Serve, settings: str) -> None:
+    server = serve(f"{settings}\n{places('actions')}")
+    server.write("htdocs/file", "0123456789" * 1000)
+    assert server.ok("/actions/whole_file").text == "0123456789" * 1000
+    assert server.ok("/actions/part_of_file").text == "<01234|56789>"
+
+
 def test_conditions(httpd: Server) -> None:
     answer = httpd.ok("/actions/conditions")
     assert (answer.text, answer.header("Last-Modified")) == ("fresh", "Sun, 09 Sep 2001 01:46:40 GMT")

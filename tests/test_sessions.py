@@ -170,13 +170,24 @@ def test_old_files_are_removed(serve: Serve) -> None:
     files = [path for path in place.rglob("*") if path.is_file()]
     for file in files:
         os.utime(file, (time.time() - 10_000,) * 2)
-    server.ok("/sessions/cleans")
-    server.wait_log("1 sessions that were over have been removed")
-    assert len([path for path in place.glob("??/*") if path.is_file()]) == len(files)
+    tries = clean(server)
+    assert len([path for path in place.glob("??/*") if path.is_file()]) == len(files) - 1 + tries
     server = served(serve, "event", "DbmSession")
     server.ok("/sessions/expires")
-    server.ok("/sessions/cleans")
-    server.wait_log("1 sessions that were over have been removed")
+    clean(server)
+
+
+def clean(server: Server) -> int:
+    """Clean until the one session that is over has gone; how many requests, each with a session, that took.
+
+    A session whose lock is the request's own by chance stays for the next time.
+    """
+    for tries in range(1, 30):
+        server.new_log()
+        server.ok("/sessions/cleans")
+        if " 1 sessions" in server.wait_log("sessions that were over have been removed"):
+            return tries
+    raise AssertionError(server.log_text())
 
 
 def test_redis_across_two_servers(serve: Serve, redis: int) -> None:

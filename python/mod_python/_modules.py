@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import importlib.machinery
 import importlib.util
@@ -10,10 +9,11 @@ import os
 import sys
 import threading
 import time
-import traceback
-from importlib.abc import Loader
 from types import ModuleType
-from typing import Any, Optional
+from typing import TYPE_CHECKING, Any, Optional
+
+if TYPE_CHECKING:
+    from importlib.abc import Loader
 
 _INTERVAL = 1.0
 """Seconds between two looks at a module's file."""
@@ -105,6 +105,9 @@ def import_module(
 
 def _import_file(file: str, log: bool) -> ModuleType:
     """Import a file under a name of its own, so that files of one name in two directories do not clash."""
+    # hashlib brings OpenSSL along, which most children never need.
+    import hashlib
+
     name = "_mp_" + hashlib.sha256(file.encode("utf-8", "surrogateescape")).hexdigest()[:16]
     with _path_lock:
         module = sys.modules.get(name)
@@ -185,6 +188,8 @@ def _reload(name: str, module: ModuleType) -> None:
     except BaseException:
         module.__dict__.clear()
         module.__dict__.update(before)
+        import traceback
+
         import _apache
 
         text = traceback.format_exc().rstrip()

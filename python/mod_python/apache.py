@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
 from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Callable, Optional
@@ -409,4 +408,6 @@ def _debug(handler: Callable[[Any], Any], argument: Any) -> Any:
 
 def _describe(error: BaseException) -> str:
     """The traceback as text."""
+    import traceback
+
     return "".join(traceback.format_exception(type(error), error, error.__traceback__)).rstrip()

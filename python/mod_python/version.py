@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import shutil
-import subprocess
 import sys
 from typing import Any, Callable
 
@@ -16,6 +14,9 @@ _UNKNOWN = ""
 
 @functools.lru_cache(None)
 def _apxs(name: str) -> str:
+    # Imported when they are needed: every child of httpd has this module.
+    import subprocess
+
     try:
         asked = subprocess.run(["apxs", "-q", name], capture_output=True, text=True, check=True, timeout=30)
     except (OSError, subprocess.SubprocessError):
@@ -24,11 +25,15 @@ def _apxs(name: str) -> str:
 
 
 def _httpd() -> str:
+    import shutil
+
     found = [shutil.which(name) for name in ("apache2", "httpd", "/usr/sbin/apache2", "/usr/sbin/httpd")]
     return next((path for path in found if path), _UNKNOWN)
 
 
 def _output(*command: str) -> str:
+    import subprocess
+
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout.strip()
     except (OSError, subprocess.SubprocessError):

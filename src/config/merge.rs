@@ -58,6 +58,7 @@ impl<'c> Server<'c> {
 }
 
 impl<'c> Common<'c> {
+    #[inline]
     fn merge(pool: Pool<'c>, base: &Common<'c>, over: &Common<'c>) -> Common<'c> {
         Common {
             path: over.path.or(base.path),

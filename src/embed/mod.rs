@@ -4,6 +4,7 @@
 //! calls `Python::attach`: it knows the main interpreter only.
 #![expect(unsafe_code, reason = "this folder and `httpd` are where C is called")]
 
+pub(crate) mod bytes;
 pub(crate) mod cell;
 pub(crate) mod class;
 pub(crate) mod dict;
@@ -72,6 +73,7 @@ impl Detachable for crate::httpd::request::Request<'_> {}
 impl Detachable for crate::httpd::body::Parcel {}
 impl<T: Detachable + ?Sized> Detachable for &T {}
 impl Detachable for &mut crate::httpd::body::Input {}
+impl Detachable for &mut crate::httpd::body::Room<'_> {}
 impl Detachable for &mut crate::httpd::filter::Invocation {}
 impl<A: Detachable, B: Detachable> Detachable for (A, B) {}
 impl<A: Detachable, B: Detachable, C: Detachable> Detachable for (A, B, C) {}

@@ -8,6 +8,7 @@ use super::request::Request;
 use super::status::Status;
 use super::sys;
 use std::ffi::CStr;
+use std::mem::MaybeUninit;
 use std::ptr::{NonNull, null_mut};
 
 /// What has been written and not yet sent. One a request; used by the thread that holds the lease.
@@ -79,9 +80,8 @@ impl Output {
         offset: i64,
         length: i64,
     ) -> Result<(), i32> {
-        let brigade = self.brigade(request);
         let mut file = null_mut();
-        let flags = sys::APR_FOPEN_READ | sys::APR_FOPEN_BINARY | sys::APR_FOPEN_SENDFILE_ENABLED;
+        let flags = sys::APR_FOPEN_READ | sys::APR_FOPEN_BINARY | sendfile_flag(request);
         // SAFETY: the file is opened in the request's pool, which closes it; the bucket refers to it there.
         unsafe {
             let status = sys::apr_file_open(
@@ -94,18 +94,8 @@ impl Output {
             if status != 0 {
                 return Err(status);
             }
-            sys::apr_brigade_insert_file(
-                brigade.as_ptr(),
-                file,
-                offset,
-                length,
-                request.pool().as_ptr(),
-            );
+            self.insert(request, file, offset, length);
         }
-        self.pending = self
-            .pending
-            .saturating_add(usize::try_from(length).unwrap_or(0));
-        self.queued += length;
         Ok(())
     }
 
@@ -121,7 +111,6 @@ impl Output {
         offset: i64,
         length: i64,
     ) -> Result<(), i32> {
-        let brigade = self.brigade(request);
         let mut file = null_mut();
         // SAFETY: the duplicate is ours; the request's pool closes it, after everything has been sent.
         unsafe {
@@ -131,17 +120,40 @@ impl Output {
                     .raw_os_error()
                     .unwrap_or(libc::EBADF));
             }
-            let flags = sys::APR_FOPEN_READ | sys::APR_FOPEN_SENDFILE_ENABLED;
+            let flags = sys::APR_FOPEN_READ | sendfile_flag(request);
             let pool = request.pool();
             sys::apr_os_file_put(&raw mut file, &raw mut own, flags, pool.as_ptr());
             pool.on_end(Descriptor(own));
-            sys::apr_brigade_insert_file(brigade.as_ptr(), file, offset, length, pool.as_ptr());
+            self.insert(request, file, offset, length);
+        }
+        Ok(())
+    }
+
+    /// # Safety
+    /// `file` is open as long as the request's pool lives.
+    unsafe fn insert(
+        &mut self,
+        request: Request<'_>,
+        file: *mut sys::apr_file_t,
+        offset: i64,
+        length: i64,
+    ) {
+        let brigade = self.brigade(request).as_ptr();
+        // SAFETY: a brigade of ours, and the caller's promise; the bucket that comes back is that of the file.
+        unsafe {
+            let pool = request.pool().as_ptr();
+            let bucket = sys::apr_brigade_insert_file(brigade, file, offset, length, pool);
+            if request
+                .core_config()
+                .is_some_and(|core| core.enable_mmap() == OFF)
+            {
+                sys::apr_bucket_file_enable_mmap(bucket, 0);
+            }
         }
         self.pending = self
             .pending
             .saturating_add(usize::try_from(length).unwrap_or(0));
         self.queued += length;
-        Ok(())
     }
 
     /// Is there so much pending that it should go?
@@ -190,6 +202,21 @@ impl Output {
 
     fn brigade(&mut self, request: Request<'_>) -> NonNull<sys::apr_bucket_brigade> {
         *self.brigade.get_or_insert_with(|| new_brigade(request))
+    }
+}
+
+const OFF: u32 = sys::ENABLE_MMAP_OFF.cast_unsigned();
+const ON: u32 = sys::ENABLE_SENDFILE_ON.cast_unsigned();
+
+/// Files are sent by the kernel where EnableSendfile says so, as httpd's own are.
+fn sendfile_flag(request: Request<'_>) -> i32 {
+    let on = request
+        .core_config()
+        .is_some_and(|core| core.enable_sendfile() == ON);
+    if on {
+        sys::APR_FOPEN_SENDFILE_ENABLED
+    } else {
+        0
     }
 }
 
@@ -297,6 +324,38 @@ pub(crate) enum ReadError {
     Lost,
 }
 
+/// Memory that is filled from its beginning.
+pub(crate) struct Room<'a> {
+    memory: &'a mut [MaybeUninit<u8>],
+    length: usize,
+}
+
+impl<'a> Room<'a> {
+    pub(crate) fn new(memory: &'a mut [MaybeUninit<u8>]) -> Room<'a> {
+        Room { memory, length: 0 }
+    }
+
+    /// How many bytes have been written.
+    pub(crate) fn length(&self) -> usize {
+        self.length
+    }
+
+    fn left(&self) -> usize {
+        self.memory.len() - self.length
+    }
+
+    /// Copies what there is room for; how much that was.
+    fn push(&mut self, data: &[u8]) -> usize {
+        let free = self.memory.get_mut(self.length..).unwrap_or_default();
+        let count = data.len().min(free.len());
+        for (place, &byte) in free.iter_mut().zip(data) {
+            place.write(byte);
+        }
+        self.length += count;
+        count
+    }
+}
+
 /// At most so much is asked of httpd at once.
 const BLOCK: usize = 65536;
 
@@ -312,11 +371,26 @@ impl Input {
     ) -> Result<Vec<u8>, ReadError> {
         while limit.is_none_or(|limit| self.available() < limit) {
             let wanted = limit.map_or(BLOCK, |limit| limit - self.available());
-            if !self.fill(request, wanted)? {
+            if !self.fill(request, wanted, None)? {
                 break;
             }
         }
         Ok(self.consume(limit.unwrap_or(usize::MAX)))
+    }
+
+    /// As `read`, into memory that there is already: one copy less. How many bytes there are now.
+    ///
+    /// # Errors
+    /// As for `read`; what had been read before is in `room`.
+    pub(crate) fn read_into(
+        &mut self,
+        request: Request<'_>,
+        room: &mut Room<'_>,
+    ) -> Result<(), ReadError> {
+        let buffered = self.consume(room.left());
+        room.push(&buffered);
+        while room.left() > 0 && self.fill(request, room.left(), Some(room))? {}
+        Ok(())
     }
 
     /// Up to and including the next `\n`, at most `limit` bytes. May block.
@@ -340,7 +414,7 @@ impl Input {
                 return Ok(self.consume(searched + found + 1));
             }
             searched = window.len();
-            if searched >= limit || !self.fill(request, (limit - searched).min(8192))? {
+            if searched >= limit || !self.fill(request, (limit - searched).min(8192), None)? {
                 return Ok(self.consume(searched));
             }
         }
@@ -368,8 +442,13 @@ impl Input {
         data
     }
 
-    /// Reads one brigade of at most `wanted` bytes; false at the body's end.
-    fn fill(&mut self, request: Request<'_>, wanted: usize) -> Result<bool, ReadError> {
+    /// Reads one brigade of at most `wanted` bytes, to `room` or the buffer; false at the body's end.
+    fn fill(
+        &mut self,
+        request: Request<'_>,
+        wanted: usize,
+        mut room: Option<&mut Room<'_>>,
+    ) -> Result<bool, ReadError> {
         match self.state {
             Reading::Ended => return Ok(false),
             Reading::Failed(error) => return Err(error),
@@ -385,16 +464,19 @@ impl Input {
                 } else {
                     Reading::Failed(ReadError::Refused(Status(status)))
                 };
-                return self.fill(request, wanted);
+                return self.fill(request, wanted, room);
             }
         }
         if self.position > 0 {
             self.buffer.drain(..self.position);
             self.position = 0;
         }
-        let before = self.buffer.len();
-        let result = self.fetch(request, wanted.clamp(1, BLOCK));
-        let received = i64::try_from(self.buffer.len() - before).unwrap_or(0);
+        let held = |input: &Input, room: &Option<&mut Room<'_>>| {
+            input.buffer.len() + room.as_ref().map_or(0, |room| room.length())
+        };
+        let before = held(self, &room);
+        let result = self.fetch(request, wanted.clamp(1, BLOCK), room.as_deref_mut());
+        let received = i64::try_from(held(self, &room) - before).unwrap_or(0);
         // SAFETY: a live request; the two counters are ours to keep, as ap_get_client_block keeps them.
         unsafe {
             (*request.as_ptr()).read_length += received;
@@ -418,8 +500,13 @@ impl Input {
         }
     }
 
-    /// Appends one brigade to the buffer; false when it held the end of the body.
-    fn fetch(&mut self, request: Request<'_>, wanted: usize) -> Result<bool, ReadError> {
+    /// Takes one brigade over; false when it held the end of the body.
+    fn fetch(
+        &mut self,
+        request: Request<'_>,
+        wanted: usize,
+        mut room: Option<&mut Room<'_>>,
+    ) -> Result<bool, ReadError> {
         let brigade = *self.brigade.get_or_insert_with(|| new_brigade(request));
         // SAFETY: a live request, a brigade in its pool; each bucket is read while the brigade holds it.
         unsafe {
@@ -450,10 +537,13 @@ impl Input {
                         &mut length,
                         sys::apr_read_type_e_APR_BLOCK_READ,
                     ) {
-                        0 => self.buffer.extend_from_slice(std::slice::from_raw_parts(
-                            data.cast::<u8>(),
-                            length,
-                        )),
+                        0 => {
+                            let data = std::slice::from_raw_parts(data.cast::<u8>(), length);
+                            let taken = room.as_mut().map_or(0, |room| room.push(data));
+                            // A filter may give more than was asked for.
+                            self.buffer
+                                .extend_from_slice(data.get(taken..).unwrap_or_default());
+                        }
                         status => error = Some(read_error(request, status)),
                     }
                 }

@@ -47,15 +47,8 @@ impl<'r> Request<'r> {
 
     /// Does CGIPassAuth say that Authorization may be shown to programs?
     pub(crate) fn passes_authorization(self) -> bool {
-        // SAFETY: the core's per-directory configuration is there for every request.
-        unsafe {
-            sys::ap_get_core_module_config((*self.as_ptr()).per_dir_config)
-                .cast::<sys::core_dir_config>()
-                .as_ref()
-                .is_some_and(|core| {
-                    core.cgi_pass_auth() == sys::AP_CGI_PASS_AUTH_ON.cast_unsigned()
-                })
-        }
+        self.core_config()
+            .is_some_and(|core| core.cgi_pass_auth() == sys::AP_CGI_PASS_AUTH_ON.cast_unsigned())
     }
 
     /// Breaks the connection, so that the client can tell that the answer is not complete: what has been sent has no

@@ -38,6 +38,9 @@ pub(crate) trait Ending: Default + Send + 'static {
     /// Called once, in the thread that ends the request, while the request is still whole.
     fn end(request: Request<'_>, lease: &Arc<Lease<Self>>);
 
+    /// Has `end` nothing to do? Asked where nobody else refers to the lease.
+    fn is_settled(&mut self, request: Request<'_>) -> bool;
+
     /// Where a thread keeps a lease for its next request.
     fn spare() -> &'static LocalKey<Spare<Self>>;
 }
@@ -201,9 +204,13 @@ impl<T: Ending> Drop for Tenancy<T> {
         // SAFETY: the pool's clean-ups run before its memory, in which the request lies, is freed.
         let request = unsafe { Request::from_raw(self.0.host.load(Ordering::SeqCst).cast()) };
         if let Some(request) = request {
-            T::end(request, &self.0);
+            let settled =
+                Arc::get_mut(&mut self.0).is_some_and(|lease| lease.value.is_settled(request));
+            if !settled {
+                T::end(request, &self.0);
+                self.0.host.store(null_mut(), Ordering::SeqCst);
+            }
         }
-        self.0.host.store(null_mut(), Ordering::SeqCst);
         // Python has let go of it, as a rule: then the next request takes it over.
         if let Some(lease) = Arc::get_mut(&mut self.0) {
             *lease = Lease::vacant(null_mut(), T::default());
@@ -240,6 +247,9 @@ mod tests {
     }
     impl Ending for Nothing {
         fn end(_: Request<'_>, _: &Arc<Lease<Nothing>>) {}
+        fn is_settled(&mut self, _: Request<'_>) -> bool {
+            true
+        }
         fn spare() -> &'static LocalKey<Spare<Nothing>> {
             &SPARE
         }

@@ -149,10 +149,13 @@ unsafe extern "C" fn merge_directory<M: Module>(
             &*base.cast::<M::Directory<'_>>(),
             &*over.cast::<M::Directory<'_>>(),
         );
-        match Pool::from_raw(pool).map(|pool| guard(|| M::merge_directory(pool, base, over))) {
-            Some(Ok(merged)) => store(pool, merged),
-            _ => store(pool, *over),
-        }
+        // Stored where it is made: this happens for every request.
+        let merged = guard(|| {
+            Pool::from_raw(pool).map_or(std::ptr::null_mut(), |live| {
+                store(pool, M::merge_directory(live, base, over))
+            })
+        });
+        merged.unwrap_or_else(|_| store(pool, *over))
     }
 }
 

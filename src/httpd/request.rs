@@ -56,6 +56,16 @@ impl<'r> Request<'r> {
         unsafe { &*module::slot((*self.as_ptr()).per_dir_config).cast::<M::Directory<'r>>() }
     }
 
+    /// The merged per-directory configuration of httpd's core.
+    pub(super) fn core_config(self) -> Option<&'r sys::core_dir_config> {
+        // SAFETY: the core fills its place of the vector with this structure.
+        unsafe {
+            sys::ap_get_core_module_config((*self.as_ptr()).per_dir_config)
+                .cast::<sys::core_dir_config>()
+                .as_ref()
+        }
+    }
+
     /// What our module keeps for this request, if it was needed before.
     pub(crate) fn existing_lease<M: Module>(self) -> Option<&'r Arc<Lease<M::Exchange>>> {
         // SAFETY: the slot is NULL or what `lease` put there, which lives until the pool ends.
@@ -93,9 +103,7 @@ impl<'r> Request<'r> {
         // SAFETY: the core's per-directory configuration is there for every request. SetHandler is kept as an
         // expression, also when it is plain text; ForceType and AddHandler's older forms as text.
         let handler = unsafe {
-            let core = sys::ap_get_core_module_config((*self.as_ptr()).per_dir_config)
-                .cast::<sys::core_dir_config>();
-            core.as_ref().and_then(|core| {
+            self.core_config().and_then(|core| {
                 let mut error = std::ptr::null();
                 let text = if core.expr_handler.is_null() {
                     core.handler

@@ -293,13 +293,10 @@ pub(crate) fn lease_of(request: Host<'_>) -> &RequestLease {
 
 impl Exchange {
     /// Is there anything of Python's to do when the request ends?
-    pub(crate) fn has_loose_ends(lease: &Lease<Exchange>) -> bool {
-        lease.hold().is_ok_and(|held| {
-            let state = held.value();
-            state.object.borrow().is_some()
-                || !state.objects.borrow().is_empty()
-                || !state.cleanups.borrow().is_empty()
-        })
+    pub(crate) fn has_loose_ends(&mut self) -> bool {
+        self.object.get_mut().is_some()
+            || !self.objects.get_mut().is_empty()
+            || !self.cleanups.get_mut().is_empty()
     }
 
     /// Runs what register_cleanup() was given, last first.

@@ -1,9 +1,11 @@
 //! Writing the answer and reading the request's body.
 
 use super::{Object, Request};
+use crate::embed::bytes;
 use crate::embed::class::{Args, This};
 use crate::embed::text;
 use crate::httpd::body::{End, Input, ReadError};
+use crate::httpd::lease::Held;
 use crate::httpd::request::Request as Host;
 use crate::httpd::status::Status;
 use crate::objects::exchange::{Exchange, write_failed};
@@ -57,7 +59,11 @@ pub(super) fn read<'py>(
     args: Args<'_, 'py>,
 ) -> PyResult<Object<'py>> {
     args.count("read", 0..=1)?;
-    receive(&this, limit(&args)?, |(request, input, limit)| {
+    let limit = limit(&args)?;
+    if let Some(limit) = limit.filter(|&limit| limit <= DIRECT) {
+        return read_directly(&this, limit);
+    }
+    receive(&this, limit, |(request, input, limit)| {
         input.read(request, limit)
     })
 }
@@ -114,6 +120,24 @@ fn limit(args: &Args<'_, '_>) -> PyResult<Option<usize>> {
     }
 }
 
+/// So much memory is taken for a read before anything has come; what is larger grows with what comes.
+const DIRECT: usize = 256 * 1024;
+
+/// Reads at most `limit` bytes into the `bytes` itself.
+fn read_directly<'py>(this: &This<'_, 'py, Request>, limit: usize) -> PyResult<Object<'py>> {
+    let held = this.hold()?;
+    let result = {
+        let mut input = held.value().input()?;
+        bytes::filled(this.cx.py, limit, |room| {
+            let reading = (held.request(), &mut *input, room);
+            this.cx.detached(reading, |(request, input, room)| {
+                input.read_into(request, room)
+            })
+        })?
+    };
+    result.or_else(|error| refused(this, &held, error))
+}
+
 type Reading<'a, 'r> = (Host<'r>, &'a mut Input, Option<usize>);
 
 /// Reads without the interpreter's lock.
@@ -129,11 +153,22 @@ fn receive<'py>(
     };
     match result {
         Ok(data) => Ok(PyBytes::new(this.cx.py, &data).into_any()),
-        Err(ReadError::Lost) => {
+        Err(error) => refused(this, &held, error),
+    }
+}
+
+/// The exception for a body that cannot be read.
+fn refused<'py>(
+    this: &This<'_, 'py, Request>,
+    held: &Held<'_, Exchange>,
+    error: ReadError,
+) -> PyResult<Object<'py>> {
+    match error {
+        ReadError::Lost => {
             held.value().lost.set(true);
             Err(PyOSError::new_err("Client read error (Timeout?)"))
         }
-        Err(ReadError::Refused(Status(status))) => {
+        ReadError::Refused(Status(status)) => {
             held.value().refused.set(Some(Status(status)));
             let server_return = this.cx.apache()?.getattr("SERVER_RETURN")?;
             Err(PyErr::from_value(server_return.call1((status,))?))
