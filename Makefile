@@ -9,10 +9,10 @@ VENV := target/venv
 MODULE := target/release/libmod_python.so
 TESTED := --features test-panic
 
-.PHONY: help setup setup-tests build run test bench lint fmt install clean
+.PHONY: help setup setup-tests build run test test-matrix bench lint fmt install clean
 
 help: ## list the verbs
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 setup:
 	@tools/setup.sh $(PYTHON)
@@ -30,6 +30,9 @@ test: build setup-tests $(VENV)/ready ## run every test, on event, worker and pr
 	cargo build --locked $(TESTED)
 	cargo test --locked $(TESTED)
 	$(VENV)/bin/pytest -q tests $(ARGS)
+
+test-matrix: ## run the suite on Debian trixie and sid too: Python 3.13 and the newest (as root; debootstrap)
+	tools/matrix.sh trixie sid
 
 bench: build ## measure this module beside others, and write bench/report.md; QUICK=1 ends in five minutes
 	@tools/setup.sh $(PYTHON) bench

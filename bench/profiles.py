@@ -17,6 +17,9 @@ from httpd import RELEASE
 if TYPE_CHECKING:
     from run import Bench
 
+ROUNDS = 3
+"""Fewer than for hello: there are many profiles."""
+
 
 @dataclass
 class Table:
@@ -71,9 +74,9 @@ def compare(bench: Bench, title: str, path: str, static: Optional[str], layout: 
         bodies = {label: load.fetch(url) for label, url in urls.items()}
         if len(set(bodies.values())) != 1:
             raise SystemExit(f"{title}: the answers differ: { {label: body[:20] for label, body in bodies.items()} }")
-        for number in range(bench.rounds):
+        for number in range(ROUNDS):
             for label, url in urls.items():
-                bench.say(f"{title}: round {number + 1} of {bench.rounds}: {label}")
+                bench.say(f"{title}: round {number + 1} of {ROUNDS}: {label}")
                 pin = bench.pin if layout.cores else ()
                 done = load.wrk(url, connections=connections, seconds=bench.seconds, pin=pin)
                 table.rows.setdefault(label, []).append(done.rate)
@@ -98,12 +101,12 @@ def upload(bench: Bench, layout: Layout) -> Table:
             ("mod_python 3.5, handler", "mod_python 3.5", "/upload"),
             ("mod_wsgi embedded", "mod_wsgi embedded", "/profiles/upload"),
         ]
-        for number in range(bench.rounds):
+        for number in range(ROUNDS):
             for label, server, path in asked:
                 if server not in running:
                     continue
                 url = running[server].url(path)
-                bench.say(f"{table.title}: round {number + 1} of {bench.rounds}: {label}")
+                bench.say(f"{table.title}: round {number + 1} of {ROUNDS}: {label}")
                 if load.fetch(url, data=b"x" * size) != str(size).encode():
                     raise SystemExit(f"{label} has not got the whole upload")
                 options = ("-p", body.name, "-T", "application/octet-stream")
@@ -132,9 +135,9 @@ def handlers(bench: Bench, layout: Layout) -> Table:
             running[count] = apache
             for number in range(count):
                 load.fetch(apache.url(f"/h{number}"))
-        for number in range(bench.rounds):
+        for number in range(ROUNDS):
             for count, apache in running.items():
-                bench.say(f"{count} handlers: round {number + 1} of {bench.rounds}")
+                bench.say(f"{count} handlers: round {number + 1} of {ROUNDS}")
                 done = load.wrk(apache.url(f"/h{count - 1}"), connections=32, seconds=bench.seconds, pin=bench.pin)
                 table.rows.setdefault(f"{count}", []).append(done.rate)
                 table.errors += done.errors
@@ -156,9 +159,9 @@ def start(bench: Bench) -> list[Table]:
         "mod_python 3.5, handler": (lambda: servers.theirs(layout), "/mp"),
         "mod_wsgi embedded": (lambda: servers.mod_wsgi(layout), "/wsgi"),
     }
-    for number in range(bench.rounds):
+    for number in range(ROUNDS):
         for label, (make, path) in makers.items():
-            bench.say(f"start: round {number + 1} of {bench.rounds}: {label}")
+            bench.say(f"start: round {number + 1} of {ROUNDS}: {label}")
             try:
                 apache = make()
             except (OSError, RuntimeError) as error:

@@ -123,7 +123,7 @@ def errors(bench: Bench) -> str:
         [name, f"{result.requests:,}", str(result.errors), f"{result.rate:,.0f}"]
         for name, result in bench.million.items()
     ]
-    text = "16 children with 25 threads.\n"
+    text = "By children and threads of each.\n"
     return f"## Many requests at 120 connections\n\n{text}\n{table(['', 'requests', 'errors', 'answers/s'], rows)}"
 
 

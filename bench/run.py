@@ -167,7 +167,7 @@ class Bench:
         done = load.wrk(url, connections=CONNECTIONS, seconds=self.seconds, pin=pin, headers=target.headers())
         done.cpu = processor(server.pids()) - before
         into.runs.setdefault("wrk", []).append(done)
-        if not self.quick or len(into.runs["wrk"]) == 1:
+        if len(into.runs["wrk"]) <= (1 if self.quick else 3):
             options = ("-A", ":".join(load.USER)) if target.user else ()
             requests = max(1000, int(done.rate * self.seconds / 2))
             into.runs.setdefault("ab", []).append(
@@ -209,17 +209,22 @@ class Bench:
                 self.growth.setdefault(label, {})[connections] = done.rate
 
     def measure_million(self) -> None:
-        """The error count over many requests, laid out as mod_python's author did: a worker for each connection, and more."""
+        """The error count over many requests: as mod_python's author laid it out, and with a worker for each connection."""
         requests = 50_000 if self.quick else 1_000_000
-        layout = Layout(16, 25)
-        for label, make, path in ((UNFLUSHED, servers.ours, "/unflushed"), (FLOOR, servers.plain, "/floor")):
-            with self.started(layout, [lambda make=make: make(layout)]) as running:
+        author, ample = Layout(16, 25), Layout(4, 128)
+        for label, make, path, layout in (
+            (UNFLUSHED, servers.ours, "/unflushed", ample),
+            (UNFLUSHED, servers.ours, "/unflushed", author),
+            (FLOOR, servers.plain, "/floor", author),
+        ):
+            name = f"{label}, {layout.children} x {layout.threads}"
+            with self.started(layout, [lambda make=make, layout=layout: make(layout)]) as running:
                 for server in running.values():
-                    self.say(f"{requests} requests at 120 connections: ab: {label}")
+                    self.say(f"{requests} requests at 120 connections: {name}")
                     url = server.url(path)
-                    self.million[f"{label}, ab"] = load.ab(url, connections=120, requests=requests)
+                    self.million[f"{name}, ab"] = load.ab(url, connections=120, requests=requests)
                     if shutil.which("httpress"):
-                        self.million[f"{label}, httpress"] = load.httpress(url, connections=120, requests=requests)
+                        self.million[f"{name}, httpress"] = load.httpress(url, connections=120, requests=requests)
 
     # Instructions
 

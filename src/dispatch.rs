@@ -3,7 +3,7 @@
 use crate::ModPython;
 use crate::config::{Directory, Entry, Phase};
 use crate::embed::handlers::{self, Importing};
-use crate::embed::interpreters::MAIN;
+use crate::embed::interpreters::{Found, MAIN};
 use crate::embed::{self, Cx, class, exception, interpreters};
 use crate::httpd::body::{Aborted, End, Parcel};
 use crate::httpd::connection::Connection as HostConnection;
@@ -17,7 +17,6 @@ use crate::objects::connection::Connection;
 use crate::objects::exchange::{Exchange, RequestLease, lease_of};
 use crate::objects::request as object;
 use crate::report;
-use crate::routing;
 use pyo3::prelude::*;
 use std::time::SystemTime;
 
@@ -49,7 +48,7 @@ fn run_listed(request: Request<'_>, phase: Phase) -> Status {
     }
     let (list, extension) = found.map_or((None, None), |(list, extension)| (Some(list), extension));
     let first = list.and_then(|list| list.entries.first());
-    let interpreter = match routing::interpreter(request, config, first) {
+    let interpreter = match Exchange::interpreter(request, config, first) {
         Ok(interpreter) => interpreter,
         Err(reason) => {
             let text = format!("{}: {reason}", phase.directive());
@@ -57,6 +56,11 @@ fn run_listed(request: Request<'_>, phase: Phase) -> Status {
             return Status::INTERNAL_SERVER_ERROR;
         }
     };
+    if phase == Phase::Content
+        && let Some(row) = interpreter.row()
+    {
+        row.count_request();
+    }
     let lease = lease_of(request);
     let _serving = Serving::new(request);
     let (status, rest) = embed::enter(interpreter, |cx| {
@@ -102,16 +106,18 @@ impl Rest {
 pub(crate) fn run_imports(server: Server<'_>) {
     let config = server.config::<ModPython>();
     for &(module, name) in config.imports {
-        let done = interpreters::find(name).and_then(|interpreter| {
-            embed::enter(interpreter, |cx| {
-                let arguments = (module, config.common.path);
-                let imported = cx
-                    .apache()
-                    .and_then(|apache| apache.getattr("_import")?.call1(arguments));
-                imported
-                    .map(drop)
-                    .map_err(|error| report::describe(cx, &exception::value(cx.py, error)))
-            })
+        let import = |cx: Cx<'_>| {
+            let arguments = (module, config.common.path);
+            let imported = cx
+                .apache()
+                .and_then(|apache| apache.getattr("_import")?.call1(arguments));
+            imported
+                .map(drop)
+                .map_err(|error| report::describe(cx, &exception::value(cx.py, error)))
+        };
+        let done = interpreters::find(name).and_then(|found| {
+            let mut all = found.all().into_iter();
+            all.try_for_each(|interpreter| embed::enter(interpreter, import))
         });
         if let Err(reason) = done {
             log::server(
@@ -138,9 +144,19 @@ pub(crate) fn run_connection(connection: HostConnection<'_>) -> Status {
         Status::INTERNAL_SERVER_ERROR
     };
     let name = server.server_hostname().and_then(|name| name.to_str().ok());
-    let interpreter = match interpreters::find(config.common.interpreter.or(name).unwrap_or(MAIN)) {
-        Ok(interpreter) => interpreter,
+    let found = match interpreters::find(config.common.interpreter.or(name).unwrap_or(MAIN)) {
+        Ok(found) => found,
         Err(reason) => return failed(reason),
+    };
+    // Of a pool, a place for as long as the connection lasts.
+    let place = match found {
+        Found::One(_) => None,
+        Found::Pool(pool) => pool.enter(),
+    };
+    let interpreter = match (found, &place) {
+        (Found::One(interpreter), _) => interpreter,
+        (Found::Pool(_), Some(place)) => place.interpreter(),
+        (Found::Pool(_), None) => return failed("the pool is empty".into()),
     };
     let lease = Lease::for_connection(connection);
     embed::enter(interpreter, |cx| {
@@ -311,6 +327,9 @@ impl<'r> Run<'_, '_, 'r> {
     }
 
     fn failed(&self, entry: Option<&Entry<'r>>, raised: &Bound<'_, PyAny>) -> Status {
+        if let Some(row) = self.cx.interpreter.row() {
+            row.count_error();
+        }
         let debug = self.config.common.debug == Some(true) && self.phase != Phase::Cleanup;
         report::exception(
             self.cx,

@@ -23,6 +23,7 @@ impl Ending for Exchange {
         Exchange::run_cleanups(lease);
         dispatch::run(request, Phase::Cleanup);
         Exchange::release(lease);
+        Exchange::leave_pool(lease);
         lease.close(std::thread::yield_now);
     }
 

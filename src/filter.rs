@@ -11,7 +11,7 @@ use crate::httpd::streams::Serving;
 use crate::objects::exchange::{Exchange, RequestLease, lease_of};
 use crate::objects::filter::{self, Filter, Parts, Running, lock};
 use crate::objects::request as object;
-use crate::routing::{self, located};
+use crate::routing::located;
 use crate::{embed::class, report};
 use pyo3::prelude::*;
 use std::ffi::CStr;
@@ -47,7 +47,7 @@ fn run(request: Request<'_>, name: &CStr, input: bool, invocation: &mut Invocati
         return false;
     };
     let entry = located(request, entry);
-    let interpreter = match routing::interpreter(request, config, Some(&entry)) {
+    let interpreter = match Exchange::interpreter(request, config, Some(&entry)) {
         Ok(interpreter) => interpreter,
         Err(reason) => {
             log::request(request, Level::Error, &format!("filter {name}: {reason}"));

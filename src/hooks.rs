@@ -2,8 +2,10 @@
 
 use crate::config::{HANDLERS, Phase, Server};
 use crate::embed::class::Function;
-use crate::embed::{Cx, lifecycle};
+use crate::embed::plan::Plan;
+use crate::embed::{Cx, interpreters, lifecycle, tally};
 use crate::httpd::hooks;
+use crate::httpd::log::{self, Level};
 use crate::httpd::mutex;
 use crate::httpd::pool::Pool;
 use crate::httpd::request::Request;
@@ -68,6 +70,9 @@ fn concerns<const PHASES: u32>(request: Request<'_>) -> bool {
 
 fn check_config(server: Host<'_>) -> Result<(), String> {
     lifecycle::check(server.config::<ModPython>())?;
+    for text in plan(server).warnings() {
+        log::server(server, Level::Warning, &text);
+    }
     lock_count(server).map(drop)
 }
 
@@ -79,10 +84,21 @@ fn post_config(pool: Pool<'_>, server: Host<'_>) -> Result<(), String> {
             .option("mod_python.mutex_directory")
             .filter(|path| !path.is_empty());
         mutex::create(pool, server, lock_count(server)?, directory)?;
+        tally::share();
     }
     hooks::add_version_component(pool, concat!("mod_python/", env!("CARGO_PKG_VERSION")));
     hooks::add_version_component(pool, concat!("Python/", env!("MOD_PYTHON_PYTHON_VERSION")));
     Ok(())
+}
+
+/// What all servers say of interpreters.
+fn plan(server: Host<'_>) -> Plan {
+    let mut plan = Plan::default();
+    for (place, server) in successors(Some(server), |server| server.next()).enumerate() {
+        let name = server.server_hostname().and_then(|name| name.to_str().ok());
+        plan.add(server.config::<ModPython>(), name, place == 0);
+    }
+    plan
 }
 
 /// How many global locks there are to be: as many as requests can be at work, up to `mod_python.mutex_locks`.
@@ -120,7 +136,9 @@ fn populate<'py>(cx: Cx<'py>, module: &Bound<'py, PyModule>) -> PyResult<()> {
 fn child_init(pool: Pool<'static>, server: Host<'static>) {
     mutex::adopt(pool, server);
     let config: &Server<'_> = server.config::<ModPython>();
-    lifecycle::start(pool, config, FUNCTIONS, populate);
+    if lifecycle::start(pool, config, FUNCTIONS, populate) {
+        interpreters::follow(plan(server));
+    }
     for server in successors(Some(server), |server| server.next()) {
         dispatch::run_imports(server);
     }

@@ -2,7 +2,7 @@
 
 use crate::ModPython;
 use crate::config::{Directory, Entry};
-use crate::embed::interpreters::{self, Interpreter, MAIN};
+use crate::embed::interpreters::{self, Found, MAIN};
 use crate::httpd::command::Section;
 use crate::httpd::request::Request;
 use std::borrow::Cow;
@@ -12,27 +12,27 @@ use std::ptr::NonNull;
 
 thread_local! {
     /// The server that this thread has served last, and its interpreter: most requests need no name.
-    static LAST: Cell<Option<(NonNull<c_void>, &'static Interpreter)>> = const { Cell::new(None) };
+    static LAST: Cell<Option<(NonNull<c_void>, Found)>> = const { Cell::new(None) };
 }
 
-/// The interpreter that runs a request's handlers. Call it detached.
+/// The interpreter, or the pool, that runs a request's handlers. Call it detached.
 ///
 /// # Errors
 /// Why it cannot be had, with its name.
-pub(crate) fn interpreter(
+pub(crate) fn find(
     request: Request<'_>,
     config: &Directory<'_>,
     entry: Option<&Entry<'_>>,
-) -> Result<&'static Interpreter, String> {
+) -> Result<Found, String> {
     let by_server = config.common.interpreter.is_none()
         && config.interpreter_per_directory != Some(true)
         && config.common.interpreter_per_directive != Some(true);
     // Servers live as long as the child.
     let server = by_server.then(|| request.server().address());
-    if let Some((last, interpreter)) = LAST.get()
+    if let Some((last, found)) = LAST.get()
         && server == Some(last)
     {
-        return Ok(interpreter);
+        return Ok(found);
     }
     let name = interpreter_name(request, config, entry);
     let found =

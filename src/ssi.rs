@@ -7,11 +7,10 @@ use crate::httpd::filter::Invocation;
 use crate::httpd::include::{self, Code};
 use crate::httpd::log::{self, Level};
 use crate::httpd::request::Request;
-use crate::objects::exchange::{RequestLease, lease_of};
+use crate::objects::exchange::{Exchange, RequestLease, lease_of};
 use crate::objects::filter::{self, Parts, Running};
 use crate::objects::request as object;
 use crate::report;
-use crate::routing;
 use pyo3::prelude::*;
 
 /// Makes the tag known to mod_include, if that is loaded.
@@ -22,7 +21,7 @@ pub(crate) fn register() {
 /// Runs one tag; false puts the page's SSI error text in its place.
 fn run(request: Request<'_>, code: Code<'_>, invocation: &mut Invocation) -> bool {
     let config = request.config::<ModPython>();
-    let interpreter = match routing::interpreter(request, config, None) {
+    let interpreter = match Exchange::interpreter(request, config, None) {
         Ok(interpreter) => interpreter,
         Err(reason) => {
             log::request(request, Level::Error, &format!("#python: {reason}"));

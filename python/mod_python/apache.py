@@ -321,6 +321,9 @@ def _start(name: str, expected: str) -> None:
     main_server = _apache.main_server()
     sys.argv = ["mod_python"]
     _streams.install()
+    _keep_signals()
+    if name != "main_interpreter" and sys.version_info < (3, 12):
+        os.fork = _no_fork
     if _package_version != expected:
         place = os.path.dirname(__file__)
         log_error(
@@ -328,6 +331,23 @@ def _start(name: str, expected: str) -> None:
             f"the Python package is in {place}",
             APLOG_WARNING,
         )
+
+
+def _no_fork() -> int:
+    """os.fork() of a sub-interpreter; its child would abort. Python 3.12 and newer say so themselves."""
+    raise RuntimeError("fork not supported for isolated subinterpreters: PythonInterpreter main_interpreter can fork")
+
+
+def _keep_signals() -> None:
+    """Signals belong to httpd: its handlers stop and restart it. What would set one warns instead (signal.signal)."""
+    import _signal
+
+    def signal(signalnum: int, handler: object, /) -> object:
+        log_error(f"signal.signal({int(signalnum)}, {handler!r}) has no effect: signals belong to httpd", APLOG_WARNING)
+        return _signal.getsignal(signalnum)
+
+    # What the module `signal` is made of.
+    _signal.signal = signal  # type: ignore[assignment]
 
 
 def _end() -> None:
@@ -410,4 +430,15 @@ def _describe(error: BaseException) -> str:
     """The traceback as text."""
     import traceback
 
-    return "".join(traceback.format_exception(type(error), error, error.__traceback__)).rstrip()
+    text = "".join(traceback.format_exception(type(error), error, error.__traceback__)).rstrip()
+    refused = isinstance(error, ImportError) and any(word in str(error) for word in _REFUSALS)
+    if refused and interpreter != "main_interpreter":
+        text += (
+            f"\nmod_python: this extension module cannot be used in the interpreter {interpreter!r}; "
+            "run what needs it in the first one: PythonInterpreter main_interpreter"
+        )
+    return text
+
+
+# What extension modules, CPython and PyO3 say of interpreters that they cannot be loaded in.
+_REFUSALS = ("subinterpreter", "sub-interpreter", "more than once per process", "once per interpreter process")

@@ -1,10 +1,11 @@
 //! THE table of directives: httpd, the README and the tests read it.
 
 use super::{
-    ByExtension, Common, Directory, Entry, Filter, HandlerList, Phase, filter_key, key, merge,
+    ByExtension, Common, Directory, Entry, Filter, Gil, HandlerList, Phase, filter_key, key, merge,
     parse_handlers,
 };
 use crate::ModPython;
+use crate::embed::interpreters::MAIN;
 use crate::httpd::command::{Context, Directive, Setter, Setting};
 use crate::httpd::pool::Pool;
 use crate::httpd::section::Location;
@@ -29,7 +30,7 @@ const fn handler(
 }
 
 /// Every directive: name, arguments, context, default, help, setter.
-pub(crate) static DIRECTIVES: [Directive<ModPython>; 28] = [
+pub(crate) static DIRECTIVES: [Directive<ModPython>; 30] = [
     handler(c"PythonPostReadRequestHandler", Context::Server, c"Python handlers that run when a request has been read"),
     handler(c"PythonTransHandler", Context::Server, c"Python handlers that translate a URI to a file name"),
     handler(c"PythonHeaderParserHandler", Context::Everywhere, c"Python handlers that run when the sections of a request are known"),
@@ -125,6 +126,34 @@ pub(crate) static DIRECTIVES: [Directive<ModPython>; 28] = [
             common(setting, |common| common.interpreter_per_directive = Some(on));
             Ok(())
         }),
+    },
+    Directive {
+        name: c"PythonInterpreterGIL",
+        arguments: "shared|own [interpreter]",
+        context: Context::Server,
+        default: "shared",
+        help: c"own: the server's interpreters, or the named one, have a lock of their own (Python 3.12 and newer), so that they run at the same time",
+        setter: Setter::OneOrTwo(|setting, value, name| {
+            let gil = match value.to_ascii_lowercase().as_str() {
+                "shared" => Gil::Shared,
+                "own" => Gil::Own,
+                _ => return Err(format!("must be shared or own, not {value:?}")),
+            };
+            match name {
+                Some(MAIN) => return Err("cannot change main_interpreter: its lock is the one that others share".into()),
+                Some(name) => setting.server.gils = setting.pool.concat(setting.server.gils, &[(name, gil)]),
+                None => setting.server.gil = Some(gil),
+            }
+            Ok(())
+        }),
+    },
+    Directive {
+        name: c"PythonInterpreterPool",
+        arguments: "interpreter size=number",
+        context: Context::Server,
+        default: "",
+        help: c"several interpreters, each with a lock of its own, under one name: a request goes to the one that is least busy",
+        setter: Setter::Two(add_pool),
     },
     Directive {
         name: c"PythonDebug",
@@ -379,6 +408,28 @@ fn add_application<'c>(
         place,
         lines,
     });
+    Ok(())
+}
+
+/// `PythonInterpreterPool name size=4`.
+fn add_pool<'c>(setting: &mut Set<'_, 'c>, name: &'c str, size: &'c str) -> Result<(), String> {
+    const MOST: usize = 256;
+    if name == MAIN {
+        return Err("cannot be main_interpreter: there is one of it; choose another name".into());
+    }
+    let number = size
+        .strip_prefix("size=")
+        .and_then(|size| size.parse().ok());
+    let Some(number) = number.filter(|number| (1..=MOST).contains(number)) else {
+        return Err(format!(
+            "needs a size from 1 to {MOST}, such as size=4, not {size:?}"
+        ));
+    };
+    if setting.server.pools.iter().any(|(other, _)| *other == name) {
+        return Err(format!("names {name:?} a second time"));
+    }
+    let pool = [(name, number)];
+    setting.server.pools = setting.pool.concat(setting.server.pools, &pool);
     Ok(())
 }
 

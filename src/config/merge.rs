@@ -51,6 +51,9 @@ impl<'c> Server<'c> {
             optimize: over.optimize.or(base.optimize),
             home: over.home.or(base.home),
             connection: over.connection.or(base.connection),
+            gil: over.gil,
+            gils: over.gils,
+            pools: over.pools,
             imports: over.imports,
             applications: over.applications,
         }

@@ -58,10 +58,32 @@ pub(crate) struct Server<'c> {
     pub(crate) home: Option<&'c str>,
     /// PythonConnectionHandler.
     pub(crate) connection: Option<&'c HandlerList<'c>>,
+    /// PythonInterpreterGIL without a name. Not inherited: the main server's is every interpreter's default.
+    pub(crate) gil: Option<Gil>,
+    /// PythonInterpreterGIL with the name of an interpreter.
+    pub(crate) gils: &'c [(&'c str, Gil)],
+    /// PythonInterpreterPool: name and size.
+    pub(crate) pools: &'c [(&'c str, usize)],
     /// PythonImport: module and interpreter, in file order. Not inherited: each is done once.
     pub(crate) imports: &'c [(&'c str, &'c str)],
     /// The paths of PythonWSGI, the shorter ones first. Not inherited: each server has its own sections.
     pub(crate) applications: &'c [&'c str],
+}
+
+/// Whether an interpreter has a lock of its own (PEP 684).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Gil {
+    Shared,
+    Own,
+}
+
+impl Gil {
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Gil::Shared => "shared",
+            Gil::Own => "own",
+        }
+    }
 }
 
 /// What stands in both: `req.get_config()` shows the one, `server.get_config()` the other.

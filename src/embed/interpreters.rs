@@ -6,7 +6,11 @@
 use super::cell::Ref;
 use super::class::Spare;
 use super::handlers::Handlers;
+use super::plan::Plan;
+use super::pools::Pool;
+use super::tally::{self, Row};
 use super::{Cx, exception, keeper, lifecycle, threads};
+use crate::config::Gil;
 use crate::httpd::log::{self, Level};
 use crate::httpd::server::Server;
 use pyo3::exceptions::PySystemError;
@@ -18,7 +22,7 @@ use std::any::Any;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::{Mutex, OnceLock, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The name of the first interpreter.
 pub(crate) const MAIN: &str = "main_interpreter";
@@ -32,6 +36,8 @@ pub(crate) struct Interpreter {
     handlers: RefCell<Handlers>,
     apache: OnceLock<Ref>,
     server_return: OnceLock<Ref>,
+    /// What others can see of it.
+    row: OnceLock<&'static Row>,
     /// What the gateway keeps for this interpreter.
     gateway: OnceLock<Box<dyn Any + Send + Sync>>,
     /// Why it could not be prepared. Such an interpreter stays: another attempt would leave one more behind.
@@ -57,20 +63,67 @@ static CREATION: Mutex<()> = Mutex::new(());
 
 thread_local! {
     /// What this thread has found before: no shared lock on the request path.
-    static FOUND: RefCell<FxHashMap<String, &'static Interpreter>> = RefCell::default();
+    static FOUND: RefCell<FxHashMap<String, Found>> = RefCell::default();
 }
 
-/// The interpreter of that name; made when it is first asked for. Call it detached.
+/// What a name stands for.
+#[derive(Clone, Copy)]
+pub(crate) enum Found {
+    One(&'static Interpreter),
+    Pool(&'static Pool),
+}
+
+impl Found {
+    /// All interpreters of the name.
+    pub(crate) fn all(self) -> Vec<&'static Interpreter> {
+        match self {
+            Found::One(interpreter) => vec![interpreter],
+            Found::Pool(pool) => pool.interpreters().collect(),
+        }
+    }
+}
+
+/// The configuration's wishes, and the pools that have been made; set when the child starts.
+static PLAN: OnceLock<Plan> = OnceLock::new();
+static POOLS: OnceLock<HashMap<String, &'static Pool>> = OnceLock::new();
+
+/// The interpreter or the pool of that name; an interpreter is made when it is first asked for. Call it detached.
 ///
 /// # Errors
 /// Why it cannot be made; the details are in the log.
-pub(crate) fn find(name: &str) -> Result<&'static Interpreter, String> {
-    if let Some(interpreter) = FOUND.with_borrow(|found| found.get(name).copied()) {
-        return Ok(interpreter);
+pub(crate) fn find(name: &str) -> Result<Found, String> {
+    if let Some(found) = FOUND.with_borrow(|found| found.get(name).copied()) {
+        return Ok(found);
     }
-    let interpreter = find_or_create(canonical(name))?;
-    FOUND.with_borrow_mut(|found| found.insert(name.to_string(), interpreter));
-    Ok(interpreter)
+    let pool = POOLS.get().and_then(|pools| pools.get(name).copied());
+    let found = match pool {
+        Some(pool) => Found::Pool(pool),
+        None => Found::One(find_or_create(canonical(name))?),
+    };
+    FOUND.with_borrow_mut(|known| known.insert(name.to_string(), found));
+    Ok(found)
+}
+
+/// An interpreter of a pool.
+pub(super) fn make(name: &str) -> Result<&'static Interpreter, String> {
+    find_or_create(name)
+}
+
+/// Makes the pools of the plan, and goes by it from now on. Called once, when the child starts and Python has been started.
+pub(crate) fn follow(plan: Plan) {
+    let plan = PLAN.get_or_init(|| plan);
+    let made = plan.pools().filter_map(|(name, size)| {
+        let pool = Pool::new(name, size).map_err(|reason| {
+            let text = format!("PythonInterpreterPool {name}: {reason}");
+            log::process(Level::Error, &text);
+        });
+        Some((name.to_string(), &*Box::leak(Box::new(pool.ok()?))))
+    });
+    let _ = POOLS.set(made.collect());
+}
+
+fn gil_of(name: &str) -> Gil {
+    PLAN.get().map_or(Gil::Shared, |plan| plan.gil(name))
 }
 
 /// The base server's name is another one of the main interpreter.
@@ -93,16 +146,13 @@ fn find_or_create(name: &str) -> Result<&'static Interpreter, String> {
     }
     let main = registered(MAIN).ok_or("Python has not been started")?;
     let begun = Instant::now();
-    let wanted = name.to_string();
+    let (wanted, gil) = (name.to_string(), gil_of(name));
     let interpreter = keeper::run(move || {
-        let interpreter = create(main, &wanted)?;
+        let interpreter = create(main, &wanted, gil)?;
         super::enter(interpreter, furnish);
         Ok::<_, String>(interpreter)
     })??;
-    let (version, milliseconds) = (super::BUILT_VERSION, begun.elapsed().as_millis());
-    let text =
-        format!("interpreter {name:?} created: Python {version}, shared GIL, {milliseconds} ms");
-    log::process(Level::Info, &text);
+    interpreter.announce(gil, begun.elapsed());
     interpreter
         .state()
         .unwrap_or_else(|| Err("the interpreter is not ready".into()))
@@ -144,7 +194,7 @@ fn all() -> Vec<&'static Interpreter> {
 }
 
 /// Registers the interpreter that Python itself started with, attached in this thread.
-pub(super) fn adopt_main() -> Result<(), String> {
+pub(super) fn adopt_main(begun: Instant) -> Result<(), String> {
     // SAFETY: Python has just been initialised in this thread, which is attached; it is left detached.
     let main = unsafe {
         let main = register(MAIN, ffi::PyInterpreterState_Get());
@@ -152,28 +202,71 @@ pub(super) fn adopt_main() -> Result<(), String> {
         main
     };
     super::enter(main, furnish);
+    main.announce(Gil::Shared, begun.elapsed());
     main.state()
         .unwrap_or_else(|| Err("the interpreter is not ready".into()))
         .map(drop)
 }
 
-fn create(main: &'static Interpreter, name: &str) -> Result<&'static Interpreter, String> {
+fn create(
+    main: &'static Interpreter,
+    name: &str,
+    gil: Gil,
+) -> Result<&'static Interpreter, String> {
     super::enter(main, |_| {
-        // SAFETY: attached to the main interpreter. Py_NewInterpreter attaches the new one's first thread state instead;
-        // it is detached again, and the main one's comes back, before `enter` goes on.
+        // SAFETY: attached to the main interpreter. The new one's first thread state is attached instead; it is detached
+        // again, with its lock, and the main one's comes back, with its lock, before `enter` goes on.
         unsafe {
             let before = ffi::PyThreadState_Get();
-            let state = ffi::Py_NewInterpreter();
+            let state = start(gil)?;
             if state.is_null() {
                 ffi::PyErr_Clear();
                 return Err("Py_NewInterpreter failed".into());
             }
             let interpreter = register(name, ffi::PyInterpreterState_Get());
             threads::adopt(interpreter, state);
-            ffi::PyThreadState_Swap(before);
+            ffi::PyEval_SaveThread();
+            ffi::PyEval_RestoreThread(before);
             Ok(interpreter)
         }
     })
+}
+
+/// Py_NewInterpreterFromConfig. With a lock of its own, extensions that do not know several interpreters refuse to be loaded.
+/// No fork: its child would have to be the main interpreter, and aborts.
+///
+/// # Safety
+/// Attached; afterwards the new thread state is, or the old one where it fails.
+#[cfg(Py_3_12)]
+unsafe fn start(gil: Gil) -> Result<*mut ffi::PyThreadState, String> {
+    let own = gil == Gil::Own;
+    let config = ffi::PyInterpreterConfig {
+        use_main_obmalloc: i32::from(!own),
+        allow_fork: 0,
+        allow_exec: 1,
+        allow_threads: 1,
+        allow_daemon_threads: 1,
+        check_multi_interp_extensions: i32::from(own || cfg!(Py_GIL_DISABLED)),
+        gil: if own {
+            ffi::PyInterpreterConfig_OWN_GIL
+        } else {
+            ffi::PyInterpreterConfig_SHARED_GIL
+        },
+    };
+    let mut state = std::ptr::null_mut();
+    // SAFETY: the caller's promise; a complete configuration.
+    let status = unsafe { ffi::Py_NewInterpreterFromConfig(&raw mut state, &raw const config) };
+    lifecycle::ok(status).map(|()| state)
+}
+
+/// Py_NewInterpreter. `Plan` never asks for a lock of its own here.
+///
+/// # Safety
+/// As above.
+#[cfg(not(Py_3_12))]
+unsafe fn start(_gil: Gil) -> Result<*mut ffi::PyThreadState, String> {
+    // SAFETY: the caller's promise.
+    Ok(unsafe { ffi::Py_NewInterpreter() })
 }
 
 fn register(name: &str, raw: *mut ffi::PyInterpreterState) -> &'static Interpreter {
@@ -184,6 +277,7 @@ fn register(name: &str, raw: *mut ffi::PyInterpreterState) -> &'static Interpret
         handlers: RefCell::default(),
         apache: OnceLock::new(),
         server_return: OnceLock::new(),
+        row: OnceLock::new(),
         gateway: OnceLock::new(),
         failure: OnceLock::new(),
     }));
@@ -237,6 +331,21 @@ fn furnish(cx: Cx<'_>) {
 impl Interpreter {
     pub(crate) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Tells the operator of a new interpreter: in the log, and in the table of all children.
+    fn announce(&self, gil: Gil, took: Duration) {
+        let _ = self.row.set(tally::enter(&self.name, gil, took));
+        let (version, milliseconds) = (super::BUILT_VERSION, took.as_millis());
+        let (name, gil) = (&self.name, gil.word());
+        let text =
+            format!("interpreter {name:?} created: Python {version}, {gil} GIL, {milliseconds} ms");
+        log::process(Level::Info, &text);
+    }
+
+    /// Its row in the table of all children, once it is ready.
+    pub(crate) fn row(&self) -> Option<&'static Row> {
+        self.row.get().copied()
     }
 
     /// The interpreter once it is ready, or why it cannot be had; None while it is being made.

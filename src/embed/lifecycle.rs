@@ -14,7 +14,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long exit functions and threads of all interpreters may take, altogether, before the process goes anyway.
 /// httpd kills a child that takes longer than about ten seconds.
@@ -46,24 +46,27 @@ pub(crate) fn check(server: &config::Server<'_>) -> Result<(), String> {
     }
 }
 
-/// Starts Python in this child; at its end the interpreters' exit functions run. A failure is logged, and requests for
-/// Python are answered with 500.
+/// Starts Python in this child; at its end the interpreters' exit functions run. A failure (false) is logged, and requests
+/// for Python are answered with 500.
 pub(crate) fn start(
     pool: Pool<'static>,
     server: &config::Server<'_>,
     functions: &'static [&'static [Function]],
     populate: Populate,
-) {
-    let started = initialize(server, functions, populate).and_then(|()| interpreters::adopt_main());
+) -> bool {
+    let begun = Instant::now();
+    let started =
+        initialize(server, functions, populate).and_then(|()| interpreters::adopt_main(begun));
     match started {
         Ok(()) => {
             pool.on_end(Exit);
         }
-        Err(error) => log::process(
+        Err(ref error) => log::process(
             Level::Critical,
             &format!("Python could not be started: {error}"),
         ),
     }
+    started.is_ok()
 }
 
 /// The directory that holds the package `mod_python`: `python/` beside the DSO, or the source tree it was built in.
@@ -104,6 +107,7 @@ fn initialize(
     populate: Populate,
 ) -> Result<(), String> {
     let home = server.home.map(home::check).transpose()?;
+    check_version()?;
     if !module::register(functions, populate) {
         return Err("PyImport_AppendInittab failed".into());
     }
@@ -141,6 +145,22 @@ fn initialize(
     }
 }
 
+/// The library that the loader has found must be of the version that the module was built for.
+fn check_version() -> Result<(), String> {
+    // SAFETY: may be called before Python starts; a static string.
+    let version = unsafe { CStr::from_ptr(ffi::Py_GetVersion()) }.to_string_lossy();
+    let built = super::BUILT_VERSION;
+    let fits = version
+        .strip_prefix(built)
+        .is_some_and(|rest| !rest.starts_with(|next: char| next.is_ascii_digit()));
+    if fits {
+        return Ok(());
+    }
+    Err(format!(
+        "mod_python was built for Python {built}, but the library that was loaded is {version}; build it again with PYTHON=… make, or see LD_LIBRARY_PATH"
+    ))
+}
+
 struct Config(ffi::PyConfig);
 
 impl Config {
@@ -172,7 +192,7 @@ impl Drop for Config {
     }
 }
 
-fn ok(status: ffi::PyStatus) -> Result<(), String> {
+pub(super) fn ok(status: ffi::PyStatus) -> Result<(), String> {
     // SAFETY: a status that Python returned; its message is static.
     unsafe {
         if ffi::PyStatus_Exception(status) == 0 {

@@ -15,6 +15,9 @@ pub(crate) mod interpreters;
 mod keeper;
 pub(crate) mod lifecycle;
 pub(crate) mod module;
+pub(crate) mod plan;
+pub(crate) mod pools;
+pub(crate) mod tally;
 pub(crate) mod text;
 mod threads;
 

@@ -1,9 +1,10 @@
 //! What the module keeps for one request: its body and output, its Python objects, its clean-ups.
 
 use crate::ModPython;
-use crate::config::{Entry, Phase, filter_key, key};
+use crate::config::{Directory, Entry, Phase, filter_key, key};
 use crate::embed::cell::Ref;
-use crate::embed::interpreters::Interpreter;
+use crate::embed::interpreters::{Found, Interpreter};
+use crate::embed::pools::Place;
 use crate::embed::{self, Cx, class, exception};
 use crate::httpd::body::{Aborted, End, Input, Output};
 use crate::httpd::command::Section;
@@ -11,7 +12,7 @@ use crate::httpd::lease::{Held, Lease};
 use crate::httpd::log::{self, Level};
 use crate::httpd::request::Request as Host;
 use crate::httpd::status::Status;
-use crate::routing::located;
+use crate::routing::{self, located};
 use pyo3::exceptions::{PyOSError, PyRuntimeError};
 use pyo3::prelude::*;
 use std::cell::{Cell, RefCell, RefMut};
@@ -37,6 +38,8 @@ pub(crate) struct Exchange {
     object: RefCell<Option<Kept>>,
     objects: RefCell<Vec<Kept>>,
     cleanups: RefCell<Vec<Cleanup>>,
+    /// Which interpreter of a pool has the request.
+    place: RefCell<Option<Place>>,
     dynamic: RefCell<Vec<Dynamic>>,
     filters: RefCell<Vec<OwnFilter>>,
 }
@@ -78,6 +81,37 @@ struct Cleanup {
 }
 
 impl Exchange {
+    /// The interpreter that runs a request's handlers; of a pool, the same one in all phases. Call it detached.
+    ///
+    /// # Errors
+    /// Why it cannot be had, with its name.
+    pub(crate) fn interpreter(
+        request: Host<'_>,
+        config: &Directory<'_>,
+        entry: Option<&Entry<'_>>,
+    ) -> Result<&'static Interpreter, String> {
+        let pool = match routing::find(request, config, entry)? {
+            Found::One(interpreter) => return Ok(interpreter),
+            Found::Pool(pool) => pool,
+        };
+        let lease = lease_of(request);
+        lease.open();
+        let found = lease.hold().ok().and_then(|held| {
+            let mut place = held.value().place.borrow_mut();
+            if !place.as_ref().is_some_and(|place| place.is_in(pool)) {
+                *place = pool.enter();
+            }
+            place.as_ref().map(Place::interpreter)
+        });
+        lease.close(std::thread::yield_now);
+        found.ok_or_else(|| "the request is in use by another thread".into())
+    }
+
+    /// Makes room in the pool for another request.
+    pub(crate) fn leave_pool(lease: &Lease<Exchange>) {
+        drop(lease.hold().map(|held| held.value().place.take()));
+    }
+
     /// The request's object in an interpreter, if it has one.
     pub(crate) fn object<'py>(&self, cx: Cx<'py>) -> Option<Bound<'py, PyAny>> {
         let (first, others) = (self.object.borrow(), self.objects.borrow());

@@ -1,9 +1,10 @@
 //! The functions and constants of `_apache`.
 
+use crate::config::Gil;
 use crate::config::directives::DIRECTIVES;
 use crate::embed::Cx;
 use crate::embed::class::{self, Args, Function};
-use crate::embed::text;
+use crate::embed::{tally, text};
 use crate::httpd::actions::configuration_tree;
 use crate::httpd::command::Context;
 use crate::httpd::{file, log, server as host, streams};
@@ -139,6 +140,20 @@ pub(crate) static FUNCTIONS: &[Function] = &[
         c"_directives",
         c"_directives(): (name, arguments, context, default, help) of every directive.",
         directives,
+    ),
+    Function::new(
+        c"_interpreters",
+        c"_interpreters(): (pid, name, gil, made, milliseconds, requests, errors) of each interpreter of all children.",
+        |cx, args| {
+            args.count("_interpreters", 0..=0)?;
+            let list = PyList::empty(cx.py);
+            for one in tally::entries() {
+                let gil = if one.own_gil { Gil::Own } else { Gil::Shared };
+                let counts = (one.made, one.milliseconds, one.requests, one.errors);
+                list.append((one.pid, one.name, gil.word(), counts.0, counts.1, counts.2, counts.3))?;
+            }
+            Ok(list.into_any())
+        },
     ),
     #[cfg(feature = "test-panic")]
     Function::new(c"_panic", c"_panic(): panics, to test the guard.", panic),

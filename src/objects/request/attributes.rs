@@ -5,6 +5,7 @@ use super::{Kept, Object, Request};
 use crate::ModPython;
 use crate::embed::capsule;
 use crate::embed::class::{self, Attribute, This};
+use crate::embed::interpreters::{self, Found};
 use crate::embed::text::Encoding;
 use crate::httpd::header;
 use crate::httpd::request::Request as Host;
@@ -279,7 +280,13 @@ pub(super) const ATTRIBUTES: &[Attribute<Request>] = &[
             let held = this.hold()?;
             let (request, config) = (held.request(), held.request().config::<ModPython>());
             let entry = held.value().current(request);
-            interpreter_name(request, config, entry.as_ref()).into_bound_py_any(this.cx.py)
+            let name = interpreter_name(request, config, entry.as_ref());
+            // Of a pool, the one that has the request.
+            let name = match interpreters::find(&name) {
+                Ok(Found::Pool(_)) => this.cx.interpreter.name(),
+                _ => &name,
+            };
+            name.into_bound_py_any(this.cx.py)
         },
     ),
     fixed(

@@ -1,0 +1,67 @@
+//! Pools: several interpreters, each with a lock of its own, that serve one application in one child.
+
+use super::interpreters::{self, Interpreter};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// The interpreters of one name. Made when the child starts, lives as long as the process.
+pub(crate) struct Pool {
+    members: Vec<Member>,
+}
+
+struct Member {
+    interpreter: &'static Interpreter,
+    /// How many requests are in it.
+    busy: AtomicUsize,
+}
+
+/// A request's place in a pool, from its first phase in Python to its end.
+pub(crate) struct Place {
+    pool: &'static Pool,
+    member: &'static Member,
+}
+
+impl Pool {
+    /// Makes the interpreters of a pool. Call it detached.
+    ///
+    /// # Errors
+    /// Why one of them cannot be made.
+    pub(super) fn new(name: &str, size: usize) -> Result<Pool, String> {
+        let members = (1..=size).map(|number| {
+            let interpreter = interpreters::make(&format!("{name}#{number}"))?;
+            Ok(Member {
+                interpreter,
+                busy: AtomicUsize::new(0),
+            })
+        });
+        let members = members.collect::<Result<_, String>>()?;
+        Ok(Pool { members })
+    }
+
+    /// A place in the least busy interpreter.
+    pub(crate) fn enter(&'static self) -> Option<Place> {
+        let free = |member: &&Member| member.busy.load(Ordering::Relaxed);
+        let member = self.members.iter().min_by_key(free)?;
+        member.busy.fetch_add(1, Ordering::Relaxed);
+        Some(Place { pool: self, member })
+    }
+
+    pub(super) fn interpreters(&self) -> impl Iterator<Item = &'static Interpreter> {
+        self.members.iter().map(|member| member.interpreter)
+    }
+}
+
+impl Place {
+    pub(crate) fn interpreter(&self) -> &'static Interpreter {
+        self.member.interpreter
+    }
+
+    pub(crate) fn is_in(&self, pool: &'static Pool) -> bool {
+        std::ptr::eq(self.pool, pool)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.member.busy.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,190 @@
+//! What the interpreters of all children have done: a table in memory that httpd's parent shares with them.
+//!
+//! The parent maps it before it starts children, anew for each generation. A child takes a row for each interpreter; the
+//! rows of children that have gone are taken again. Whoever finds no free row counts for itself.
+
+use crate::config::Gil;
+use std::ptr::null_mut;
+use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+const ROWS: usize = 2048;
+const NAME: usize = 96;
+
+/// One interpreter of one child. All zeros is a free row.
+#[repr(C)]
+pub(crate) struct Row {
+    /// The child; 0 is nobody.
+    pid: AtomicI32,
+    own_gil: AtomicU32,
+    /// Seconds since the epoch.
+    made: AtomicU64,
+    milliseconds: AtomicU32,
+    /// UTF-8, cut where it is longer; each word holds eight bytes.
+    name: [AtomicU64; NAME / 8],
+    requests: AtomicU64,
+    errors: AtomicU64,
+}
+
+/// A row as it was when it was read.
+pub(crate) struct Entry {
+    pub(crate) pid: i32,
+    pub(crate) name: String,
+    pub(crate) own_gil: bool,
+    pub(crate) made: u64,
+    pub(crate) milliseconds: u32,
+    pub(crate) requests: u64,
+    pub(crate) errors: u64,
+}
+
+/// The table of this generation. Mapped for ever in each process: a few hundred KiB a restart of the parent's address
+/// space are given back by `share`.
+static TABLE: AtomicPtr<Row> = AtomicPtr::new(null_mut());
+
+/// Maps a table for the children to come; called in the parent, once a generation.
+pub(crate) fn share() {
+    const SIZE: usize = size_of::<Row>() * ROWS;
+    // SAFETY: a new anonymous mapping; the old one is the parent's alone to give up, children keep theirs.
+    unsafe {
+        let table = libc::mmap(
+            null_mut(),
+            SIZE,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_SHARED | libc::MAP_ANONYMOUS,
+            -1,
+            0,
+        );
+        let table = if table == libc::MAP_FAILED {
+            null_mut()
+        } else {
+            table.cast()
+        };
+        let before = TABLE.swap(table, Ordering::AcqRel);
+        if !before.is_null() {
+            libc::munmap(before.cast(), SIZE);
+        }
+    }
+}
+
+fn rows() -> &'static [Row] {
+    let table = TABLE.load(Ordering::Acquire);
+    if table.is_null() {
+        return &[];
+    }
+    // SAFETY: mapped by `share`, zeroed or filled by this module; a child never gives it up.
+    unsafe { std::slice::from_raw_parts(table, ROWS) }
+}
+
+/// A row for a new interpreter of this process.
+pub(super) fn enter(name: &str, gil: Gil, took: Duration) -> &'static Row {
+    let me = std::process::id().cast_signed();
+    let row = rows().iter().find(|row| row.take(me));
+    let row = row.unwrap_or_else(|| Box::leak(Box::new(Row::free())));
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    row.own_gil
+        .store(u32::from(gil == Gil::Own), Ordering::Relaxed);
+    row.made.store(now.as_secs(), Ordering::Relaxed);
+    let milliseconds = u32::try_from(took.as_millis()).unwrap_or(u32::MAX);
+    row.milliseconds.store(milliseconds, Ordering::Relaxed);
+    row.requests.store(0, Ordering::Relaxed);
+    row.errors.store(0, Ordering::Relaxed);
+    let mut bytes = name.bytes();
+    for word in &row.name {
+        let chunk: [u8; 8] = std::array::from_fn(|_| bytes.next().unwrap_or(0));
+        word.store(u64::from_ne_bytes(chunk), Ordering::Relaxed);
+    }
+    row
+}
+
+/// The interpreters of all children that live.
+pub(crate) fn entries() -> Vec<Entry> {
+    let living = rows().iter().filter_map(|row| {
+        let pid = row.pid.load(Ordering::Acquire);
+        (pid != 0 && lives(pid)).then(|| row.read(pid))
+    });
+    living.collect()
+}
+
+impl Row {
+    const fn free() -> Row {
+        Row {
+            pid: AtomicI32::new(0),
+            own_gil: AtomicU32::new(0),
+            made: AtomicU64::new(0),
+            milliseconds: AtomicU32::new(0),
+            name: [const { AtomicU64::new(0) }; NAME / 8],
+            requests: AtomicU64::new(0),
+            errors: AtomicU64::new(0),
+        }
+    }
+
+    /// Takes a row that is free, or whose child has gone.
+    fn take(&self, me: i32) -> bool {
+        let owner = self.pid.load(Ordering::Relaxed);
+        (owner == 0 || (owner != me && !lives(owner)))
+            && self
+                .pid
+                .compare_exchange(owner, me, Ordering::AcqRel, Ordering::Relaxed)
+                .is_ok()
+    }
+
+    fn read(&self, pid: i32) -> Entry {
+        let bytes: Vec<u8> = self
+            .name
+            .iter()
+            .flat_map(|word| word.load(Ordering::Relaxed).to_ne_bytes())
+            .take_while(|&byte| byte != 0)
+            .collect();
+        Entry {
+            pid,
+            name: String::from_utf8_lossy(&bytes).into_owned(),
+            own_gil: self.own_gil.load(Ordering::Relaxed) != 0,
+            made: self.made.load(Ordering::Relaxed),
+            milliseconds: self.milliseconds.load(Ordering::Relaxed),
+            requests: self.requests.load(Ordering::Relaxed),
+            errors: self.errors.load(Ordering::Relaxed),
+        }
+    }
+
+    /// A request has come to its content phase.
+    pub(crate) fn count_request(&self) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A handler has failed.
+    pub(crate) fn count_error(&self) {
+        self.errors.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Is there a process of this number?
+fn lives(pid: i32) -> bool {
+    // SAFETY: asks only; the signal 0 is not sent.
+    unsafe { libc::kill(pid, 0) == 0 || *libc::__errno_location() != libc::ESRCH }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_is_read_as_it_was_written() {
+        share();
+        let long = "long ".repeat(40);
+        let row = enter("interpreter", Gil::Own, Duration::from_millis(7));
+        enter(&long, Gil::Shared, Duration::ZERO);
+        row.count_request();
+        row.count_error();
+        let all = entries();
+        let found = all.iter().find(|entry| entry.name == "interpreter");
+        let found = found.unwrap();
+        assert!(found.own_gil && found.milliseconds == 7 && found.made > 0);
+        assert_eq!((found.requests, found.errors), (1, 1));
+        assert!(
+            all.iter()
+                .any(|entry| long.starts_with(&entry.name) && entry.name.len() == NAME)
+        );
+    }
+}

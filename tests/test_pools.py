@@ -1,0 +1,264 @@
+"""Interpreters with locks of their own, pools of them, and what operators see of all."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import json
+import re
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from conftest import Serve, Server, install, places
+
+OWN = sys.version_info >= (3, 12)
+"""Can interpreters have locks of their own? The tests run on the Python that the module embeds."""
+MODULES = ("auth_basic", "authz_user")
+POOL = f"""
+{places("isolated")}
+PythonInterpreterPool pool size=2
+PythonImport isolated pool
+<Location /isolated>
+    PythonInterpreter pool
+</Location>
+<Location /phases>
+    SetHandler mod_python
+    PythonInterpreter pool
+    PythonHandler isolated
+    PythonAuthenHandler isolated
+    PythonFixupHandler isolated
+    AuthType Basic
+    AuthName x
+    Require valid-user
+</Location>
+<Location /status>
+    SetHandler mod_python
+    PythonHandler mod_python.status
+</Location>
+"""
+USER = {"Authorization": "Basic dTpw"}
+
+
+@pytest.fixture(scope="module")
+def pool(serve_module: Serve, mpm: str) -> Server:
+    server = serve_module(POOL, mpm=mpm, modules=MODULES, start=False)
+    marks = server.root / "htdocs/marks"
+    marks.mkdir()
+    marks.chmod(0o777)
+    return server.start()  # type: ignore[return-value]
+
+
+def refused(serve: Serve, config: str) -> str:
+    server = serve(config, start=False)
+    done = server.check()
+    assert done.returncode != 0
+    return done.stderr
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("PythonInterpreterPool p size=0", "PythonInterpreterPool: needs a size from 1 to 256, such as size=4"),
+        ("PythonInterpreterPool p 4", "PythonInterpreterPool: needs a size from 1 to 256, such as size=4"),
+        ("PythonInterpreterPool p size=1000", "PythonInterpreterPool: needs a size from 1 to 256"),
+        ("PythonInterpreterPool p", "PythonInterpreterPool takes two arguments"),
+        ("PythonInterpreterPool main_interpreter size=2", "cannot be main_interpreter"),
+        ("PythonInterpreterPool p size=2\nPythonInterpreterPool p size=3", "a second time"),
+        ("PythonInterpreterGIL mine", "PythonInterpreterGIL: must be shared or own"),
+        ("PythonInterpreterGIL own main_interpreter", "cannot change main_interpreter"),
+    ],
+)
+def test_mistakes(serve: Serve, line: str, reason: str) -> None:
+    assert reason in refused(serve, line)
+
+
+def test_older_pythons_are_warned_about(serve: Serve) -> None:
+    server = serve("PythonInterpreterGIL own\nPythonInterpreterPool p size=2\n", start=False)
+    done = server.check()
+    assert done.returncode == 0
+    for directive in ("PythonInterpreterGIL own", "PythonInterpreterPool p"):
+        assert (f"{directive} needs Python 3.12 or newer" in done.stderr) is not OWN, done.stderr
+
+
+def test_a_lock_of_its_own(serve: Serve, mpm: str) -> None:
+    config = places("isolated") + (
+        "PythonInterpreterGIL own\nPythonInterpreterGIL shared old\n"
+        "<Location /isolated/where>\nPythonInterpreter new\n</Location>\n"
+        "<Location /isolated/handler>\nPythonHandler isolated::where\nPythonInterpreter old\n</Location>\n"
+    )
+    server = serve(config, mpm=mpm)
+    for path, name in (("/isolated/where", "new"), ("/isolated/handler", "old")):
+        assert json.loads(server.ok(path).text)["apache"] == name
+    server.wait_log(rf'interpreter "new" created: Python 3\.\d+, {"own" if OWN else "shared"} GIL, \d+ ms')
+    server.wait_log(r'interpreter "old" created: Python 3\.\d+, shared GIL, \d+ ms')
+    assert re.search(r'interpreter "main_interpreter" created: Python 3\.\d+, shared GIL, \d+ ms', server.log_text())
+
+
+def test_a_pool_is_there_from_the_start(pool: Server) -> None:
+    """PythonImport runs in each."""
+    answer = json.loads(pool.ok("/isolated/where").text)
+    for number in (1, 2) if OWN else (1,):
+        assert f'interpreter "pool#{number}" created' in pool.log_text()
+    assert answer["req"] == answer["apache"] == answer["loaded_in"]
+    assert re.fullmatch("pool#[12]", answer["req"])
+
+
+def test_requests_go_to_an_idle_interpreter(pool: Server) -> None:
+    if pool.mpm == "prefork":
+        return  # one request a child: there is nobody to meet
+    marks = pool.root / "htdocs/marks"
+    for mark in marks.iterdir():
+        mark.unlink()
+    with concurrent.futures.ThreadPoolExecutor(2) as threads:
+        answers = threads.map(lambda name: pool.ok(f"/isolated/meets?{name}").text, ("a", "b"))
+    assert set(answers) == ({"pool#1", "pool#2"} if OWN else {"pool#1"})
+
+
+def test_a_request_stays_in_its_interpreter(pool: Server) -> None:
+    """Through all phases, also under load."""
+
+    def ask(_: int) -> set[str]:
+        return set(pool.ok("/phases", headers=USER).text.split())
+
+    with concurrent.futures.ThreadPoolExecutor(8) as threads:
+        answers = list(threads.map(ask, range(400)))
+    assert all(len(answer) == 1 for answer in answers)
+    if OWN and pool.mpm != "prefork":
+        assert set.union(*answers) == {"pool#1", "pool#2"}
+
+
+def test_contexts(pool: Server) -> None:
+    with concurrent.futures.ThreadPoolExecutor(8) as threads:
+        answers = list(threads.map(lambda number: pool.ok(f"/isolated/contexts?{number}").text, range(200)))
+    assert set(answers) == {"unset"}
+
+
+def test_signals_stay_httpds(pool: Server) -> None:
+    pool.new_log()
+    assert pool.ok("/isolated/signals").text == "kept"
+    pool.wait_log(r":warn\].*signal\.signal\(15, .*\) has no effect: signals belong to httpd")
+
+
+@pytest.mark.parametrize(("how", "answer"), [("fork", "forked"), ("subprocess", "run"), ("multiprocessing", "45")])
+@pytest.mark.parametrize("interpreter", ["main_interpreter", "other"])
+def test_children_of_a_handler(serve: Serve, mpm: str, interpreter: str, how: str, answer: str) -> None:
+    server = serve(f"{places('isolated')}PythonInterpreter {interpreter}\n", mpm=mpm)
+    pids = server.child_pids()
+    if (how, interpreter) == ("fork", "other"):
+        # CPython forks the main interpreter only.
+        assert server.get("/isolated/processes?fork").status == 500
+        server.claim("RuntimeError: fork not supported for isolated subinterpreters")
+    else:
+        assert server.ok(f"/isolated/processes?{how}").text == answer
+    assert server.child_pids() == pids
+
+
+# What operators see
+
+
+def status(server: Server) -> dict[str, Any]:
+    answer = server.ok("/status?json")
+    assert answer.header("Content-Type") == "application/json"
+    found: dict[str, Any] = json.loads(answer.text)
+    return found
+
+
+def test_status(serve: Serve, mpm: str) -> None:
+    """The interpreters of all children, their requests and errors."""
+    server = serve(
+        POOL + "<Location /isolated/fails>\nPythonInterpreter other\n</Location>\n", mpm=mpm, modules=MODULES
+    )
+    for _ in range(5):
+        server.ok("/phases", headers=USER)
+    assert server.get("/isolated/fails").status == 500
+    server.claim("ValueError: in 3")
+    found = status(server)
+    rows = found["interpreters"]
+    assert {row["pid"] for row in rows} == set(server.child_pids())
+    assert {row["name"] for row in rows} >= {"main_interpreter", "pool#1", "other"}
+    assert sum(row["requests"] for row in rows if row["name"].startswith("pool#")) == 5
+    assert [(row["requests"], row["errors"]) for row in rows if row["name"] == "other"] == [(1, 1)]
+    assert {row["gil"] for row in rows if row["name"].startswith("pool#")} == {"own" if OWN else "shared"}
+    assert "mod_python.apache" in found["modules"] and found["python"].startswith(f"{sys.version_info[0]}.")
+    page = server.ok("/status").text
+    assert "pool#1" in page and "mod_python.apache" in page
+    before = {row["pid"] for row in rows}
+    server.graceful()
+    assert not before & {row["pid"] for row in status(server)["interpreters"]}
+
+
+# Extension modules
+
+
+@pytest.mark.parametrize("module", ["numpy", "cryptography", "pydantic"])
+def test_extensions_work_in_the_main_interpreter(serve: Serve, module: str) -> None:
+    server = serve(f"{places('isolated')}PythonInterpreter main_interpreter\n", start=False)
+    install(server, module)
+    server.start()
+    for _ in range(3):
+        assert server.ok(f"/isolated/extension?{module}").text == "45"
+
+
+@pytest.mark.parametrize("module", ["numpy", "cryptography", "pydantic"])
+@pytest.mark.parametrize("gil", ["shared", "own"])
+def test_extensions_in_a_sub_interpreter(serve: Serve, module: str, gil: str) -> None:
+    """Each works, or is refused with a sentence that says what to do; the child lives on."""
+    config = f"{places('isolated')}PythonInterpreterGIL {gil} other\nPythonInterpreter other\n"
+    config += "<Location /isolated/extension>\nPythonInterpreter main_interpreter\n</Location>\n"
+    config += "<Location /other>\nSetHandler mod_python\nPythonHandler isolated::extension\n</Location>\n"
+    server = serve(config, start=False)
+    install(server, module)
+    server.start()
+    pids = server.child_pids()
+    # The main interpreter has it already: that is when a second one is refused.
+    assert server.ok(f"/isolated/extension?{module}").text == "45"
+    answer = server.get(f"/other?{module}")
+    if answer.status == 500:
+        server.claim(r"cannot be used in the interpreter 'other'.*PythonInterpreter main_interpreter")
+    else:
+        assert (answer.status, answer.text) == (200, "45")
+    assert server.ok(f"/isolated/extension?{module}").text == "45"
+    assert server.child_pids() == pids
+
+
+# Many interpreters
+
+
+def test_fifty_interpreters(serve: Serve) -> None:
+    """No crash, nothing of one in another, no growth after the first round."""
+    names = [f"name{number}" for number in range(50)]
+    sections = "".join(
+        f"<Location /{name}>\nSetHandler mod_python\nPythonHandler isolated::where\nPythonInterpreter {name}\n</Location>\n"
+        for name in names
+    )
+    server = serve(f"PythonPath \"sys.path+['@ROOT@/apps']\"\n{sections}", threads=48)
+    # httpd says so when ab keeps many of its threads.
+    server.claims.append("AH00484")
+
+    def round_of_requests() -> None:
+        for name in names:
+            done = subprocess.run(
+                ["ab", "-q", "-k", "-c", "32", "-n", "160", "-l", server.url(f"/{name}?{name}")],
+                capture_output=True,
+                text=True,
+                check=True,
+            )
+            assert "Non-2xx" not in done.stdout and re.search(r"Complete requests: +160\n", done.stdout), done.stdout
+
+    def resident() -> int:
+        [pid] = server.child_pids()
+        with open(f"/proc/{pid}/status") as file:
+            return int(re.findall(r"VmRSS:\s+(\d+)", file.read())[0])
+
+    [pid] = server.child_pids()
+    for _ in range(2):
+        round_of_requests()
+    before = resident()
+    for _ in range(3):
+        round_of_requests()
+    assert server.child_pids() == [pid]
+    assert resident() - before < 4096
+    for name in names:
+        answer = json.loads(server.ok(f"/{name}?{name}").text)
+        assert (answer["apache"], answer["count"]) == (name, 5 * 160 + 1)
