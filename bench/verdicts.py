@@ -115,7 +115,7 @@ def section(bench: Bench) -> str:
         "memory of a child over httpd's own, MiB",
         f"≤ {MEMORY_MIB:g}",
         values,
-        "CPython and its standard modules, per child.",
+        [MEMORY] * len(values),
     )
     for goal in INSTRUCTIONS:
         one = judged(goal, of_instructions(goal, bench))

@@ -340,14 +340,14 @@ def _no_fork() -> int:
 
 def _keep_signals() -> None:
     """Signals belong to httpd: its handlers stop and restart it. What would set one warns instead (signal.signal)."""
-    import _signal
+    import _signal  # type: ignore[import-not-found, unused-ignore]
 
     def signal(signalnum: int, handler: object, /) -> object:
         log_error(f"signal.signal({int(signalnum)}, {handler!r}) has no effect: signals belong to httpd", APLOG_WARNING)
         return _signal.getsignal(signalnum)
 
     # What the module `signal` is made of.
-    _signal.signal = signal  # type: ignore[assignment]
+    _signal.signal = signal
 
 
 def _end() -> None:
