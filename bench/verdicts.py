@@ -30,8 +30,9 @@ FLUSH = (
     " difference, and the flushing C handler pays it as well: see its row."
 )
 GIL = (
-    "Beyond the instructions counted below, taking and giving the interpreter's lock costs a wake-up of another thread where"
-    " several want it at once; with many processes the load generator's own share of the processors hides the rest."
+    "The instructions counted below differ less than this, so the rest is time in the kernel and in caches: a thread that gives"
+    " the interpreter's lock may have to wake another one, and many processes on few cores each bring CPython's data of their"
+    " own. Not broken down further."
 )
 ENVIRON = (
     "The rest lies in what PEP 3333 asks for: a dict of some 30 entries is made and dropped, a head of str is checked and"
