@@ -28,7 +28,9 @@ class Server(Httpd):
         self.claims: list[str] = []
         super().__init__("", **settings)
         shutil.copytree(APPS, self.root / "apps", dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
-        for path in (self.root / "apps").rglob("*"):
+        apps = self.root / "apps"
+        # Whatever the umask was when the project was cloned.
+        for path in (apps, *apps.rglob("*")):
             path.chmod(0o755 if path.is_dir() else 0o644)
         self.configure(config)
 
