@@ -104,9 +104,9 @@ class Httpd:
         """Start it and wait until it accepts connections."""
         command = [*self._command(), "-DFOREGROUND", *defines]
         with (self.root / "output").open("ab") as output:
-            # A session of its own: httpd signals its whole process group when it stops.
+            # A session of its own: httpd signals its whole process group when it stops. Its children can go to where it is.
             self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True, cwd=self.root
             )
         self._wait(self._accepts, "httpd did not start")
         return self
