@@ -69,8 +69,7 @@ def ab(
 def httpress(url: str, *, connections: int, requests: int) -> Result:
     """httpress, as mod_python's author used it; only where it is installed."""
     text = run(["httpress", "-n", str(requests), "-c", str(connections), "-t", "1", "-k", url], 600)
-    errors = sum(map(int, re.findall(r"([\d.]+) (?:failed|errors)", text)))
-    return Result(number(r"([\d.]+) requests/sec", text), requests, errors)
+    return Result(number(r"([\d.]+) rps", text), requests, int(number(r"(\d+) fail", text)))
 
 
 def oha(url: str, *, rate: int, connections: int, seconds: float, pin: tuple[str, ...] = ()) -> Result:

@@ -224,7 +224,11 @@ class Bench:
                     url = server.url(path)
                     self.million[f"{name}, ab"] = load.ab(url, connections=120, requests=requests)
                     if shutil.which("httpress"):
-                        self.million[f"{name}, httpress"] = load.httpress(url, connections=120, requests=requests)
+                        try:
+                            done = load.httpress(url, connections=120, requests=requests)
+                            self.million[f"{name}, httpress"] = done
+                        except RuntimeError as error:
+                            self.miss(f"{name}, httpress", error)
 
     # Instructions
 

@@ -18,7 +18,7 @@ import os
 import sys
 from functools import partial
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Callable, Optional
+from typing import TYPE_CHECKING, Any, Callable, NoReturn, Optional
 
 import _apache
 from _apache import (
@@ -323,7 +323,7 @@ def _start(name: str, expected: str) -> None:
     _streams.install()
     _keep_signals()
     if name != "main_interpreter" and sys.version_info < (3, 12):
-        os.fork = _no_fork
+        os.fork = os.forkpty = _no_fork
     if _package_version != expected:
         place = os.path.dirname(__file__)
         log_error(
@@ -333,8 +333,8 @@ def _start(name: str, expected: str) -> None:
         )
 
 
-def _no_fork() -> int:
-    """os.fork() of a sub-interpreter; its child would abort. Python 3.12 and newer say so themselves."""
+def _no_fork() -> NoReturn:
+    """os.fork() and os.forkpty() of a sub-interpreter; their child would abort. Python 3.12 and newer say so themselves."""
     raise RuntimeError("fork not supported for isolated subinterpreters: PythonInterpreter main_interpreter can fork")
 
 

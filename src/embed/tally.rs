@@ -37,8 +37,7 @@ pub(crate) struct Entry {
     pub(crate) errors: u64,
 }
 
-/// The table of this generation. Mapped for ever in each process: a few hundred KiB a restart of the parent's address
-/// space are given back by `share`.
+/// The table of this generation. The parent gives it up when it maps the next one; a child keeps its own to the end.
 static TABLE: AtomicPtr<Row> = AtomicPtr::new(null_mut());
 
 /// Maps a table for the children to come; called in the parent, once a generation.
