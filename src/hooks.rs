@@ -70,7 +70,9 @@ fn concerns<const PHASES: u32>(request: Request<'_>) -> bool {
 
 fn check_config(server: Host<'_>) -> Result<(), String> {
     lifecycle::check(server.config::<ModPython>())?;
-    for text in plan(server).warnings() {
+    let plan = plan(server);
+    plan.check()?;
+    for text in plan.warnings() {
         log::server(server, Level::Warning, &text);
     }
     lock_count(server).map(drop)

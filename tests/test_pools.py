@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import concurrent.futures
+import http.client
 import json
 import re
 import subprocess
 import sys
+import sysconfig
 from typing import Any
 
 import pytest
@@ -65,6 +67,12 @@ def refused(serve: Serve, config: str) -> str:
         ("PythonInterpreterPool p", "PythonInterpreterPool takes two arguments"),
         ("PythonInterpreterPool main_interpreter size=2", "cannot be main_interpreter"),
         ("PythonInterpreterPool p size=2\nPythonInterpreterPool p size=3", "a second time"),
+        ("PythonInterpreter nosuch#1", "PythonInterpreter nosuch#1: there is no PythonInterpreterPool nosuch"),
+        (
+            "PythonInterpreterPool p size=2\nPythonInterpreter p#3",
+            "PythonInterpreter p#3: the pool p has 2 interpreters",
+        ),
+        ("PythonImport os p#0", "PythonImport p#0: there is no PythonInterpreterPool p"),
         ("PythonInterpreterGIL mine", "PythonInterpreterGIL: must be shared or own"),
         ("PythonInterpreterGIL own main_interpreter", "cannot change main_interpreter"),
     ],
@@ -140,7 +148,9 @@ def test_signals_stay_httpds(pool: Server) -> None:
     pool.wait_log(r":warn\].*signal\.signal\(15, .*\) has no effect: signals belong to httpd")
 
 
-@pytest.mark.parametrize(("how", "answer"), [("fork", "forked"), ("subprocess", "run"), ("multiprocessing", "45")])
+@pytest.mark.parametrize(
+    ("how", "answer"), [("fork", "forked"), ("subprocess", "run"), ("terminate", "-15"), ("multiprocessing", "45")]
+)
 @pytest.mark.parametrize("interpreter", ["main_interpreter", "other"])
 def test_children_of_a_handler(serve: Serve, mpm: str, interpreter: str, how: str, answer: str) -> None:
     server = serve(f"{places('isolated')}PythonInterpreter {interpreter}\n", mpm=mpm)
@@ -222,6 +232,39 @@ def test_extensions_in_a_sub_interpreter(serve: Serve, module: str, gil: str) ->
     assert server.child_pids() == pids
 
 
+ABORTING = """
+#include <Python.h>
+#include <stdlib.h>
+static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "aborting", NULL, -1};
+PyMODINIT_FUNC PyInit_aborting(void)
+{
+    if (PyInterpreterState_Get() != PyInterpreterState_Main())
+        abort();
+    return PyModule_Create(&definition);
+}
+"""
+
+
+def test_an_extension_that_aborts(serve: Serve, mpm: str) -> None:
+    """The error log says where; other children, and the next one, go on."""
+    config = places("isolated") + "PythonInterpreter main_interpreter\n"
+    config += "<Location /other>\nSetHandler mod_python\nPythonHandler isolated::aborts\nPythonInterpreter other\n</Location>\n"
+    server = serve(config, mpm=mpm, start=False)
+    source = server.root / "aborting.c"
+    source.write_text(ABORTING)
+    library = server.root / "apps/aborting.so"
+    flags = ["-shared", "-fPIC", "-I", sysconfig.get_paths()["include"]]
+    subprocess.run(["cc", *flags, str(source), "-o", str(library)], check=True)
+    server.start()
+    assert server.ok("/isolated/where")
+    with pytest.raises((OSError, http.client.HTTPException)):
+        server.get("/other")
+    server.claim("exit signal Abort")
+    log = server.wait_log("Fatal Python error: Aborted")
+    assert re.search(r'File ".*/apps/isolated.py", line \d+ in aborts', server.log_text()), log
+    assert server.ok("/isolated/aborts").text == "aborting"
+
+
 # Many interpreters
 
 
@@ -239,12 +282,12 @@ def test_fifty_interpreters(serve: Serve) -> None:
     def round_of_requests() -> None:
         for name in names:
             done = subprocess.run(
-                ["ab", "-q", "-k", "-c", "32", "-n", "160", "-l", server.url(f"/{name}?{name}")],
+                ["ab", "-q", "-k", "-c", "32", "-n", "400", "-l", server.url(f"/{name}?{name}")],
                 capture_output=True,
                 text=True,
                 check=True,
             )
-            assert "Non-2xx" not in done.stdout and re.search(r"Complete requests: +160\n", done.stdout), done.stdout
+            assert "Non-2xx" not in done.stdout and re.search(r"Complete requests: +400\n", done.stdout), done.stdout
 
     def resident() -> int:
         [pid] = server.child_pids()
@@ -261,4 +304,4 @@ def test_fifty_interpreters(serve: Serve) -> None:
     assert resident() - before < 4096
     for name in names:
         answer = json.loads(server.ok(f"/{name}?{name}").text)
-        assert (answer["apache"], answer["count"]) == (name, 5 * 160 + 1)
+        assert (answer["apache"], answer["count"]) == (name, 5 * 400 + 1)

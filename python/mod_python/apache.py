@@ -18,7 +18,7 @@ import os
 import sys
 from functools import partial
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Callable, NoReturn, Optional
+from typing import TYPE_CHECKING, Any, Callable, Optional
 
 import _apache
 from _apache import (
@@ -85,7 +85,7 @@ from _apache import (
     table as table,
 )
 
-from mod_python import _modules, _streams
+from mod_python import _modules, _processes, _streams
 from mod_python._cgi import CGIStdin as CGIStdin
 from mod_python._cgi import CGIStdout as CGIStdout
 from mod_python._cgi import NullIO as NullIO
@@ -321,9 +321,7 @@ def _start(name: str, expected: str) -> None:
     main_server = _apache.main_server()
     sys.argv = ["mod_python"]
     _streams.install()
-    _keep_signals()
-    if name != "main_interpreter" and sys.version_info < (3, 12):
-        os.fork = os.forkpty = _no_fork
+    _processes.install(name == "main_interpreter", partial(log_error, level=APLOG_WARNING))
     if _package_version != expected:
         place = os.path.dirname(__file__)
         log_error(
@@ -331,23 +329,6 @@ def _start(name: str, expected: str) -> None:
             f"the Python package is in {place}",
             APLOG_WARNING,
         )
-
-
-def _no_fork() -> NoReturn:
-    """os.fork() and os.forkpty() of a sub-interpreter; their child would abort. Python 3.12 and newer say so themselves."""
-    raise RuntimeError("fork not supported for isolated subinterpreters: PythonInterpreter main_interpreter can fork")
-
-
-def _keep_signals() -> None:
-    """Signals belong to httpd: its handlers stop and restart it. What would set one warns instead (signal.signal)."""
-    import _signal  # type: ignore[import-not-found, unused-ignore]
-
-    def signal(signalnum: int, handler: object, /) -> object:
-        log_error(f"signal.signal({int(signalnum)}, {handler!r}) has no effect: signals belong to httpd", APLOG_WARNING)
-        return _signal.getsignal(signalnum)
-
-    # What the module `signal` is made of.
-    _signal.signal = signal
 
 
 def _end() -> None:

@@ -50,7 +50,7 @@ def handler(req: mp_request) -> int:
 def status() -> dict[str, Any]:
     """The interpreters of all children that live, and the modules of the one that asks.
 
-    ``interpreters`` is a list of dicts with ``pid``, ``name``, ``gil`` ("own" or "shared"), ``made`` (seconds since the
+    ``interpreters`` is a list of dicts with ``pid``, ``name``, ``gil`` ("own" or "shared", "none" in a free-threaded Python), ``made`` (seconds since the
     epoch), ``milliseconds`` (that it took to make), ``requests`` and ``errors``; ``modules`` maps names to files.
     """
     names = ("pid", "name", "gil", "made", "milliseconds", "requests", "errors")

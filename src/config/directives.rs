@@ -6,7 +6,8 @@ use super::{
 };
 use crate::ModPython;
 use crate::embed::interpreters::MAIN;
-use crate::httpd::command::{Context, Directive, Setter, Setting};
+use crate::embed::plan::pool_of;
+use crate::httpd::command::{Context, Directive, Section, Setter, Setting};
 use crate::httpd::pool::Pool;
 use crate::httpd::section::Location;
 
@@ -101,6 +102,7 @@ pub(crate) static DIRECTIVES: [Directive<ModPython>; 30] = [
             if value.trim().is_empty() {
                 return Err("needs the name of an interpreter".into());
             }
+            note_member(setting, value);
             common(setting, |common| common.interpreter = Some(value));
             Ok(())
         }),
@@ -210,6 +212,7 @@ pub(crate) static DIRECTIVES: [Directive<ModPython>; 30] = [
         help: c"a module to import, and a function to call, in an interpreter when a child starts",
         setter: Setter::Two(|setting, module, interpreter| {
             parse_handlers(module)?;
+            note_member(setting, interpreter);
             let import = [(module, interpreter)];
             setting.server.imports = setting.pool.concat(setting.server.imports, &import);
             Ok(())
@@ -431,6 +434,14 @@ fn add_pool<'c>(setting: &mut Set<'_, 'c>, name: &'c str, size: &'c str) -> Resu
     let pool = [(name, number)];
     setting.server.pools = setting.pool.concat(setting.server.pools, &pool);
     Ok(())
+}
+
+/// Keeps the name of a pool's interpreter until all pools are known. What an .htaccess file names is seen with a request.
+fn note_member<'c>(setting: &mut Set<'_, 'c>, name: &'c str) {
+    if pool_of(name).is_some() && !matches!(setting.section, Section::Htaccess { .. }) {
+        let member = [(setting.name, name)];
+        setting.server.members = setting.pool.concat(setting.server.members, &member);
+    }
 }
 
 /// A directive that is repeated in one place adds to its list.

@@ -54,6 +54,7 @@ impl<'c> Server<'c> {
             gil: over.gil,
             gils: over.gils,
             pools: over.pools,
+            members: over.members,
             imports: over.imports,
             applications: over.applications,
         }

@@ -64,6 +64,8 @@ pub(crate) struct Server<'c> {
     pub(crate) gils: &'c [(&'c str, Gil)],
     /// PythonInterpreterPool: name and size.
     pub(crate) pools: &'c [(&'c str, usize)],
+    /// Interpreters of pools that are named by themselves, such as `pool#1`: directive and name. Not inherited.
+    pub(crate) members: &'c [(&'static str, &'c str)],
     /// PythonImport: module and interpreter, in file order. Not inherited: each is done once.
     pub(crate) imports: &'c [(&'c str, &'c str)],
     /// The paths of PythonWSGI, the shorter ones first. Not inherited: each server has its own sections.
@@ -78,8 +80,10 @@ pub(crate) enum Gil {
 }
 
 impl Gil {
+    /// What operators see; a free-threaded Python (PEP 703) has none.
     pub(crate) const fn word(self) -> &'static str {
         match self {
+            _ if cfg!(Py_GIL_DISABLED) => "none",
             Gil::Shared => "shared",
             Gil::Own => "own",
         }

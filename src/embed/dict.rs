@@ -5,6 +5,26 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
+/// The value of a `str` key in a module's dictionary (PyDict_GetItemRef, PyDict_GetItemWithError).
+pub(crate) fn get<'py>(
+    dict: &Bound<'py, PyAny>,
+    key: &Bound<'py, PyAny>,
+) -> Option<Bound<'py, PyAny>> {
+    // SAFETY: a dict and a str; the result is new, or NULL: no error can be set for a str key.
+    #[cfg(Py_3_13)]
+    unsafe {
+        let mut found = std::ptr::null_mut();
+        ffi::PyDict_GetItemRef(dict.as_ptr(), key.as_ptr(), &raw mut found);
+        Bound::from_owned_ptr_or_opt(dict.py(), found)
+    }
+    // SAFETY: as above; the result is borrowed.
+    #[cfg(not(Py_3_13))]
+    unsafe {
+        let found = ffi::PyDict_GetItemWithError(dict.as_ptr(), key.as_ptr());
+        Bound::from_borrowed_ptr_or_opt(dict.py(), found)
+    }
+}
+
 /// `dict[key] = value` (PyDict_SetItem).
 ///
 /// # Errors

@@ -4,11 +4,10 @@
 //! The object is looked up in the module for each request (a dictionary look-up), so that what a module rebinds counts.
 
 use super::cell::Ref;
-use super::{Cx, exception};
+use super::{Cx, dict, exception};
 use crate::config::{Common, Entry};
 use crate::httpd::command::Section;
 use pyo3::exceptions::PyAttributeError;
-use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyType};
 use rustc_hash::FxHashMap;
@@ -115,22 +114,16 @@ fn known<'py>(
     entry: &Entry<'_>,
     importing: Importing<'_>,
 ) -> Option<Bound<'py, PyAny>> {
-    let handlers = cx.interpreter.handlers(cx.py).borrow();
+    let handlers = cx.interpreter.handlers(cx.py);
     let known = handlers
         .find(entry.key)
         .filter(|known| known.is_fresh(entry, importing))?;
     let [name] = known.path.as_slice() else {
         return None;
     };
-    // SAFETY: a dict and an interned str; the result is borrowed, or NULL (an error cannot be set for a str key).
-    unsafe {
-        let found = ffi::PyDict_GetItemWithError(known.names.as_ptr(), name.as_ptr());
-        if found.is_null() {
-            None
-        } else {
-            Some(Bound::from_borrowed_ptr(cx.py, found))
-        }
-    }
+    let (names, name) = (known.names.bind(cx.py), name.bind(cx.py));
+    drop(handlers);
+    dict::get(&names, &name)
 }
 
 impl Known {
@@ -168,7 +161,6 @@ fn import(cx: Cx<'_>, entry: &Entry<'_>, importing: Importing<'_>) -> PyResult<(
     let seen = cx
         .interpreter
         .handlers(cx.py)
-        .borrow()
         .find(entry.key)
         .is_some_and(|known| known.settings.contains(&setting));
     let (path, directory) = if seen {
@@ -188,7 +180,7 @@ fn import(cx: Cx<'_>, entry: &Entry<'_>, importing: Importing<'_>) -> PyResult<(
         .split('.')
         .map(|name| Ref::new(PyString::intern(cx.py, name).into_any()))
         .collect();
-    let mut handlers = cx.interpreter.handlers(cx.py).borrow_mut();
+    let mut handlers = cx.interpreter.handlers(cx.py);
     let mut settings = handlers
         .find(entry.key)
         .map(|known| known.settings.clone())
@@ -220,7 +212,6 @@ fn walk<'py>(
     let module = cx
         .interpreter
         .handlers(cx.py)
-        .borrow()
         .find(entry.key)
         .map(|known| known.module.bind(cx.py));
     let Some(module) = module else {

@@ -21,19 +21,19 @@ use rustc_hash::FxHashMap;
 use std::any::Any;
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The name of the first interpreter.
 pub(crate) const MAIN: &str = "main_interpreter";
 
-/// One interpreter. Made by `find`, lives as long as the process. `classes`, `handlers` and the objects behind `apache`
-/// and `server_return` are touched only while it is attached.
+/// One interpreter. Made by `find`, lives as long as the process. Many threads may be attached to it at once where Python has
+/// no lock (PEP 703): what changes is behind locks of its own, or set once.
 pub(crate) struct Interpreter {
     name: String,
-    raw: *mut ffi::PyInterpreterState,
+    raw: Raw,
     classes: OnceLock<Vec<Made>>,
-    handlers: RefCell<Handlers>,
+    handlers: Mutex<Handlers>,
     apache: OnceLock<Ref>,
     server_return: OnceLock<Ref>,
     /// What others can see of it.
@@ -50,11 +50,13 @@ struct Made {
     spare: Spare,
 }
 
-// SAFETY: everything but `name` and `raw`, which are constant, is reached only through a `Cx`, that is, by the one
-// thread that has attached the interpreter.
-unsafe impl Sync for Interpreter {}
+/// A PyInterpreterState, which is Python's own to guard.
+struct Raw(*mut ffi::PyInterpreterState);
+
+// SAFETY: the address is a constant; every use of it is a call of Python's.
+unsafe impl Sync for Raw {}
 // SAFETY: as above.
-unsafe impl Send for Interpreter {}
+unsafe impl Send for Raw {}
 
 /// Every interpreter of the process. The lock is held for look-ups only, never while Python is attached anew.
 static REGISTRY: Mutex<Option<HashMap<String, &'static Interpreter>>> = Mutex::new(None);
@@ -94,6 +96,10 @@ static POOLS: OnceLock<HashMap<String, &'static Pool>> = OnceLock::new();
 pub(crate) fn find(name: &str) -> Result<Found, String> {
     if let Some(found) = FOUND.with_borrow(|found| found.get(name).copied()) {
         return Ok(found);
+    }
+    if let Some(plan) = PLAN.get() {
+        plan.check_member(name)
+            .map_err(|reason| format!("interpreter {name:?}: {reason}"))?;
     }
     let pool = POOLS.get().and_then(|pools| pools.get(name).copied());
     let found = match pool {
@@ -272,9 +278,9 @@ unsafe fn start(_gil: Gil) -> Result<*mut ffi::PyThreadState, String> {
 fn register(name: &str, raw: *mut ffi::PyInterpreterState) -> &'static Interpreter {
     let interpreter = Box::leak(Box::new(Interpreter {
         name: name.into(),
-        raw,
+        raw: Raw(raw),
         classes: OnceLock::new(),
-        handlers: RefCell::default(),
+        handlers: Mutex::default(),
         apache: OnceLock::new(),
         server_return: OnceLock::new(),
         row: OnceLock::new(),
@@ -374,7 +380,7 @@ impl Interpreter {
     }
 
     pub(super) fn raw(&self) -> *mut ffi::PyInterpreterState {
-        self.raw
+        self.raw.0
     }
 
     /// The interpreter that is attached in this thread. For code that Python calls without an object of ours.
@@ -386,7 +392,7 @@ impl Interpreter {
             .as_ref()?
             .values()
             .copied()
-            .find(|interpreter| std::ptr::eq(interpreter.raw, raw))
+            .find(|interpreter| std::ptr::eq(interpreter.raw.0, raw))
     }
 
     /// Keeps the interpreter's classes, in the order of their places.
@@ -414,9 +420,10 @@ impl Interpreter {
             .ok_or_else(|| PySystemError::new_err("a class of _apache is missing"))
     }
 
-    /// The handlers that have been looked up. Do not keep the borrow while Python code runs.
-    pub(super) fn handlers(&self, _py: Python<'_>) -> &RefCell<Handlers> {
-        &self.handlers
+    /// The handlers that have been looked up. Let them go again before anything of Python's is called: a thread that waits
+    /// for them is attached.
+    pub(super) fn handlers(&self, _py: Python<'_>) -> MutexGuard<'_, Handlers> {
+        self.handlers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -90,5 +90,11 @@ impl Cx<'_> {
     }
 }
 
+/// Lets other threads of the interpreter go on, without its lock: for loops that wait for one of them.
+pub(crate) fn give_way(_py: Python<'_>) {
+    let _detached = threads::Detached::new();
+    std::thread::yield_now();
+}
+
 /// Major and minor version of the Python that the module was built with, such as "3.11".
 pub(crate) const BUILT_VERSION: &str = env!("MOD_PYTHON_PYTHON_VERSION");

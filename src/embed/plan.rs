@@ -9,6 +9,15 @@ pub(crate) struct Plan {
     default: Option<Gil>,
     named: HashMap<String, Gil>,
     pools: HashMap<String, usize>,
+    /// Interpreters of pools that directives name: directive and name.
+    members: Vec<(&'static str, String)>,
+}
+
+/// The pool and the number that the name of a pool's interpreter holds: `("pool", 1)` for `pool#1`.
+pub(crate) fn pool_of(name: &str) -> Option<(&str, usize)> {
+    let (pool, number) = name.rsplit_once('#')?;
+    (!pool.is_empty()).then_some(())?;
+    Some((pool, number.parse().ok()?))
 }
 
 impl Plan {
@@ -27,13 +36,14 @@ impl Plan {
         for &(name, size) in server.pools {
             self.pools.insert(name.into(), size);
         }
+        let members = server.members.iter();
+        self.members
+            .extend(members.map(|&(directive, name)| (directive, name.into())));
     }
 
     /// The lock of an interpreter; `name#1` belongs to a pool.
     pub(super) fn gil(&self, name: &str) -> Gil {
-        let of_pool = name
-            .rsplit_once('#')
-            .is_some_and(|(pool, _)| self.pools.contains_key(pool));
+        let of_pool = pool_of(name).is_some_and(|(pool, _)| self.pools.contains_key(pool));
         let named = self.named.get(name).copied();
         if !OWN_IS_POSSIBLE {
             Gil::Shared
@@ -49,6 +59,34 @@ impl Plan {
         self.pools
             .iter()
             .map(move |(name, &wanted)| (name.as_str(), size(wanted)))
+    }
+
+    /// Are there the interpreters of pools that directives name?
+    ///
+    /// # Errors
+    /// The directive, and what to do.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        self.members.iter().try_for_each(|(directive, name)| {
+            self.check_member(name)
+                .map_err(|reason| format!("{directive} {name}: {reason}"))
+        })
+    }
+
+    /// Is this no interpreter of a pool, or one that there is?
+    ///
+    /// # Errors
+    /// Why there is none of that name.
+    pub(super) fn check_member(&self, name: &str) -> Result<(), String> {
+        let Some((pool, number)) = pool_of(name) else {
+            return Ok(());
+        };
+        match self.pools.get(pool) {
+            Some(size) if (1..=*size).contains(&number) => Ok(()),
+            Some(size) => Err(format!("the pool {pool} has {size} interpreters")),
+            None => Err(format!(
+                "there is no PythonInterpreterPool {pool}; declare it, or choose a name without #"
+            )),
+        }
     }
 
     /// What the Python that is embedded cannot do, for the operator.
@@ -89,6 +127,10 @@ mod tests {
             gil: Some(Gil::Own),
             gils: &[("special", Gil::Shared)],
             pools: &[("pool", 2)],
+            members: &[
+                ("PythonInterpreter", "pool#2"),
+                ("PythonInterpreter", "a#b"),
+            ],
             ..Server::default()
         };
         let host = Server {
@@ -105,5 +147,9 @@ mod tests {
         let found = ["other", "special", "host.example", "pool#1", "main#1"];
         assert_eq!(found.map(|name| plan.gil(name)), wanted);
         assert_eq!(plan.warnings().is_empty(), OWN_IS_POSSIBLE);
+        assert_eq!(plan.check(), Ok(()));
+        for missing in ["pool#0", "pool#3", "other#1"] {
+            assert!(plan.check_member(missing).is_err(), "{missing}");
+        }
     }
 }

@@ -6,6 +6,7 @@
 
 use super::connection::Connection;
 use super::request::Request;
+use super::table::{OwnedTable, Table};
 use std::cell::Cell;
 use std::ffi::c_void;
 use std::marker::PhantomData;
@@ -87,6 +88,21 @@ impl Lease<OfConnection> {
 
 /// Marks the lease of a connection.
 pub(crate) struct OfConnection;
+
+impl Lease<OwnedTable> {
+    /// A lease on a table that nobody takes away: it only keeps threads apart.
+    pub(crate) fn for_table(table: OwnedTable) -> Lease<OwnedTable> {
+        let lease = Lease::vacant(std::ptr::dangling_mut(), table);
+        lease.open();
+        lease
+    }
+}
+
+impl Held<'_, OwnedTable> {
+    pub(crate) fn table(&self) -> Table<'_> {
+        self.0.value.table()
+    }
+}
 
 impl<T> Lease<T> {
     fn new(host: *mut c_void, value: T) -> Arc<Lease<T>> {

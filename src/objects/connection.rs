@@ -16,14 +16,13 @@ use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::{PyOSError, PyRuntimeError};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
-use std::cell::RefCell;
 use std::ffi::CStr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 /// A connection, as far as what it was reached by lives.
 pub(crate) struct Connection {
     via: Via,
-    wire: RefCell<Wire>,
+    wire: Mutex<Wire>,
     /// base_server, notes and hlist, kept once asked for.
     kept: [Slot; 3],
     /// The connection handler, as it is written.
@@ -48,7 +47,7 @@ impl Connection {
     pub(crate) fn of_request(lease: RequestLease) -> Connection {
         Connection {
             via: Via::Request(lease),
-            wire: RefCell::default(),
+            wire: Mutex::default(),
             kept: Default::default(),
             handler: None,
         }
@@ -58,7 +57,7 @@ impl Connection {
     pub(crate) fn of_handler(lease: ConnectionLease, handler: &str) -> Connection {
         Connection {
             via: Via::Handler(lease),
-            wire: RefCell::default(),
+            wire: Mutex::default(),
             kept: Default::default(),
             handler: Some(handler.into()),
         }
@@ -222,7 +221,7 @@ impl<'py> This<'_, 'py, Connection> {
         self.with(|host| {
             let busy =
                 |_| PyRuntimeError::new_err("the connection is being read or written already");
-            let mut wire = self.wire.try_borrow_mut().map_err(busy)?;
+            let mut wire = self.wire.try_lock().map_err(busy)?;
             Ok(self.cx.detached((&mut *wire, (host, with)), body))
         })
     }

@@ -3,7 +3,7 @@
 use super::exchange::{Exchange, RequestLease};
 use super::refused;
 use crate::embed::Cx;
-use crate::embed::cell::Slot;
+use crate::embed::cell::{Flag, Number, Slot};
 use crate::embed::class::{self, Args, Attribute, Class, Method, This};
 use crate::embed::text;
 use crate::httpd::filter::{Failed, Invocation};
@@ -12,7 +12,6 @@ use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
-use std::cell::Cell;
 use std::ffi::CStr;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -24,10 +23,10 @@ pub(crate) struct Filter {
     handler: Option<String>,
     directory: Option<String>,
     is_input: bool,
-    closed: Cell<bool>,
-    softspace: Cell<i64>,
+    closed: Flag,
+    softspace: Number,
     /// Has `disable()` been called?
-    pub(crate) disabled: Cell<bool>,
+    pub(crate) disabled: Flag,
     request: [Slot; 1],
 }
 
@@ -138,12 +137,15 @@ pub(crate) fn object<'py>(
         handler: parts.handler.map(String::from),
         directory: parts.directory.map(String::from),
         is_input: parts.is_input,
-        closed: Cell::new(false),
-        softspace: Cell::new(0),
-        disabled: Cell::new(false),
+        closed: Flag::default(),
+        softspace: Number::default(),
+        disabled: Flag::default(),
         request: Default::default(),
     };
-    filter.request.iter().for_each(|slot| slot.set(request));
+    filter
+        .request
+        .iter()
+        .for_each(|slot| drop(slot.fill(request.clone())));
     class::instance(cx, filter)
 }
 

@@ -3,11 +3,11 @@
 use super::exchange::{Exchange, RequestLease};
 use super::refused;
 use crate::config::Entry;
+use crate::embed::cell::Flag;
 use crate::embed::class::{Args, Attribute, Class, Method, Slots, This};
 use crate::httpd::command::Section;
 use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
-use std::cell::Cell;
 use std::ffi::CStr;
 
 /// A cursor on the running phase's handlers.
@@ -19,7 +19,7 @@ pub(crate) enum HandlerList {
 /// The only handler of a connection.
 pub(crate) struct Alone {
     text: String,
-    passed: Cell<bool>,
+    passed: Flag,
 }
 
 type Object<'py> = Bound<'py, PyAny>;
@@ -32,7 +32,7 @@ impl HandlerList {
     pub(crate) fn of_connection(handler: &str) -> HandlerList {
         HandlerList::Connection(Alone {
             text: handler.into(),
-            passed: Cell::new(false),
+            passed: Flag::default(),
         })
     }
 }

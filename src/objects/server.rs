@@ -195,7 +195,7 @@ fn get_config<'py>(this: This<'_, 'py, Server>, args: Args<'_, 'py>) -> PyResult
         .common
         .listed()
         .into_iter()
-        .try_for_each(|(name, value)| table.put(name, value))?;
+        .try_for_each(|(name, value)| table.put(this.cx.py, name, value))?;
     class::instance(this.cx, table)
 }
 
@@ -207,7 +207,7 @@ fn get_options<'py>(this: This<'_, 'py, Server>, args: Args<'_, 'py>) -> PyResul
         .common
         .options
         .iter()
-        .try_for_each(|(key, value)| table.put(key, value))?;
+        .try_for_each(|(key, value)| table.put(this.cx.py, key, value))?;
     class::instance(this.cx, table)
 }
 

@@ -2,11 +2,12 @@
 
 use super::exchange::RequestLease;
 use super::refused;
-use crate::embed::Cx;
-use crate::embed::cell::Slot;
+use crate::embed::cell::{Number, Slot};
 use crate::embed::class::{self, Args, Class, Method, Slots, This};
 use crate::embed::text::Encoding;
+use crate::embed::{self, Cx};
 use crate::httpd::header;
+use crate::httpd::lease::Lease;
 use crate::httpd::request::Request as Host;
 use crate::httpd::table::{OwnedTable, Table as HostTable};
 use pyo3::exceptions::{
@@ -14,7 +15,6 @@ use pyo3::exceptions::{
 };
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PySequence, PyTuple};
-use std::cell::Cell;
 use std::ffi::{CStr, CString};
 
 /// A table. Behind a view is the lease of its request: the table is found anew at each use, since httpd may swap it.
@@ -28,7 +28,8 @@ enum Source {
         lease: RequestLease,
         find: for<'r> fn(Host<'r>) -> Option<HostTable<'r>>,
     },
-    Own(OwnedTable),
+    /// The lease keeps threads apart.
+    Own(Lease<OwnedTable>),
 }
 
 /// What may be stored.
@@ -121,7 +122,7 @@ impl Class for Table {
         ),
         M::new(c"clear", c"clear(): removes everything.", |this, args| {
             args.count("clear", 0..=0)?;
-            this.with(|table, _| Ok(table.clear()))?;
+            this.with(this.cx.py, |table, _| Ok(table.clear()))?;
             Ok(none(this.cx))
         }),
         M::new(
@@ -131,13 +132,13 @@ impl Class for Table {
                 args.count("copy", 0..=0)?;
                 let copy = Table::own(this.rules)?;
                 let fill = |to: HostTable<'_>| {
-                    this.with(|from, _| {
+                    this.with(this.cx.py, |from, _| {
                         Ok(from
                             .entries()
                             .for_each(|(name, value)| to.add(name, value.unwrap_or_default())))
                     })
                 };
-                copy.with(|to, _| fill(to))?;
+                copy.with(this.cx.py, |to, _| fill(to))?;
                 class::instance(this.cx, copy)
             },
         ),
@@ -147,12 +148,14 @@ impl Class for Table {
         init: Some(init),
         repr: Some(|this| Ok(this.dict(this.cx)?.repr()?.into_any())),
         iter: Some(|this| iterate(&this, Part::Key)),
-        length: Some(|this| this.with(|table, _| Ok(table.len()))),
+        length: Some(|this| this.with(this.cx.py, |table, _| Ok(table.len()))),
         item: Some(item),
         set_item: Some(set_item),
         contains: Some(|this, name| {
             let name = this.key(name)?;
-            this.with(|table, _| Ok(table.entries().any(|(other, _)| same(other, &name))))
+            this.with(this.cx.py, |table, _| {
+                Ok(table.entries().any(|(other, _)| same(other, &name)))
+            })
         }),
         equals: Some(equals),
         ..Slots::NONE
@@ -180,7 +183,7 @@ impl Table {
         let table =
             OwnedTable::new().ok_or_else(|| PyMemoryError::new_err("no memory for a table"))?;
         Ok(Table {
-            source: Source::Own(table),
+            source: Source::Own(Lease::for_table(table)),
             rules,
         })
     }
@@ -189,22 +192,28 @@ impl Table {
     ///
     /// # Errors
     /// ValueError for NUL.
-    pub(crate) fn put(&self, name: &str, value: &str) -> PyResult<()> {
+    pub(crate) fn put(&self, py: Python<'_>, name: &str, value: &str) -> PyResult<()> {
         let nul = |_| PyValueError::new_err("embedded null character");
         let (name, value) = (
             CString::new(name).map_err(nul)?,
             CString::new(value).map_err(nul)?,
         );
-        self.with(|table, _| Ok(table.set(&name, &value)))
+        self.with(py, |table, _| Ok(table.set(&name, &value)))
     }
 
     /// Runs `body` on the table, as it is now.
     fn with<R>(
         &self,
+        py: Python<'_>,
         body: impl FnOnce(HostTable<'_>, Option<Host<'_>>) -> PyResult<R>,
     ) -> PyResult<R> {
         match &self.source {
-            Source::Own(table) => body(table.table(), None),
+            Source::Own(lease) => loop {
+                if let Ok(held) = lease.hold() {
+                    return body(held.table(), None);
+                }
+                embed::give_way(py);
+            },
             Source::View { lease, find } => {
                 let held = lease.hold().map_err(refused)?;
                 let table = find(held.request())
@@ -245,8 +254,8 @@ impl Table {
         refusal.map_or(Ok((name, value)), |text| Err(PyValueError::new_err(text)))
     }
 
-    fn set(&self, name: &CStr, value: &CStr) -> PyResult<()> {
-        self.with(|table, request| {
+    fn set(&self, py: Python<'_>, name: &CStr, value: &CStr) -> PyResult<()> {
+        self.with(py, |table, request| {
             match request {
                 Some(request)
                     if self.rules == Rules::Response
@@ -282,7 +291,7 @@ impl Table {
 
     /// The value, or the list of values, of a name; None where there is none.
     fn values<'py>(&self, cx: Cx<'py>, name: &CStr) -> PyResult<Option<Object<'py>>> {
-        self.with(|table, _| {
+        self.with(cx.py, |table, _| {
             let mut found = table
                 .entries()
                 .filter(|(other, _)| same(other, name))
@@ -301,7 +310,7 @@ impl Table {
 
     fn dict<'py>(&self, cx: Cx<'py>) -> PyResult<Bound<'py, PyDict>> {
         let dict = PyDict::new(cx.py);
-        let names = self.with(|table, _| {
+        let names = self.with(cx.py, |table, _| {
             Ok(table
                 .entries()
                 .map(|(name, _)| name.to_owned())
@@ -345,7 +354,7 @@ impl Table {
 
     fn put_str(&self, key: &Object<'_>, value: &Object<'_>) -> PyResult<()> {
         let (name, value) = self.checked(key.str()?.as_any(), value.str()?.as_any())?;
-        self.set(&name, &value)
+        self.set(key.py(), &name, &value)
     }
 }
 
@@ -394,11 +403,11 @@ fn set_item<'py>(
     match value {
         Some(value) => {
             let (name, value) = this.checked(name, value)?;
-            this.set(&name, &value)
+            this.set(this.cx.py, &name, &value)
         }
         None => {
             let name = this.key(name)?;
-            this.with(|table, _| Ok(table.unset(&name)))
+            this.with(this.cx.py, |table, _| Ok(table.unset(&name)))
         }
     }
 }
@@ -418,9 +427,9 @@ fn add<'py>(this: This<'_, 'py, Table>, args: Args<'_, 'py>) -> PyResult<Object<
     args.count("add", 2..=2)?;
     let (name, value) = this.checked(&args.required(0)?, &args.required(1)?)?;
     if this.rules == Rules::Response && name.as_bytes().eq_ignore_ascii_case(b"content-length") {
-        this.set(&name, &value)?;
+        this.set(this.cx.py, &name, &value)?;
     } else {
-        this.with(|table, _| Ok(table.add(&name, &value)))?;
+        this.with(this.cx.py, |table, _| Ok(table.add(&name, &value)))?;
     }
     Ok(none(this.cx))
 }
@@ -428,7 +437,7 @@ fn add<'py>(this: This<'_, 'py, Table>, args: Args<'_, 'py>) -> PyResult<Object<
 fn get<'py>(this: This<'_, 'py, Table>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
     args.count("get", 1..=2)?;
     let name = this.key(&args.required(0)?)?;
-    let found = this.with(|table, _| {
+    let found = this.with(this.cx.py, |table, _| {
         table
             .first(&name)
             .map(|value| this.text(this.cx, Some(value)))
@@ -442,7 +451,9 @@ fn get<'py>(this: This<'_, 'py, Table>, args: Args<'_, 'py>) -> PyResult<Object<
 fn has_key<'py>(this: This<'_, 'py, Table>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
     args.count("has_key", 1..=1)?;
     let name = this.key(&args.required(0)?)?;
-    let found = this.with(|table, _| Ok(table.entries().any(|(other, _)| same(other, &name))))?;
+    let found = this.with(this.cx.py, |table, _| {
+        Ok(table.entries().any(|(other, _)| same(other, &name)))
+    })?;
     Ok(i32::from(found).into_pyobject(this.cx.py)?.into_any())
 }
 
@@ -454,7 +465,7 @@ fn list<'py>(
 ) -> PyResult<Object<'py>> {
     args.count(name, 0..=0)?;
     let all = PyList::empty(this.cx.py);
-    this.with(|table, _| {
+    this.with(this.cx.py, |table, _| {
         let mut entries = table.entries();
         entries.try_for_each(|entry| all.append(this.part(this.cx, entry, part)?))
     })?;
@@ -471,13 +482,13 @@ fn setdefault<'py>(this: This<'_, 'py, Table>, args: Args<'_, 'py>) -> PyResult<
         .get(1)
         .map_or_else(|| Encoding::Utf8.decode(this.cx.py, b""), Ok)?;
     let (name, checked) = this.checked(&key, &value)?;
-    this.set(&name, &checked)?;
+    this.set(this.cx.py, &name, &checked)?;
     Ok(value)
 }
 
 fn popitem<'py>(this: This<'_, 'py, Table>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
     args.count("popitem", 0..=0)?;
-    this.with(|table, _| {
+    this.with(this.cx.py, |table, _| {
         let rest: Vec<(CString, CString)> = table
             .entries()
             .skip(1)
@@ -506,7 +517,7 @@ pub(crate) struct Entries {
     table: Slot,
     part: Part,
     length: usize,
-    position: Cell<usize>,
+    position: Number,
 }
 
 impl Class for Entries {
@@ -534,14 +545,14 @@ fn entries<'py>(
 }
 
 fn iterate<'py>(this: &This<'_, 'py, Table>, part: Part) -> PyResult<Object<'py>> {
-    let length = this.with(|table, _| Ok(table.len()))?;
+    let length = this.with(this.cx.py, |table, _| Ok(table.len()))?;
     let entries = Entries {
         table: Slot::default(),
         part,
         length,
-        position: Cell::new(0),
+        position: Number::default(),
     };
-    entries.table.set(&this.object());
+    entries.table.fill(this.object());
     class::instance(this.cx, entries)
 }
 
@@ -552,14 +563,13 @@ fn next<'py>(this: This<'_, 'py, Entries>) -> PyResult<Option<Object<'py>>> {
     let Some(table) = class::payload::<Table>(this.cx, &object) else {
         return Ok(None);
     };
-    table.with(|host, _| {
+    table.with(this.cx.py, |host, _| {
         if host.len() != this.length {
             return Err(PyRuntimeError::new_err(
                 "table changed size during iteration",
             ));
         }
-        let position = this.position.get();
-        this.position.set(position + 1);
+        let position = usize::try_from(this.position.add(1)).unwrap_or(usize::MAX);
         host.entry(position)
             .map(|entry| table.part(this.cx, entry, this.part))
             .transpose()

@@ -2,7 +2,7 @@
 
 use super::Object;
 use crate::embed::Cx;
-use crate::embed::cell::Slot;
+use crate::embed::cell::{Number, Slot};
 use crate::embed::class::{self, Args, Class, Method, Slots, This};
 use crate::embed::exception;
 use crate::httpd::body::file_size;
@@ -10,13 +10,12 @@ use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
-use std::cell::Cell;
 use std::ffi::CStr;
 
 /// A file, or what reads like one.
 pub(super) struct FileWrapper {
     file: [Slot; 1],
-    block: Cell<i64>,
+    block: Number,
 }
 
 const BLOCK: i64 = 8192;
@@ -32,7 +31,7 @@ impl Class for FileWrapper {
         new: Some(|_| {
             Ok(FileWrapper {
                 file: Default::default(),
-                block: Cell::new(BLOCK),
+                block: Number::new(BLOCK),
             })
         }),
         init: Some(init),
@@ -70,8 +69,13 @@ fn init<'py>(
     if let Some(block) = block {
         this.block.set(class::integer(&block)?.max(1));
     }
-    this.file.iter().for_each(|slot| slot.set(&file));
-    Ok(())
+    let kept = this.file.first().map(|slot| slot.fill(file.clone()));
+    match kept {
+        Some(kept) if !kept.is(&file) => {
+            Err(PyTypeError::new_err("the wrapper has a file already"))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn next<'py>(this: This<'_, 'py, FileWrapper>) -> PyResult<Option<Object<'py>>> {

@@ -1,6 +1,7 @@
 //! `start_response(status, headers, exc_info=None)` and the `write` that it returns.
 
 use super::Object;
+use crate::embed::cell::{Flag, Number};
 use crate::embed::class::{Args, Class, Method, Named, Slots, This};
 use crate::embed::exception;
 use crate::embed::text;
@@ -15,51 +16,56 @@ use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
-use std::cell::{Cell, RefCell};
 use std::ffi::CStr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// The answer's beginning, and how much of it has been sent. Used by the thread that holds the lease.
+/// The answer's beginning, and how much of it has been sent.
 pub(super) struct StartResponse {
     lease: RequestLease,
-    head: RefCell<Option<Head>>,
+    head: Mutex<Option<Head>>,
     /// Has the head been given to httpd?
-    pub(super) installed: Cell<bool>,
+    pub(super) installed: Flag,
     /// Has something left for the client?
-    pub(super) left: Cell<bool>,
+    pub(super) left: Flag,
     /// Bytes of the body so far.
-    pub(super) written: Cell<i64>,
+    pub(super) written: Number,
     /// More than the stated length has been given.
-    pub(super) cut: Cell<bool>,
+    pub(super) cut: Flag,
     /// Has the end been sent?
-    pub(super) ended: Cell<bool>,
+    pub(super) ended: Flag,
 }
 
 impl StartResponse {
     pub(super) fn new(lease: RequestLease) -> StartResponse {
         StartResponse {
             lease,
-            head: RefCell::new(None),
-            installed: Cell::new(false),
-            left: Cell::new(false),
-            written: Cell::new(0),
-            cut: Cell::new(false),
-            ended: Cell::new(false),
+            head: Mutex::default(),
+            installed: Flag::default(),
+            left: Flag::default(),
+            written: Number::default(),
+            cut: Flag::default(),
+            ended: Flag::default(),
         }
+    }
+
+    /// The head; let it go again before anything can wait.
+    fn head(&self) -> MutexGuard<'_, Option<Head>> {
+        self.head.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Has start_response been called?
     pub(super) fn is_started(&self) -> bool {
-        self.head.borrow().is_some()
+        self.head().is_some()
     }
 
     /// Content-Length, if the application has stated it.
     pub(super) fn length(&self) -> Option<i64> {
-        self.head.borrow().as_ref().and_then(Head::length)
+        self.head().as_ref().and_then(Head::length)
     }
 
     /// May this answer have a body?
     pub(super) fn has_body(&self, request: Host<'_>) -> bool {
-        let status = self.head.borrow().as_ref().map_or(200, Head::status);
+        let status = self.head().as_ref().map_or(200, Head::status);
         !request.header_only() && status != 204 && status != 304
     }
 
@@ -68,7 +74,7 @@ impl StartResponse {
         if self.installed.replace(true) {
             return;
         }
-        if let Some(head) = self.head.borrow().as_ref() {
+        if let Some(head) = self.head().as_ref() {
             head.install(request);
             if let Some(length) = length.filter(|_| head.length().is_none() && head.status() != 304)
             {
@@ -134,7 +140,7 @@ fn start<'py>(
         PyRuntimeError::new_err("start_response() has been called after the request's end")
     })?;
     let head = head(held.request(), &status, &headers)?;
-    *this.head.borrow_mut() = Some(head);
+    *this.head() = Some(head);
     this.method(&WRITE)
 }
 

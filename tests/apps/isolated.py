@@ -78,11 +78,18 @@ def processes(req):
         read, write = os.pipe()
         pid = os.fork()
         if pid == 0:
-            os.write(write, b"forked")
+            import signal
+
+            blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+            os.write(write, b"blocked" if blocked else b"forked")
             os._exit(0)
         os.close(write)
         os.waitpid(pid, 0)
         req.write(os.read(read, 100).decode())
+    elif req.args == "terminate":
+        with subprocess.Popen(["sleep", "100"]) as process:
+            process.terminate()
+            req.write(str(process.wait(10)))
     elif req.args == "subprocess":
         req.write(subprocess.run(["echo", "-n", "run"], capture_output=True, text=True, check=True).stdout)
     else:
@@ -91,6 +98,14 @@ def processes(req):
         context = multiprocessing.get_context("spawn")
         with context.Pool(1) as pool:
             req.write(str(pool.apply(abs, (-45,))))
+    return apache.OK
+
+
+def aborts(req):
+    """Imports a module that does not bear a second interpreter."""
+    import aborting
+
+    req.write(aborting.__name__)
     return apache.OK
 
 

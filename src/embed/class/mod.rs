@@ -23,8 +23,9 @@ use std::marker::PhantomData;
 use std::ops::Deref;
 use std::ptr::null_mut;
 
-/// A Python class whose instances carry a `Self`.
-pub(crate) trait Class: Sized + 'static {
+/// A Python class whose instances carry a `Self`. It is Sync: handlers hand objects to threads of theirs, and an interpreter may
+/// be without a lock (PEP 703).
+pub(crate) trait Class: Sized + Send + Sync + 'static {
     /// Its name; `__module__` is builtins.
     const NAME: &'static CStr;
     const DOC: &'static CStr;

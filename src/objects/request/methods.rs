@@ -26,14 +26,14 @@ pub(super) const METHODS: &[Method<Request>] = &[
     M::new(c"get_config", c"get_config(): a table of the directives that are in effect.", |this, args| {
         args.count("get_config", 0..=0)?;
         this.kept(Kept::Config, || configuration(&this, |common, table| {
-            common.listed().into_iter().try_for_each(|(name, value)| table.put(name, value))
+            common.listed().into_iter().try_for_each(|(name, value)| table.put(this.cx.py, name, value))
         }))
     }),
     M::new(c"get_options", c"get_options(): a table of the PythonOption values that are in effect.", |this, args| {
         args.count("get_options", 0..=0)?;
         this.kept(Kept::Options, || configuration(&this, |common, table| {
             let set = common.options.iter().filter(|(_, value)| !value.is_empty());
-            set.into_iter().try_for_each(|(key, value)| table.put(key, value))
+            set.into_iter().try_for_each(|(key, value)| table.put(this.cx.py, key, value))
         }))
     }),
     M::new(c"set_content_length", c"set_content_length(length): sets Content-Length.", |this, args| {
@@ -121,7 +121,7 @@ fn plain<'py>(
 
 fn configuration<'py>(
     this: &This<'_, 'py, Request>,
-    fill: fn(&Common<'_>, &Table) -> PyResult<()>,
+    fill: impl FnOnce(&Common<'_>, &Table) -> PyResult<()>,
 ) -> PyResult<Object<'py>> {
     let table = Table::own(Rules::Configuration)?;
     fill(&this.hold()?.request().config::<ModPython>().common, &table)?;

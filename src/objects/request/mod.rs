@@ -118,9 +118,7 @@ pub(super) fn kept<'py>(
     if let Some(object) = slot.get(cx.py) {
         return Ok(object);
     }
-    let object = make()?;
-    slot.set(&object);
-    Ok(object)
+    Ok(slot.fill(make()?))
 }
 
 impl<'py> This<'_, 'py, Request> {

@@ -1,0 +1,61 @@
+"""Signals and processes inside httpd: signals are httpd's own, and what a handler starts is a process like any other."""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import sys
+from typing import TYPE_CHECKING, Any, Callable, NoReturn
+
+if TYPE_CHECKING:
+    _signal: Any
+    _posixsubprocess: Any
+else:
+    # What the modules `signal` and `subprocess` are made of. These two stay unloaded until a handler wants them.
+    import _posixsubprocess
+    import _signal
+
+
+def install(is_main: bool, warn: Callable[[str], None]) -> None:
+    """Put everything in place in an interpreter."""
+    _keep_signals(warn)
+    _free_children(is_main)
+    if is_main:
+        # A crash in an extension module says in the error log where Python was. httpd's own handlers come next.
+        faulthandler.enable(file=2, all_threads=False)
+
+
+def _keep_signals(warn: Callable[[str], None]) -> None:
+    """httpd's handlers stop and restart it. What would set one warns instead (signal.signal)."""
+
+    def signal(signalnum: int, handler: object, /) -> object:
+        warn(f"signal.signal({int(signalnum)}, {handler!r}) has no effect: signals belong to httpd")
+        return _signal.getsignal(signalnum)
+
+    _signal.signal = signal
+
+
+def _free_children(is_main: bool) -> None:
+    """httpd's threads block all signals, and a new process inherits that: nobody could terminate it.
+
+    Unblocking them in this thread for a moment takes none away from httpd: the kernel prefers a process's first thread.
+    """
+    fork_exec = _posixsubprocess.fork_exec
+
+    def unblocked(*args: Any) -> Any:
+        before = _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
+        try:
+            return fork_exec(*args)
+        finally:
+            _signal.pthread_sigmask(_signal.SIG_SETMASK, before)
+
+    _posixsubprocess.fork_exec = unblocked
+    if is_main:
+        os.register_at_fork(after_in_child=lambda: _signal.pthread_sigmask(_signal.SIG_SETMASK, ()))
+    elif sys.version_info < (3, 12):
+        os.fork = os.forkpty = _no_fork
+
+
+def _no_fork() -> NoReturn:
+    """os.fork() and os.forkpty() of a sub-interpreter; their child would abort. Python 3.12 and newer say so themselves."""
+    raise RuntimeError("fork not supported for isolated subinterpreters: PythonInterpreter main_interpreter can fork")
