@@ -6,6 +6,7 @@ import ast
 import re
 import shutil
 import subprocess
+import sysconfig
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
@@ -18,6 +19,10 @@ from httpd import Httpd
 
 APPS = Path(__file__).parent / "apps"
 MPMS = ("event", "worker", "prefork")
+FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
+"""The tests run on the Python that the module embeds."""
+MEMORY = 32 if FREE_THREADED else 1
+"""How many times as much a child may grow before it levels out: a free-threaded Python keeps memory for each thread."""
 SERIOUS = re.compile(r":(error|crit|alert|emerg)\]|exit signal")
 
 

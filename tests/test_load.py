@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from conftest import Serve
+from conftest import MEMORY, Serve
 
 CONFIG = """
 PythonPath "sys.path+['@ROOT@/apps']"
@@ -45,7 +45,7 @@ def test_every_phase_under_load(serve: Serve) -> None:
     before = resident(pid)
     load(100_000)
     assert server.child_pids() == [pid], "the child has been replaced"
-    assert resident(pid) - before <= 2048, f"grown from {before} to {resident(pid)} KiB"
+    assert resident(pid) - before <= 2048 * MEMORY, f"grown from {before} to {resident(pid)} KiB"
     assert not server.unclaimed()
 
 
@@ -90,5 +90,5 @@ def test_nothing_grows(serve: Serve) -> None:
     for path in paths:
         before = resident(pid)
         load(path, 3000)
-        assert resident(pid) - before <= 1024, f"{path}: grown from {before} to {resident(pid)} KiB"
+        assert resident(pid) - before <= 1024 * MEMORY, f"{path}: grown from {before} to {resident(pid)} KiB"
     assert server.child_pids() == [pid], "the child has been replaced"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import faulthandler
 import os
 import sys
 from typing import TYPE_CHECKING, Any, Callable, NoReturn
@@ -21,6 +20,8 @@ def install(is_main: bool, warn: Callable[[str], None]) -> None:
     _keep_signals(warn)
     _free_children(is_main)
     if is_main:
+        import faulthandler  # which works in the main interpreter only
+
         # A crash in an extension module says in the error log where Python was. httpd's own handlers come next.
         faulthandler.enable(file=2, all_threads=False)
 
