@@ -9,7 +9,7 @@ VENV := target/venv
 MODULE := target/release/libmod_python.so
 TESTED := --features test-panic
 
-.PHONY: help setup setup-tests build run test test-matrix bench lint fmt install clean
+.PHONY: help setup setup-tests build run test test-matrix soak bench lint fmt install clean
 
 help: ## list the verbs
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -33,6 +33,9 @@ test: build setup-tests $(VENV)/ready ## run every test, on event, worker and pr
 
 test-matrix: ## run the suite on Debian trixie and sid too: Python 3.13 and the newest (as root; debootstrap)
 	tools/matrix.sh trixie sid
+
+soak: build setup-tests $(VENV)/ready ## restart httpd gracefully 1,000 times under load (20 minutes); ARGS="--restarts 100 --mpm worker"
+	$(VENV)/bin/python tests/soak.py $(ARGS)
 
 bench: build ## measure this module beside others, and write bench/report.md; QUICK=1 ends in five minutes
 	@tools/setup.sh $(PYTHON) bench
