@@ -9,7 +9,7 @@ VENV := target/venv
 MODULE := target/release/libmod_python.so
 TESTED := --features test-panic
 
-.PHONY: help setup setup-tests build run test test-matrix soak bench lint fmt install clean
+.PHONY: help setup setup-tests build run test test-matrix soak fuzz bench lint fmt install clean
 
 help: ## list the verbs
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -36,6 +36,11 @@ test-matrix: ## run the suite on Debian trixie and sid too: Python 3.13 and the 
 
 soak: build setup-tests $(VENV)/ready ## restart httpd gracefully 1,000 times under load (20 minutes); ARGS="--restarts 100 --mpm worker"
 	$(VENV)/bin/python tests/soak.py $(ARGS)
+
+fuzz: build setup-tests $(VENV)/ready ## fuzz every parser for SECONDS=60, two at a time
+	@tools/setup.sh $(PYTHON) fuzz
+	$(VENV)/bin/pip install -q --disable-pip-version-check -r tests/fuzz/requirements.txt
+	tools/fuzz.sh $(or $(SECONDS),60) $(ARGS)
 
 bench: build ## measure this module beside others, and write bench/report.md; QUICK=1 ends in five minutes
 	@tools/setup.sh $(PYTHON) bench

@@ -15,6 +15,8 @@ mod dispatch;
 mod embed;
 mod ending;
 mod filter;
+#[cfg(test)]
+mod fuzz;
 mod hooks;
 mod httpd;
 mod objects;

@@ -110,6 +110,7 @@ def test_callbacks_and_calls(httpd: Server) -> None:
 
 
 BAD_BODIES = [
+    ("looks like a boundary at first", b"--" + BOUNDARY.encode() + b"junk\r\n\r\n", MULTIPART, 400),
     ("no boundary", b"x", {"Content-Type": "multipart/form-data"}, 400),
     ("long boundary", b"x", {"Content-Type": "multipart/form-data; boundary=" + "b" * 7000}, 400),
     ("another type", b"{}", {"Content-Type": "application/json"}, 501),

@@ -102,7 +102,9 @@ def test_a_lock_of_its_own(serve: Serve, mpm: str) -> None:
         assert json.loads(server.ok(path).text)["apache"] == name
     server.wait_log(rf'interpreter "new" created: Python 3\.\d+, {OWN_GIL} GIL, \d+ ms')
     server.wait_log(rf'interpreter "old" created: Python 3\.\d+, {SHARED_GIL} GIL, \d+ ms')
-    assert re.search(rf'interpreter "main_interpreter" created: Python 3\.\d+, {SHARED_GIL} GIL, \d+ ms', server.log_text())
+    assert re.search(
+        rf'interpreter "main_interpreter" created: Python 3\.\d+, {SHARED_GIL} GIL, \d+ ms', server.log_text()
+    )
 
 
 def test_a_pool_is_there_from_the_start(pool: Server) -> None:

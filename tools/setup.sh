@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what building, running or testing needs and this machine lacks. Says what and why; quick when nothing is missing.
-# usage: tools/setup.sh [python [tests|bench]]
+# usage: tools/setup.sh [python [tests|fuzz|bench]]
 set -eu
 python=${1:-/usr/bin/python3}
 purpose=${2:-}
@@ -37,6 +37,10 @@ if [ "$purpose" = tests ]; then
     need redis-server "sessions in Redis" has redis-server
     need chromium "a browser" has chromium
     need chromium-driver "what drives the browser" has chromedriver
+fi
+
+if [ "$purpose" = fuzz ]; then
+    need g++ "libFuzzer is written in C++" has g++
 fi
 
 if [ "$purpose" = bench ]; then

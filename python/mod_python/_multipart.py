@@ -131,9 +131,11 @@ class MultipartParser:
         """
         buffer, delimiter = self._buffer, self._delimiter
         start = 0
+        first = self._at_line_start and buffer.startswith(delimiter)
         while True:
-            if start == 0 and self._at_line_start and buffer.startswith(delimiter):
-                begin, after = 0, len(delimiter)
+            if first:
+                # Once: what looks like a boundary need not be one.
+                first, begin, after = False, 0, len(delimiter)
             else:
                 newline = buffer.find(b"\n" + delimiter, start)
                 if newline < 0:

@@ -22,7 +22,7 @@ _BRANCH = re.compile(r"\s*(?:else|elif|except|finally)\b")
 _TAG = re.compile(r"<%(--|=|@)?")
 _INCLUDE = re.compile(r"""\s*include\s+file\s*=\s*(?:"([^"]*)"|'([^']*)')\s*""")
 _ESCAPE = re.compile(
-    r"""\\(?:(?P<shown>[nrt])|(?P<kept>[\\'abfv\n]|[0-7]{1,3}|x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|N\{[^}\n]+\})|(?P<other>))|(?P<quote>")|(?P<nul>\0)"""
+    r"""\\(?:(?P<shown>[nrt])|(?P<kept>[\\'abfv\n]|[0-7]{1,3}|x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|N\{[^}\n]+\})|(?P<other>))|(?P<quote>")|(?P<nul>\0)|(?P<return>\r)"""
 )
 
 
@@ -152,6 +152,8 @@ def _escaped(match: re.Match[str]) -> str:
         return '\\"'
     if match["nul"]:
         return "\\x00"
+    if match["return"]:
+        return "\\r"
     if match["shown"]:
         return "\\" + match[0]
     return match[0] if match["kept"] else "\\\\"

@@ -26,7 +26,10 @@ def loads(data: bytes, use_pickle: bool = False) -> dict[str, Any]:
             raise ValueError("the session was pickled; PythonOption mod_python.session.serializer says json")
         record = pickle.loads(data[1:])
     elif data[:1] == b"J":
-        record = _rich(json.loads(data[1:]))
+        try:
+            record = _rich(json.loads(data[1:]))
+        except (KeyError, IndexError, TypeError) as error:
+            raise ValueError(f"these are not the data of a session: {error!r}") from None
     else:
         raise ValueError("these are not the data of a session")
     if not isinstance(record, dict):

@@ -477,4 +477,78 @@ mod tests {
             assert!(!directive.help.is_empty() && !directive.arguments.is_empty());
         }
     }
+
+    /// Lines of a configuration: a byte for the directive, one for the place, and the arguments behind NULs.
+    fn check(input: &[u8]) {
+        let memory = crate::httpd::pool::OwnedPool::new().unwrap();
+        let pool = memory.pool();
+        let (mut server, mut directory) = (crate::config::Server::default(), Directory::default());
+        for line in input.split(|&byte| byte == b'\n') {
+            let [which, place, rest @ ..] = line else {
+                continue;
+            };
+            let Ok(rest) = std::str::from_utf8(rest) else {
+                continue;
+            };
+            let directive = &DIRECTIVES[usize::from(*which) % DIRECTIVES.len()];
+            if directive.name.to_bytes().ends_with(b"Filter") {
+                continue; // registers itself with httpd, which is not there
+            }
+            let rest = pool.text(rest);
+            let (first, second) = rest.split_once('\0').unwrap_or((rest, ""));
+            let section = match place % 4 {
+                0 => Section::None,
+                1 => Section::Location {
+                    pattern: second,
+                    regex: false,
+                },
+                2 => Section::Directory {
+                    path: "/somewhere/",
+                    regex: place % 8 > 4,
+                },
+                _ => Section::Htaccess {
+                    path: "/somewhere/",
+                },
+            };
+            let mut setting = Setting {
+                name: directive.name.to_str().unwrap(),
+                pool,
+                server: &mut server,
+                directory: &mut directory,
+                section,
+                file: Some("/etc/some.conf"),
+                location: None,
+                server_level: place % 4 == 0,
+            };
+            let result = match &directive.setter {
+                Setter::Raw(set) => set(&mut setting, first),
+                Setter::Flag(set) => set(&mut setting, place % 2 == 0),
+                Setter::One(set) => set(&mut setting, first),
+                Setter::OneOrTwo(set) => set(
+                    &mut setting,
+                    first,
+                    Some(second).filter(|text| !text.is_empty()),
+                ),
+                Setter::Two(set) => set(&mut setting, first, second),
+            };
+            if let Err(reason) = result {
+                assert!(!reason.is_empty());
+            }
+        }
+        // What holds for every configuration: merged with nothing it is itself, as far as it is inherited.
+        let nothing = Directory::default();
+        let merged = Directory::merge(pool, &directory, &nothing);
+        assert_eq!(merged.common, directory.common);
+        let server_merged =
+            crate::config::Server::merge(pool, &server, &crate::config::Server::default());
+        assert_eq!(server_merged.common, server.common);
+        for phase in Phase::ALL {
+            let _ = (merged.list(phase, None), merged.list(phase, Some(".py")));
+        }
+    }
+
+    #[test]
+    fn fuzzed() {
+        crate::fuzz::run("directives", check);
+    }
 }

@@ -72,7 +72,8 @@ pub(crate) fn parse(text: &str) -> Result<(Vec<&str>, Vec<&str>), String> {
     }
     for handler in &handlers {
         let (module, object) = handler.split_once("::").unwrap_or((handler, "default"));
-        if module.is_empty() || object.split('.').any(str::is_empty) {
+        let stray = module.ends_with(':') || object.contains(':');
+        if stray || module.is_empty() || object.split('.').any(str::is_empty) {
             return Err(format!(
                 "cannot use the handler {handler:?}; write module or module::function"
             ));
@@ -114,7 +115,7 @@ mod tests {
                 "{text}"
             );
         }
-        for text in ["::f", "m::", "m::a..b", "m::.a"] {
+        for text in ["::f", "m::", "m::a..b", "m::.a", "m:", "m:::f", "m::f::g"] {
             assert!(
                 parse(text).is_err_and(|error| error.contains("module::function")),
                 "{text}"
@@ -122,5 +123,30 @@ mod tests {
         }
         assert!(parse("m | py").is_err_and(|error| error.contains("begin with a dot")));
         assert!(parse("m |").is_err_and(|error| error.contains("without an extension")));
+    }
+
+    /// What is accepted has parts that can be imported and looked up.
+    fn check(input: &[u8]) {
+        let Ok(text) = std::str::from_utf8(input) else {
+            return;
+        };
+        match parse(text) {
+            Err(reason) => assert!(!reason.is_empty()),
+            Ok((handlers, extensions)) => {
+                assert!(!handlers.is_empty());
+                for handler in handlers {
+                    assert!(!handler.is_empty() && !handler.contains(char::is_whitespace));
+                    let key = key(handler, Phase::Content);
+                    let (module, object) = key.split_once("::").unwrap();
+                    assert!(!module.is_empty() && !object.split('.').any(str::is_empty));
+                }
+                assert!(extensions.iter().all(|extension| extension.len() > 1));
+            }
+        }
+    }
+
+    #[test]
+    fn fuzzed() {
+        crate::fuzz::run("handlers", check);
     }
 }

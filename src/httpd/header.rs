@@ -143,4 +143,34 @@ mod tests {
         }
         assert!(refusal(b"X", b"y").is_none());
     }
+
+    /// Nothing that is accepted can end a line, or be taken for httpd's own framing.
+    fn check(input: &[u8]) {
+        let (name, value) = match input.iter().position(|&byte| byte == 0) {
+            Some(place) => (&input[..place], &input[place + 1..]),
+            None => (input, &b"x"[..]),
+        };
+        let naive = |bytes: &[u8]| {
+            bytes
+                .iter()
+                .all(|&byte| byte == b'\t' || (byte >= 32 && byte != 127))
+        };
+        assert_eq!(is_value(value), naive(value));
+        if refusal(name, value).is_none() {
+            assert!(naive(value) && !name.is_empty());
+            assert!(
+                name.iter()
+                    .all(|&byte| byte > 32 && byte < 127 && byte != b':')
+            );
+            assert!(!name.eq_ignore_ascii_case(b"transfer-encoding"));
+            if name.eq_ignore_ascii_case(b"content-length") {
+                assert!(length(value).is_some_and(|length| length >= 0));
+            }
+        }
+    }
+
+    #[test]
+    fn fuzzed() {
+        crate::fuzz::run("header", check);
+    }
 }

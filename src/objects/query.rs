@@ -124,4 +124,31 @@ mod tests {
         assert_eq!(texts("a=1&b=x+y;c=%zz%&=v&&d==%2F"), expected);
         assert_eq!(unescape(b"%00%ff%4"), b"\0\xff%4");
     }
+
+    /// As the same rules read when they are written down otherwise: part by part, from the end.
+    fn check(query: &[u8]) {
+        let found: Vec<_> = pairs(query).collect();
+        let separators = query.iter().filter(|byte| b"&;".contains(byte)).count();
+        assert!(found.len() <= separators + 1);
+        let length: usize = found
+            .iter()
+            .map(|(name, value)| name.len() + value.len())
+            .sum();
+        assert!(length <= query.len());
+        // Encoded again, and read again, they are the same.
+        let encode =
+            |text: &[u8]| -> String { text.iter().map(|byte| format!("%{byte:02x}")).collect() };
+        let again: Vec<String> = found
+            .iter()
+            .map(|(name, value)| [encode(name), "=".into(), encode(value)].concat())
+            .collect();
+        let again = again.join("&");
+        let reread: Vec<_> = pairs(again.as_bytes()).collect();
+        assert_eq!(reread, found);
+    }
+
+    #[test]
+    fn fuzzed() {
+        crate::fuzz::run("query", check);
+    }
 }

@@ -409,4 +409,22 @@ mod tests {
             assert_eq!(variable(bad), None, "{bad:?}");
         }
     }
+
+    /// No name can be taken for another one's, for a variable of the server's, or for HTTP_PROXY.
+    fn check(name: &[u8]) {
+        if let Some(key) = variable(name) {
+            let rest = key.strip_prefix("HTTP_").unwrap();
+            assert_eq!(rest.len(), name.len());
+            assert!(rest.bytes().zip(name).all(|(to, &from)| match to {
+                b'_' => from == b'-',
+                to => to == from.to_ascii_uppercase() && to.is_ascii_alphanumeric(),
+            }));
+            assert_ne!(key, "HTTP_PROXY");
+        }
+    }
+
+    #[test]
+    fn fuzzed() {
+        crate::fuzz::run("environ", check);
+    }
 }

@@ -358,4 +358,17 @@ mod tests {
             assert_eq!(code_of(bad), None, "{bad:?}");
         }
     }
+
+    fn check(line: &[u8]) {
+        if let Some(code) = code_of(line) {
+            let text: String = line.iter().map(|&byte| char::from(byte)).collect();
+            assert!(text.starts_with(&format!("{code} ")) && (100..=999).contains(&code));
+            assert!(!text.contains(char::is_control));
+        }
+    }
+
+    #[test]
+    fn fuzzed() {
+        crate::fuzz::run("status", check);
+    }
 }
