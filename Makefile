@@ -7,7 +7,7 @@ export PYO3_PYTHON := $(PYTHON)
 
 VENV := target/venv
 MODULE := target/release/libmod_python.so
-TESTED := --features test-panic
+TESTED := --features test-faults
 
 .PHONY: help setup setup-tests build run test test-matrix soak fuzz bench lint fmt install clean
 

@@ -1,7 +1,7 @@
 //! Runs a phase's handlers: finds the interpreter, calls each handler in turn, turns results into a status.
 
 use crate::ModPython;
-use crate::config::{Directory, Entry, Phase};
+use crate::config::{BROKEN, Directory, Entry, Phase};
 use crate::embed::handlers::{self, Importing};
 use crate::embed::interpreters::{Found, MAIN};
 use crate::embed::{self, Cx, class, exception, interpreters};
@@ -37,6 +37,11 @@ pub(crate) fn concerns(request: Request<'_>, phases: u32) -> bool {
 
 fn run_listed(request: Request<'_>, phase: Phase) -> Status {
     let config = request.config::<ModPython>();
+    if config.phases == BROKEN {
+        let text = "the configuration of this request could not be merged; nothing is served";
+        log::request(request, Level::Error, text);
+        return Status::INTERNAL_SERVER_ERROR;
+    }
     let file_name = if config.by_extension.is_empty() {
         None
     } else {
@@ -63,7 +68,7 @@ fn run_listed(request: Request<'_>, phase: Phase) -> Status {
     }
     let lease = lease_of(request);
     let _serving = Serving::new(request);
-    let (status, rest) = embed::enter(interpreter, |cx| {
+    let outcome = embed::enter(interpreter, |cx| {
         let run = Run {
             cx,
             request,
@@ -76,6 +81,11 @@ fn run_listed(request: Request<'_>, phase: Phase) -> Status {
         let outcome = run.all(extension);
         lease.close(|| cx.detached((), |()| std::thread::yield_now()));
         outcome
+    });
+    let (status, rest) = outcome.unwrap_or_else(|reason| {
+        let text = format!("{}: {reason}", phase.directive());
+        log::request(request, Level::Error, &text);
+        (Status::INTERNAL_SERVER_ERROR, None)
     });
     // Without the interpreter: sending may block, and nobody has to wait for its lock again.
     if rest.is_some_and(|rest| rest.send(request).is_err()) {
@@ -117,7 +127,7 @@ pub(crate) fn run_imports(server: Server<'_>) {
         };
         let done = interpreters::find(name).and_then(|found| {
             let mut all = found.all().into_iter();
-            all.try_for_each(|interpreter| embed::enter(interpreter, import))
+            all.try_for_each(|interpreter| embed::enter(interpreter, import).and_then(|done| done))
         });
         if let Err(reason) = done {
             log::server(
@@ -159,7 +169,7 @@ pub(crate) fn run_connection(connection: HostConnection<'_>) -> Status {
         (Found::Pool(_), None) => return failed("the pool is empty".into()),
     };
     let lease = Lease::for_connection(connection);
-    embed::enter(interpreter, |cx| {
+    let status = embed::enter(interpreter, |cx| {
         lease.open();
         let now = SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)
@@ -183,7 +193,8 @@ pub(crate) fn run_connection(connection: HostConnection<'_>) -> Status {
             Ok(None) => failed("the handler's result must be an int such as apache.OK".into()),
             Err(error) => failed(report::describe(cx, &exception::value(cx.py, error))),
         }
-    })
+    });
+    status.unwrap_or_else(failed)
 }
 
 /// One phase of one request.

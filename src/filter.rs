@@ -54,10 +54,14 @@ fn run(request: Request<'_>, name: &CStr, input: bool, invocation: &mut Invocati
             return false;
         }
     };
-    embed::enter(interpreter, |cx| {
+    let kept = embed::enter(interpreter, |cx| {
         lend(cx, request, lease, invocation, |running| {
             call(cx, request, &name, input, &entry, lease, running)
         })
+    });
+    kept.unwrap_or_else(|reason| {
+        log::request(request, Level::Error, &format!("filter {name}: {reason}"));
+        false
     })
 }
 

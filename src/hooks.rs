@@ -201,22 +201,10 @@ fn needs_no_file(request: Request<'_>) -> bool {
 }
 
 fn content(request: Request<'_>) -> Status {
-    #[cfg(feature = "test-panic")]
-    panic_if_asked(request);
     if request.handler_is(&HANDLERS) {
         dispatch::run(request, Phase::Content)
     } else {
         Status::DECLINED
-    }
-}
-
-/// `PythonOption _panic hook` makes a hook panic, to test the guard.
-#[cfg(feature = "test-panic")]
-#[expect(clippy::panic, reason = "the subject of the test")]
-fn panic_if_asked(request: Request<'_>) {
-    let options = request.config::<ModPython>().common.options;
-    if options.contains(&("_panic", "hook")) {
-        panic!("a deliberate panic");
     }
 }
 

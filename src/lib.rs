@@ -58,6 +58,16 @@ impl Module for ModPython {
         config::Directory::merge(pool, base, over)
     }
 
+    fn broken_directory<'c>(
+        _pool: Pool<'c>,
+        over: &config::Directory<'c>,
+    ) -> config::Directory<'c> {
+        config::Directory {
+            phases: config::BROKEN,
+            ..*over
+        }
+    }
+
     fn register() {
         hooks::register();
     }

@@ -36,7 +36,9 @@ fn run(request: Request<'_>, code: Code<'_>, invocation: &mut Invocation) -> boo
                 .map(|error| report::describe(cx, &exception::value(cx.py, error)))
         })
     });
-    let Some(text) = failure else { return true };
+    let Some(text) = failure.unwrap_or_else(Some) else {
+        return true;
+    };
     log::request(request, Level::Error, &format!("#python: {text}"));
     if config.common.debug == Some(true) {
         let page = format!("\n<pre>\n{}\n</pre>\n", report::escape(&text));

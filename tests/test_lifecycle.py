@@ -1,4 +1,4 @@
-"""Start and end of children, restarts under load, reloading, panics."""
+"""Start and end of children, restarts under load, reloading."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from conftest import Serve, Server, places
 
-from httpd import CHILD_USER, PROJECT
+from httpd import CHILD_USER
 
 NAMED = """
 <Location /named>
@@ -242,40 +242,6 @@ def test_the_debugger(serve: Serve) -> None:
         output, _ = process.communicate(timeout=30)
     assert "in /hello/unflushed" in output
     assert not server.unclaimed()
-
-
-def test_a_panic_is_500_and_the_child_lives_on(serve: Serve, mpm: str) -> None:
-    debug = PROJECT / "target/debug/libmod_python.so"
-    config = "PythonPath \"sys.path+['@ROOT@/apps']\"\n<Location />\nSetHandler mod_python\nPythonHandler panicking\n</Location>\n"
-    server = serve(config, mpm=mpm, module=debug, start=False)
-    server.write(
-        "apps/panicking.py",
-        "import _apache\nfrom mod_python import apache\n"
-        "def handler(req):\n    if req.args:\n        _apache._panic()\n    req.write('calm')\n    return apache.OK\n",
-    )
-    server.start()
-    for _ in range(3):
-        pids = server.child_pids()
-        assert server.get("/?panic").status == 500
-        server.claim(r":crit\].*panic at src/objects/functions.rs:\d+:\d+: a deliberate panic")
-        server.claim("SystemError: panic at src/objects/functions.rs")
-        assert server.ok("/").text == "calm"
-        assert server.child_pids() == pids
-    assert not server.unclaimed()
-
-
-def test_a_panic_in_a_hook_is_500(serve: Serve, mpm: str) -> None:
-    """Under the guard of a hook, not of a Python call."""
-    debug = PROJECT / "target/debug/libmod_python.so"
-    server = serve(
-        "<Location /hook>\nSetHandler mod_python\nPythonHandler hello\nPythonOption _panic hook\n</Location>\n",
-        mpm=mpm,
-        module=debug,
-    )
-    assert server.get("/hook").status == 500
-    server.claim(r":crit\].*\[client .*panic at src/hooks.rs:\d+:\d+: a deliberate panic")
-    assert server.get("/").status in (403, 404)
-    server.claims.append("AH01276|autoindex")
 
 
 def test_an_ordinary_user_can_run_it(serve: Serve) -> None:

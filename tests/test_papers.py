@@ -40,9 +40,9 @@ def handler(req):
     kinds["docs"]["_apache"] = {
         name: function.__doc__
         for name, function in functions.items()
-        if callable(function) and not isinstance(function, type) and name != "_panic"
+        if callable(function) and not isinstance(function, type)
     }
-    kinds["module"] = [name for name in names(_apache) if name != "_panic"]
+    kinds["module"] = [name for name in names(_apache)]
     kinds["constants"] = {
         name: value for name, value in vars(apache).items() if name.isupper() and isinstance(value, int)
     }

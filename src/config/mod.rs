@@ -33,6 +33,9 @@ pub(crate) struct Directory<'c> {
     pub(crate) section: Option<Section<'c>>,
 }
 
+/// The `Directory::phases` of a configuration that could not be merged: every phase, and more than there are.
+pub(crate) const BROKEN: u32 = u32::MAX;
+
 /// The handler list of a phase for file names with an extension.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct ByExtension<'c> {

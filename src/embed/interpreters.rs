@@ -11,6 +11,7 @@ use super::pools::Pool;
 use super::tally::{self, Row};
 use super::{Cx, exception, keeper, lifecycle, threads};
 use crate::config::Gil;
+use crate::httpd::faults;
 use crate::httpd::log::{self, Level};
 use crate::httpd::server::Server;
 use pyo3::exceptions::PySystemError;
@@ -155,7 +156,7 @@ fn find_or_create(name: &str) -> Result<&'static Interpreter, String> {
     let (wanted, gil) = (name.to_string(), gil_of(name));
     let interpreter = keeper::run(move || {
         let interpreter = create(main, &wanted, gil)?;
-        super::enter(interpreter, furnish);
+        super::enter(interpreter, furnish)?;
         Ok::<_, String>(interpreter)
     })??;
     interpreter.announce(gil, begun.elapsed());
@@ -178,11 +179,16 @@ pub(super) fn end_all(end: for<'py> fn(Cx<'py>)) {
     let all = all();
     if keeper::is_running() {
         let others: Vec<_> = all.iter().copied().filter(|one| one.name != MAIN).collect();
-        let ended = keeper::run(move || others.into_iter().for_each(|one| super::enter(one, end)));
+        let ended = keeper::run(move || {
+            others
+                .into_iter()
+                .try_for_each(|one| super::enter(one, end))
+        })
+        .and_then(|done| done);
         ended.unwrap_or_else(|reason| log::process(Level::Error, &reason));
     }
     if let Some(main) = registered(MAIN) {
-        super::enter(main, end);
+        super::enter(main, end).unwrap_or_else(|reason| log::process(Level::Error, &reason));
     }
 }
 
@@ -207,7 +213,7 @@ pub(super) fn adopt_main(begun: Instant) -> Result<(), String> {
         threads::adopt(main, ffi::PyEval_SaveThread());
         main
     };
-    super::enter(main, furnish);
+    super::enter(main, furnish)?;
     main.announce(Gil::Shared, begun.elapsed());
     main.state()
         .unwrap_or_else(|| Err("the interpreter is not ready".into()))
@@ -219,6 +225,9 @@ fn create(
     name: &str,
     gil: Gil,
 ) -> Result<&'static Interpreter, String> {
+    if faults::strike("interpreter") {
+        return Err("Py_NewInterpreter failed".into());
+    }
     super::enter(main, |_| {
         // SAFETY: attached to the main interpreter. The new one's first thread state is attached instead; it is detached
         // again, with its lock, and the main one's comes back, with its lock, before `enter` goes on.
@@ -235,7 +244,7 @@ fn create(
             ffi::PyEval_RestoreThread(before);
             Ok(interpreter)
         }
-    })
+    })?
 }
 
 /// Py_NewInterpreterFromConfig. With a lock of its own, extensions that do not know several interpreters refuse to be loaded.

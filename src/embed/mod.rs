@@ -32,15 +32,19 @@ pub(crate) struct Cx<'py> {
 }
 
 /// Runs `body` attached to `interpreter`, in this thread's state for it. May be nested; leaves things as they were.
+///
+/// # Errors
+/// No memory for a thread state. `body` is then dropped detached: what releases objects must not own them.
 pub(crate) fn enter<R>(
     interpreter: &'static Interpreter,
     body: impl for<'py> FnOnce(Cx<'py>) -> R,
-) -> R {
-    let state = threads::state_of(interpreter);
+) -> Result<R, String> {
+    let state =
+        threads::state_of(interpreter).ok_or("no memory for a thread state (PyThreadState_New)")?;
     let _attached = threads::Attached::new(state);
     // SAFETY: the thread state is attached until `_attached` is dropped, after `body`.
     let py = unsafe { Python::assume_attached() };
-    body(Cx { py, interpreter })
+    Ok(body(Cx { py, interpreter }))
 }
 
 /// A capsule (PyCapsule_New) with the address of one of httpd's structures and no name.

@@ -106,7 +106,7 @@ unsafe extern "C" fn execute(module: *mut ffi::PyObject) -> c_int {
     // SAFETY: Python calls it attached, with a new module whose state is zeroed (None).
     unsafe {
         let py = Python::assume_attached();
-        let result = guard(|| {
+        let result = guard("module", || {
             let interpreter = Interpreter::current()
                 .ok_or_else(|| PySystemError::new_err("_apache works only inside httpd"))?;
             ffi::PyModule_GetState(module)

@@ -2,6 +2,7 @@
 
 use super::interpreters::Interpreter;
 use super::lifecycle;
+use crate::httpd::faults;
 use pyo3::ffi;
 use std::cell::{Cell, RefCell};
 use std::ptr::{null, null_mut};
@@ -44,11 +45,14 @@ struct State {
     first: bool,
 }
 
-/// This thread's state for an interpreter, made at first use.
-pub(super) fn state_of(interpreter: &'static Interpreter) -> *mut ffi::PyThreadState {
+/// This thread's state for an interpreter, made at first use; None when memory is short.
+pub(super) fn state_of(interpreter: &'static Interpreter) -> Option<*mut ffi::PyThreadState> {
+    if faults::strike("attach") {
+        return None;
+    }
     let (last, state) = THREAD.with(|thread| thread.last.get());
     if std::ptr::eq(last, interpreter) {
-        return state;
+        return Some(state);
     }
     let state = STATES.with(|states| {
         let known = states
@@ -57,19 +61,22 @@ pub(super) fn state_of(interpreter: &'static Interpreter) -> *mut ffi::PyThreadS
             .iter()
             .find(|known| std::ptr::eq(known.interpreter, interpreter))
             .map(|known| known.state);
-        known.unwrap_or_else(|| {
+        known.or_else(|| {
             // SAFETY: the interpreter is never destroyed; making a thread state needs no lock of ours.
             let state = unsafe { ffi::PyThreadState_New(interpreter.raw()) };
+            if state.is_null() {
+                return None;
+            }
             states.0.borrow_mut().push(State {
                 interpreter,
                 state,
                 first: false,
             });
-            state
+            Some(state)
         })
-    });
+    })?;
     THREAD.with(|thread| thread.last.set((interpreter, state)));
-    state
+    Some(state)
 }
 
 /// Takes over a thread state that Python made in this thread (at Py_Initialize, Py_NewInterpreter).

@@ -4,6 +4,7 @@
 //! demand and never further than asked for. Everything here may block and is called without the interpreter's lock.
 
 use super::brigade::{append, first, read, sentinel};
+use super::faults;
 use super::request::Request;
 use super::status::Status;
 use super::sys;
@@ -248,7 +249,9 @@ impl Parcel {
     pub(crate) fn pass(&self, request: Request<'_>) -> Result<(), Aborted> {
         // SAFETY: a live request and a brigade in its pool; the brigade is empty afterwards.
         unsafe {
-            let status = sys::ap_pass_brigade((*request.as_ptr()).output_filters, self.0.as_ptr());
+            let status = faults::status("write", || {
+                sys::ap_pass_brigade((*request.as_ptr()).output_filters, self.0.as_ptr())
+            });
             sys::apr_brigade_cleanup(self.0.as_ptr().cast());
             if status == 0 && !request.connection().aborted() {
                 Ok(())
@@ -511,13 +514,15 @@ impl Input {
         // SAFETY: a live request, a brigade in its pool; each bucket is read while the brigade holds it.
         unsafe {
             let mut more = true;
-            let status = sys::ap_get_brigade(
-                (*request.as_ptr()).input_filters,
-                brigade.as_ptr(),
-                sys::ap_input_mode_t_AP_MODE_READBYTES,
-                sys::apr_read_type_e_APR_BLOCK_READ,
-                i64::try_from(wanted).unwrap_or(i64::MAX),
-            );
+            let status = faults::status("read", || {
+                sys::ap_get_brigade(
+                    (*request.as_ptr()).input_filters,
+                    brigade.as_ptr(),
+                    sys::ap_input_mode_t_AP_MODE_READBYTES,
+                    sys::apr_read_type_e_APR_BLOCK_READ,
+                    i64::try_from(wanted).unwrap_or(i64::MAX),
+                )
+            });
             let mut error = (status != 0).then(|| read_error(request, status));
             let sentinel = sentinel(brigade.as_ptr());
             let mut bucket = first(brigade.as_ptr());

@@ -212,7 +212,7 @@ unsafe fn call<'c, M: Module>(
             return c"no pool".as_ptr();
         };
         let name = directive.name.to_str().unwrap_or_default();
-        let result = guard(|| {
+        let result = guard("directive", || {
             let mut setting = Setting {
                 name,
                 pool,

@@ -165,11 +165,13 @@ unsafe extern "C" fn output<F: Handler>(
                 closed: false,
                 status: 0,
             };
-            let kept = guard(|| summon::<F>()(request, name, false, &mut invocation))
-                .unwrap_or_else(|place| {
-                    log::request(request, Level::Critical, &place);
-                    false
-                });
+            let kept = guard("filter", || {
+                summon::<F>()(request, name, false, &mut invocation)
+            })
+            .unwrap_or_else(|place| {
+                log::request(request, Level::Critical, &place);
+                false
+            });
             if !kept {
                 own.left_out = true;
                 // What it has not read goes on as it is.
@@ -231,11 +233,13 @@ unsafe extern "C" fn input<F: Handler>(
             closed: false,
             status: 0,
         };
-        let kept =
-            guard(|| summon::<F>()(request, name, true, &mut invocation)).unwrap_or_else(|place| {
-                log::request(request, Level::Critical, &place);
-                false
-            });
+        let kept = guard("filter", || {
+            summon::<F>()(request, name, true, &mut invocation)
+        })
+        .unwrap_or_else(|place| {
+            log::request(request, Level::Critical, &place);
+            false
+        });
         let (status, ends, touched) = (invocation.status, has_eos(source), invocation.touched);
         if kept && ends && !invocation.closed {
             invocation.end();

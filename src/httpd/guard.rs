@@ -2,6 +2,7 @@
 //!
 //! Keeps invariant 2: a panic never unwinds into C; it becomes an `Err` that names its place.
 
+use super::faults;
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook};
 
@@ -20,8 +21,13 @@ pub(crate) fn install() {
     }));
 }
 
-/// Runs `body`; a panic inside becomes `Err` with its place and message.
-pub(crate) fn guard<T>(body: impl FnOnce() -> T) -> Result<T, String> {
+/// Runs the body of the function `entry`, which C calls; a panic inside becomes `Err` with its place and message.
+#[inline]
+pub(crate) fn guard<T>(entry: &'static str, body: impl FnOnce() -> T) -> Result<T, String> {
+    let body = || {
+        faults::detonate(entry);
+        body()
+    };
     catch_unwind(AssertUnwindSafe(body)).map_err(|_| {
         PLACE
             .with_borrow_mut(Option::take)
@@ -36,7 +42,7 @@ mod tests {
     #[test]
     fn a_panic_becomes_an_error_that_names_its_place() {
         install();
-        let error = guard(|| -> () { panic!("on purpose") })
+        let error = guard("test", || -> () { panic!("on purpose") })
             .err()
             .unwrap_or_default();
         let _ = std::panic::take_hook();
@@ -44,6 +50,6 @@ mod tests {
             error.contains("guard.rs") && error.ends_with("on purpose"),
             "{error}"
         );
-        assert_eq!(guard(|| 1), Ok(1));
+        assert_eq!(guard("test", || 1), Ok(1));
     }
 }

@@ -167,7 +167,9 @@ where
     // SAFETY: httpd passes a live request; C is the function item that was registered.
     let (request, concerns) = unsafe { (Request::from_raw(request), summon::<C>()) };
     match request {
-        Some(request) if guard(|| concerns(request)).unwrap_or(true) => attend::<F>(request),
+        Some(request) if guard("concern", || concerns(request)).unwrap_or(true) => {
+            attend::<F>(request)
+        }
         _ => Status::DECLINED.0,
     }
 }
@@ -177,7 +179,7 @@ where
 fn attend<F: Fn(Request<'_>) -> Status + Copy>(request: Request<'_>) -> c_int {
     // SAFETY: F is the function item that was registered.
     let hook = unsafe { summon::<F>() };
-    match guard(|| hook(request)) {
+    match guard("request hook", || hook(request)) {
         Ok(status) => status.0,
         Err(place) => {
             log::request(request, Level::Critical, &place);
@@ -194,7 +196,7 @@ unsafe extern "C" fn on_connection<F: Fn(Connection<'_>) -> Status + Copy>(
     let Some(connection) = connection else {
         return Status::DECLINED.0;
     };
-    match guard(|| hook(connection)) {
+    match guard("connection hook", || hook(connection)) {
         Ok(Status::DECLINED) => Status::DECLINED.0,
         Ok(status) => {
             connection.finish();
@@ -202,6 +204,7 @@ unsafe extern "C" fn on_connection<F: Fn(Connection<'_>) -> Status + Copy>(
         }
         Err(place) => {
             log::connection_raw(connection, Level::Critical as c_int, place.as_bytes());
+            connection.finish();
             Status::INTERNAL_SERVER_ERROR.0
         }
     }
@@ -217,7 +220,7 @@ unsafe extern "C" fn on_pre_config<F: Fn(Pool<'_>) -> Result<(), String> + Copy>
     let Some(pool) = pool else {
         return Status::INTERNAL_SERVER_ERROR.0;
     };
-    match guard(|| hook(pool)).unwrap_or_else(Err) {
+    match guard("pre_config", || hook(pool)).unwrap_or_else(Err) {
         Ok(()) => Status::OK.0,
         Err(text) => {
             log::process(Level::Critical, &text);
@@ -243,7 +246,7 @@ unsafe extern "C" fn on_post_config<F: Fn(Pool<'_>, Server<'_>) -> Result<(), St
     let (Some(pool), Some(server)) = (pool, server) else {
         return Status::INTERNAL_SERVER_ERROR.0;
     };
-    stop_on_error(server, guard(|| hook(pool, server)))
+    stop_on_error(server, guard("post_config", || hook(pool, server)))
 }
 
 unsafe extern "C" fn on_check_config<F: Fn(Server<'_>) -> Result<(), String> + Copy>(
@@ -257,7 +260,7 @@ unsafe extern "C" fn on_check_config<F: Fn(Server<'_>) -> Result<(), String> + C
     let Some(server) = server else {
         return Status::INTERNAL_SERVER_ERROR.0;
     };
-    stop_on_error(server, guard(|| hook(server)))
+    stop_on_error(server, guard("check_config", || hook(server)))
 }
 
 fn stop_on_error(server: Server<'_>, result: Result<Result<(), String>, String>) -> c_int {
@@ -284,7 +287,7 @@ unsafe extern "C" fn on_child_init<F: Fn(Pool<'static>, Server<'static>) + Copy>
         )
     };
     if let (Some(pool), Some(server)) = (pool, server)
-        && let Err(place) = guard(|| hook(pool, server))
+        && let Err(place) = guard("child_init", || hook(pool, server))
     {
         log::server(server, Level::Critical, &place);
     }

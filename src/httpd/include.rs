@@ -55,7 +55,7 @@ unsafe extern "C" fn on_tag<F: Handler>(
             return 0;
         }
         let mut invocation = Invocation::writing(filter, brigade);
-        let done = guard(|| match code(context, request) {
+        let done = guard("tag", || match code(context, request) {
             Ok(code) => summon::<F>()(request, code, &mut invocation),
             Err(reason) => {
                 let page = request.filename().unwrap_or_default().to_string_lossy();

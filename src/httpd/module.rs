@@ -31,6 +31,8 @@ pub(crate) trait Module: Sized + 'static {
         base: &Self::Directory<'c>,
         over: &Self::Directory<'c>,
     ) -> Self::Directory<'c>;
+    /// What stands for a configuration whose merge has failed: it must let nobody in.
+    fn broken_directory<'c>(pool: Pool<'c>, over: &Self::Directory<'c>) -> Self::Directory<'c>;
     /// Called each time the module is loaded: registers hooks.
     fn register();
 }
@@ -117,7 +119,7 @@ unsafe extern "C" fn register<M: Module>(_pool: *mut sys::apr_pool_t) {
         unsafe { (*M::record().0.get()).module_index },
         Ordering::Relaxed,
     );
-    if let Err(place) = guard(M::register) {
+    if let Err(place) = guard("register", M::register) {
         log::process(Level::Critical, &place);
     }
 }
@@ -150,12 +152,16 @@ unsafe extern "C" fn merge_directory<M: Module>(
             &*over.cast::<M::Directory<'_>>(),
         );
         // Stored where it is made: this happens for every request.
-        let merged = guard(|| {
-            Pool::from_raw(pool).map_or(std::ptr::null_mut(), |live| {
-                store(pool, M::merge_directory(live, base, over))
-            })
+        let Some(live) = Pool::from_raw(pool) else {
+            return std::ptr::null_mut();
+        };
+        let merged = guard("merge", || {
+            store(pool, M::merge_directory(live, base, over))
         });
-        merged.unwrap_or_else(|_| store(pool, *over))
+        merged.unwrap_or_else(|place| {
+            super::log::process(super::log::Level::Critical, &place);
+            store(pool, M::broken_directory(live, over))
+        })
     }
 }
 
@@ -170,9 +176,14 @@ unsafe extern "C" fn merge_server<M: Module>(
             &*base.cast::<M::Server<'_>>(),
             &*over.cast::<M::Server<'_>>(),
         );
-        match Pool::from_raw(pool).map(|pool| guard(|| M::merge_server(pool, base, over))) {
+        match Pool::from_raw(pool).map(|pool| guard("merge", || M::merge_server(pool, base, over)))
+        {
             Some(Ok(merged)) => store(pool, merged),
-            _ => store(pool, *over),
+            Some(Err(place)) => {
+                super::log::process(super::log::Level::Critical, &place);
+                store(pool, *over)
+            }
+            None => store(pool, *over),
         }
     }
 }

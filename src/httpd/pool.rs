@@ -121,7 +121,9 @@ impl Drop for OwnedPool {
 
 unsafe extern "C" fn drop_value<T>(value: *mut c_void) -> sys::apr_status_t {
     // SAFETY: registered by `on_end` with the place of a value that nobody else drops.
-    let dropped = super::guard::guard(|| unsafe { value.cast::<T>().drop_in_place() });
+    let dropped = super::guard::guard("pool cleanup", || unsafe {
+        value.cast::<T>().drop_in_place()
+    });
     if let Err(place) = dropped {
         super::log::process(super::log::Level::Critical, &place);
     }

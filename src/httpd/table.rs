@@ -1,5 +1,6 @@
 //! A handle on apr_table_t: ordered, case-insensitive, several values a name.
 
+use super::faults;
 use super::pool::{OwnedPool, Pool};
 use super::sys;
 use std::ffi::CStr;
@@ -97,7 +98,7 @@ unsafe impl Send for OwnedTable {}
 impl OwnedTable {
     /// None when memory is short.
     pub(crate) fn new() -> Option<OwnedTable> {
-        let pool = OwnedPool::new()?;
+        let pool = OwnedPool::new().filter(|_| !faults::strike("table"))?;
         let table = Table::new(pool.pool()).0;
         Some(OwnedTable { table, _pool: pool })
     }

@@ -16,6 +16,7 @@ use crate::routing::{self, located};
 use pyo3::exceptions::{PyOSError, PyRuntimeError};
 use pyo3::prelude::*;
 use std::cell::{Cell, RefCell, RefMut};
+use std::mem::ManuallyDrop;
 use std::sync::Arc;
 
 /// One request's state, behind its lease. Owned by the lease; the Python references in it are dropped by `end`, with
@@ -337,7 +338,12 @@ impl Exchange {
     pub(crate) fn run_cleanups(lease: &Lease<Exchange>) {
         let cleanups = lease.hold().map(|held| held.value().cleanups.take());
         for cleanup in cleanups.unwrap_or_default().into_iter().rev() {
-            embed::enter(cleanup.interpreter, |cx| cleanup.run(cx, lease));
+            let interpreter = cleanup.interpreter;
+            let done = attached(interpreter, cleanup, |cx, cleanup| cleanup.run(cx, lease));
+            if let (Err(reason), Ok(held)) = (done, lease.hold()) {
+                let text = format!("python_cleanup: {reason}");
+                log::request(held.request(), Level::Error, &text);
+            }
         }
     }
 
@@ -350,9 +356,20 @@ impl Exchange {
             return;
         };
         for (interpreter, object) in first.into_iter().chain(others) {
-            embed::enter(interpreter, |_| drop(object));
+            // Where no thread state can be had, the object stays for ever.
+            let _ = attached(interpreter, object, |_, object| drop(object));
         }
     }
+}
+
+/// Gives `body` what holds Python references; where it cannot be attached, they are never released.
+fn attached<T>(
+    interpreter: &'static Interpreter,
+    holder: T,
+    body: impl for<'py> FnOnce(Cx<'py>, T),
+) -> Result<(), String> {
+    let holder = ManuallyDrop::new(holder);
+    embed::enter(interpreter, |cx| body(cx, ManuallyDrop::into_inner(holder)))
 }
 
 impl Cleanup {

@@ -155,8 +155,6 @@ pub(crate) static FUNCTIONS: &[Function] = &[
             Ok(list.into_any())
         },
     ),
-    #[cfg(feature = "test-panic")]
-    Function::new(c"_panic", c"_panic(): panics, to test the guard.", panic),
 ];
 
 /// Adds the constants whose values come from httpd's headers.
@@ -292,10 +290,4 @@ fn directives<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
         )
     });
     PyList::new(cx.py, rows)?.into_bound_py_any(cx.py)
-}
-
-#[cfg(feature = "test-panic")]
-#[expect(clippy::panic, reason = "the subject of the test")]
-fn panic<'py>(_cx: Cx<'py>, _args: Args<'_, 'py>) -> PyResult<Object<'py>> {
-    panic!("a deliberate panic")
 }

@@ -10,11 +10,13 @@ use crate::embed::Cx;
 use crate::embed::cell::Ref;
 use crate::embed::dict;
 use crate::embed::text::{self, Encoding};
+use crate::httpd::faults;
 use crate::httpd::gateway::server_banner;
 use crate::httpd::lease::Held;
 use crate::httpd::request::Request as Host;
 use crate::httpd::server::mpm_query;
 use crate::objects::exchange::Exchange;
+use pyo3::exceptions::PyMemoryError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 use rustc_hash::FxHashMap;
@@ -163,7 +165,11 @@ impl Template {
         let filling = Filling {
             cx,
             template: self,
-            environ: constants.copy()?,
+            environ: if faults::strike("environ") {
+                return Err(PyMemoryError::new_err(()));
+            } else {
+                constants.copy()?
+            },
         };
         for (key, value) in late {
             filling.object(key, &value)?;

@@ -14,6 +14,7 @@ pub(crate) use reuse::{is_plain, recycle};
 use super::cell::Slot;
 use super::interpreters::Interpreter;
 use super::{Cx, exception};
+use crate::httpd::faults;
 use crate::httpd::zst::assert_no_data;
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -409,7 +410,7 @@ pub(crate) fn define<'py, T: Class>(
 /// # Errors
 /// MemoryError.
 pub(crate) fn instance<'py, T: Class>(cx: Cx<'py>, mut payload: T) -> PyResult<Object<'py>> {
-    if T::REUSED {
+    if T::REUSED && !faults::strike("instance") {
         match reuse::again(cx, payload) {
             Ok(object) => return Ok(object),
             Err(unused) => payload = unused,
@@ -471,7 +472,11 @@ unsafe fn allocate<'py, T: Class>(
     // SAFETY: PyType_GenericAlloc gives zeroed memory of the type's size, a valid `Instance` without payload:
     // `write` must not drop the zeroed Option.
     unsafe {
-        let object = ffi::PyType_GenericAlloc(class, 0);
+        let object = if faults::strike("instance") {
+            ffi::PyErr_NoMemory()
+        } else {
+            ffi::PyType_GenericAlloc(class, 0)
+        };
         if object.is_null() {
             return Err(PyErr::fetch(cx.py));
         }

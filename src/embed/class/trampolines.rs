@@ -18,7 +18,7 @@ use std::ptr::null_mut;
 
 /// Runs a body for Python: an error or a panic becomes the exception that is set, and `failure` the result.
 fn run<R>(py: Python<'_>, failure: R, body: impl FnOnce() -> PyResult<R>) -> R {
-    let result = guard(body).unwrap_or_else(|place| {
+    let result = guard("python", body).unwrap_or_else(|place| {
         log::process(Level::Critical, &place);
         Err(PySystemError::new_err(place))
     });
@@ -353,7 +353,7 @@ pub(super) unsafe extern "C" fn deallocate<T: Class>(object: *mut ffi::PyObject)
         let class = ffi::Py_TYPE(object);
         let instance = object.cast::<Instance<T>>();
         let payload = (*instance).payload.take();
-        if let Err(place) = guard(move || drop(payload)) {
+        if let Err(place) = guard("deallocate", move || drop(payload)) {
             log::process(Level::Critical, &place);
         }
         ffi::Py_CLEAR(&raw mut (*instance).dict);

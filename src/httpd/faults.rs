@@ -1,0 +1,47 @@
+//! Failures on purpose, for the tests (feature `test-faults`). Other builds have nothing of it.
+//!
+//! The file that MOD_PYTHON_FAULTS names has a line for each place that is to fail: `name`, or `name=panic`.
+
+use super::sys;
+use std::ffi::c_int;
+
+/// Is the operation at this place to fail now?
+#[inline]
+pub(crate) fn strike(place: &str) -> bool {
+    cfg!(feature = "test-faults") && kind(place).as_deref() == Some("")
+}
+
+/// An APR call's status, or that of its failure.
+#[inline]
+pub(super) fn status(place: &str, call: impl FnOnce() -> c_int) -> c_int {
+    if strike(place) {
+        sys::APR_EGENERAL
+    } else {
+        call()
+    }
+}
+
+/// Panics where the place is to panic now.
+#[inline]
+#[cfg_attr(
+    feature = "test-faults",
+    expect(clippy::panic, reason = "the subject of the test")
+)]
+pub(crate) fn detonate(place: &str) {
+    #[cfg(feature = "test-faults")]
+    if kind(place).as_deref() == Some("panic") {
+        panic!("a deliberate panic in {place}");
+    }
+    #[cfg(not(feature = "test-faults"))]
+    let _ = place;
+}
+
+/// What is to happen at a place.
+fn kind(place: &str) -> Option<String> {
+    let lines = std::fs::read_to_string(std::env::var_os("MOD_PYTHON_FAULTS")?).ok()?;
+    let found = lines.lines().find_map(|line| line.strip_prefix(place));
+    match found? {
+        "" => Some(String::new()),
+        rest => rest.strip_prefix('=').map(String::from),
+    }
+}

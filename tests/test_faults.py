@@ -1,0 +1,241 @@
+"""Failures on purpose (feature test-faults): the right status, a line in the log, the child alive, nothing leaked."""
+
+from __future__ import annotations
+
+import http.client
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import MEMORY, Serve, Server, places
+from test_load import resident
+
+from httpd import PROJECT
+
+DEBUG = PROJECT / "target/debug/libmod_python.so"
+CONFIG = """
+<IfModule mpm_prefork_module>
+    MinSpareServers 1
+</IfModule>
+PythonWSGI /wsgi wsgi_apps:hello
+PythonOutputFilter faulty UPPER
+<Location /up>
+    SetHandler mod_python
+    PythonHandler hello
+    SetOutputFilter UPPER
+</Location>
+<Location /guarded>
+    PythonAccessHandler faulty
+    <If "true">
+        PythonOption merged yes
+    </If>
+</Location>
+<Directory @ROOT@/htdocs>
+    Options +Includes
+    AddOutputFilter INCLUDES .shtml
+</Directory>
+"""
+FRESH = """
+<IfModule mpm_prefork_module>
+    MinSpareServers 1
+</IfModule>
+<Location /fresh>
+    SetHandler mod_python
+    PythonHandler hello
+    PythonInterpreter fresh
+</Location>
+"""
+
+
+class Faults:
+    """What is to fail in all servers of the test."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self.clear()
+
+    def clear(self) -> None:
+        self.set("")
+
+    def set(self, text: str) -> None:
+        self._file.write_text(text)
+        self._file.chmod(0o644)
+
+
+@pytest.fixture(scope="module")
+def faults(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Faults]:
+    folder = tmp_path_factory.mktemp("faults")
+    for path in (folder, *folder.parents):
+        if str(path).startswith("/tmp/"):
+            path.chmod(path.stat().st_mode | 0o055)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MOD_PYTHON_FAULTS", str(folder / "faults"))
+        yield Faults(folder / "faults")
+
+
+@pytest.fixture(scope="module")
+def server(serve_module: Serve, faults: Faults, mpm: str) -> Server:
+    server = serve_module(
+        places("hello", "faulty") + CONFIG, mpm=mpm, module=DEBUG, modules=("include", "headers"), start=False
+    )
+    server.write("htdocs/page.shtml", '<!--#python eval="1 + 1" -->')
+    server.write("htdocs/guarded/page.html", "guarded")
+    return begun(server)
+
+
+def begun(server: Server) -> Server:
+    """Start it, and wait until the interpreters of all children are there: what fails there fails for good."""
+    server.start()
+    server._wait(lambda: all(f"[pid {pid}:" in made(server) for pid in server.child_pids()), "Python does not start")
+    return server
+
+
+def made(server: Server) -> str:
+    return "".join(line for line in server.log_text().splitlines() if "main_interpreter" in line and "created" in line)
+
+
+WRITE_FAILED = "OSError: Write failed, client closed connection"
+SSI_ERROR = "an error occurred while processing this directive"
+FAILURES: list[tuple[str, str, int, str, str]] = [
+    # What fails, where, the status, a part of the answer, the line in the log.
+    ("attach", "/hello/handler", 500, "", "PythonHandler: no memory for a thread state"),
+    ("attach", "/wsgi", 500, "", "PythonHandler: no memory for a thread state"),
+    ("attach", "/page.shtml", 200, SSI_ERROR, "#python: no memory for a thread state"),
+    ("instance", "/hello/handler", 500, "", "PythonHandler: MemoryError"),
+    ("instance", "/wsgi", 500, "", "PythonHandler: MemoryError"),
+    ("instance", "/page.shtml", 200, SSI_ERROR, "#python: MemoryError"),
+    ("table", "/faulty/table", 500, "", "MemoryError: no memory for a table"),
+    ("environ", "/wsgi", 500, "", "mod_python.wsgi: MemoryError"),
+    ("write", "/hello/handler", 500, "", WRITE_FAILED),
+    ("write", "/faulty/flushes", 500, "", WRITE_FAILED),
+    ("read", "/faulty/body", 400, "", ""),
+    ("lock", "/faulty/session", 500, "", "Traceback.*(ValueError|OSError|RuntimeError)"),
+    ("request hook=panic", "/hello/handler", 500, "", r"crit\].*a deliberate panic in request hook"),
+    ("python=panic", "/hello/handler", 500, "", "SystemError: panic at src/httpd/faults.rs"),
+    ("python=panic", "/wsgi", 500, "", "SystemError: panic at src/httpd/faults.rs"),
+    ("python=panic", "/page.shtml", 200, SSI_ERROR, "SystemError: panic at src/httpd/faults.rs"),
+    ("deallocate=panic", "/up", 200, "HELLO WORLD!", "a deliberate panic in deallocate"),
+    ("pool cleanup=panic", "/hello/handler", 200, "Hello World!", "a deliberate panic in pool cleanup"),
+    ("pool cleanup=panic", "/faulty/cleans", 200, "registered", "a deliberate panic in pool cleanup"),
+    ("filter=panic", "/up", 200, "", "a deliberate panic in filter"),
+    ("tag=panic", "/page.shtml", 200, SSI_ERROR, "a deliberate panic in tag"),
+    ("merge=panic", "/guarded/page.html", 500, "", "could not be merged; nothing is served"),
+    ("merge=panic", "/hello/handler", 500, "", "could not be merged; nothing is served"),
+]
+PANICS = r"panic at src/httpd/faults.rs:\d+:\d+: a deliberate panic"
+
+
+@pytest.mark.parametrize(
+    ("fault", "path", "status", "text", "line"), FAILURES, ids=[f"{a} {b}" for a, b, *_ in FAILURES]
+)
+def test_failures(server: Server, faults: Faults, fault: str, path: str, status: int, text: str, line: str) -> None:
+    arguments: dict[str, Any] = {"method": "POST", "body": b"x" * 100} if fault == "read" else {}
+    for _ in range(40):  # on prefork, so that each child has had some
+        good = server.get(path, **arguments)
+    assert good.status in (200, 403), good
+    pids, before = server.child_pids(), 0
+    for round_ in range(60):
+        faults.set(fault)
+        answer = server.get(path, **arguments)
+        faults.clear()
+        assert (answer.status, text in answer.text) == (status, True), answer
+        if line and round_ == 0:
+            server.claim(line)
+            server.claims += [PANICS, "PythonHandler.*SystemError"]
+        if round_ == 20:
+            before = sum(map(resident, pids))
+    again = server.get(path, **arguments)
+    assert (again.status, again.body) == (good.status, good.body)
+    assert server.child_pids() == pids
+    assert sum(map(resident, pids)) - before <= 1024 * MEMORY
+
+
+def test_an_interpreter_that_cannot_be_made(serve: Serve, faults: Faults, mpm: str) -> None:
+    """The next request tries again."""
+    server = begun(serve(places("hello") + FRESH, mpm=mpm, module=DEBUG, start=False))
+    pids = server.child_pids()
+    faults.set("interpreter")
+    assert server.get("/fresh").status == 500
+    server.claim('no interpreter "fresh": Py_NewInterpreter failed')
+    faults.clear()
+    assert server.ok("/fresh").text == "Hello World!"
+    assert server.child_pids() == pids
+
+
+def test_a_module_that_cannot_be_made(serve: Serve, faults: Faults, mpm: str) -> None:
+    server = begun(serve(places("hello") + FRESH, mpm=mpm, module=DEBUG, start=False))
+    faults.set("module=panic")
+    assert server.get("/fresh").status == 500
+    server.claim(r"crit\].*a deliberate panic in module")
+    server.claim('interpreter "fresh" cannot import mod_python.apache: SystemError')
+    faults.clear()
+    assert server.ok("/hello/handler").text == "Hello World!"
+
+
+@pytest.mark.parametrize("entry", ["register", "directive", "check_config", "post_config"])
+def test_a_configuration_is_refused(serve: Serve, faults: Faults, entry: str) -> None:
+    server = serve(places("hello"), module=DEBUG, start=False)
+    faults.set(f"{entry}=panic")
+    try:
+        done = server.check()
+        if entry == "post_config":  # not a part of the check
+            with pytest.raises(RuntimeError, match="a deliberate panic in post_config"):
+                server.start()
+            server.claims.append(PANICS)
+        elif entry == "register":
+            # httpd has no way to refuse a module here: its directives are there, its hooks are not.
+            assert "a deliberate panic in register" in done.stderr
+        else:
+            assert done.returncode != 0 and f"a deliberate panic in {entry}" in done.stderr
+    finally:
+        faults.clear()
+
+
+def test_a_child_that_cannot_start_python(serve: Serve, faults: Faults, mpm: str) -> None:
+    server = serve(places("hello"), mpm=mpm, module=DEBUG, start=False)
+    server.write("htdocs/static.html", "static")
+    faults.set("child_init=panic")
+    server.start()
+    server.claim(r"crit\].*a deliberate panic in child_init")
+    assert server.ok("/static.html").text == "static"
+    assert server.get("/hello/handler").status == 500
+    server.claim("PythonHandler.*Python has not been started")
+    faults.clear()
+
+
+def test_a_connection_whose_hook_panics(serve: Serve, faults: Faults, mpm: str) -> None:
+    config = "<IfModule mpm_prefork_module>\nMinSpareServers 1\n</IfModule>\nPythonConnectionHandler faulty\nPythonPath \"sys.path+['@ROOT@/apps']\"\n"
+    server = begun(serve(config, mpm=mpm, module=DEBUG, start=False))
+    pids = server.child_pids()
+
+    def connected() -> bytes:
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+        connection.connect()
+        with connection.sock as sock:
+            sock.sendall(b"anything\n")  # the kernel may wait for that (AcceptFilter)
+            return sock.recv(100)
+
+    assert connected() == b"connected\n"
+    faults.set("connection hook=panic")
+    assert b"connected" not in connected()
+    server.claim(r"crit\].*a deliberate panic in connection hook")
+    faults.set("instance")
+    assert b"connected" not in connected()
+    server.claim("PythonConnectionHandler faulty: MemoryError")
+    faults.clear()
+    assert connected() == b"connected\n"
+    assert server.child_pids() == pids
+
+
+def test_every_entry_is_tried() -> None:
+    """Each name that `guard` and `strike` know occurs above."""
+    names: set[str] = set()
+    for file in (PROJECT / "src").rglob("*.rs"):
+        text = file.read_text()
+        names |= set(re.findall(r'guard\(\s*"([^"]+)"', text))
+        names |= set(re.findall(r'faults::(?:strike|status)\(\s*"([^"]+)"', text))
+    tried = Path(__file__).read_text()
+    missing = {name for name in names - {"test", "concern", "pre_config"} if name not in tried}
+    assert not missing
