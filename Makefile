@@ -9,16 +9,15 @@ VENV := target/venv
 MODULE := target/release/libmod_python.so
 TESTED := --features test-faults
 
-.PHONY: help setup setup-tests build run test test-matrix soak fuzz bench lint fmt install clean
+.PHONY: help setup build run test test-matrix soak fuzz leaks hostile audit bench lint fmt install clean
 
 help: ## list the verbs
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' $(MAKEFILE_LIST) | expand -t 20
 
 setup:
 	@tools/setup.sh $(PYTHON)
-
-setup-tests:
-	@tools/setup.sh $(PYTHON) tests
+setup-%:
+	@tools/setup.sh $(PYTHON) $*
 
 build: setup ## build the module: target/release/libmod_python.so
 	cargo build --release --locked
@@ -26,7 +25,7 @@ build: setup ## build the module: target/release/libmod_python.so
 run: build ## serve SITE=directory on 127.0.0.1, PORT=8888, in the foreground
 	@$(PYTHON) tests/httpd.py --site $(SITE) --port $(PORT)
 
-test: build setup-tests $(VENV)/ready ## run every test, on event, worker and prefork
+test: build $(VENV)/ready ## run every test, on event, worker and prefork
 	cargo build --locked $(TESTED)
 	cargo test --locked $(TESTED)
 	$(VENV)/bin/pytest -q tests $(ARGS)
@@ -34,20 +33,23 @@ test: build setup-tests $(VENV)/ready ## run every test, on event, worker and pr
 test-matrix: ## run the suite on Debian trixie and sid too: Python 3.13 and the newest (as root; debootstrap)
 	tools/matrix.sh trixie sid
 
-soak: build setup-tests $(VENV)/ready ## restart httpd gracefully 1,000 times under load (20 minutes); ARGS="--restarts 100 --mpm worker"
-	$(VENV)/bin/python tests/soak.py $(ARGS)
-
-fuzz: build setup-tests $(VENV)/ready ## fuzz every parser for SECONDS=60, two at a time
-	@tools/setup.sh $(PYTHON) fuzz
+fuzz: build setup-fuzz $(VENV)/ready ## fuzz every parser for SECONDS=60, two at a time
 	$(VENV)/bin/pip install -q --disable-pip-version-check -r tests/fuzz/requirements.txt
 	tools/fuzz.sh $(or $(SECONDS),60) $(ARGS)
 
-bench: build ## measure this module beside others, and write bench/report.md; QUICK=1 ends in five minutes
-	@tools/setup.sh $(PYTHON) bench
+soak: ## restart httpd gracefully 1,000 times under load (20 minutes); ARGS="--restarts 100 --mpm worker"
+leaks: ## 1,000,000 requests of each kind, and what memory does (an hour); ARGS="--requests 100000 wsgi psp"
+hostile: ## answers to hostile clients, with and without the module: writes docs/hostile.md
+soak leaks hostile: build setup-hostile $(VENV)/ready
+	$(VENV)/bin/python tests/$@.py $(ARGS)
+audit: $(VENV)/ready ## known vulnerabilities in what is used, from databases on the net (cargo-audit, pip-audit)
+	tools/audit.sh $(VENV)
+
+bench: build setup-bench ## measure this module beside others, and write bench/report.md; QUICK=1 ends in five minutes
 	$(PYTHON) bench/prepare.py
 	target/bench/venv/bin/python bench/run.py $(if $(QUICK),--quick)
 
-lint: setup-tests $(VENV)/ready ## check formatting, lints and types
+lint: $(VENV)/ready ## check formatting, lints and types
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	cargo clippy --locked --all-targets $(TESTED) -- -D warnings
@@ -55,7 +57,7 @@ lint: setup-tests $(VENV)/ready ## check formatting, lints and types
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
 
-fmt: setup-tests $(VENV)/ready ## format Rust and Python
+fmt: $(VENV)/ready ## format Rust and Python
 	cargo fmt
 	$(VENV)/bin/ruff format .
 	$(VENV)/bin/ruff check --fix .

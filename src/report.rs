@@ -32,7 +32,12 @@ pub(crate) fn exception(
             Level::Info,
             &format!("{place}: the client went away: {text}"),
         );
-        return Status::INTERNAL_SERVER_ERROR;
+        // A client that has closed its side alone can still see that its request was broken.
+        return if lost {
+            Status::BAD_REQUEST
+        } else {
+            Status::INTERNAL_SERVER_ERROR
+        };
     }
     let text = describe(cx, raised);
     log::request(request, Level::Error, &format!("{place}: {text}"));

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import MEMORY, Serve, Server, places
-from test_load import resident
+from conftest import MEMORY, Serve, Server, places, resident
 
 from httpd import PROJECT
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import subprocess
-from pathlib import Path
 
-from conftest import MEMORY, Serve
+from conftest import MEMORY, Serve, places, resident
+from leaks import ab, aborts
 
 CONFIG = """
 PythonPath "sys.path+['@ROOT@/apps']"
@@ -22,12 +22,6 @@ PythonOutputFilter everything UPPER
     Require valid-user
 </Location>
 """
-
-
-def resident(pid: int) -> int:
-    """Resident memory in KiB."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    return int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1])
 
 
 def test_every_phase_under_load(serve: Serve) -> None:
@@ -47,6 +41,23 @@ def test_every_phase_under_load(serve: Serve) -> None:
     assert server.child_pids() == [pid], "the child has been replaced"
     assert resident(pid) - before <= 2048 * MEMORY, f"grown from {before} to {resident(pid)} KiB"
     assert not server.unclaimed()
+
+
+def test_errors_leave_nothing(serve: Serve) -> None:
+    """Neither those that this module raises nor clients that go."""
+    server = serve(places("leaking"), threads=16, level="crit")
+    [pid] = server.child_pids()
+
+    def blocks() -> int:
+        return int(server.ok("/leaking/blocks").text)
+
+    assert server.ok("/leaking/refused").text == "True"
+    for path, client, count in (("/leaking/refused", ab(), 1000), ("/leaking/large", aborts, 1000)):
+        client(server, path, count)
+        before = blocks()
+        client(server, path, count)
+        assert blocks() - before <= 300 * MEMORY, path
+    assert server.child_pids() == [pid]
 
 
 APPLICATIONS = [

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what building, running or testing needs and this machine lacks. Says what and why; quick when nothing is missing.
-# usage: tools/setup.sh [python [tests|fuzz|bench]]
+# usage: tools/setup.sh [python [tests|fuzz|hostile|bench]]
 set -eu
 python=${1:-/usr/bin/python3}
 purpose=${2:-}
@@ -41,6 +41,10 @@ fi
 
 if [ "$purpose" = fuzz ]; then
     need g++ "libFuzzer is written in C++" has g++
+fi
+
+if [ "$purpose" = hostile ]; then
+    need slowhttptest "clients that take their time" has slowhttptest
 fi
 
 if [ "$purpose" = bench ]; then

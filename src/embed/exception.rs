@@ -6,8 +6,18 @@ use pyo3::prelude::*;
 
 /// The exception that a `PyErr` stands for, with its traceback.
 pub(crate) fn value<'py>(py: Python<'py>, error: PyErr) -> Bound<'py, PyAny> {
-    error.restore(py);
+    restore(py, error);
     raised(py)
+}
+
+/// Sets the exception that a `PyErr` stands for.
+///
+/// The one place where pyo3 is told that the thread is attached (it is, and stays so): an error that was made lazily, as
+/// `PyValueError::new_err` makes it, lets go of its message here, and pyo3 would keep it for the next `Python::attach`, which
+/// nobody else calls.
+#[expect(clippy::disallowed_methods, reason = "see above")]
+pub(super) fn restore(py: Python<'_>, error: PyErr) {
+    Python::attach(|_| error.restore(py));
 }
 
 /// Takes the exception that is set.

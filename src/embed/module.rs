@@ -1,8 +1,8 @@
 //! The native module `_apache`: multi-phase initialisation (PEP 489), one instance an interpreter.
 
-use super::Cx;
 use super::class::Function;
 use super::interpreters::Interpreter;
+use super::{Cx, exception};
 use crate::httpd::guard::guard;
 use crate::httpd::log::{self, Level};
 use pyo3::exceptions::PySystemError;
@@ -121,12 +121,12 @@ unsafe extern "C" fn execute(module: *mut ffi::PyObject) -> c_int {
         match result {
             Ok(Ok(())) => 0,
             Ok(Err(error)) => {
-                error.restore(py);
+                exception::restore(py, error);
                 -1
             }
             Err(place) => {
                 log::process(Level::Critical, &place);
-                PySystemError::new_err(place).restore(py);
+                exception::restore(py, PySystemError::new_err(place));
                 -1
             }
         }

@@ -37,9 +37,7 @@ fn parse<'py>(
 ) -> PyResult<()> {
     args.count(function, 1..=3)?;
     let query = args.required(0)?;
-    let keep_blank = args
-        .get(1)
-        .is_some_and(|keep| keep.is_truthy().is_ok_and(|keep| keep));
+    let keep_blank = args.get(1).map_or(Ok(false), |keep| keep.is_truthy())?;
     let (bytes, as_text) = if let Ok(bytes) = query.cast::<PyBytes>() {
         (bytes.as_bytes().to_vec(), false)
     } else if query.is_instance_of::<PyString>() {

@@ -1,10 +1,10 @@
 //! The `extern "C"` functions behind the classes: each finds its instance, runs a safe body under the guard, and turns
 //! an error or a panic into the exception that is set.
 
-use super::super::Cx;
 use super::super::cell::Slot;
 use super::super::interpreters::Interpreter;
 use super::super::module::interpreter_of;
+use super::super::{Cx, exception};
 use super::{Args, Attribute, Class, Instance, Named, Object, This, allocate};
 use crate::httpd::guard::guard;
 use crate::httpd::log::{self, Level};
@@ -23,7 +23,7 @@ fn run<R>(py: Python<'_>, failure: R, body: impl FnOnce() -> PyResult<R>) -> R {
         Err(PySystemError::new_err(place))
     });
     result.unwrap_or_else(|error| {
-        error.restore(py);
+        exception::restore(py, error);
         failure
     })
 }
