@@ -9,7 +9,7 @@ VENV := target/venv
 MODULE := target/release/libmod_python.so
 TESTED := --features test-faults
 
-.PHONY: help setup build run test test-matrix soak fuzz leaks hostile audit bench lint fmt install clean
+.PHONY: help setup build run test test-matrix soak fuzz leaks memcheck hostile audit bench lint fmt install clean
 
 help: ## list the verbs
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -39,8 +39,9 @@ fuzz: build setup-fuzz $(VENV)/ready ## fuzz every parser for SECONDS=60, two at
 
 soak: ## restart httpd gracefully 1,000 times under load (20 minutes); ARGS="--restarts 100 --mpm worker"
 leaks: ## 1,000,000 requests of each kind, and what memory does (an hour); ARGS="--requests 100000 wsgi psp"
+memcheck: ## a run under valgrind: what it says of this module
 hostile: ## answers to hostile clients, with and without the module: writes docs/hostile.md
-soak leaks hostile: build setup-hostile $(VENV)/ready
+soak leaks memcheck hostile: build setup-hostile $(VENV)/ready
 	$(VENV)/bin/python tests/$@.py $(ARGS)
 audit: $(VENV)/ready ## known vulnerabilities in what is used, from databases on the net (cargo-audit, pip-audit)
 	tools/audit.sh $(VENV)
@@ -53,9 +54,8 @@ lint: $(VENV)/ready ## check formatting, lints and types
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	cargo clippy --locked --all-targets $(TESTED) -- -D warnings
-	$(VENV)/bin/ruff format --check .
-	$(VENV)/bin/ruff check .
-	$(VENV)/bin/mypy
+	$(VENV)/bin/ruff format --check . && $(VENV)/bin/ruff check . && $(VENV)/bin/mypy
+	tools/deny.sh
 
 fmt: $(VENV)/ready ## format Rust and Python
 	cargo fmt

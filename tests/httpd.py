@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Callable, Optional
 
 PROJECT = Path(__file__).resolve().parent.parent
-RELEASE = PROJECT / "target/release/libmod_python.so"
+RELEASE = Path(os.environ.get("MOD_PYTHON_MODULE") or PROJECT / "target/release/libmod_python.so")
 CHILD_USER = "www-data"
 PATIENCE = 30.0
 """Seconds to wait for httpd to answer or to stop."""
@@ -216,7 +216,9 @@ class Httpd:
             self._wait(asleep, "the children are busy", 2)
 
     def _command(self) -> list[str]:
-        return [*self.wrapper, program(), "-d", str(self.root), "-f", str(self.root / "httpd.conf")]
+        preload = os.environ.get("MOD_PYTHON_PRELOAD")
+        environment = ("env", f"LD_PRELOAD={preload}") if preload else ()
+        return [*self.wrapper, *environment, program(), "-d", str(self.root), "-f", str(self.root / "httpd.conf")]
 
     def _preamble(self) -> str:
         libexec = query_apxs("LIBEXECDIR")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ from conftest import MEMORY, Serve, Server, places, resident
 
 from httpd import PROJECT
 
-DEBUG = PROJECT / "target/debug/libmod_python.so"
+DEBUG = Path(os.environ.get("MOD_PYTHON_MODULE") or PROJECT / "target/debug/libmod_python.so")
 CONFIG = """
 <IfModule mpm_prefork_module>
     MinSpareServers 1

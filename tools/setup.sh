@@ -45,6 +45,7 @@ fi
 
 if [ "$purpose" = hostile ]; then
     need slowhttptest "clients that take their time" has slowhttptest
+    need valgrind "memcheck" has valgrind
 fi
 
 if [ "$purpose" = bench ]; then

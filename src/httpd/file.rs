@@ -68,6 +68,11 @@ pub(crate) fn stat(path: &CStr, wanted: i32) -> Result<FileInfo, c_int> {
 }
 
 impl FileInfo {
+    /// Is it a regular file (APR_REG)?
+    pub(crate) fn is_file(&self) -> bool {
+        self.filetype == i64::from(sys::apr_filetype_e_APR_REG)
+    }
+
     /// # Safety
     /// The strings of `info` are NULL or live.
     unsafe fn from_raw(info: &sys::apr_finfo_t) -> FileInfo {

@@ -23,6 +23,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub(super) struct StartResponse {
     lease: RequestLease,
     head: Mutex<Option<Head>>,
+    /// The head's status and Content-Length, to be had without its lock; 0 before it is there, and ABSENT.
+    status: Number,
+    length: Number,
     /// Has the head been given to httpd?
     pub(super) installed: Flag,
     /// Has something left for the client?
@@ -35,11 +38,16 @@ pub(super) struct StartResponse {
     pub(super) ended: Flag,
 }
 
+/// No Content-Length has been stated.
+const ABSENT: i64 = -1;
+
 impl StartResponse {
     pub(super) fn new(lease: RequestLease) -> StartResponse {
         StartResponse {
             lease,
             head: Mutex::default(),
+            status: Number::default(),
+            length: Number::new(ABSENT),
             installed: Flag::default(),
             left: Flag::default(),
             written: Number::default(),
@@ -55,17 +63,17 @@ impl StartResponse {
 
     /// Has start_response been called?
     pub(super) fn is_started(&self) -> bool {
-        self.head().is_some()
+        self.status.get() != 0
     }
 
     /// Content-Length, if the application has stated it.
     pub(super) fn length(&self) -> Option<i64> {
-        self.head().as_ref().and_then(Head::length)
+        Some(self.length.get()).filter(|&length| length != ABSENT)
     }
 
     /// May this answer have a body?
     pub(super) fn has_body(&self, request: Host<'_>) -> bool {
-        let status = self.head().as_ref().map_or(200, Head::status);
+        let status = self.status.get();
         !request.header_only() && status != 204 && status != 304
     }
 
@@ -140,6 +148,8 @@ fn start<'py>(
         PyRuntimeError::new_err("start_response() has been called after the request's end")
     })?;
     let head = head(held.request(), &status, &headers)?;
+    this.status.set(i64::from(head.status()));
+    this.length.set(head.length().unwrap_or(ABSENT));
     *this.head() = Some(head);
     this.method(&WRITE)
 }

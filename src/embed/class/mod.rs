@@ -261,7 +261,8 @@ pub(crate) fn define<'py, T: Class>(
         .map(|method| method.definition)
         .chain([ffi::PyMethodDef::zeroed()])
         .collect();
-    let members = T::DICT
+    // Python copies these into the type.
+    let mut members = T::DICT
         .then(|| ffi::PyMemberDef {
             name: c"__dictoffset__".as_ptr(),
             type_code: ffi::Py_T_PYSSIZET,
@@ -285,7 +286,7 @@ pub(crate) fn define<'py, T: Class>(
         slot(ffi::Py_tp_doc, T::DOC.as_ptr().cast_mut().cast()),
         slot(ffi::Py_tp_getset, attributes.leak().as_mut_ptr().cast()),
         slot(ffi::Py_tp_methods, methods.leak().as_mut_ptr().cast()),
-        slot(ffi::Py_tp_members, members.leak().as_mut_ptr().cast()),
+        slot(ffi::Py_tp_members, members.as_mut_ptr().cast()),
         slot(
             ffi::Py_tp_dealloc,
             trampolines::deallocate::<T> as *mut c_void,

@@ -82,7 +82,11 @@ pub(super) fn sendfile<'py>(
         .cx
         .detached(path.as_c_str(), |path| file::stat(path, file::SIZE));
     let size = match found {
-        Ok(info) if info.filetype != 0 => info.size,
+        Ok(info) if info.is_file() => info.size,
+        // A directory cannot be read, a pipe would have to be waited for, a device has no end.
+        Ok(info) if info.filetype != 0 => {
+            return Err(PyOSError::new_err("Only a regular file can be sent"));
+        }
         _ => return Err(PyOSError::new_err("Could not stat file for reading")),
     };
     if !(0..=size).contains(&offset) {
