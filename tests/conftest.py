@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import shutil
 import subprocess
@@ -21,8 +22,9 @@ APPS = Path(__file__).parent / "apps"
 MPMS = ("event", "worker", "prefork")
 FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 """The tests run on the Python that the module embeds."""
-MEMORY = 32 if FREE_THREADED else 1
-"""How many times as much a child may grow before it levels out: a free-threaded Python keeps memory for each thread."""
+MEMORY = 256 if os.environ.get("MOD_PYTHON_PRELOAD") else 32 if FREE_THREADED else 1
+"""How many times as much a child may grow before it levels out: AddressSanitizer keeps what is freed for a while, and a
+free-threaded Python keeps memory for each thread."""
 SERIOUS = re.compile(r":(error|crit|alert|emerg)\]|exit signal")
 
 

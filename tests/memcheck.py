@@ -1,6 +1,6 @@
 """A run under valgrind's memcheck: requests of every kind, a graceful restart, a stop. Prints what concerns this module.
 
-    python tests/memcheck.py
+python tests/memcheck.py
 """
 
 from __future__ import annotations
@@ -40,7 +40,10 @@ def is_ours(error: ElementTree.Element) -> bool:
 
 
 def shown(error: ElementTree.Element) -> str:
-    frames = [f"    {frame.findtext('fn')} ({frame.findtext('file')}:{frame.findtext('line')})" for frame in error.iter("frame")]
+    frames = [
+        f"    {frame.findtext('fn')} ({frame.findtext('file')}:{frame.findtext('line')})"
+        for frame in error.iter("frame")
+    ]
     text = error.findtext("what") or error.findtext("xwhat/text")
     return "\n".join([f"{error.findtext('kind')}: {text}", *frames[:12]])
 
@@ -48,7 +51,14 @@ def shown(error: ElementTree.Element) -> str:
 def run(folder: Path) -> int:
     """Everything once; gives how many requests."""
     os.environ["PYTHONMALLOC"] = "malloc"
-    wrapper = ["valgrind", "--quiet", "--leak-check=full", "--num-callers=30", "--xml=yes", f"--xml-file={folder}/%p.xml"]
+    wrapper = [
+        "valgrind",
+        "--quiet",
+        "--leak-check=full",
+        "--num-callers=30",
+        "--xml=yes",
+        f"--xml-file={folder}/%p.xml",
+    ]
     if SUPPRESSIONS.exists():
         wrapper.append(f"--suppressions={SUPPRESSIONS}")
     config = places("hello", "leaking", "faulty", "isolated") + leaks.CONFIG
@@ -66,7 +76,13 @@ def run(folder: Path) -> int:
             for path, client in leaks.kinds(Path(form.name)).values():
                 client(server, path, REQUESTS)
                 count += REQUESTS
-            for path in ("/leaking/refused", "/isolated/where", "/isolated/contexts", "/faulty/session", "/faulty/flushes"):
+            for path in (
+                "/leaking/refused",
+                "/isolated/where",
+                "/isolated/contexts",
+                "/faulty/session",
+                "/faulty/flushes",
+            ):
                 server.ok(path)
                 count += 1
             if round_ == 0:
@@ -85,8 +101,12 @@ def main() -> int:
         processes = len(list(folder.glob("*.xml")))
     kinds = Counter(str(error.findtext("kind")) for error in found)
     ours = [error for error in found if is_ours(error)]
-    serious = [error for error in ours if error.findtext("kind") not in LOST or "Definitely" in str(error.findtext("kind"))]
-    print(f"{count} requests, {processes} processes; reports: {dict(kinds)}, of which {len(ours)} lead through the module")
+    serious = [
+        error for error in ours if error.findtext("kind") not in LOST or "Definitely" in str(error.findtext("kind"))
+    ]
+    print(
+        f"{count} requests, {processes} processes; reports: {dict(kinds)}, of which {len(ours)} lead through the module"
+    )
     for text, number in Counter(re.sub(r"\d+", "N", shown(error)) for error in serious).most_common():
         print(f"{number} x {text}")
     print("no error, and nothing definitely lost, in this module" if not serious else f"{len(serious)} in this module")

@@ -39,7 +39,10 @@ PythonOption mod_python.file_session.database_directory @ROOT@/run/sessions
 @pytest.fixture(scope="module")
 def httpd(serve_module: Serve) -> Server:
     server = serve_module(places("secure") + CONFIG, start=False)
-    server.write("htdocs/index.py", "import os\n_hidden = 'secret'\nclass Shown:\n    visible = 'x'\ndef index(req):\n    return 'index'\n")
+    server.write(
+        "htdocs/index.py",
+        "import os\n_hidden = 'secret'\nclass Shown:\n    visible = 'x'\ndef index(req):\n    return 'index'\n",
+    )
     server.write("htdocs/page.psp", "page <%= form.getfirst('a') %>")
     server.write("secret.py", "def index(req):\n    return 'secret'\n")
     server.write("secret.psp", "secret")
@@ -64,7 +67,9 @@ def asked(server: Server, path: str, text: str = "", headers: str = "") -> bytes
         *("redirect", "location", "authenticate"),
     ],
 )
-@pytest.mark.parametrize("text", [SPLIT, SPLIT.replace("\r", ""), SPLIT.replace("\n", ""), "a\0b"], ids=["CRLF", "LF", "CR", "NUL"])
+@pytest.mark.parametrize(
+    "text", [SPLIT, SPLIT.replace("\r", ""), SPLIT.replace("\n", ""), "a\0b"], ids=["CRLF", "LF", "CR", "NUL"]
+)
 def test_a_handler_cannot_split_a_response(httpd: Server, place: str, text: str) -> None:
     answer = asked(httpd, f"/secure/{place}", text)
     head, _, body = answer.partition(b"\r\n\r\n")
@@ -74,7 +79,9 @@ def test_a_handler_cannot_split_a_response(httpd: Server, place: str, text: str)
 
 
 @pytest.mark.parametrize("place", ["header", "name", "status"])
-@pytest.mark.parametrize("text", [SPLIT, SPLIT.replace("\r", ""), SPLIT.replace("\n", ""), "a\0b"], ids=["CRLF", "LF", "CR", "NUL"])
+@pytest.mark.parametrize(
+    "text", [SPLIT, SPLIT.replace("\r", ""), SPLIT.replace("\n", ""), "a\0b"], ids=["CRLF", "LF", "CR", "NUL"]
+)
 def test_an_application_cannot_split_a_response(httpd: Server, place: str, text: str) -> None:
     answer = asked(httpd, f"/wsgi/{place}", text)
     assert answer.startswith(b"HTTP/1.1 500 ") and b"injected=1" not in answer
@@ -97,12 +104,22 @@ def test_httpoxy(httpd: Server) -> None:
 
 
 def test_underscores_stand_for_nothing(httpd: Server) -> None:
-    found = environ(httpd, "X_Forwarded_For: spoofed\r\nX-Real: 1\r\nX_Real: 2\r\nCONTENT_LENGTH: 9\r\nREMOTE_USER: root\r\n")
+    found = environ(
+        httpd, "X_Forwarded_For: spoofed\r\nX-Real: 1\r\nX_Real: 2\r\nCONTENT_LENGTH: 9\r\nREMOTE_USER: root\r\n"
+    )
     assert found["HTTP_X_REAL"] == "1"
-    assert not {"HTTP_X_FORWARDED_FOR", "CONTENT_LENGTH", "HTTP_CONTENT_LENGTH", "REMOTE_USER", "HTTP_REMOTE_USER"} & set(found)
+    assert not {
+        "HTTP_X_FORWARDED_FOR",
+        "CONTENT_LENGTH",
+        "HTTP_CONTENT_LENGTH",
+        "REMOTE_USER",
+        "HTTP_REMOTE_USER",
+    } & set(found)
 
 
-FORWARDED = "X-Forwarded-For: 1.2.3.4\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: evil\r\nForwarded: for=1.2.3.4\r\n"
+FORWARDED = (
+    "X-Forwarded-For: 1.2.3.4\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: evil\r\nForwarded: for=1.2.3.4\r\n"
+)
 
 
 def test_forwarded_headers_are_only_headers(httpd: Server) -> None:
@@ -127,9 +144,26 @@ def test_authorization_stays_with_httpd(httpd: Server) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        *("/index.py/_hidden", "/index.py/os", "/index.py/os/system", "/index.py/Shown/__init__", "/index.py/index/__globals__"),
-        *("/index.py/index/__code__/co_code", "/index.py/Shown/__class__/__mro__", "/index.py/..%2f..%2fsecret.py/index"),
-        *("/..%2fsecret.py", "/%2e%2e/secret.py", "/..%2fsecret.psp", "/%2e%2e%2fsecret.psp", "/page.psp%00.html", "/secret"),
+        *(
+            "/index.py/_hidden",
+            "/index.py/os",
+            "/index.py/os/system",
+            "/index.py/Shown/__init__",
+            "/index.py/index/__globals__",
+        ),
+        *(
+            "/index.py/index/__code__/co_code",
+            "/index.py/Shown/__class__/__mro__",
+            "/index.py/..%2f..%2fsecret.py/index",
+        ),
+        *(
+            "/..%2fsecret.py",
+            "/%2e%2e/secret.py",
+            "/..%2fsecret.psp",
+            "/%2e%2e%2fsecret.psp",
+            "/page.psp%00.html",
+            "/secret",
+        ),
     ],
 )
 def test_no_path_leads_out(httpd: Server, path: str) -> None:
@@ -140,7 +174,9 @@ def test_no_path_leads_out(httpd: Server, path: str) -> None:
     httpd.claims += ["AH00026", "AH10244", "AH00127"]  # httpd's own refusals
 
 
-@pytest.mark.parametrize("sid", ["../../../../etc/passwd", "..%2f..%2fx", "/etc/passwd", "a" * 32 + "/..", "A" * 32, "'; DROP"])
+@pytest.mark.parametrize(
+    "sid", ["../../../../etc/passwd", "..%2f..%2fx", "/etc/passwd", "a" * 32 + "/..", "A" * 32, "'; DROP"]
+)
 def test_a_session_is_no_path(httpd: Server, sid: str) -> None:
     body = asked(httpd, "/secure/session", headers=f"Cookie: pysid={sid}\r\n").partition(b"\r\n\r\n")[2].decode()
     assert re.fullmatch("[0-9a-f]{32}", body) and body != sid
@@ -197,7 +233,16 @@ def test_unpacking_stands_where_it_may() -> None:
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.Call):
                 name = ast.unparse(node.func)
-                if name in ("eval", "exec", "compile", "pickle.loads", "pickle.load", "marshal.loads", "marshal.load", "shelve.open"):
+                if name in (
+                    "eval",
+                    "exec",
+                    "compile",
+                    "pickle.loads",
+                    "pickle.load",
+                    "marshal.loads",
+                    "marshal.load",
+                    "shelve.open",
+                ):
                     found.add((file.stem, name))
     assert found <= allowed, found - allowed
 

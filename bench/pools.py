@@ -1,0 +1,82 @@
+"""What a pool of interpreters with locks of their own gains, beside one interpreter, in one child.
+
+    python bench/pools.py    (Python 3.12 or newer; the module built for it)
+
+Prints ratios of one run: requests a second of a handler that computes and of one that does nothing, and the child's memory.
+"""
+
+from __future__ import annotations
+
+import re
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+from httpd import Httpd
+
+ROUNDS = 5
+HANDLERS = """
+from mod_python import apache
+
+def computes(req):
+    total = 0
+    for number in range(60000):
+        total += number * number
+    req.write(str(total))
+    return apache.OK
+
+def hello(req):
+    req.content_type = "text/plain"
+    req.write("Hello World!")
+    return apache.OK
+"""
+CONFIG = """
+PythonPath "sys.path+['@ROOT@']"
+PythonInterpreterPool pool size=2
+""" + "".join(
+    f"<Location /{name}/{handler}>\nSetHandler mod_python\nPythonHandler pooled::{handler}\nPythonInterpreter {name}\n</Location>\n"
+    for name in ("one", "pool")
+    for handler in ("computes", "hello")
+)
+
+
+def rate(httpd: Httpd, path: str, requests: int) -> float:
+    """Requests a second."""
+    command = ["ab", "-q", "-k", "-c", "8", "-n", str(requests), httpd.url(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return float(re.findall(r"Requests per second: +([\d.]+)", done.stdout)[0])
+
+
+def resident(httpd: Httpd) -> int:
+    """Resident memory of the child in KiB."""
+    [pid] = httpd.child_pids()
+    return int(re.findall(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[0])
+
+
+def main() -> int:
+    httpd = Httpd(CONFIG, threads=16, level="warn")
+    httpd.write("pooled.py", HANDLERS)
+    httpd.start()
+    try:
+        for handler, requests in (("computes", 600), ("hello", 20000)):
+            for name in ("one", "pool"):
+                rate(httpd, f"/{name}/{handler}", requests // 10)
+            ratios = []
+            for _ in range(ROUNDS):
+                one = rate(httpd, f"/one/{handler}", requests)
+                ratios.append(rate(httpd, f"/pool/{handler}", requests) / one)
+            shown = ", ".join(f"{ratio:.2f}" for ratio in ratios)
+            print(
+                f"{handler}: a pool of two serves {statistics.median(ratios):.2f} times as much as one interpreter ({shown})"
+            )
+        print(f"the child with the main interpreter, one more and the pool of two: {resident(httpd)} KiB")
+    finally:
+        httpd.stop()
+        httpd.remove()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
