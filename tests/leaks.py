@@ -23,7 +23,7 @@ CONFIG = """
 PythonWSGI /wsgi wsgi_apps:hello
 PythonOption mod_python.dbm_session.database_directory @ROOT@/run
 PythonOption mod_python.session.database_directory @ROOT@/run
-PythonOutputFilter leaking UPPER
+PythonOutputFilter everything UPPER
 <Location /filter>
     SetHandler mod_python
     PythonHandler hello

@@ -20,7 +20,7 @@ CONFIG = """
     MinSpareServers 1
 </IfModule>
 PythonWSGI /wsgi wsgi_apps:hello
-PythonOutputFilter faulty UPPER
+PythonOutputFilter everything UPPER
 <Location /up>
     SetHandler mod_python
     PythonHandler hello
@@ -227,6 +227,20 @@ def test_a_connection_whose_hook_panics(serve: Serve, faults: Faults, mpm: str) 
     faults.clear()
     assert connected() == b"connected\n"
     assert server.child_pids() == pids
+
+
+def test_a_session_file_that_cannot_be_renamed(serve: Serve, faults: Faults, mpm: str) -> None:
+    """The handler is told, the old data stay, and nothing is left behind."""
+    config = places("faulty") + "PythonOption mod_python.file_session.database_directory @ROOT@/run/sessions\n"
+    server = serve(config, mpm=mpm, start=False)
+    folder = server.root / "run/sessions"
+    folder.mkdir()
+    folder.chmod(0o777)
+    server.start()
+    answer = server.ok("/faulty/renames")
+    assert answer.text == "28 1"
+    cookie = str(answer.header("Set-Cookie")).partition(";")[0]
+    assert server.ok("/faulty/reads", headers={"Cookie": cookie}).text == "first"
 
 
 def test_every_entry_is_tried() -> None:

@@ -61,15 +61,6 @@ def blocks_not_logged(req):
     return apache.OK
 
 
-def outputfilter(filter):
-    data = filter.read()
-    while data:
-        filter.write(data.upper())
-        data = filter.read()
-    if data is None:
-        filter.close()
-
-
 def refused(req):
     """What this module raises itself, in each of the ways in which it comes about."""
     calls = [
