@@ -153,7 +153,8 @@ def test_signals_stay_httpds(pool: Server) -> None:
 
 
 @pytest.mark.parametrize(
-    ("how", "answer"), [("fork", "forked"), ("subprocess", "run"), ("terminate", "-15"), ("multiprocessing", "45")]
+    ("how", "answer"),
+    [("fork", "forked"), ("subprocess", "run"), ("terminate", "-15"), ("spawned", "-15"), ("multiprocessing", "45")],
 )
 @pytest.mark.parametrize("interpreter", ["main_interpreter", "other"])
 def test_children_of_a_handler(serve: Serve, mpm: str, interpreter: str, how: str, answer: str) -> None:

@@ -51,10 +51,22 @@ def _free_children(is_main: bool) -> None:
             _signal.pthread_sigmask(_signal.SIG_SETMASK, before)
 
     _posixsubprocess.fork_exec = unblocked
+    for name in ("posix_spawn", "posix_spawnp"):
+        setattr(os, name, _unblocking(getattr(os, name)))
     if is_main:
         os.register_at_fork(after_in_child=lambda: _signal.pthread_sigmask(_signal.SIG_SETMASK, ()))
     elif sys.version_info < (3, 12):
         os.fork = os.forkpty = _no_fork
+
+
+def _unblocking(spawn: Callable[..., int]) -> Callable[..., int]:
+    """os.posix_spawn() whose process has no signal blocked, unless ``setsigmask`` says so."""
+
+    def unblocked(*args: Any, **kw: Any) -> int:
+        kw.setdefault("setsigmask", ())
+        return spawn(*args, **kw)
+
+    return unblocked
 
 
 def _no_fork() -> NoReturn:

@@ -86,8 +86,9 @@ def processes(req):
         os.close(write)
         os.waitpid(pid, 0)
         req.write(os.read(read, 100).decode())
-    elif req.args == "terminate":
-        with subprocess.Popen(["sleep", "100"]) as process:
+    elif req.args in ("terminate", "spawned"):
+        # The second way is os.posix_spawn().
+        with subprocess.Popen(["/bin/sleep", "100"], close_fds=req.args == "terminate") as process:
             process.terminate()
             req.write(str(process.wait(10)))
     elif req.args == "subprocess":
