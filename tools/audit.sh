@@ -3,7 +3,9 @@
 # usage: tools/audit.sh virtual-environment
 set -eu
 venv=$1
-command -v cargo-audit >/dev/null || cargo install --locked --quiet cargo-audit
-cargo audit
+status=0
+[ -x target/tools/bin/cargo-audit ] || cargo install --locked --quiet --root target/tools cargo-audit
+target/tools/bin/cargo-audit audit || status=1
 "$venv/bin/pip" install -q --disable-pip-version-check pip-audit
-"$venv/bin/pip-audit" -r tests/requirements.txt
+"$venv/bin/pip-audit" -r tests/requirements.txt || status=1
+exit $status
