@@ -2,7 +2,8 @@
 
     python bench/pools.py    (Python 3.12 or newer; the module built for it)
 
-Prints ratios of one run: requests a second of a handler that computes and of one that does nothing, and the child's memory.
+Prints ratios of one run: requests a second of a handler that computes and of one that does nothing, beside what two processes
+reach on the same machine, and the child's memory.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import re
 import statistics
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
@@ -22,7 +24,7 @@ from mod_python import apache
 
 def computes(req):
     total = 0
-    for number in range(60000):
+    for number in range(500000):
         total += number * number
     req.write(str(total))
     return apache.OK
@@ -55,12 +57,27 @@ def resident(httpd: Httpd) -> int:
     return int(re.findall(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[0])
 
 
+def machine() -> float:
+    """How many times as much two processes compute as one."""
+    code = "total = 0\nfor number in range(20_000_000):\n    total += number * number"
+
+    def seconds(count: int) -> float:
+        begun = time.perf_counter()
+        processes = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(count)]
+        for process in processes:
+            process.wait()
+        return time.perf_counter() - begun
+
+    return statistics.median(2 * seconds(1) / seconds(2) for _ in range(ROUNDS))
+
+
 def main() -> int:
+    print(f"two processes of Python compute {machine():.2f} times as much as one here")
     httpd = Httpd(CONFIG, threads=16, level="warn")
     httpd.write("pooled.py", HANDLERS)
     httpd.start()
     try:
-        for handler, requests in (("computes", 600), ("hello", 20000)):
+        for handler, requests in (("computes", 120), ("hello", 20000)):
             for name in ("one", "pool"):
                 rate(httpd, f"/{name}/{handler}", requests // 10)
             ratios = []
