@@ -31,7 +31,10 @@ pub(crate) fn check(directory: &str) -> Result<Home, String> {
         return Err(format!("there is no directory {directory}; {remedy}"));
     }
     let Ok(configuration) = std::fs::read_to_string(path.join("pyvenv.cfg")) else {
-        if path.join(format!("lib/python{version}/os.py")).is_file() {
+        // A free-threaded Python has a library of its own (PEP 703).
+        let threading = if cfg!(Py_GIL_DISABLED) { "t" } else { "" };
+        let library = format!("lib/python{version}{threading}/os.py");
+        if path.join(library).is_file() {
             return Ok(Home::Prefix(path.into()));
         }
         return Err(format!(

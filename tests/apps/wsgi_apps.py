@@ -457,7 +457,7 @@ def compressed(environ, start_response):
     packed = tempfile.TemporaryFile()
     packed.write(gzip.compress(b"unpacked"))
     packed.seek(0)
-    return environ["wsgi.file_wrapper"](gzip.GzipFile(fileobj=packed))
+    return environ["wsgi.file_wrapper"](gzip.GzipFile(fileobj=packed, mode="rb"))
 
 
 def file_through_middleware(environ, start_response):
