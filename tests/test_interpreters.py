@@ -152,7 +152,7 @@ def test_twins_under_load(httpd: Server) -> None:
     """Two virtual hosts with a module of the same name: each sees its own globals."""
     processes = [
         subprocess.Popen(
-            ["ab", "-q", "-k", "-c", "12", "-n", "10000", "-H", f"Host: {name}.example", httpd.url("/")],
+            ["ab", "-q", "-k", "-c", "8", "-n", "10000", "-H", f"Host: {name}.example", httpd.url("/")],
             stdout=subprocess.PIPE,
             text=True,
         )
