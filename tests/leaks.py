@@ -68,7 +68,11 @@ def aborts(server: Server, path: str, requests: int) -> None:
 
     def work(count: int) -> None:
         for _ in range(count):
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", server.port), 30) as connection:
+            with contextlib.suppress(OSError), socket.socket() as connection:
+                # A small window: the server cannot be done before the client is gone.
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+                connection.settimeout(30)
+                connection.connect(("127.0.0.1", server.port))
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 connection.sendall(b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n" % path.encode())
                 connection.recv(100)

@@ -46,7 +46,7 @@ def blocks_not(req):
 
 def large(req):
     """More than the kernel takes from a client that does not read."""
-    req.write("x" * 4_000_000)
+    req.write("x" * 400_000)
     return apache.OK
 
 
