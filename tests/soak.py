@@ -23,11 +23,10 @@ import sys
 import threading
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Callable
 
 from client import ask
-from conftest import SERIOUS, Server, places
+from conftest import SERIOUS, Server, places, resident
 
 CONFIG = """
 PythonWSGI /wsgi wsgi_apps:hello
@@ -222,8 +221,7 @@ def restart(server: Server, read: Callable[[], str], plain: bool) -> None:
 
 def measure(pid: int) -> tuple[int, int]:
     """Resident memory in KiB, and open descriptors."""
-    resident = re.findall(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
-    return int(resident[0]), len(os.listdir(f"/proc/{pid}/fd"))
+    return resident(pid), len(os.listdir(f"/proc/{pid}/fd"))
 
 
 def main() -> int:

@@ -12,7 +12,7 @@ import sysconfig
 from typing import Any
 
 import pytest
-from conftest import FREE_THREADED, MEMORY, Serve, Server, install, places
+from conftest import FREE_THREADED, MEMORY, Serve, Server, install, places, resident
 
 OWN = sys.version_info >= (3, 12)
 """Can interpreters have locks of their own?"""
@@ -305,19 +305,14 @@ def test_fifty_interpreters(serve: Serve) -> None:
             )
             assert "Non-2xx" not in done.stdout and re.search(r"Complete requests: +400\n", done.stdout), done.stdout
 
-    def resident() -> int:
-        [pid] = server.child_pids()
-        with open(f"/proc/{pid}/status") as file:
-            return int(re.findall(r"VmRSS:\s+(\d+)", file.read())[0])
-
     [pid] = server.child_pids()
     for _ in range(2):
         round_of_requests()
-    before = resident()
+    before = resident(pid)
     for _ in range(3):
         round_of_requests()
     assert server.child_pids() == [pid]
-    assert resident() - before < 4096 * MEMORY
+    assert resident(pid) - before < 4096 * MEMORY
     for name in names:
         answer = json.loads(server.ok(f"/{name}?{name}").text)
         assert (answer["apache"], answer["count"]) == (name, 5 * 400 + 1)

@@ -4,4 +4,4 @@ set -eu
 cd "$(dirname "$0")/.."
 tools=target/tools
 [ -x $tools/bin/cargo-deny ] || cargo install --debug --quiet --locked --version 0.20.2 --root $tools cargo-deny
-$tools/bin/cargo-deny --all-features --offline check bans licenses sources 2>/dev/null || $tools/bin/cargo-deny --all-features check bans licenses sources
+$tools/bin/cargo-deny --all-features check bans licenses sources
