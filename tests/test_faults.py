@@ -136,16 +136,16 @@ def test_failures(server: Server, faults: Faults, fault: str, path: str, status:
         good = server.get(path, **arguments)
     assert good.status in (200, 403), good
     pids, before = server.child_pids(), 0
+    faults.set(fault)
     for round_ in range(60):
-        faults.set(fault)
         answer = server.get(path, **arguments)
-        faults.clear()
         assert (answer.status, text in answer.text) == (status, True), answer
         if line and round_ == 0:
-            server.claim(line)
+            server.claim(line)  # what fails in a cleanup fails after the client has its answer
             server.claims += [PANICS, "PythonHandler.*SystemError"]
         if round_ == 20:
             before = sum(map(resident, pids))
+    faults.clear()
     again = server.get(path, **arguments)
     assert (again.status, again.body) == (good.status, good.body)
     assert server.child_pids() == pids
