@@ -41,7 +41,7 @@ soak: ## restart httpd gracefully 1,000 times under load (20 minutes); ARGS="--r
 leaks: ## 1,000,000 requests of each kind, and what memory does (an hour); ARGS="--requests 100000 wsgi psp"
 memcheck: ## a run under valgrind: what it says of this module
 hostile: ## answers to hostile clients, with and without the module: writes docs/hostile.md
-soak leaks memcheck hostile: build setup-hostile $(VENV)/ready
+soak leaks memcheck hostile: %: build setup-% $(VENV)/ready
 	$(VENV)/bin/python tests/$@.py $(ARGS)
 audit: $(VENV)/ready ## known vulnerabilities in what is used, from databases on the net (cargo-audit, pip-audit)
 	tools/audit.sh $(VENV)

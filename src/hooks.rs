@@ -131,8 +131,10 @@ const FUNCTIONS: &[&[Function]] = &[objects::FUNCTIONS, wsgi::FUNCTIONS];
 fn populate<'py>(cx: Cx<'py>, module: &Bound<'py, PyModule>) -> PyResult<()> {
     let mut classes = objects::classes(cx, module)?;
     classes.extend(wsgi::classes(cx, module)?);
+    objects::populate(cx, module)?;
+    // Last: where anything fails, the next attempt makes classes of its own.
     cx.interpreter.keep_classes(classes);
-    objects::populate(cx, module)
+    Ok(())
 }
 
 fn child_init(pool: Pool<'static>, server: Host<'static>) {

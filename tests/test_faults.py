@@ -172,6 +172,9 @@ def test_a_module_that_cannot_be_made(serve: Serve, faults: Faults, mpm: str) ->
     server.claim('interpreter "fresh" cannot import mod_python.apache: SystemError')
     faults.clear()
     assert server.ok("/hello/handler").text == "Hello World!"
+    # Tried anew after a moment, in the interpreter that is there already.
+    server._wait(lambda: server.get("/fresh").text == "Hello World!", "the interpreter stays broken")
+    assert 'interpreter "fresh" created' in server.log_text()
 
 
 @pytest.mark.parametrize("entry", ["register", "directive", "check_config", "post_config"])

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what building, running or testing needs and this machine lacks. Says what and why; quick when nothing is missing.
-# usage: tools/setup.sh [python [tests|fuzz|hostile|bench]]
+# usage: tools/setup.sh [python [tests|fuzz|hostile|memcheck|bench]]
 set -eu
 python=${1:-/usr/bin/python3}
 purpose=${2:-}
@@ -45,6 +45,9 @@ fi
 
 if [ "$purpose" = hostile ]; then
     need slowhttptest "clients that take their time" has slowhttptest
+fi
+
+if [ "$purpose" = memcheck ]; then
     need valgrind "memcheck" has valgrind
 fi
 

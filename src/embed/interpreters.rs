@@ -25,6 +25,9 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+/// How long a failure to prepare an interpreter is the answer to all who ask for it: trying costs time, and others wait.
+const RETRY: Duration = Duration::from_secs(1);
+
 /// The name of the first interpreter.
 pub(crate) const MAIN: &str = "main_interpreter";
 
@@ -41,8 +44,14 @@ pub(crate) struct Interpreter {
     row: OnceLock<&'static Row>,
     /// What the gateway keeps for this interpreter.
     gateway: OnceLock<Box<dyn Any + Send + Sync>>,
-    /// Why it could not be prepared. Such an interpreter stays: another attempt would leave one more behind.
-    failure: OnceLock<String>,
+    /// Why it could not be prepared. Such an interpreter stays, and is prepared anew: making another would leave one behind.
+    failure: Mutex<Option<Failure>>,
+}
+
+/// An attempt to prepare an interpreter that went wrong.
+struct Failure {
+    reason: String,
+    at: Instant,
 }
 
 /// A class of ours in an interpreter.
@@ -155,14 +164,14 @@ fn find_or_create(name: &str) -> Result<&'static Interpreter, String> {
     let begun = Instant::now();
     let (wanted, gil) = (name.to_string(), gil_of(name));
     let interpreter = keeper::run(move || {
-        let interpreter = create(main, &wanted, gil)?;
+        let interpreter = match registered(&wanted) {
+            Some(unprepared) => unprepared,
+            None => create(main, &wanted, gil)?,
+        };
         super::enter(interpreter, furnish)?;
         Ok::<_, String>(interpreter)
     })??;
-    interpreter.announce(gil, begun.elapsed());
-    interpreter
-        .state()
-        .unwrap_or_else(|| Err("the interpreter is not ready".into()))
+    interpreter.settled(gil, begun)
 }
 
 fn registered(name: &str) -> Option<&'static Interpreter> {
@@ -214,10 +223,7 @@ pub(super) fn adopt_main(begun: Instant) -> Result<(), String> {
         main
     };
     super::enter(main, furnish)?;
-    main.announce(Gil::Shared, begun.elapsed());
-    main.state()
-        .unwrap_or_else(|| Err("the interpreter is not ready".into()))
-        .map(drop)
+    main.settled(Gil::Shared, begun).map(drop)
 }
 
 fn create(
@@ -294,7 +300,7 @@ fn register(name: &str, raw: *mut ffi::PyInterpreterState) -> &'static Interpret
         server_return: OnceLock::new(),
         row: OnceLock::new(),
         gateway: OnceLock::new(),
-        failure: OnceLock::new(),
+        failure: Mutex::default(),
     }));
     REGISTRY
         .lock()
@@ -313,7 +319,10 @@ fn furnish(cx: Cx<'_>) {
             .getattr("path")?
             .cast_into::<PyList>()?;
         if let Some(package) = lifecycle::package_directory() {
-            path.insert(0, PyString::new(cx.py, &package.to_string_lossy()))?;
+            let package = PyString::new(cx.py, &package.to_string_lossy());
+            if !path.contains(&package)? {
+                path.insert(0, package)?;
+            }
         }
         // The thread that imports it is the one that `threading` calls the main thread.
         cx.py.import("threading")?;
@@ -334,7 +343,7 @@ fn furnish(cx: Cx<'_>) {
             .import("sys")
             .and_then(|sys| sys.getattr("path")?.repr());
         let path = exception::or_discard(cx.py, path).map(|path| path.to_string());
-        let _ = cx.interpreter.failure.set(format!(
+        cx.interpreter.fail(format!(
             "interpreter {:?} cannot import mod_python.apache: {}; sys.path is {}",
             cx.interpreter.name,
             reason.unwrap_or_default(),
@@ -363,12 +372,32 @@ impl Interpreter {
         self.row.get().copied()
     }
 
-    /// The interpreter once it is ready, or why it cannot be had; None while it is being made.
+    /// The interpreter once it is ready, or why it cannot be had; None while it is being made, and where it is time to try
+    /// again.
     fn state(&'static self) -> Option<Result<&'static Interpreter, String>> {
-        match self.failure.get() {
-            Some(reason) => Some(Err(reason.clone())),
-            None => self.apache.get().map(|_| Ok(self)),
+        if self.apache.get().is_some() {
+            return Some(Ok(self));
         }
+        let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        let recent = failure
+            .as_ref()
+            .filter(|failure| failure.at.elapsed() < RETRY);
+        recent.map(|failure| Err(failure.reason.clone()))
+    }
+
+    /// What an attempt to prepare it has come to.
+    fn settled(&'static self, gil: Gil, begun: Instant) -> Result<&'static Interpreter, String> {
+        let state = self.state();
+        if let Some(Ok(_)) = state {
+            self.announce(gil, begun.elapsed());
+        }
+        state.unwrap_or_else(|| Err("the interpreter is not ready".into()))
+    }
+
+    fn fail(&self, reason: String) {
+        let at = Instant::now();
+        let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        *failure = Some(Failure { reason, at });
     }
 
     /// What the gateway keeps for this interpreter; made at first use.
