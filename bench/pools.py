@@ -2,8 +2,8 @@
 
     python bench/pools.py    (Python 3.12 or newer; the module built for it)
 
-Prints ratios of one run: requests a second of a handler that computes and of one that does nothing, beside what two processes
-reach on the same machine, and the child's memory.
+Prints ratios of one run: requests a second of handlers that compute for a short and for a long time and of one that does nothing,
+beside what two processes reach on the same machine, and the child's memory.
 """
 
 from __future__ import annotations
@@ -22,12 +22,18 @@ ROUNDS = 5
 HANDLERS = """
 from mod_python import apache
 
-def computes(req):
+def compute(req, count):
     total = 0
-    for number in range(500000):
+    for number in range(count):
         total += number * number
     req.write(str(total))
     return apache.OK
+
+def short(req):
+    return compute(req, 500000)
+
+def long(req):
+    return compute(req, 5000000)
 
 def hello(req):
     req.content_type = "text/plain"
@@ -40,13 +46,19 @@ PythonInterpreterPool pool size=2
 """ + "".join(
     f"<Location /{name}/{handler}>\nSetHandler mod_python\nPythonHandler pooled::{handler}\nPythonInterpreter {name}\n</Location>\n"
     for name in ("one", "pool")
-    for handler in ("computes", "hello")
+    for handler in ("short", "long", "hello")
+)
+LOADS = (
+    # Handler, connections, requests: so many that the last ones, which one interpreter may serve alone, do not count.
+    ("short", 8, 400),
+    ("long", 2, 40),
+    ("hello", 8, 20000),
 )
 
 
-def rate(httpd: Httpd, path: str, requests: int) -> float:
+def rate(httpd: Httpd, path: str, connections: int, requests: int) -> float:
     """Requests a second."""
-    command = ["ab", "-q", "-k", "-c", "8", "-n", str(requests), httpd.url(path)]
+    command = ["ab", "-q", "-k", "-c", str(connections), "-n", str(requests), httpd.url(path)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return float(re.findall(r"Requests per second: +([\d.]+)", done.stdout)[0])
 
@@ -77,16 +89,17 @@ def main() -> int:
     httpd.write("pooled.py", HANDLERS)
     httpd.start()
     try:
-        for handler, requests in (("computes", 120), ("hello", 20000)):
+        for handler, connections, requests in LOADS:
             for name in ("one", "pool"):
-                rate(httpd, f"/{name}/{handler}", requests // 10)
+                rate(httpd, f"/{name}/{handler}", connections, requests // 10)
             ratios = []
             for _ in range(ROUNDS):
-                one = rate(httpd, f"/one/{handler}", requests)
-                ratios.append(rate(httpd, f"/pool/{handler}", requests) / one)
+                one = rate(httpd, f"/one/{handler}", connections, requests)
+                ratios.append(rate(httpd, f"/pool/{handler}", connections, requests) / one)
             shown = ", ".join(f"{ratio:.2f}" for ratio in ratios)
             print(
-                f"{handler}: a pool of two serves {statistics.median(ratios):.2f} times as much as one interpreter ({shown})"
+                f"{handler}, {connections} connections: a pool of two serves {statistics.median(ratios):.2f} times as much "
+                f"as one interpreter ({shown})"
             )
         print(f"the child with the main interpreter, one more and the pool of two: {resident(httpd)} KiB")
     finally:
