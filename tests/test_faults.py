@@ -177,6 +177,21 @@ def test_a_module_that_cannot_be_made(serve: Serve, faults: Faults, mpm: str) ->
     assert 'interpreter "fresh" created' in server.log_text()
 
 
+def test_a_pool_that_cannot_be_made(serve: Serve, faults: Faults, mpm: str) -> None:
+    """Nothing else takes its place; the next request tries again."""
+    pool = FRESH.replace("Interpreter fresh", "Interpreter pool") + "PythonInterpreterPool pool size=2\n"
+    server = serve(places("hello") + pool, mpm=mpm, module=DEBUG, start=False)
+    faults.set("interpreter")
+    begun(server)
+    server.claim("PythonInterpreterPool pool: Py_NewInterpreter failed")
+    assert server.get("/fresh").status == 500
+    server.claim('no interpreter "pool": Py_NewInterpreter failed')
+    assert server.ok("/hello/handler").text == "Hello World!"
+    faults.clear()
+    assert server.ok("/fresh").text == "Hello World!"
+    assert 'interpreter "pool#1" created' in server.log_text()
+
+
 @pytest.mark.parametrize("entry", ["register", "directive", "check_config", "post_config"])
 def test_a_configuration_is_refused(serve: Serve, faults: Faults, entry: str) -> None:
     server = serve(places("hello"), module=DEBUG, start=False)

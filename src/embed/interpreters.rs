@@ -95,11 +95,12 @@ impl Found {
     }
 }
 
-/// The configuration's wishes, and the pools that have been made; set when the child starts.
+/// The configuration's wishes; set when the child starts.
 static PLAN: OnceLock<Plan> = OnceLock::new();
-static POOLS: OnceLock<HashMap<String, &'static Pool>> = OnceLock::new();
+/// The pools that have been made. The lock is held for look-ups only.
+static POOLS: Mutex<Option<HashMap<String, &'static Pool>>> = Mutex::new(None);
 
-/// The interpreter or the pool of that name; an interpreter is made when it is first asked for. Call it detached.
+/// The interpreter or the pool of that name; it is made when it is first asked for. Call it detached.
 ///
 /// # Errors
 /// Why it cannot be made; the details are in the log.
@@ -107,13 +108,13 @@ pub(crate) fn find(name: &str) -> Result<Found, String> {
     if let Some(found) = FOUND.with_borrow(|found| found.get(name).copied()) {
         return Ok(found);
     }
-    if let Some(plan) = PLAN.get() {
+    let plan = PLAN.get();
+    if let Some(plan) = plan {
         plan.check_member(name)
             .map_err(|reason| format!("interpreter {name:?}: {reason}"))?;
     }
-    let pool = POOLS.get().and_then(|pools| pools.get(name).copied());
-    let found = match pool {
-        Some(pool) => Found::Pool(pool),
+    let found = match plan.and_then(|plan| plan.pool_size(name)) {
+        Some(size) => Found::Pool(find_or_fill(name, size)?),
         None => Found::One(find_or_create(canonical(name))?),
     };
     FOUND.with_borrow_mut(|known| known.insert(name.to_string(), found));
@@ -125,17 +126,28 @@ pub(super) fn make(name: &str) -> Result<&'static Interpreter, String> {
     find_or_create(name)
 }
 
-/// Makes the pools of the plan, and goes by it from now on. Called once, when the child starts and Python has been started.
+/// Goes by the plan from now on, and makes its pools: one that cannot be made is tried again by the requests for it. Called
+/// once, when the child starts and Python has been started.
 pub(crate) fn follow(plan: Plan) {
-    let plan = PLAN.get_or_init(|| plan);
-    let made = plan.pools().filter_map(|(name, size)| {
-        let pool = Pool::new(name, size).map_err(|reason| {
+    for name in PLAN.get_or_init(|| plan).pools() {
+        if let Err(reason) = find(name) {
             let text = format!("PythonInterpreterPool {name}: {reason}");
             log::process(Level::Error, &text);
-        });
-        Some((name.to_string(), &*Box::leak(Box::new(pool.ok()?))))
-    });
-    let _ = POOLS.set(made.collect());
+        }
+    }
+}
+
+fn find_or_fill(name: &str, size: usize) -> Result<&'static Pool, String> {
+    let pools = || POOLS.lock().unwrap_or_else(PoisonError::into_inner);
+    let known = pools().as_ref().and_then(|pools| pools.get(name).copied());
+    if let Some(pool) = known {
+        return Ok(pool);
+    }
+    let made = Pool::new(name, size)?;
+    // Another thread may have been quicker: its pool counts, of the same interpreters.
+    let mut pools = pools();
+    let entry = pools.get_or_insert_default().entry(name.into());
+    Ok(entry.or_insert_with(|| Box::leak(Box::new(made))))
 }
 
 fn gil_of(name: &str) -> Gil {

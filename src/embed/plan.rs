@@ -54,11 +54,14 @@ impl Plan {
         }
     }
 
-    pub(super) fn pools(&self) -> impl Iterator<Item = (&str, usize)> {
-        let size = |size: usize| if OWN_IS_POSSIBLE { size } else { 1 };
-        self.pools
-            .iter()
-            .map(move |(name, &wanted)| (name.as_str(), size(wanted)))
+    pub(super) fn pools(&self) -> impl Iterator<Item = &str> {
+        self.pools.keys().map(String::as_str)
+    }
+
+    /// How many interpreters a name stands for; None for one that is no pool.
+    pub(super) fn pool_size(&self, name: &str) -> Option<usize> {
+        let wanted = self.pools.get(name).copied();
+        wanted.map(|size| if OWN_IS_POSSIBLE { size } else { 1 })
     }
 
     /// Are there the interpreters of pools that directives name?

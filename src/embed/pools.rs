@@ -3,7 +3,7 @@
 use super::interpreters::{self, Interpreter};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// The interpreters of one name. Made when the child starts, lives as long as the process.
+/// The interpreters of one name. Lives as long as the process.
 pub(crate) struct Pool {
     members: Vec<Member>,
 }
