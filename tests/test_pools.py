@@ -159,14 +159,14 @@ def test_signals_stay_httpds(pool: Server) -> None:
 @pytest.mark.parametrize("interpreter", ["main_interpreter", "other"])
 def test_children_of_a_handler(serve: Serve, mpm: str, interpreter: str, how: str, answer: str) -> None:
     server = serve(f"{places('isolated')}PythonInterpreter {interpreter}\n", mpm=mpm)
-    pids = server.child_pids()
+    pids = set(server.child_pids())
     if (how, interpreter) == ("fork", "other"):
         # CPython forks the main interpreter only.
         assert server.get("/isolated/processes?fork").status == 500
         server.claim("RuntimeError: fork not supported for isolated subinterpreters")
     else:
         assert server.ok(f"/isolated/processes?{how}").text == answer
-    assert server.child_pids() == pids
+    assert pids <= set(server.child_pids())
 
 
 # What operators see
@@ -231,7 +231,7 @@ def test_extensions_in_a_sub_interpreter(serve: Serve, module: str, gil: str) ->
     server = serve(config, start=False)
     install(server, module)
     server.start()
-    pids = server.child_pids()
+    pids = set(server.child_pids())
     # The main interpreter has it already: that is when a second one is refused.
     assert server.ok(f"/isolated/extension?{module}").text == "45"
     answer = server.get(f"/other?{module}")
@@ -240,7 +240,7 @@ def test_extensions_in_a_sub_interpreter(serve: Serve, module: str, gil: str) ->
     else:
         assert (answer.status, answer.text) == (200, "45")
     assert server.ok(f"/isolated/extension?{module}").text == "45"
-    assert server.child_pids() == pids
+    assert pids <= set(server.child_pids())
 
 
 ABORTING = """
