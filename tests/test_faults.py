@@ -15,11 +15,14 @@ from conftest import MEMORY, Serve, Server, places, resident
 from httpd import PROJECT
 
 DEBUG = Path(os.environ.get("MOD_PYTHON_MODULE") or PROJECT / "target/debug/libmod_python.so")
-CONFIG = """
+PREFORK = """
 <IfModule mpm_prefork_module>
+    StartServers 3
     MinSpareServers 1
 </IfModule>
-PythonWSGI /wsgi wsgi_apps:hello
+"""
+"""One of three children is always idle when there is one client: prefork starts no others meanwhile."""
+CONFIG = f"""{PREFORK}PythonWSGI /wsgi wsgi_apps:hello
 PythonOutputFilter everything UPPER
 <Location /up>
     SetHandler mod_python
@@ -37,11 +40,7 @@ PythonOutputFilter everything UPPER
     AddOutputFilter INCLUDES .shtml
 </Directory>
 """
-FRESH = """
-<IfModule mpm_prefork_module>
-    MinSpareServers 1
-</IfModule>
-<Location /fresh>
+FRESH = f"""{PREFORK}<Location /fresh>
     SetHandler mod_python
     PythonHandler hello
     PythonInterpreter fresh
@@ -224,7 +223,7 @@ def test_a_child_that_cannot_start_python(serve: Serve, faults: Faults, mpm: str
 
 
 def test_a_connection_whose_hook_panics(serve: Serve, faults: Faults, mpm: str) -> None:
-    config = "<IfModule mpm_prefork_module>\nMinSpareServers 1\n</IfModule>\nPythonConnectionHandler faulty\nPythonPath \"sys.path+['@ROOT@/apps']\"\n"
+    config = f"{PREFORK}PythonConnectionHandler faulty\nPythonPath \"sys.path+['@ROOT@/apps']\"\n"
     server = begun(serve(config, mpm=mpm, module=DEBUG, start=False))
     pids = server.child_pids()
 
