@@ -45,36 +45,6 @@ def test_an_exit_function_that_never_returns(serve: Serve, mpm: str) -> None:
     assert "AH00046" not in text, "the child had to be killed"
 
 
-def test_graceful_restarts_under_load(serve: Serve, mpm: str) -> None:
-    server = serve(places("hello"), mpm=mpm, threads=64)
-    failures: list[str] = []
-    answered = [0]
-    stop = threading.Event()
-
-    def load() -> None:
-        while not stop.is_set():
-            try:
-                answer = server.get("/hello/unflushed")
-                if (answer.status, answer.text) != (200, "Hello World!"):
-                    failures.append(str(answer))
-                answered[0] += 1
-            except OSError as error:
-                failures.append(repr(error))
-
-    clients = [threading.Thread(target=load) for _ in range(4)]
-    for client in clients:
-        client.start()
-    for _ in range(3):
-        server.graceful()
-        before = answered[0]
-        server._wait(lambda before=before: answered[0] > before + 20 or failures, "no answers after a restart")
-    stop.set()
-    for client in clients:
-        client.join()
-    assert not failures, failures[:3]
-    assert "exit signal" not in server.log_text()
-
-
 def test_a_changed_module_of_the_dso_survives_restarts(serve: Serve, mpm: str) -> None:
     """The configuration of a new generation is its own: nothing stays from the old one."""
     server = serve(places("hello"), mpm=mpm)
