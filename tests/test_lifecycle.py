@@ -1,4 +1,4 @@
-"""Start and end of children, restarts under load, reloading."""
+"""Start and end of children, restarts, reloading."""
 
 from __future__ import annotations
 
