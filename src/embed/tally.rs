@@ -14,7 +14,7 @@ const NAME: usize = 96;
 /// One interpreter of one child. All zeros is a free row.
 #[repr(C)]
 pub(crate) struct Row {
-    /// The child; 0 is nobody.
+    /// The child; 0 is nobody, a negative number a child that has not filled the row yet.
     pid: AtomicI32,
     own_gil: AtomicU32,
     /// Seconds since the epoch.
@@ -94,6 +94,7 @@ pub(super) fn enter(name: &str, gil: Gil, took: Duration) -> &'static Row {
         let chunk: [u8; 8] = std::array::from_fn(|_| bytes.next().unwrap_or(0));
         word.store(u64::from_ne_bytes(chunk), Ordering::Relaxed);
     }
+    row.pid.store(me, Ordering::Release);
     row
 }
 
@@ -101,7 +102,7 @@ pub(super) fn enter(name: &str, gil: Gil, took: Duration) -> &'static Row {
 pub(crate) fn entries() -> Vec<Entry> {
     let living = rows().iter().filter_map(|row| {
         let pid = row.pid.load(Ordering::Acquire);
-        (pid != 0 && lives(pid)).then(|| row.read(pid))
+        (pid > 0 && lives(pid)).then(|| row.read(pid))
     });
     living.collect()
 }
@@ -122,10 +123,10 @@ impl Row {
     /// Takes a row that is free, or whose child has gone.
     fn take(&self, me: i32) -> bool {
         let owner = self.pid.load(Ordering::Relaxed);
-        (owner == 0 || (owner != me && !lives(owner)))
+        (owner == 0 || (owner.abs() != me && !lives(owner.abs())))
             && self
                 .pid
-                .compare_exchange(owner, me, Ordering::AcqRel, Ordering::Relaxed)
+                .compare_exchange(owner, -me, Ordering::AcqRel, Ordering::Relaxed)
                 .is_ok()
     }
 
