@@ -20,7 +20,7 @@ import time
 from dataclasses import dataclass
 
 from client import ask
-from conftest import SERIOUS, Server
+from conftest import Server, alarms
 
 from httpd import PROJECT
 
@@ -308,7 +308,7 @@ def main() -> int:
                     wrong.append(f"{mode}: {failed} of {answered + failed} honest requests failed")
         if trial.ours.child_pids() != [pid]:
             wrong.append("the child has been replaced")
-        wrong += [line for line in trial.ours.log_text().splitlines() if SERIOUS.search(line) and "[python:" in line]
+        wrong += [line for line in alarms(trial.ours.log_text()) if "[python:" in line]
     finally:
         trial.stop()
     page = PROJECT / "docs/hostile.md"

@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from typing import Callable
 
 from client import ask
-from conftest import SERIOUS, Server, places, resident
+from conftest import Server, alarms, places, resident
 
 CONFIG = """
 PythonWSGI /wsgi wsgi_apps:hello
@@ -193,7 +193,7 @@ def soak(restarts: int, mpm: str, plain: bool = False) -> Result:
         server.stop()
         result.seconds = time.monotonic() - begun
         text = server.log_text()
-        result.alarms += [line for line in text.splitlines() if SERIOUS.search(line) or "TLS" in line]
+        result.alarms += [*alarms(text), *(line for line in text.splitlines() if "TLS" in line)]
         server.remove()
     return result
 

@@ -298,8 +298,6 @@ def test_fifty_interpreters(serve: Serve) -> None:
         for name in names
     )
     server = serve(f"PythonPath \"sys.path+['@ROOT@/apps']\"\n{sections}", threads=48)
-    # httpd says so when ab keeps many of its threads.
-    server.claims.append("AH00484")
 
     def round_of_requests() -> None:
         for name in names:
