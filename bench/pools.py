@@ -8,7 +8,6 @@ beside what two processes reach on the same machine, and the child's memory.
 
 from __future__ import annotations
 
-import re
 import statistics
 import subprocess
 import sys
@@ -16,7 +15,9 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
-from httpd import Httpd
+import load
+
+from httpd import Httpd, resident
 
 ROUNDS = 5
 HANDLERS = """
@@ -58,15 +59,10 @@ LOADS = (
 
 def rate(httpd: Httpd, path: str, connections: int, requests: int) -> float:
     """Requests a second."""
-    command = ["ab", "-q", "-k", "-c", str(connections), "-n", str(requests), httpd.url(path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return float(re.findall(r"Requests per second: +([\d.]+)", done.stdout)[0])
-
-
-def resident(httpd: Httpd) -> int:
-    """Resident memory of the child in KiB."""
-    [pid] = httpd.child_pids()
-    return int(re.findall(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[0])
+    result = load.ab(httpd.url(path), connections=connections, requests=requests)
+    if result.errors:
+        raise RuntimeError(f"{path}: {result.errors} requests failed: {httpd.log_text()[-1000:]}")
+    return result.rate
 
 
 def machine() -> float:
@@ -101,7 +97,8 @@ def main() -> int:
                 f"{handler}, {connections} connections: a pool of two serves {statistics.median(ratios):.2f} times as much "
                 f"as one interpreter ({shown})"
             )
-        print(f"the child with the main interpreter, one more and the pool of two: {resident(httpd)} KiB")
+        [pid] = httpd.child_pids()
+        print(f"the child with the main interpreter, one more and the pool of two: {resident(pid)} KiB")
     finally:
         httpd.stop()
         httpd.remove()

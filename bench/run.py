@@ -28,6 +28,8 @@ import servers
 from load import Result
 from servers import Layout, Server
 
+from httpd import resident
+
 HELLO = b"Hello World!"
 CONNECTIONS = 32
 
@@ -154,7 +156,7 @@ class Bench:
                     self.one(into, server, target, layout)
                     self.check(server, target)
             for target in targets:
-                figures[target.label].memory = [resident(pid) for pid in running[target.server].pids()]
+                figures[target.label].memory = [resident(pid) / 1024 for pid in running[target.server].pids()]
             if not self.rates:
                 self.measure_open_loop(running, figures)
                 self.measure_growth(running)
@@ -306,12 +308,6 @@ def processor(pids: list[int]) -> float:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         total += int(fields[11]) + int(fields[12])
     return total / os.sysconf("SC_CLK_TCK")
-
-
-def resident(pid: int) -> float:
-    """MiB of memory that a process holds."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    return load.number(r"VmRSS:\s+(\d+) kB", status) / 1024
 
 
 def main() -> int:

@@ -140,12 +140,6 @@ def install(server: Server, *packages: str) -> None:
     subprocess.run(["chmod", "-R", "a+rX", str(server.root / "apps")], check=True)
 
 
-def resident(pid: int) -> int:
-    """Resident memory in KiB."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    return int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1])
-
-
 def places(*apps: str) -> str:
     """A `<Location /app/function>` for every function of the apps that takes a request."""
     lines = ["PythonPath \"sys.path+['@ROOT@/apps']\""]

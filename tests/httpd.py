@@ -277,6 +277,12 @@ class Httpd:
             time.sleep(0.01)
 
 
+def resident(pid: int) -> int:
+    """A process's resident memory in KiB."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1])
+
+
 def site_config(site: Path) -> str:
     """The configuration for a directory of handlers: `mp.py` at /, and every `name.py` at /name.
 

@@ -17,7 +17,9 @@ import threading
 from pathlib import Path
 from typing import Callable
 
-from conftest import MEMORY, Server, places, resident
+from conftest import MEMORY, Server, places
+
+from httpd import resident
 
 CONFIG = """
 PythonWSGI /wsgi wsgi_apps:hello

@@ -26,7 +26,9 @@ from dataclasses import dataclass, field
 from typing import Callable
 
 from client import ask
-from conftest import Server, alarms, places, resident
+from conftest import Server, alarms, places
+
+from httpd import resident
 
 CONFIG = """
 PythonWSGI /wsgi wsgi_apps:hello
@@ -192,8 +194,7 @@ def soak(restarts: int, mpm: str, plain: bool = False) -> Result:
         clients.stop()
         server.stop()
         result.seconds = time.monotonic() - begun
-        text = server.log_text()
-        result.alarms += [*alarms(text), *(line for line in text.splitlines() if "TLS" in line)]
+        result.alarms += [line for line in server.log_text().splitlines() if alarms(line) or "TLS" in line]
         server.remove()
     return result
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import MEMORY, Serve, Server, places, resident
+from conftest import MEMORY, Serve, Server, places
 
-from httpd import PROJECT
+from httpd import PROJECT, resident
 
 DEBUG = Path(os.environ.get("MOD_PYTHON_MODULE") or PROJECT / "target/debug/libmod_python.so")
 PREFORK = """
@@ -72,6 +72,13 @@ def faults(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Faults]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MOD_PYTHON_FAULTS", str(folder / "faults"))
         yield Faults(folder / "faults")
+
+
+@pytest.fixture(autouse=True)
+def nothing_fails_later(faults: Faults) -> Iterator[None]:
+    """However the test has ended."""
+    yield
+    faults.clear()
 
 
 @pytest.fixture(scope="module")
@@ -195,19 +202,16 @@ def test_a_pool_that_cannot_be_made(serve: Serve, faults: Faults, mpm: str) -> N
 def test_a_configuration_is_refused(serve: Serve, faults: Faults, entry: str) -> None:
     server = serve(places("hello"), module=DEBUG, start=False)
     faults.set(f"{entry}=panic")
-    try:
-        done = server.check()
-        if entry == "post_config":  # not a part of the check
-            with pytest.raises(RuntimeError, match="a deliberate panic in post_config"):
-                server.start()
-            server.claims.append(PANICS)
-        elif entry == "register":
-            # httpd has no way to refuse a module here: its directives are there, its hooks are not.
-            assert "a deliberate panic in register" in done.stderr
-        else:
-            assert done.returncode != 0 and f"a deliberate panic in {entry}" in done.stderr
-    finally:
-        faults.clear()
+    done = server.check()
+    if entry == "post_config":  # not a part of the check
+        with pytest.raises(RuntimeError, match="a deliberate panic in post_config"):
+            server.start()
+        server.claims.append(PANICS)
+    elif entry == "register":
+        # httpd has no way to refuse a module here: its directives are there, its hooks are not.
+        assert "a deliberate panic in register" in done.stderr
+    else:
+        assert done.returncode != 0 and f"a deliberate panic in {entry}" in done.stderr
 
 
 def test_a_child_that_cannot_start_python(serve: Serve, faults: Faults, mpm: str) -> None:
@@ -219,7 +223,6 @@ def test_a_child_that_cannot_start_python(serve: Serve, faults: Faults, mpm: str
     assert server.ok("/static.html").text == "static"
     assert server.get("/hello/handler").status == 500
     server.claim("PythonHandler.*Python has not been started")
-    faults.clear()
 
 
 def test_a_connection_whose_hook_panics(serve: Serve, faults: Faults, mpm: str) -> None:

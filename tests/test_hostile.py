@@ -8,8 +8,10 @@ from collections.abc import Iterator
 import h2.config
 import h2.connection
 import pytest
-from conftest import MEMORY, Serve, places, resident
+from conftest import MEMORY, Serve, places
 from hostile import CASES, Trial, exchange, objections, resets
+
+from httpd import resident
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import subprocess
 
-from conftest import MEMORY, Serve, places, resident
+from conftest import MEMORY, Serve, places
 from leaks import ab, aborts
+
+from httpd import resident
 
 CONFIG = """
 PythonPath "sys.path+['@ROOT@/apps']"

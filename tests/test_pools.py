@@ -12,7 +12,9 @@ import sysconfig
 from typing import Any
 
 import pytest
-from conftest import FREE_THREADED, MEMORY, Serve, Server, install, places, resident
+from conftest import FREE_THREADED, MEMORY, Serve, Server, install, places
+
+from httpd import resident
 
 OWN = sys.version_info >= (3, 12)
 """Can interpreters have locks of their own?"""
