@@ -43,7 +43,7 @@ def multipart(data: bytes) -> None:
         return
     total = 0
     for field in form.list:
-        assert isinstance(field.name, str)
+        assert field.name is None or isinstance(field.name, str)
         total += len(field.file.read()) if field.file else 0
     assert total <= 3 * len(data)  # what is not UTF-8 becomes U+FFFD
 
