@@ -85,6 +85,8 @@ def cookie(data: bytes) -> None:
             continue
         assert not set(text) & set(map(chr, (*range(32), 127))), text
         assert text.startswith(f"{name}=")
+        again = Cookie.Cookie.parse(text)
+        assert {found: cookie.value for found, cookie in again.items()} == {name: one.value}, (text, one.value)
 
 
 def query(data: bytes) -> None:
