@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Optional
 if TYPE_CHECKING:
     from mod_python._forms import FieldStorage
 
+_Names = tuple[str, ...]
 _MISSING: Any = object()
 _PLACEHOLDER = getattr(functools, "Placeholder", _MISSING)
 """What stands in a partial for an argument that is still to come (Python 3.14)."""
@@ -19,30 +20,32 @@ _PLACEHOLDER = getattr(functools, "Placeholder", _MISSING)
 class _Parameters:
     """What an object can be given: by place alone, by place or name, by name alone, and whether by any name."""
 
-    def __init__(self, by_place: list[str], by_both: list[str], by_name: list[str], any_name: bool) -> None:
+    filled: frozenset[str] = frozenset()
+    """Names of parameters that have been given by place: to give them again is a TypeError."""
+    preset: frozenset[str] = frozenset()
+    """Names that have been given as keywords, which no field may replace."""
+
+    def __init__(self, by_place: _Names, by_both: _Names, by_name: _Names, any_name: bool) -> None:
         self.by_place, self.by_both, self.by_name, self.any_name = by_place, by_both, by_name, any_name
-        self.filled: set[str] = set()
-        """Names of parameters that have been given by place: to give them again is a TypeError."""
-        self.preset: set[str] = set()
-        """Names that have been given as keywords, which no field may replace."""
+        self._named = by_both
 
     def fill(self, arguments: tuple[Any, ...], at: int = 0) -> _Parameters:
         """The parameters at these places have been given."""
         places, behind = self.by_place + self.by_both, at + len(arguments)
-        left = places[:at]
-        for name, value in zip(places[at:behind], arguments):
-            if value is _PLACEHOLDER:
-                left.append(name)
-            elif name in self.by_both:
-                self.filled.add(name)
+        open_places, taken = places[:at], places[at:behind]
+        if _PLACEHOLDER is not _MISSING:
+            pairs = [*zip(taken, arguments)]
+            open_places += tuple(name for name, value in pairs if value is _PLACEHOLDER)
+            taken = tuple(name for name, value in pairs if value is not _PLACEHOLDER)
+        self.filled = self.filled.union(name for name in taken if name in self._named)
         only = max(len(self.by_place) - behind, 0)
         rest = places[behind:]
-        self.by_place, self.by_both = left + rest[:only], rest[only:]
+        self.by_place, self.by_both = open_places + rest[:only], rest[only:]
         return self
 
     def give(self, names: Iterable[str]) -> _Parameters:
         """These have been given as keywords."""
-        self.preset.update(names)
+        self.preset = self.preset.union(names)
         return self
 
 
@@ -71,7 +74,7 @@ def apply_fs_data(object: Any, fs: FieldStorage, **args: Any) -> Any:
     if parameters.any_name:
         given = {name: value for name, value in given.items() if name not in parameters.filled}
     else:
-        names = {*parameters.by_both, *parameters.by_name}
+        names = parameters.by_both + parameters.by_name
         given = {name: value for name, value in given.items() if name in names}
     return object(*places, **given)
 
@@ -106,7 +109,7 @@ def _parameters(object: Any, depth: int = 0) -> Optional[_Parameters]:
 def _of_code(code: CodeType) -> _Parameters:
     names, only, both = code.co_varnames, code.co_posonlyargcount, code.co_argcount
     any_name = bool(code.co_flags & inspect.CO_VARKEYWORDS)
-    return _Parameters([*names[:only]], [*names[only:both]], [*names[both : both + code.co_kwonlyargcount]], any_name)
+    return _Parameters(names[:only], names[only:both], names[both : both + code.co_kwonlyargcount], any_name)
 
 
 def _of_class(cls: type, depth: int) -> Optional[_Parameters]:

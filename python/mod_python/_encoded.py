@@ -6,6 +6,9 @@ from typing import Callable, Optional, Union
 
 from _apache import parse_qsl
 
+_LONG = 65536
+"""Bytes of a field beyond which it is decoded while it comes."""
+
 
 class EncodedParser:
     """Feed it with the text, block by block; ``pairs`` are the names and values, decoded, once it has been finished.
@@ -17,8 +20,8 @@ class EncodedParser:
     def __init__(self, count: Callable[[int], None], keep_blank_values: int) -> None:
         self._count, self._keep_blank = count, keep_blank_values
         self._open = False
-        # The field at a block's end: what may be half an escape, its name, and its value once "=" has been seen.
-        self._rest = b""
+        # The field at a block's end: as it came, or where that is long, decoded but for half an escape.
+        self._rest, self._long = b"", False
         self._name = bytearray()
         self._value: Optional[bytearray] = None
         self.pairs: list[tuple[bytes, Union[bytes, bytearray]]] = []
@@ -34,26 +37,37 @@ class EncodedParser:
         self._count(block.count(b"&") + 1 - block.startswith(b"&") - block.endswith(b"&") - joined)
         self._open = not block.endswith(b"&")
         block = self._rest + block
-        held = 1 if block.endswith(b"%") else 2 if block[-2:-1] == b"%" and self._open else 0
-        block, self._rest = block[: len(block) - held], block[len(block) - held :]
-        if self._name or self._value is not None:
-            first, separator, block = block.partition(b"&")
-            self._take(first)
-            if not separator:
+        if self._long:
+            end = block.find(b"&")
+            if end < 0:
+                self._take(block)
                 return
+            self._take(block[:end])
             self._end()
+            block = block[end + 1 :]
         whole, separator, tail = block.rpartition(b"&")
         if separator:
             self.pairs += parse_qsl(whole, self._keep_blank)
-        self._take(tail)
+        if len(tail) < _LONG:
+            self._rest = tail
+        else:
+            self._long = True
+            self._take(tail)
 
     def finish(self) -> None:
         """The text has ended."""
-        rest, self._rest = self._rest, b""
-        self._take(rest)
-        self._end()
+        if self._long:
+            self._end()
+        elif self._rest:
+            self.pairs += parse_qsl(self._rest, self._keep_blank)
 
     def _take(self, piece: bytes) -> None:
+        """More of a long field, but for half an escape at its end."""
+        held = 1 if piece.endswith(b"%") else 2 if piece[-2:-1] == b"%" else 0
+        self._rest = piece[len(piece) - held :]
+        self._add(piece[: len(piece) - held])
+
+    def _add(self, piece: bytes) -> None:
         if self._value is None:
             name, equals, piece = piece.partition(b"=")
             self._name += _decoded(name)
@@ -63,10 +77,11 @@ class EncodedParser:
         self._value += _decoded(piece)
 
     def _end(self) -> None:
-        name, value = self._name, self._value
-        if value or (self._keep_blank and (name or value is not None)):
-            self.pairs.append((bytes(name), value or b""))
-        self._name, self._value = bytearray(), None
+        """A long field has ended."""
+        self._add(self._rest)
+        if self._value or self._keep_blank:
+            self.pairs.append((bytes(self._name), self._value or b""))
+        self._rest, self._name, self._value, self._long = b"", bytearray(), None, False
 
 
 def _decoded(piece: bytes) -> bytes:

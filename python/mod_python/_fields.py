@@ -112,10 +112,13 @@ class StringField(_Named, str):
 AnyField = Union[Field, StringField]
 
 
-def text_field(name: Optional[str], data: bytearray, charset: str, keep: Callable[[int], None]) -> StringField:
-    """A field of text that came as these bytes, which are let go of, or kept where the text alone would lose some.
+def text_field(
+    name: Optional[str], data: Union[bytes, bytearray], charset: str, keep: Callable[[int], None]
+) -> StringField:
+    """A field of text that came as these bytes. Those of a long one are let go of: a bytearray is empty afterwards.
 
-    What the charset cannot decode becomes U+FFFD. ``keep`` is told how many bytes are kept beside the text.
+    What the charset cannot decode becomes U+FFFD. Where the text alone would lose bytes, they are kept beside it, and
+    ``keep`` is told how many.
     """
     sent: Any = None
     try:
@@ -123,20 +126,20 @@ def text_field(name: Optional[str], data: bytearray, charset: str, keep: Callabl
         if charset != _charsets.UTF_8:
             sent = charset if _encodes(text, charset, data) else data
     except UnicodeError:
+        sent, text = data, ""
+    if sent is data:
         keep(len(data))
-        text, sent = data.decode(charset, "replace"), data
-    else:
-        if sent is data:
-            keep(len(data))
-    if sent is not data:
+        text = data.decode(charset, "replace")
+    elif isinstance(data, bytearray):
         data.clear()
     field = StringField(text)
-    field.name = name
-    field._sent = io.BytesIO(data) if sent is data else sent
+    field._name = name
+    if sent is not None:
+        field._sent = io.BytesIO(data) if sent is data else sent
     return field
 
 
-def _encodes(text: str, charset: str, data: bytearray) -> bool:
+def _encodes(text: str, charset: str, data: Union[bytes, bytearray]) -> bool:
     try:
         return text.encode(charset) == data
     except UnicodeError:

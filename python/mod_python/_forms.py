@@ -21,7 +21,7 @@ readBlockSize = 65368
 _SPOOL = 262144
 """Bytes of an uploaded file beyond which it lies on disk."""
 
-_SPOOLED = 4 * _SPOOL
+_SPOOLED = 16 * _SPOOL
 """Bytes of all the files of a form that lie in memory."""
 
 _HEADER_OPTIONS = 16
@@ -75,12 +75,14 @@ class Limits:
 
     def spool(self, file: Spool, size: int) -> None:
         """That many bytes more of a file that may lie in memory: it goes to disk where all of them take too much."""
+        if file.on_disk:
+            return
         self._spooled += size
         file.held += size
         if self._spooled > _SPOOLED or file.held > _SPOOL:
             file.rollover()
+            file.on_disk = True
             self._spooled -= file.held
-            file.held = 0
 
     def read(self) -> bytes:
         """The next block of the body."""
@@ -139,8 +141,7 @@ class FieldStorage:
         pairs.reverse()
         while pairs:
             name, value = pairs.pop()
-            data = value if isinstance(value, bytearray) else bytearray(value)
-            self.list.append(text_field(name.decode(charset, "replace"), data, charset, self._limits.keep))
+            self.list.append(text_field(name.decode(charset, "replace"), value, charset, self._limits.keep))
 
     def _add_multipart(
         self,
@@ -250,7 +251,9 @@ class Spool(tempfile.SpooledTemporaryFile[bytes]):
     """A file in memory that is told when to go to disk. Complete as a file before Python 3.11, too."""
 
     held = 0
-    """Bytes of it in memory."""
+    """Bytes of it, while they lie in memory."""
+
+    on_disk = False
 
     def readable(self) -> bool:
         return True

@@ -8,7 +8,7 @@ import urllib.parse
 from typing import Any, Callable
 from unittest import mock
 
-from mod_python import Cookie, _multipart, _psp, _serializer, _session, apache, util
+from mod_python import Cookie, _encoded, _multipart, _psp, _serializer, _session, apache, util
 from mod_python.testing import FakeRequest
 
 SECRET = b"a secret that no input knows"
@@ -90,7 +90,16 @@ def cookie(data: bytes) -> None:
 
 
 def query(data: bytes) -> None:
-    """As urllib reads it, where the two agree on the rules."""
+    """As urllib reads it, where the two agree on the rules; and the same in pieces, long fields or not."""
+    for long in (1, 65536):
+        counted: list[int] = []
+        with mock.patch.object(_encoded, "_LONG", long):
+            parser = _encoded.EncodedParser(counted.append, 1)
+            for start in range(0, len(data), 3):
+                parser.feed(data[start : start + 3])
+            parser.finish()
+        assert [(name, bytes(value)) for name, value in parser.pairs] == util.parse_qsl(data, 1)
+        assert sum(counted) == len(parser.pairs)
     text = data.decode("latin-1")
     mine = util.parse_qsl(text, 1)
     if ";" not in text and text.isascii() and "%" not in text:
