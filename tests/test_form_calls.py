@@ -71,6 +71,23 @@ class Callable_:
         return self.function(req, name, other)
 
 
+class Open:
+    def __init__(self, function: Callable[..., Any]) -> None:
+        functools.update_wrapper(self, function)
+        self.function = function
+
+    def __call__(self, *everything: Any, **given: Any) -> Any:
+        return self.function(*everything, **given)
+
+
+def opened(function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def wrapper(*everything: Any, **given: Any) -> Any:
+        return function(*everything, **given)
+
+    return wrapper
+
+
 class Inner:
     __call__ = Callable_(page)
 
@@ -103,6 +120,8 @@ CALLS = [
     (shop.preset, ("R", "n", "preset")),
     (shop.placed, ("placed", "n", "default")),
     (shop.nested, ("R", "nested", "preset")),
+    (shop.cached, ("R", "n", "default")),
+    (opened(lambda **given: given), {"req": "R", "name": "n", "unknown": "u"}),
     (shop.static, "n"),
     (Shop.of_class, "n"),
     (partial(Shop.of_class), "n"),
@@ -164,6 +183,9 @@ def test_no_field_replaces_what_has_been_given(object: Any, result: Any) -> None
         (partial(partial(anything, admin="no"), user="none"), {"admin": "no", "user": "none"}),
         (functools.lru_cache(partial(anything, admin="no")), {"admin": "no"}),
         (shop.open, {"admin": "no", "user": "none"}),
+        (Open(partial(anything, admin="no")), {"admin": "no"}),
+        (opened(partial(anything, admin="no")), {"admin": "no"}),
+        (opened(Open(opened(partial(anything, admin="no")))), {"admin": "no"}),
         (partial(shop.anything, admin="no"), {"admin": "no"}),
         (partial(anything, "placed", admin="no"), {"admin": "no"}),
     ],

@@ -92,18 +92,31 @@ def _parameters(object: Any, depth: int = 0) -> Optional[_Parameters]:
             # Made for what binds neither: its first argument is the instance, those of the partial follow.
             inner = _parameters(method.func, depth + 1)
             return inner and inner.fill(method.args, at=1).give(method.keywords)
-        return _of_code(object.__code__)
+        return _around(vars(object).get("__wrapped__"), _of_code(object.__code__), depth)
     if isinstance(object, MethodType):
         inner = _parameters(object.__func__, depth + 1)
         return inner and inner.fill((object.__self__,))
     if isinstance(object, type):
         return _of_class(object, depth)
     call = _own_call(object)
-    if call is not None:
-        return _parameters(call, depth + 1)
-    # functools.cache, staticmethod: C, around a function in Python.
     wrapped = inspect.getattr_static(object, "__wrapped__", None)
-    return None if wrapped is None else _parameters(getattr(object, "__wrapped__", None), depth + 1)
+    if wrapped is not None:
+        wrapped = getattr(object, "__wrapped__", None)
+    if call is not None:
+        inner = _parameters(call, depth + 1)
+        return inner and _around(wrapped, inner, depth)
+    # functools.cache, staticmethod: C, around a function in Python.
+    return None if wrapped is None else _parameters(wrapped, depth + 1)
+
+
+def _around(wrapped: Any, parameters: _Parameters, depth: int) -> _Parameters:
+    """A wrapper that hands on any name must not hand on what a partial inside it has been given."""
+    if wrapped is not None and parameters.any_name:
+        inner = _parameters(wrapped, depth + 1)
+        if inner is not None:
+            own = parameters.by_both + parameters.by_name
+            parameters.give(name for name in inner.preset if name not in own)
+    return parameters
 
 
 def _of_code(code: CodeType) -> _Parameters:
