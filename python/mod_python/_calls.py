@@ -110,12 +110,12 @@ def _parameters(object: Any, depth: int = 0) -> Optional[_Parameters]:
 
 
 def _around(wrapped: Any, parameters: _Parameters, depth: int) -> _Parameters:
-    """A wrapper that hands on any name must not hand on what a partial inside it has been given."""
+    """A wrapper that hands on any name must not hand on a field for what has been given inside it."""
     if wrapped is not None and parameters.any_name:
         inner = _parameters(wrapped, depth + 1)
         if inner is not None:
             own = parameters.by_both + parameters.by_name
-            parameters.give(name for name in inner.preset if name not in own)
+            parameters.give(name for name in inner.preset | inner.filled if name not in own)
     return parameters
 
 
