@@ -21,6 +21,8 @@ from typing import Any, Callable, Optional
 from mod_python import _shared_streams as shared
 
 NAMES = ("stdin", "stdout", "stderr")
+_BORROWERS = ("contextlib", "pdb")
+"""Modules that put a stream there for a while, and mean their own thread."""
 
 
 class _Redirected:
@@ -77,12 +79,17 @@ def put(name: str, stream: Any, asking: Optional[FrameType] = None) -> None:
     """Put a stream in a place; None: everybody's again."""
     if isinstance(stream, _Guard):
         stream = stream.stream
-    if isinstance(stream, _Front) or stream is getattr(shared, name) or stream is getattr(sys, f"__{name}__", None):
-        stream = None
     guard = _places.get(name)
     owner = None
-    if asking is not None and asking.f_globals.get("__name__") == "contextlib":
+    if asking is not None and asking.f_globals.get("__name__") in _BORROWERS:
         owner = asking.f_locals.get("self")
+    # Whoever puts the process's there wants what was there in the beginning; only the debugger means the terminal.
+    original = getattr(sys, f"__{name}__", None) if owner is None else None
+    if stream is None and owner is not None:
+        # redirect_stdout(None) silences.
+        stream = _Silence()
+    elif isinstance(stream, _Front) or stream is getattr(shared, name) or stream is original:
+        stream = None
     if owner is not None or _thread.places.get(name) or shared.script.stdout is not None:
         beneath = None if guard is None or shared.script.stdout is not None else guard.stream
         _put_for_thread(name, None if stream is beneath else stream, owner)
@@ -113,6 +120,13 @@ def _works(name: str, stream: Any) -> bool:
         )
     except Exception:
         return False
+
+
+class _Silence(io.TextIOBase):
+    """Takes text and forgets it."""
+
+    def write(self, text: str, /) -> int:
+        return len(text)
 
 
 class _Front(io.TextIOBase):

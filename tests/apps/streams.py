@@ -157,6 +157,8 @@ def redirects(req):
             thread.start()
             thread.join()
         print(sys.stdout is text)
+    with contextlib.redirect_stdout(None):
+        print("silence")
     before = sys.stdout
     sys.stdout = mine = io.StringIO()
     print("mine")
