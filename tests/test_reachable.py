@@ -16,7 +16,7 @@ def httpd(serve_module: Serve, mpm: str) -> Server:
         "PythonPath \"sys.path+['@ROOT@/apps']\"\n<Directory @ROOT@/htdocs/_site/pub>\nSetHandler mod_python\n"
         "PythonHandler mod_python.publisher\n</Directory>\nAlias /pub @ROOT@/htdocs/_site/pub\n"
     )
-    server = serve_module(config, mpm=mpm, modules=("alias",), start=False)
+    server = serve_module(config, mpm=mpm, modules=("alias",), threads=1 if mpm == "prefork" else 16, start=False)
     pages = server.root / "htdocs/_site/pub"
     shutil.copytree(APPS / "reach", pages)
     for name in ("_private.py", "_below/page.py", "below/_private.py", "__init__.py", "a.b.py"):
