@@ -1,17 +1,16 @@
 """CGI inside a server with threads: each thread has its own environment and standard streams while it runs a script.
 
-``os.environ``, ``sys.stdin`` and ``sys.stdout`` are replaced once, at first use, by objects that look at what the calling
-thread is doing; other threads see what they saw before.
+`_environment` and `_streams` look at what the calling thread is doing; other threads see what they saw before.
 """
 
 from __future__ import annotations
 
+import contextlib
 import io
-import os
 import sys
-import threading
-from collections.abc import Iterator, MutableMapping
 from typing import TYPE_CHECKING, Any, Optional
+
+from mod_python import _environment, _shared_streams, _streams
 
 if TYPE_CHECKING:
     from _apache import mp_request
@@ -20,115 +19,80 @@ _MAX_HEAD = 65536
 """Bytes of headers that a script may write."""
 
 
-class _Local(threading.local):
-    environ: Optional[dict[str, str]] = None
-    stdin: Any = None
-    stdout: Any = None
-
-
-_local = _Local()
-
-
-class _Environment(MutableMapping[str, str]):
-    """``os.environ``: the thread's own one while it runs a script."""
-
-    def __init__(self, process: MutableMapping[str, str]) -> None:
-        self._process = process
-
-    @property
-    def _now(self) -> MutableMapping[str, str]:
-        return self._process if _local.environ is None else _local.environ
-
-    def __getitem__(self, name: str) -> str:
-        return self._now[name]
-
-    def __setitem__(self, name: str, value: str) -> None:
-        self._now[name] = value
-
-    def __delitem__(self, name: str) -> None:
-        del self._now[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._now)
-
-    def __len__(self) -> int:
-        return len(self._now)
-
-    def __repr__(self) -> str:
-        return repr(dict(self._now))
-
-    def copy(self) -> dict[str, str]:
-        """A copy as a dict."""
-        return dict(self._now)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._process, name)
-
-
-class _Stream:
-    """``sys.stdin`` or ``sys.stdout``: the thread's own one while it runs a script."""
-
-    def __init__(self, process: Any, name: str) -> None:
-        self._process, self._name = process, name
-
-    @property
-    def _now(self) -> Any:
-        own = getattr(_local, self._name)
-        return self._process if own is None else own
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._now, name)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._now)
-
-
-_install_lock = threading.Lock()
-
-
-def install() -> None:
-    """Put the objects in place."""
-    with _install_lock:
-        if not isinstance(os.environ, _Environment):
-            os.environ = _Environment(os.environ)  # type: ignore[assignment]  # noqa: B003 # a view, not a copy
-        if not isinstance(sys.stdin, _Stream):
-            sys.stdin = _Stream(sys.stdin, "stdin")
-        if not isinstance(sys.stdout, _Stream):
-            sys.stdout = _Stream(sys.stdout, "stdout")
-
-
 def build_cgi_env(req: mp_request) -> dict[str, str]:
-    """The variables of RFC 3875 for a request, and Authorization."""
+    """The variables of RFC 3875 for a request, and Authorization: UTF-8 with surrogateescape, whatever they hold."""
     req.add_cgi_vars()
-    environ = {name: value for name, value in req.subprocess_env.items() if value is not None}
+    table = req.subprocess_env
+    read = str if _is_utf8(table) else _from_latin1
+    environ = {read(name): read(value) for name, value in table.items() if value is not None}
     path_info = req.path_info or ""
     uri = req.uri or ""
     environ["SCRIPT_NAME"] = uri[: len(uri) - len(path_info)] if path_info else uri
+    if path_info and "PATH_TRANSLATED" not in environ:
+        environ["PATH_TRANSLATED"] = (req.document_root() or "") + path_info
+    sent = (req.the_request or "").split(" ")
+    if len(sent) == 3:
+        # As the client has sent it, with its query.
+        environ["REQUEST_URI"] = sent[1]
     environ["GATEWAY_INTERFACE"] = "Python-CGI/1.1"
     if "authorization" in req.headers_in:
-        environ["HTTP_AUTHORIZATION"] = req.headers_in["authorization"]
+        environ["HTTP_AUTHORIZATION"] = _from_latin1(req.headers_in["authorization"])
     # The client must not set HTTP_PROXY for what a script starts (httpoxy).
     environ.pop("HTTP_PROXY", None)
     return environ
 
 
+def _is_utf8(table: Any) -> bool:
+    """Does this table read its bytes as UTF-8? Others read them as latin-1."""
+    name = "mod_python.probe"
+    table[name] = b"\xc3\xa9"
+    try:
+        return bool(table[name] == "\xe9")
+    finally:
+        del table[name]
+
+
+def _from_latin1(text: Any) -> str:
+    """The same bytes, read as UTF-8; a list of values has several of them."""
+    if not isinstance(text, str):
+        return ", ".join(map(_from_latin1, text))
+    return text if text.isascii() else text.encode("latin-1").decode("utf-8", "surrogateescape")
+
+
 def setup_cgi(req: mp_request) -> tuple[Any, Any, Any]:
     """Give this thread a script's environment and streams; returns what it had, for ``restore_nocgi``."""
-    install()
-    before = (_local.environ, _local.stdin, _local.stdout)
-    _local.environ = {**_process_environ(), **build_cgi_env(req)}
-    _local.stdin, _local.stdout = CGIStdin(req), CGIStdout(req)
-    return before
+    script = _shared_streams.script
+    variables = _environment.process_variables()
+    for name, value in build_cgi_env(req).items():
+        variables[name.encode("utf-8", "surrogateescape")] = value.encode("utf-8", "surrogateescape")
+    # An internal redirect may lead from one script to another.
+    before = (_environment.swap(_environment.Own(variables)), _streams.swap({}))
+    if _streams.is_installed():
+        streams = (script.stdin, script.stdout)
+        script.stdin, script.stdout = CGIStdin(req), CGIStdout(req)
+    else:
+        # Outside httpd nobody shares them.
+        streams = (sys.stdin, sys.stdout)
+        sys.stdin, sys.stdout = CGIStdin(req), CGIStdout(req)
+    return (before, *streams)
+
+
+def output() -> CGIStdout:
+    """What this thread's script writes to."""
+    found: Any = _shared_streams.script.stdout if _streams.is_installed() else sys.stdout
+    assert isinstance(found, CGIStdout)
+    return found
 
 
 def restore_nocgi(env: Any, si: Any, so: Any) -> None:
     """Give this thread back what ``setup_cgi`` returned."""
-    _local.environ, _local.stdin, _local.stdout = env, si, so
-
-
-def _process_environ() -> dict[str, str]:
-    process: Any = os.environ
-    return dict(process._process)
+    variables, places = env
+    _environment.swap(variables)
+    _streams.swap(places)
+    if _streams.is_installed():
+        _shared_streams.script.stdin, _shared_streams.script.stdout = si, so
+    else:
+        sys.stdin, sys.stdout = si, so
 
 
 class _Body(io.RawIOBase):
@@ -256,13 +220,16 @@ class CGIStdout(io.TextIOWrapper):
 
     def __init__(self, req: mp_request) -> None:
         self._answer = _Answer(req)
-        super().__init__(
-            io.BufferedWriter(self._answer),
-            encoding="utf-8",
-            errors="surrogateescape",
-            newline="\n",
-            write_through=True,
-        )
+        self._binary = io.BufferedWriter(self._answer)
+        super().__init__(self._binary, encoding="utf-8", errors="surrogateescape", newline="\n", write_through=True)
+
+    def finish(self) -> None:
+        """Send what is left, though the script has closed or detached this object. Raises what sending raises."""
+        with contextlib.suppress(ValueError):
+            if not self.closed:
+                self.flush()
+        if not self._binary.closed:
+            self._binary.flush()
 
     @property
     def lacks_head(self) -> bool:

@@ -6,6 +6,8 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any, Callable, NoReturn
 
+from mod_python import _environment
+
 if TYPE_CHECKING:
     _signal: Any
     _posixsubprocess: Any
@@ -17,6 +19,7 @@ else:
 
 def install(is_main: bool, warn: Callable[[str], None]) -> None:
     """Put everything in place in an interpreter."""
+    _environment.install(is_main)
     _keep_signals(warn)
     _free_children(is_main)
     if is_main:

@@ -1,13 +1,15 @@
 """Runs CGI scripts in Python inside the server: ``AddHandler mod_python .py`` and ``PythonHandler mod_python.cgihandler``.
 
 A script is run as ``__main__`` each time, with its own globals. It has its own ``os.environ``, standard streams and (on
-Linux) working directory, which no other thread sees; what it imports is shared with other scripts. A child process gets
-the script's environment only where it is handed over: ``subprocess.run(…, env=dict(os.environ))``.
+Linux) working directory, which no other thread sees; what it imports is shared with other scripts. Processes that it
+starts get its environment.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sys
 import threading
 from types import CodeType
 from typing import TYPE_CHECKING, Any
@@ -22,6 +24,15 @@ if TYPE_CHECKING:
 
 
 class _ScriptCache(FileCache):
+    def __getitem__(self, name: Any) -> Any:
+        try:
+            return super().__getitem__(name)
+        except BaseException:
+            # What a script was before must not run on when it can be read, or compiled, no more.
+            with contextlib.suppress(KeyError):
+                del self[name]
+            raise
+
     def build(self, key: Any, name: Any, opened: Any, entry: Entry) -> CodeType:
         with opened:
             return compile(opened.read(), key, "exec", dont_inherit=True)
@@ -57,7 +68,7 @@ def _run(req: mp_request, script: str, code: CodeType) -> None:
     except OSError:
         before = "/"
     streams = _cgi.setup_cgi(req)
-    output = _cgi._local.stdout
+    output = _cgi.output()
     try:
         os.chdir(os.path.dirname(script))
         try:
@@ -65,7 +76,9 @@ def _run(req: mp_request, script: str, code: CodeType) -> None:
         except SystemExit as error:
             if error.code not in (None, 0):
                 req.log_error(f"{script} ended with {error.code!r}", apache.APLOG_WARNING)
-        output.flush()
+        # It may be one that the script has put there.
+        sys.stdout.flush()
+        output.finish()
         if output.lacks_head:
             raise ValueError("the CGI script has written no empty line behind its headers")
     finally:

@@ -2,9 +2,11 @@
 
 ``/dir/module/function?x=1`` calls ``function(x="1")`` of ``dir/module.py``; ``/dir/`` is ``index()`` of ``dir/index.py``.
 
-Nothing whose name begins with an underscore can be reached, no module, no class, no builtin function, and no function
-that comes from Python's standard library or from mod_python, whatever a page imports. ``PythonOption
+Nothing whose name begins with an underscore can be reached, no module, no class, no builtin function, and nothing that
+comes from Python's standard library or from mod_python, whatever a page imports or wraps it in. ``PythonOption
 mod_python.publisher.imported off`` refuses functions of all other modules, too.
+
+``async def`` functions run in an event loop of the request's own.
 """
 
 from __future__ import annotations
@@ -16,14 +18,13 @@ import hmac
 import inspect
 import os
 import re
-import sys
-import sysconfig
 import types
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from types import FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any, NoReturn, Optional
 
-from mod_python import apache, util
+from mod_python import _reachable, apache, util
 from mod_python.cache import ModuleCache
 
 if TYPE_CHECKING:
@@ -45,11 +46,13 @@ page_cache = PageCache()
 tp_rules: dict[type, tuple[bool, bool]] = {
     kind: (False, True) for kind in vars(types).values() if isinstance(kind, type)
 }
-"""For the exact type of an object: may names be looked up in it, and may it be published? Others: both. Change it at will."""
+"""For the exact type of an object: may names be looked up in it, and may it be published? Change it at will: what differs
+from the beginning overrules everything else. Types that are not here are decided by their kind (`_reachable`)."""
 tp_rules.update(
     dict.fromkeys((str, bytes, bytearray, int, float, complex, bool, list, tuple, dict, set, frozenset), (False, True))
 )
-tp_rules.update(dict.fromkeys((ModuleType, types.BuiltinFunctionType, type), (False, False)))
+tp_rules.update(dict.fromkeys(_reachable.HIDDEN, (False, False)))
+_standard_rules = dict(tp_rules)
 
 _MARKERS = ("__auth__", "__access__", "__auth_realm__")
 _UNSET = object()
@@ -80,6 +83,9 @@ def _locate(req: mp_request) -> tuple[str, str]:
     name = name or "index"
     suffixes = ["py", *req.get_addhandler_exts().split(), *([req.extension[1:]] if req.extension else [])]
     name = re.sub(r"\.(?:" + "|".join(map(re.escape, suffixes)) + r")$", "", name)
+    for part in (*_below(req, directory), name):
+        if part[:1] == "_":
+            _refuse(req, f"{part!r} begins with an underscore")
     path = (req.path_info or "")[1:]
     path = path[:-1] if path.endswith("/") else path
     file = f"{directory}/{name}.py"
@@ -89,6 +95,16 @@ def _locate(req: mp_request) -> tuple[str, str]:
         if not os.path.isfile(file):
             raise apache.SERVER_RETURN(apache.HTTP_NOT_FOUND)
     return os.path.normpath(file), path.replace("/", ".") or "index"
+
+
+def _below(req: mp_request, directory: str) -> list[str]:
+    """The parts of a page's directory that stand below the one that the handler is for, or below the document root."""
+    section = req.hlist.directory if req.hlist is not None else None
+    for root in (section, req.document_root()):
+        root = (root or "").rstrip("/")
+        if root and f"{directory}/".startswith(f"{root}/"):
+            return directory[len(root) :].split("/")
+    return []
 
 
 def resolve_object(req: mp_request, module: ModuleType, path: str) -> Any:
@@ -104,16 +120,16 @@ def resolve_object(req: mp_request, module: ModuleType, path: str) -> Any:
             raise apache.SERVER_RETURN(apache.HTTP_NOT_FOUND)
         if name[0] == "_":
             _refuse(req, f"{name!r} begins with an underscore")
-        if place and not tp_rules.get(type(found), (True, True))[0]:
+        if place and not _rule(found)[0]:
             _refuse(req, f"names cannot be looked up in a {type(found).__name__}")
         try:
             found = getattr(found, name)
         except AttributeError:
             raise apache.SERVER_RETURN(apache.HTTP_NOT_FOUND) from None
         if _is_foreign(req, found, module, inside=place > 0):
-            _refuse(req, f"{name!r} comes from module {found.__module__}")
+            _refuse(req, f"{name!r} comes from somewhere else than the page")
         gate.pass_through(found)
-    if not tp_rules.get(type(found), (True, True))[1]:
+    if not _rule(found)[1]:
         _refuse(req, f"a {type(found).__name__} cannot be published")
     return found
 
@@ -123,30 +139,32 @@ def _refuse(req: mp_request, reason: str) -> NoReturn:
     raise apache.SERVER_RETURN(apache.HTTP_FORBIDDEN)
 
 
-_LIBRARY = tuple(
-    os.path.realpath(path) + os.sep for name, path in sysconfig.get_paths().items() if name in ("stdlib", "platstdlib")
-)
+def _rule(found: Any) -> tuple[bool, bool]:
+    """May names be looked up in an object, and may it be published?"""
+    rule = tp_rules.get(type(found))
+    if rule is not None and rule != _standard_rules.get(type(found)):
+        return rule
+    return _reachable.is_searchable(found), _reachable.is_publishable(found)
 
 
 def _is_foreign(req: mp_request, found: Any, module: ModuleType, *, inside: bool) -> bool:
-    """Is this function surely not there to be published: one of Python's library, or of mod_python?
+    """Is this surely not there to be called: of Python's library, or of mod_python?
 
     The option says what holds for functions that a page imports from elsewhere, not for those inside its objects.
     """
-    if not isinstance(found, (FunctionType, MethodType)):
+    if isinstance(found, _reachable.HIDDEN) or not callable(found):
+        # The rules say what happens to these.
         return False
-    function = inspect.unwrap(found)
-    code = getattr(function, "__code__", None)
-    if code is None or code.co_filename == module.__file__ or function.__module__ == module.__name__:
+    called = _reachable.origin(found)
+    if isinstance(called, FunctionType) and (
+        called.__code__.co_filename == module.__file__ or called.__module__ == module.__name__
+    ):
         return False
-    top = (function.__module__ or "").partition(".")[0]
-    if top == "mod_python" or top in getattr(sys, "stdlib_module_names", ()):
-        return True
-    file = os.path.realpath(code.co_filename)
-    if file.startswith(_LIBRARY) and "-packages" + os.sep not in file:
+    if _reachable.is_foreign(called):
         return True
     option = str(req.get_options().get("mod_python.publisher.imported", "on")).lower()
-    return not inside and option in ("off", "no", "false", "0")
+    is_function = isinstance(found, (FunctionType, MethodType, partial)) or hasattr(found, "__wrapped__")
+    return is_function and not inside and option in ("off", "no", "false", "0")
 
 
 class _Gate:
@@ -170,7 +188,7 @@ class _Gate:
             if not self.user:
                 self._challenge()
             if callable(auth):
-                allowed = auth(self.req, self.user, self.password)
+                allowed = _settled(auth(self.req, self.user, self.password))
             elif isinstance(auth, dict):
                 allowed = self.user in auth and _same(auth[self.user], self.password)
             else:
@@ -179,7 +197,7 @@ class _Gate:
                 self._challenge()
         if access is not _UNSET:
             if callable(access):
-                allowed = access(self.req, self.user)
+                allowed = _settled(access(self.req, self.user))
             elif isinstance(access, (list, tuple, set, frozenset)):
                 allowed = self.user in access
             else:
@@ -297,9 +315,56 @@ def publish_object(req: mp_request, object: Any) -> bool:
     if callable(object):
         req.form = util.FieldStorage(req, keep_blank_values=1)
         return publish_object(req, util.apply_fs_data(object, req.form, req=req))
+    if inspect.isawaitable(object) or isinstance(object, AsyncIterator):
+        return bool(_in_a_loop(_publish_later(req, object), object))
     if isinstance(object, Iterator):
         # Each one, whatever the others have been.
         return sum(publish_object(req, item) for item in object) > 0
+    return _write(req, object)
+
+
+async def _publish_later(req: mp_request, object: Any) -> bool:
+    """The same inside an event loop."""
+    if callable(object):
+        req.form = util.FieldStorage(req, keep_blank_values=1)
+        return await _publish_later(req, util.apply_fs_data(object, req.form, req=req))
+    if inspect.isawaitable(object):
+        return await _publish_later(req, await object)
+    written = 0
+    if isinstance(object, AsyncIterator):
+        async for item in object:
+            written += await _publish_later(req, item)
+        return written > 0
+    if isinstance(object, Iterator):
+        for item in object:
+            written += await _publish_later(req, item)
+        return written > 0
+    return _write(req, object)
+
+
+def _settled(result: Any) -> Any:
+    """What a function of the page's has to say in the end, if it is one to wait for."""
+
+    async def wait() -> Any:
+        return await result
+
+    return _in_a_loop(wait(), result) if inspect.isawaitable(result) else result
+
+
+def _in_a_loop(coroutine: Any, waits_for: Any) -> Any:
+    """Run a coroutine in an event loop that ends with it. Raises what it raises; RuntimeError inside another loop."""
+    import asyncio
+
+    try:
+        return asyncio.run(coroutine)
+    finally:
+        # Where it could not even begin.
+        coroutine.close()
+        if inspect.iscoroutine(waits_for):
+            waits_for.close()
+
+
+def _write(req: mp_request, object: Any) -> bool:
     if object is None:
         return False
     data = bytes(object) if isinstance(object, (bytes, bytearray)) else str(object)

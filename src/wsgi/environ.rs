@@ -129,7 +129,9 @@ impl Template {
         constants.set_item("wsgi.multiprocess", mpm_query(IS_FORKED) != 0)?;
         constants.set_item("wsgi.run_once", false)?;
         constants.set_item("wsgi.input_terminated", true)?;
-        constants.set_item("wsgi.errors", cx.py.import("sys")?.getattr("stderr")?)?;
+        // Not what an application has put into `sys`: it is closed at that application's will.
+        let errors = cx.py.import("mod_python._shared_streams")?.getattr("stderr")?;
+        constants.set_item("wsgi.errors", errors)?;
         constants.set_item("wsgi.file_wrapper", super::file_wrapper::class(cx)?)?;
         constants.set_item("mod_python.version", env!("CARGO_PKG_VERSION"))?;
         if let Some(banner) = server_banner() {
