@@ -40,6 +40,10 @@ impl Ending for Exchange {
         Exchange::leave_pool(lease);
     }
 
+    fn renew(&mut self) {
+        Exchange::renew(self);
+    }
+
     fn is_settled(&mut self, request: Request<'_>) -> bool {
         !self.has_loose_ends() && !dispatch::concerns(request, Phase::Cleanup.bit())
     }

@@ -1,7 +1,7 @@
 //! Errors of handlers: to the error log always, to the browser under PythonDebug.
 
 use crate::config::{Entry, Phase};
-use crate::embed::{self, Cx, exception};
+use crate::embed::{self, Cx, exception, text};
 use crate::httpd::log::{self, Level};
 use crate::httpd::request::Request;
 use crate::httpd::status::Status;
@@ -102,7 +102,7 @@ pub(crate) fn describe(cx: Cx<'_>, raised: &Bound<'_, PyAny>) -> String {
     let text = cx
         .apache()
         .and_then(|apache| apache.getattr("_describe")?.call1((raised,))?.str());
-    let text = exception::or_discard(cx.py, text).map(|text| text.to_string_lossy().into_owned());
+    let text = exception::or_discard(cx.py, text).map(|text| text::lossy(&text));
     text.unwrap_or_else(|| "an exception that cannot be shown".into())
 }
 

@@ -10,9 +10,10 @@ pub(crate) fn value<'py>(py: Python<'py>, error: PyErr) -> Bound<'py, PyAny> {
     raised(py)
 }
 
-/// Sets the exception that a `PyErr` stands for.
-pub(super) fn restore(py: Python<'_>, error: PyErr) {
-    error.restore(py);
+/// Sets the exception that a `PyErr` stands for. One that was made lazily, as `PyValueError::new_err` makes it, lets go of its
+/// class and its message here.
+pub(super) fn restore(_py: Python<'_>, error: PyErr) {
+    super::called(|py| error.restore(py));
 }
 
 /// Takes the exception that is set.

@@ -125,6 +125,7 @@ impl<'py> Cx<'py> {
 ///
 /// # Errors
 /// As for `Lease::acquire`.
+#[inline]
 pub(crate) fn acquire<'l, T>(_py: Python<'_>, lease: &'l Lease<T>) -> Result<Held<'l, T>, Refusal> {
     match lease.hold() {
         Err(Refusal::Busy) => {

@@ -147,6 +147,23 @@ pub(crate) fn ascii<'a>(text: &'a Bound<'_, PyString>) -> Option<&'a [u8]> {
     }
 }
 
+/// A `str` for Rust; what UTF-8 cannot express becomes U+FFFD.
+pub(crate) fn lossy(text: &Bound<'_, PyString>) -> String {
+    let mut length = 0;
+    // SAFETY: an attached `str`; its UTF-8 form is kept by the object. NULL comes with an error set, which goes.
+    unsafe {
+        let bytes = ffi::PyUnicode_AsUTF8AndSize(text.as_ptr(), &raw mut length);
+        if !bytes.is_null() {
+            let bytes = std::slice::from_raw_parts(bytes.cast::<u8>(), length.cast_unsigned());
+            return String::from_utf8_lossy(bytes).into_owned();
+        }
+        ffi::PyErr_Clear();
+    }
+    let bytes = Encoding::Utf8.encode_text(text);
+    let bytes = super::exception::or_discard(text.py(), bytes).unwrap_or_default();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
 /// Is this what a `str` holds? Where it is not ASCII, nobody knows.
 pub(crate) fn holds(py: Python<'_>, text: &Ref, bytes: &[u8]) -> bool {
     // SAFETY: a live object of the attached interpreter.

@@ -49,6 +49,11 @@ pub(crate) struct Parcel(NonNull<sys::apr_bucket_brigade>);
 unsafe impl Send for Parcel {}
 
 impl Output {
+    /// For another request.
+    pub(crate) fn renew(&mut self) {
+        *self = Output::default();
+    }
+
     /// Copies `data` to the pending output.
     ///
     /// # Errors
@@ -363,6 +368,17 @@ impl<'a> Room<'a> {
 const BLOCK: usize = 65536;
 
 impl Input {
+    /// For another request.
+    pub(crate) fn renew(&mut self) {
+        self.state = Reading::NotBegun;
+        self.brigade = None;
+        self.position = 0;
+        // The memory of a large body is not kept.
+        if self.buffer.capacity() > 0 {
+            self.buffer = Vec::new();
+        }
+    }
+
     /// Up to `limit` bytes (all of the body when None); fewer only at the body's end. May block.
     ///
     /// # Errors

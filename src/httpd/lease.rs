@@ -28,8 +28,6 @@ pub(crate) struct Lease<T> {
     /// The request_rec or conn_rec.
     host: AtomicPtr<c_void>,
     turn: Arc<Turn>,
-    /// What may be asked without holding the lease.
-    marks: AtomicU32,
     value: T,
 }
 
@@ -53,6 +51,9 @@ pub(crate) trait Ending: Default + Send + 'static {
 
     /// Have the three nothing to do? Asked where nobody else refers to the lease.
     fn is_settled(&mut self, request: Request<'_>) -> bool;
+
+    /// As it was made, for another request.
+    fn renew(&mut self);
 
     /// Where a thread keeps a lease for its next request.
     fn spare() -> &'static LocalKey<Spare<Self>>;
@@ -152,7 +153,6 @@ impl Lease<OwnedTable> {
         let lease = Lease {
             host: AtomicPtr::new(std::ptr::dangling_mut()),
             turn: Arc::default(),
-            marks: AtomicU32::new(0),
             value: table,
         };
         // For ever.
@@ -172,14 +172,8 @@ impl<T> Lease<T> {
         Arc::new(Lease {
             host: AtomicPtr::new(host),
             turn,
-            marks: AtomicU32::new(0),
             value,
         })
-    }
-
-    /// The bits that `Held::mark` has set; to be asked at any time.
-    pub(crate) fn marks(&self) -> u32 {
-        self.marks.load(Ordering::Relaxed)
     }
 
     /// The turn of the request's family.
@@ -191,6 +185,7 @@ impl<T> Lease<T> {
     ///
     /// # Errors
     /// `Refusal` says why it cannot be had.
+    #[inline]
     pub(crate) fn hold(&self) -> Result<Held<'_, T>, Refusal> {
         match self.turn.try_take() {
             Some(taken) => self.held(taken),
@@ -240,9 +235,9 @@ impl<T: Ending> Held<'_, T> {
         &self.0.value
     }
 
-    /// Sets bits of the lease's marks.
+    /// Sets bits of the request's marks.
     pub(crate) fn mark(&self, bits: u32) {
-        self.0.marks.fetch_or(bits, Ordering::Relaxed);
+        self.request().mark(bits);
     }
 
     /// Has the whole answer been sent? Then httpd's filters must not be used any more.
@@ -256,8 +251,14 @@ impl<T: Ending> Held<'_, T> {
     }
 }
 
+/// Bits of a request that may be asked at any time, without holding its lease.
+pub(super) type Marks = AtomicU32;
+
 /// The pool's share of a lease. In the request's pool: what the request's slot in its configuration vector points to.
+#[repr(C)]
 pub(super) struct Tenancy<T: Ending> {
+    /// First: it is read whatever the slot points to.
+    marks: Marks,
     pub(super) lease: Arc<Lease<T>>,
     /// Of the first request of a pool: its redirects, the last one first.
     next: Cell<*const Tenancy<T>>,
@@ -268,6 +269,7 @@ pub(super) struct Tenancy<T: Ending> {
 impl<T: Ending> Tenancy<T> {
     fn new(lease: Arc<Lease<T>>) -> Tenancy<T> {
         Tenancy {
+            marks: Marks::new(0),
             lease,
             next: Cell::new(null()),
             ended: Cell::new(false),
@@ -283,6 +285,13 @@ impl<T: Ending> Tenancy<T> {
                 tenancy.next.get().as_ref()
             });
         redirects.chain([self])
+    }
+
+    fn revoke(&self) {
+        if let Some(request) = self.lease.host() {
+            self.lease.revoke();
+            request.forget_lease();
+        }
     }
 
     fn end_family(&self) {
@@ -318,15 +327,14 @@ impl<T: Ending> Drop for Tenancy<T> {
         let alone = self.next.get().is_null();
         let settled = alone
             && Arc::get_mut(&mut self.lease).is_some_and(|lease| lease.value.is_settled(request));
-        if !settled {
+        if settled {
+            // Nobody could be in the middle of anything.
+            self.lease.host.store(null_mut(), Ordering::SeqCst);
+            request.forget_lease();
+        } else {
             self.end_family();
+            self.family().for_each(Tenancy::revoke);
         }
-        self.family().for_each(|tenancy| {
-            if let Some(request) = tenancy.lease.host() {
-                tenancy.lease.revoke();
-                request.forget_lease();
-            }
-        });
         let mut redirect = self.next.replace(null()).cast_mut();
         // SAFETY: the pool's memory is still there; nobody drops a redirect's lease but we, and nobody finds it any more.
         while let Some(tenancy) = unsafe { redirect.as_mut() } {
@@ -339,8 +347,7 @@ impl<T: Ending> Drop for Tenancy<T> {
             && let Some(turn) = Arc::get_mut(&mut lease.turn)
         {
             turn.reset();
-            *lease.marks.get_mut() = 0;
-            lease.value = T::default();
+            lease.value.renew();
             let lease = self.lease.clone();
             // A thread that ends keeps none.
             let _ = T::spare().try_with(|spare| spare.set(Some(lease)));

@@ -3,21 +3,21 @@
 //! Strings that are set are copied into the request's pool first (invariant 4).
 
 use super::connection::Connection;
-use super::lease::{Ending, Lease, Tenancy};
+use super::lease::{Ending, Lease, Marks, Tenancy};
 use super::module::{self, Module};
 use super::pool::Pool;
 use super::server::Server;
 use super::status::Status;
 use super::table::Table;
 use super::{connection, server, sys};
-use std::ffi::{CStr, c_char, c_int, c_void};
+use std::ffi::{CStr, c_char, c_int};
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-/// What stands in a request's slot when its lease has ended.
-const ENDED: *const c_void = (&raw const ENDING).cast();
-static ENDING: u8 = 0;
+/// What stands in a request's slot when its lease has ended: no marks, and nothing behind them.
+static ENDED: Marks = Marks::new(0);
 
 /// A borrowed request_rec, used by the thread that serves the request.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -71,13 +71,26 @@ impl<'r> Request<'r> {
     }
 
     /// What our module keeps for this request, if it was needed before.
-    pub(crate) fn existing_lease<M: Module>(self) -> Option<&'r Arc<Lease<M::Exchange>>> {
+    fn existing_lease<M: Module>(self) -> Option<&'r Arc<Lease<M::Exchange>>> {
         let place = self.place();
-        if std::ptr::eq(place, ENDED) {
+        if std::ptr::eq(place, &raw const ENDED) {
             return Some(M::Exchange::expired());
         }
-        // SAFETY: NULL or what `lease` put there, which lives until `forget_lease` says that it has ended.
+        // SAFETY: NULL, or what `lease` put there, which lives until `forget_lease` says that it has ended.
         unsafe { place.cast::<Tenancy<M::Exchange>>().as_ref() }.map(|tenancy| &tenancy.lease)
+    }
+
+    /// The bits that `Held::mark` has set.
+    pub(crate) fn marks(self) -> u32 {
+        // SAFETY: NULL, ENDED, or a `Tenancy`, which begins with its marks.
+        unsafe { self.place().as_ref() }.map_or(0, |marks| marks.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn mark(self, bits: u32) {
+        // SAFETY: as above. Nobody marks a request that has ended: it cannot be held.
+        if let Some(marks) = unsafe { self.place().as_ref() } {
+            marks.fetch_or(bits, Ordering::Relaxed);
+        }
     }
 
     /// What our module keeps for this request: made at the first call, revoked when the request ends.
@@ -86,7 +99,8 @@ impl<'r> Request<'r> {
             return lease;
         }
         let tenancy = Lease::<M::Exchange>::for_request(self);
-        let place = tenancy.map_or(ENDED, |tenancy| std::ptr::from_ref(tenancy).cast());
+        let ended = &raw const ENDED;
+        let place = tenancy.map_or(ended, |tenancy| std::ptr::from_ref(tenancy).cast());
         self.set_place(place);
         tenancy.map_or(M::Exchange::expired(), |tenancy| &tenancy.lease)
     }
@@ -94,25 +108,25 @@ impl<'r> Request<'r> {
     /// The pool's share of the lease; None where it has ended.
     pub(super) fn tenancy<E: Ending>(self) -> Option<&'r Tenancy<E>> {
         self.lease::<E::Owner>();
-        let place = Some(self.place()).filter(|&place| !std::ptr::eq(place, ENDED))?;
+        let place = Some(self.place()).filter(|&place| !std::ptr::eq(place, &raw const ENDED))?;
         // SAFETY: as in `existing_lease`.
         unsafe { place.cast::<Tenancy<E>>().as_ref() }
     }
 
     /// The lease has ended: whoever asks for it from now on is refused.
     pub(super) fn forget_lease(self) {
-        self.set_place(ENDED);
+        self.set_place(&raw const ENDED);
     }
 
     /// Our slot of the request's configuration vector: NULL, a `Tenancy`, or ENDED.
-    fn place(self) -> *const c_void {
+    fn place(self) -> *const Marks {
         // SAFETY: a live request.
-        unsafe { module::slot((*self.as_ptr()).request_config) }
+        unsafe { module::slot((*self.as_ptr()).request_config).cast() }
     }
 
-    fn set_place(self, place: *const c_void) {
+    fn set_place(self, place: *const Marks) {
         // SAFETY: the slot is ours, and what is stored is what `place` is read as.
-        unsafe { module::set_slot((*self.as_ptr()).request_config, place.cast_mut()) }
+        unsafe { module::set_slot((*self.as_ptr()).request_config, place.cast_mut().cast()) }
     }
 
     /// Is r->handler one of these names?

@@ -68,6 +68,7 @@ impl Turn {
     }
 
     /// The turn, if no other thread has it or waits for it.
+    #[inline]
     pub(crate) fn try_take(&self) -> Option<Taken<'_>> {
         let me = this_thread();
         if self.owner.load(Ordering::Relaxed) == me {
@@ -105,6 +106,7 @@ impl Turn {
         drop(self.take());
     }
 
+    #[inline]
     fn claim(&self, me: usize) -> Option<Taken<'_>> {
         let free = self
             .owner
@@ -112,9 +114,18 @@ impl Turn {
         free.ok().map(|_| self.again())
     }
 
+    #[inline]
     fn again(&self) -> Taken<'_> {
         self.depth.set(self.depth.get() + 1);
         Taken(self, std::marker::PhantomData)
+    }
+
+    /// Wakes who is parked.
+    #[cold]
+    fn give(&self) {
+        // Under the gate: whoever has counted itself either sees the turn free, or waits already.
+        drop(self.gate.lock().unwrap_or_else(PoisonError::into_inner));
+        self.given.notify_one();
     }
 
     /// As it was made, for another family. Only where nobody else refers to it.
@@ -127,6 +138,7 @@ impl Turn {
 }
 
 impl Drop for Taken<'_> {
+    #[inline]
     fn drop(&mut self) {
         let turn = self.0;
         let depth = turn.depth.get() - 1;
@@ -134,9 +146,7 @@ impl Drop for Taken<'_> {
         if depth == 0 {
             turn.owner.store(0, Ordering::SeqCst);
             if turn.parked.load(Ordering::SeqCst) != 0 {
-                // Under the gate: whoever has counted itself either sees the turn free, or waits already.
-                drop(turn.gate.lock().unwrap_or_else(PoisonError::into_inner));
-                turn.given.notify_one();
+                turn.give();
             }
         }
     }

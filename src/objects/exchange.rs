@@ -111,6 +111,26 @@ impl Exchange {
             .ok_or_else(|| "the request has ended".into())
     }
 
+    /// As it was made; most of it is, when a request has ended.
+    pub(crate) fn renew(&mut self) {
+        self.output.get_mut().renew();
+        self.input.get_mut().renew();
+        self.phase.set(None);
+        self.position.set(0);
+        self.content_type_set.set(false);
+        self.lost.set(false);
+        self.refused.set(None);
+        self.cleaned.set(0);
+        if let Some(extension) = self.extension.get_mut().take() {
+            drop(extension);
+        }
+        if let Some(place) = self.place.get_mut().take() {
+            drop(place);
+        }
+        self.dynamic.get_mut().clear();
+        self.filters.get_mut().clear();
+    }
+
     /// Makes room in the pool for another request.
     pub(crate) fn leave_pool(lease: &Lease<Exchange>) {
         drop(lease.acquire().map(|held| held.value().place.take()));
@@ -171,9 +191,7 @@ impl Exchange {
 
     /// Has a handler been added to one of these phases of the request?
     pub(crate) fn has_added(request: Host<'_>, phases: u32) -> bool {
-        request
-            .existing_lease::<ModPython>()
-            .is_some_and(|lease| lease.marks() & phases != 0)
+        request.marks() & phases != 0
     }
 
     /// Registers a filter of this request's own; its name covers httpd's.

@@ -2,7 +2,7 @@
 
 use crate::embed::Cx;
 use crate::embed::class::{self, Attribute, Class, Slots, This};
-use crate::embed::text::Encoding;
+use crate::embed::text::{self, Encoding};
 use crate::httpd::file::{FileInfo as Host, valid};
 use crate::httpd::server::seconds;
 use pyo3::IntoPyObjectExt;
@@ -118,7 +118,7 @@ fn repr<'py>(this: This<'_, 'py, FileInfo>) -> PyResult<Object<'py>> {
     {
         parts.push(format!(
             "'{name}': {}",
-            object.getattr(name)?.repr()?.to_string_lossy()
+            text::lossy(&object.getattr(name)?.repr()?)
         ));
     }
     format!("{{{}}}", parts.join(", ")).into_bound_py_any(this.cx.py)

@@ -130,7 +130,10 @@ impl Template {
         constants.set_item("wsgi.run_once", false)?;
         constants.set_item("wsgi.input_terminated", true)?;
         // Not what an application has put into `sys`: it is closed at that application's will.
-        let errors = cx.py.import("mod_python._shared_streams")?.getattr("stderr")?;
+        let errors = cx
+            .py
+            .import("mod_python._shared_streams")?
+            .getattr("stderr")?;
         constants.set_item("wsgi.errors", errors)?;
         constants.set_item("wsgi.file_wrapper", super::file_wrapper::class(cx)?)?;
         constants.set_item("mod_python.version", env!("CARGO_PKG_VERSION"))?;

@@ -4,7 +4,7 @@
 use super::super::cell::Slot;
 use super::super::interpreters::Interpreter;
 use super::super::module::interpreter_of;
-use super::super::{Cx, called, exception};
+use super::super::{Cx, exception};
 use super::{Args, Attribute, Class, Instance, Named, Object, This, allocate};
 use crate::httpd::guard::guard;
 use crate::httpd::log::{self, Level};
@@ -18,15 +18,15 @@ use std::ptr::null_mut;
 
 /// Runs a body for Python: an error or a panic becomes the exception that is set, and `failure` the result.
 fn run<R>(failure: R, body: impl for<'py> FnOnce(Python<'py>) -> PyResult<R>) -> R {
-    called(|py| {
-        let result = guard("python", || body(py)).unwrap_or_else(|place| {
-            log::process(Level::Critical, &place);
-            Err(PySystemError::new_err(place))
-        });
-        result.unwrap_or_else(|error| {
-            exception::restore(py, error);
-            failure
-        })
+    // SAFETY: Python calls us attached.
+    let py = unsafe { Python::assume_attached() };
+    let result = guard("python", || body(py)).unwrap_or_else(|place| {
+        log::process(Level::Critical, &place);
+        Err(PySystemError::new_err(place))
+    });
+    result.unwrap_or_else(|error| {
+        exception::restore(py, error);
+        failure
     })
 }
 

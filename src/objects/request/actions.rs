@@ -5,7 +5,7 @@ use super::{Object, Request};
 use crate::config::{Phase, parse_handlers};
 use crate::embed::Cx;
 use crate::embed::class::{self, Args, This};
-use crate::embed::text::Encoding;
+use crate::embed::text::{self, Encoding};
 use crate::httpd::actions::canonical_directory;
 use crate::httpd::body::End;
 use crate::httpd::file;
@@ -56,7 +56,7 @@ fn directory_argument(
 fn text_argument(args: &Args<'_, '_>, place: usize, name: &str) -> PyResult<String> {
     let value = args.required(place)?;
     match value.cast::<PyString>() {
-        Ok(text) => Ok(text.to_string_lossy().into_owned()),
+        Ok(text) => Ok(text::lossy(text)),
         Err(_) => Err(PyTypeError::new_err(format!("{name} must be a str"))),
     }
 }
