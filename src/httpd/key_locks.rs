@@ -6,15 +6,26 @@
 //!
 //! Threads of one child are not kept apart here; `root_locks.rs` does that.
 
+use super::log::{self, Level};
 use super::{faults, mutex};
 use std::fs::File;
+use std::io::ErrorKind;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::OnceLock;
 
 /// The parent's descriptor; kept over restarts, since it points to nothing of a configuration.
 static MADE: OnceLock<Option<OwnedFd>> = OnceLock::new();
-/// The child's own opening of the file; set once, in child_init.
-static FILE: OnceLock<Option<File>> = OnceLock::new();
+/// What this child uses; set once, in child_init.
+static PLACE: OnceLock<Place> = OnceLock::new();
+
+enum Place {
+    /// The child's own opening of the file.
+    File(File),
+    /// Global locks, as in all the other children.
+    Global,
+    /// Nothing: the other children have the file, and this one cannot open it.
+    Broken,
+}
 
 /// What a key stands for: a byte of the file, or the index of a global lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,8 +48,18 @@ pub(super) fn create() {
 
 /// Opens the file for this child.
 pub(super) fn adopt() {
-    let made = MADE.get().and_then(Option::as_ref);
-    let _ = FILE.set(made.and_then(|made| open(made).ok()));
+    let place = match MADE.get().and_then(Option::as_ref).map(open) {
+        Some(Ok(file)) => Place::File(file),
+        // In a chroot without /proc there is no way to it, for any child.
+        Some(Err(error)) if error.kind() != ErrorKind::NotFound => {
+            let text =
+                format!("cannot open the file of locks, so that no session can be locked: {error}");
+            log::process(Level::Error, &text);
+            Place::Broken
+        }
+        _ => Place::Global,
+    };
+    let _ = PLACE.set(place);
 }
 
 #[cfg(target_os = "linux")]
@@ -64,11 +85,10 @@ fn open(made: &OwnedFd) -> std::io::Result<File> {
 
 impl Lock {
     pub(crate) fn of(key: &[u8]) -> Lock {
-        if file().is_some() {
+        match PLACE.get() {
             // 62 bits: the end of the range must be a file offset, too.
-            Lock(i64::try_from(mutex::hash(key) >> 2).unwrap_or(0))
-        } else {
-            Lock(i64::try_from(mutex::place_of(key)).unwrap_or(0))
+            Some(Place::File(_)) => Lock(i64::try_from(mutex::hash(key) >> 2).unwrap_or(0)),
+            _ => Lock(i64::try_from(mutex::place_of(key)).unwrap_or(0)),
         }
     }
 
@@ -77,29 +97,30 @@ impl Lock {
         if faults::strike("lock") {
             return Attempt::Failed;
         }
-        match (file(), usize::try_from(self.0)) {
-            (Some(file), _) => set(file, self.0, true),
-            (None, Ok(place)) => match mutex::try_lock(place) {
+        match PLACE.get() {
+            Some(Place::File(file)) => set(file, self.0, true),
+            Some(Place::Global) => match mutex::try_lock(self.index()) {
                 Some(true) => Attempt::Taken,
                 Some(false) => Attempt::Busy,
                 None => Attempt::Failed,
             },
-            (None, Err(_)) => Attempt::Failed,
+            Some(Place::Broken) | None => Attempt::Failed,
         }
     }
 
     /// Gives back what `attempt` took.
     pub(super) fn free(self) {
-        match (file(), usize::try_from(self.0)) {
-            (Some(file), _) => drop(set(file, self.0, false)),
-            (None, Ok(place)) => drop(mutex::unlock(place)),
-            (None, Err(_)) => {}
+        match PLACE.get() {
+            Some(Place::File(file)) => drop(set(file, self.0, false)),
+            Some(Place::Global) => drop(mutex::unlock(self.index())),
+            Some(Place::Broken) | None => {}
         }
     }
-}
 
-fn file() -> Option<&'static File> {
-    FILE.get().and_then(Option::as_ref)
+    /// Of a global lock; none has the number that stands for a failure.
+    fn index(self) -> usize {
+        usize::try_from(self.0).unwrap_or(usize::MAX)
+    }
 }
 
 #[cfg(target_os = "linux")]
