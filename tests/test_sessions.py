@@ -6,8 +6,10 @@ import os
 import shutil
 import stat
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from conftest import Serve, Server, install, places
@@ -203,6 +205,31 @@ def test_redis_across_two_servers(serve: Serve, redis: int) -> None:
         report, _ = process.communicate()
         assert "Non-2xx" not in report and "Complete requests:      100" in report, report
     assert two.ok("/sessions/count", headers=sent).text.split()[0] == "202"
+
+
+def test_redis_s_lock_belongs_to_the_root_request(serve: Serve, redis: int) -> None:
+    """Whatever the interpreter; and nobody waits longer than the option says."""
+    more = places("visits") + (
+        "PythonOption go @ROOT@/sessions/go\nPythonOption mod_python.session.application_path /\n"
+        "PythonOption mod_python.session.lock_timeout 1\n"
+        "<Location /apart>\nPythonInterpPerDirective On\nSetHandler mod_python\nPythonAccessHandler visits::apart\n</Location>\n"
+        "<Location /apart/inner>\nPythonHandler visits::apart\n</Location>\n"
+    )
+    one, two = (served(serve, "event", "RedisSession", more, redis_port=redis) for _ in range(2))
+    sent = cookie(one.ok("/visits/count"))
+    for number in (2, 4, 6):
+        lines = one.ok("/apart/inner", headers=sent).text.splitlines()
+        assert [line.split()[0] for line in lines] == [str(number), str(number + 1)]
+    go = one.root / "sessions/go"
+    holds = threading.Thread(target=lambda: one.get("/visits/holds", headers=sent))
+    holds.start()
+    one._wait(Path(f"{go}.held").exists, "the session is not held")
+    assert [server.get("/visits/count", headers=sent).status for server in (one, two)] == [503, 503]
+    for server in (one, two):
+        server.wait_log("warn.*another request has had it for 1 seconds, answered with 503")
+    go.write_text("")
+    holds.join()
+    assert two.ok("/visits/count", headers=sent).text == "8"
 
 
 def test_mistakes_are_told(serve: Serve) -> None:

@@ -79,6 +79,16 @@ def _global_place(key: object, /) -> int:
     return 1
 
 
+def _session_lock(req: object, key: object, seconds: float, /) -> int:
+    """Nobody else is there."""
+    return 1
+
+
+def _session_unlock(req: object, key: object, /) -> int:
+    """Nobody else is there."""
+    return 0
+
+
 def _own_directory() -> bool:
     """A thread outside httpd keeps the process's working directory."""
     return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import re
@@ -26,6 +27,8 @@ DFT_FAST_CLEANUP = True
 DFT_VERIFY_CLEANUP = True
 DFT_GRACE_PERIOD = 240
 DFT_CLEANUP_TIME_LIMIT = 2
+DFT_LOCK_TIMEOUT = 30.0
+"""Seconds to wait for a session that another request has."""
 
 Record = dict[str, Any]
 SID = re.compile(r"[0-9a-f]{32}")
@@ -47,31 +50,61 @@ def option(req: mp_request, *names: str, default: Optional[str] = None) -> Optio
     return next((options[name] for name in names if name in options), default)
 
 
-def _root(req: mp_request) -> mp_request:
-    """The request that the client sent, of sub-requests and redirects."""
-    while True:
+def root_of(req: mp_request) -> mp_request:
+    """The request that the client sent, of sub-requests and redirects, as far as it can be reached."""
+    try:
         outer = req.main or req.prev
-        if outer is None:
-            return req
-        req = outer
+        while outer is not None:
+            req, outer = outer, outer.main or outer.prev
+    except RuntimeError:
+        pass
+    return req
+
+
+def _answered(req: mp_request) -> mp_request:
+    """The request whose headers the client gets: a sub-request's go nowhere."""
+    try:
+        outer = req.main
+        while outer is not None:
+            req, outer = outer, outer.main
+    except RuntimeError:
+        pass
+    return req
+
+
+def _can_be_used(req: mp_request) -> bool:
+    try:
+        _ = req.main
+    except RuntimeError:
+        return False
+    return True
 
 
 class BaseSession(dict[Any, Any]):
     """What all sessions share. A subclass stores records: ``do_load() -> record or None``, ``do_save(record)``,
     ``do_delete()``, ``do_cleanup()``.
 
-    Raises ValueError for a session id that is not 32 hexadecimal digits in lower case.
+    With ``lock`` it waits while another request has the session, for as many seconds as ``PythonOption
+    mod_python.session.lock_timeout`` says (30; 0: not at all; negative: for ever). The lock belongs to the request that the
+    client sent: its sub-requests, redirects, phases and interpreters share it, and its end frees it. Made again with
+    ``lock`` after it was made without, or unlocked, it is locked, and holds what has been saved by then.
+
+    Raises ValueError for a session id that is not 32 hexadecimal digits in lower case, SERVER_RETURN (503) for a session
+    that others had for too long.
     """
 
     __hash__ = object.__hash__  # type: ignore[assignment]
+    _locked: bool
 
     @classmethod
     def _given_sid(cls, args: tuple[Any, ...], kw: dict[str, Any]) -> Any:
         return kw.get("sid") or (args[0] if args else None)
 
     def __new__(cls, req: mp_request, *args: Any, **kw: Any) -> Any:
-        known = getattr(_root(req), "_mp_sessions", {}).get((cls, _cookie_name(req)))
+        known = getattr(root_of(req), "_mp_sessions", {}).get((cls, _cookie_name(req)))
         if known is not None and not known._invalid and cls._given_sid(args, kw) in (None, 0, "", known.id()):
+            # The sub-request that it was made in may be over.
+            known._req = req
             return known
         return super().__new__(cls)
 
@@ -84,6 +117,9 @@ class BaseSession(dict[Any, Any]):
         timeout: int = 0,
     ) -> None:
         if hasattr(self, "_sid"):
+            if lock and not self._locked:
+                self._lock = True
+                self._lock_again(timeout)
             return
         super().__init__()
         self._req, self._secret, self._lock, self._locked = req, secret, bool(lock), False
@@ -94,31 +130,71 @@ class BaseSession(dict[Any, Any]):
         self.cookie_name = _cookie_name(req)
         self._pickle = _serializer_of(req) == "pickle"
         self.init_lock()
-        wanted = str(sid) if sid else self._sid_from_cookie()
         if sid and not SID.fullmatch(str(sid)):
             raise ValueError("a session id is 32 hexadecimal digits in lower case")
+        noted = None if sid else self._notes().get(self._note())
+        wanted = str(sid) if sid else noted or self._sid_from_cookie()
+        is_stored = False
         if wanted and SID.fullmatch(wanted):
             self._sid = wanted
             self.lock()
-            if self.load():
-                self._new = False
-            else:
+            is_stored = self.load()
+            self._new = not is_stored or wanted == noted
+            if not is_stored and wanted != noted:
                 # An id that stands for nothing is never taken over from a client.
                 self.unlock()
-        if self._new:
-            super().clear()
-            self._sid = secrets.token_hex(16)
-            self.lock()
-            self._created = time.time()
-            self._timeout = timeout or DFT_TIMEOUT
-            Cookie.add_cookie(req, self.make_cookie())
+        if not is_stored:
+            self._begin(timeout, noted)
         self._accessed = time.time()
-        root = _root(req)
+        root = root_of(req)
         if not hasattr(root, "_mp_sessions"):
             root._mp_sessions = {}
         root._mp_sessions[type(self), self.cookie_name] = self
         if random.randint(1, CLEANUP_CHANCE) == 1:
             self.cleanup()
+
+    def _begin(self, timeout: int, noted: Optional[str] = None) -> None:
+        """A session that nobody has stored: a new one, or one that this request has begun elsewhere (``noted``)."""
+        super().clear()
+        self._new = True
+        self._created = time.time()
+        self._timeout = timeout or DFT_TIMEOUT
+        if not noted:
+            self._sid = secrets.token_hex(16)
+            self.lock()
+            self._notes()[self._note()] = self._sid
+            Cookie.add_cookie(_answered(self._req), self.make_cookie())
+
+    def _lock_again(self, timeout: int) -> None:
+        """Lock what this request has had without a lock. Others may have changed it since, or ended it."""
+        self.lock()
+        before = dict(self)
+        super().clear()
+        if self.load():
+            self._accessed = time.time()
+        elif self._new:
+            self.update(before)
+        else:
+            self.unlock()
+            self._begin(timeout)
+
+    @property
+    def _req(self) -> mp_request:
+        """A request that can be used: the one that took the session up last, or the one that the client sent."""
+        latest, root = self._requests
+        return root if latest is not root and not _can_be_used(latest) and _can_be_used(root) else latest
+
+    @_req.setter
+    def _req(self, req: mp_request) -> None:
+        self._requests = (req, root_of(req))
+
+    def _notes(self) -> Any:
+        """Where a new session's id is noted for the request's other interpreters, which have objects of their own."""
+        latest, root = self._requests
+        return root.notes if latest is root or _can_be_used(root) else latest.notes
+
+    def _note(self) -> str:
+        return f"mod_python.session.{type(self).__module__}.{type(self).__qualname__}.{self.cookie_name}"
 
     def _sid_from_cookie(self) -> Optional[str]:
         if self._secret:
@@ -198,7 +274,9 @@ class BaseSession(dict[Any, Any]):
         """End the session: its data go, and so does the browser's cookie."""
         cookie = self.make_cookie()
         cookie.expires, cookie.max_age = 0, 0
-        Cookie.add_cookie(self._req, cookie)
+        Cookie.add_cookie(_answered(self._req), cookie)
+        if self._notes().get(self._note()) == self._sid:
+            del self._notes()[self._note()]
         self.delete()
         self._invalid = True
 
@@ -210,11 +288,14 @@ class BaseSession(dict[Any, Any]):
         """For subclasses that lock in another way."""
 
     def lock(self) -> None:
-        """Keep other requests of this session waiting until ``unlock`` or the end of the request."""
+        """Keep other requests of this session waiting until ``unlock`` or the end of the request. What they have saved
+        meanwhile is there after ``load``. Raises SERVER_RETURN (503) where they keep it for too long."""
         if self._lock and not self._locked:
             self.do_lock()
             self._locked = True
-            self._req.register_cleanup(BaseSession.unlock, self)
+            if type(self).do_lock is not BaseSession.do_lock:
+                # Ours ends by itself.
+                root_of(self._req).register_cleanup(BaseSession.unlock, self)
 
     def unlock(self) -> None:
         """Let others have it."""
@@ -223,28 +304,39 @@ class BaseSession(dict[Any, Any]):
             self.do_unlock()
 
     def do_lock(self) -> None:
-        """Take httpd's global lock for the id. Two sessions of one request may fall on the same lock."""
-        held = self._held()
-        place = _apache._global_place(self._sid)
-        if not held.get(place):
-            _apache._global_lock(self._req.server, None, place)
-        held[place] = held.get(place, 0) + 1
+        """Take the id's lock for the request that the client sent, which may have it already."""
+        self._acquire(self._patience())
 
     def do_unlock(self) -> None:
-        """Give it back, with the last session of the request that needs it."""
-        held = self._held()
-        place = _apache._global_place(self._sid)
-        held[place] -= 1
-        if not held[place]:
-            _apache._global_unlock(self._req.server, None, place)
+        """Give it back; the last session of the request that needs it frees it."""
+        _apache._session_unlock(self._req, self._sid)
 
-    def _held(self) -> dict[int, int]:
-        """The locks that the request holds, and for how many sessions."""
-        root = _root(self._req)
-        if not hasattr(root, "_mp_session_locks"):
-            root._mp_session_locks = {}
-        held: dict[int, int] = root._mp_session_locks
-        return held
+    def _acquire(self, seconds: float) -> int:
+        """The same for subclasses: how often the request has it now. Raises SERVER_RETURN (503)."""
+        count = _apache._session_lock(self._req, self._sid, seconds)
+        if not count:
+            raise self._in_use(seconds)
+        return count
+
+    def _in_use(self, seconds: float) -> apache.SERVER_RETURN:
+        text = (
+            f"session {self._sid[:8]}...: another request has had it for {seconds:g} seconds, answered with 503; see "
+            "PythonOption mod_python.session.lock_timeout"
+        )
+        self._req.log_error(text, apache.APLOG_WARNING)
+        return apache.SERVER_RETURN(apache.HTTP_SERVICE_UNAVAILABLE)
+
+    def _patience(self) -> float:
+        """Seconds to wait for the lock; negative: for ever."""
+        name = "mod_python.session.lock_timeout"
+        text = option(self._req, name)
+        try:
+            seconds = DFT_LOCK_TIMEOUT if text is None else float(text)
+        except ValueError:
+            seconds = math.nan
+        if math.isnan(seconds):
+            raise ValueError(f"PythonOption {name}: {text!r} is not a number of seconds")
+        return seconds
 
     def _pack(self, record: Record) -> bytes:
         return _serializer.dumps(record, self._pickle)
@@ -298,7 +390,7 @@ def _application_path(req: mp_request) -> str:
 
 
 def private_directory(req: mp_request, own: str) -> str:
-    """The private directory of stored sessions."""
+    """The path of the private directory of stored sessions; ``_private`` makes it."""
     names = (own, "mod_python.session.database_directory", "session_directory")
     chosen = option(req, *names)
-    return _private.directory(os.path.join(chosen, "mp_sess")) if chosen else _private.default("mp_sess")
+    return os.path.join(chosen, "mp_sess") if chosen else _private.default("mp_sess")

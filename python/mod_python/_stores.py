@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import dbm
 import os
+import secrets
 import sqlite3
 import threading
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Callable, ClassVar, Optional
 
 import _apache
@@ -100,15 +102,20 @@ class FileSession(BaseSession):
             self._place = private_directory(req, prefix + "database_directory")
         super().__init__(req, sid=sid, secret=secret, timeout=timeout, lock=lock)
 
-    def _file(self) -> str:
-        return os.path.join(self._place, self._sid[:2], self._sid)
+    @contextlib.contextmanager
+    def _bucket(self) -> Iterator[int]:
+        with _private.entered(self._place) as place, _private.entered(self._sid[:2], place) as bucket:
+            yield bucket
 
     def do_load(self) -> Optional[Record]:
         try:
-            data = _private.read(self._file())
-            os.utime(self._file())
+            with self._bucket() as bucket:
+                data = _private.read(self._sid, bucket)
+                os.utime(self._sid, dir_fd=bucket, follow_symlinks=False)
         except FileNotFoundError:
             return None
+        except _private.NotAlone:
+            raise
         except OSError as error:
             self._req.log_error(f"session {self._sid} cannot be read: {error}", apache.APLOG_ERR)
             return None
@@ -116,12 +123,12 @@ class FileSession(BaseSession):
 
     def do_save(self, dict: Record) -> None:
         data = self._pack(dict)
-        _private.directory(os.path.join(self._place, self._sid[:2]))
-        _private.replace(self._file(), data)
+        with self._bucket() as bucket:
+            _private.replace(self._sid, data, bucket)
 
     def do_delete(self) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self._file())
+        with self._bucket() as bucket, contextlib.suppress(FileNotFoundError):
+            os.unlink(self._sid, dir_fd=bucket)
 
     def do_cleanup(self) -> None:
         self._req.register_cleanup(FileSession._clean, self)
@@ -129,32 +136,30 @@ class FileSession(BaseSession):
     def _clean(self) -> None:
         """Walks the directories until the time is up; goes on from there the next time."""
         begun, removed = time.time(), 0
-        with _private.alone(os.path.join(self._place, ".mp_sess.lck")) as is_alone:
+        with _private.entered(self._place) as place, _private.alone(".mp_sess.lck", place) as is_alone:
             if not is_alone:
                 return
-            status = os.path.join(self._place, "fs_status.txt")
+            status = "fs_status.txt"
             try:
-                first = int(_private.read(status)) % 256
+                first = int(_private.read(status, place)) % 256
             except (OSError, ValueError):
                 first = 0
             bucket = first
+            known = set(os.listdir(place))
             for bucket in [*range(first, 256), *range(first)]:
-                removed += self._clean_bucket(os.path.join(self._place, f"{bucket:02x}"))
+                if f"{bucket:02x}" in known:
+                    with _private.entered(f"{bucket:02x}", place) as descriptor:
+                        removed += self._clean_bucket(descriptor)
                 if self._limit and time.time() - begun > self._limit:
                     break
-            _private.replace(status, str((bucket + 1) % 256).encode())
+            _private.replace(status, str((bucket + 1) % 256).encode(), place)
         self._req.log_error(f"{removed} sessions that were over have been removed", apache.APLOG_INFO)
 
-    def _clean_bucket(self, bucket: str) -> int:
+    def _clean_bucket(self, bucket: int) -> int:
         removed = 0
-        try:
-            names = os.listdir(bucket)
-        except FileNotFoundError:
-            return 0
-        for name in names:
-            path = os.path.join(bucket, name)
+        for name in os.listdir(bucket):
             try:
-                age = time.time() - os.lstat(path).st_mtime
+                age = time.time() - os.stat(name, dir_fd=bucket, follow_symlinks=False).st_mtime
             except FileNotFoundError:
                 continue
             if not SID.fullmatch(name):
@@ -163,36 +168,43 @@ class FileSession(BaseSession):
             elif self._fast and age <= self._usual + self._grace:
                 over = False
             else:
-                over = not self._verify or self._is_over(path)
-            if over and self._remove(path, name):
+                over = not self._verify or self._is_over(name, bucket)
+            if over and self._remove(name, bucket):
                 removed += 1
         return removed
 
-    def _is_over(self, path: str) -> bool:
+    def _is_over(self, name: str, bucket: int) -> bool:
         try:
-            record = _serializer.loads(_private.read(path), self._pickle)
+            record = _serializer.loads(_private.read(name, bucket), self._pickle)
         except FileNotFoundError:
             return False
         except Exception:
             return True
         return bool(time.time() - record["_accessed"] > record["_timeout"] + self._grace)
 
-    def _remove(self, path: str, sid: str) -> bool:
-        """Not while a request has the session."""
-        place = _apache._global_place(sid)
-        if self._held().get(place) or not _apache._global_trylock(self._req.server, None, place):
+    def _remove(self, sid: str, bucket: int) -> bool:
+        """Not while a request has the session, this one included."""
+        count = _apache._session_lock(self._req, sid, 0)
+        if not count:
             return False
         try:
-            os.unlink(path)
+            if count > 1:
+                return False
+            os.unlink(sid, dir_fd=bucket)
         except FileNotFoundError:
             return False
         finally:
-            _apache._global_unlock(self._req.server, None, place)
+            _apache._session_unlock(self._req, sid)
         return True
 
 
 class DbmSession(BaseSession):
-    """All sessions in one dbm file, opened for one operation at a time."""
+    """All sessions in one dbm file, opened for one operation at a time: ``PythonOption
+    mod_python.dbm_session.database_filename``.
+
+    In a directory that others may write to it lies in a private one beside that name. Raises PermissionError for a file
+    that others may have written.
+    """
 
     def __init__(
         self,
@@ -207,11 +219,11 @@ class DbmSession(BaseSession):
         if not hasattr(self, "_sid"):
             names = ("mod_python.dbm_session.database_filename", "session_dbm")
             self._type = dbmtype
-            self._file = dbm or option(req, *names)
+            self._file = dbm or option(req, *names) or ""
             if not self._file:
-                self._file = os.path.join(
-                    private_directory(req, "mod_python.dbm_session.database_directory"), "mp_sess.dbm"
-                )
+                place = private_directory(req, "mod_python.dbm_session.database_directory")
+                with _private.entered(place):
+                    self._file = os.path.join(place, "mp_sess.dbm")
         super().__init__(req, sid=sid, secret=secret, timeout=timeout, lock=lock)
 
     @classmethod
@@ -222,11 +234,12 @@ class DbmSession(BaseSession):
         server = self._req.server
         _apache._global_lock(server, None, 0)
         try:
-            database = self._type.open(self._file, "c", 0o600)
-            try:
-                return action(database)
-            finally:
-                database.close()
+            with _private.database(self._file) as name:
+                database = _private.open_dbm(name, "c", self._type)
+                try:
+                    return action(database)
+                finally:
+                    database.close()
         finally:
             _apache._global_unlock(server, None, 0)
 
@@ -247,37 +260,46 @@ class DbmSession(BaseSession):
         self._req.register_cleanup(DbmSession._clean, self)
 
     def _clean(self) -> None:
-        def remove(database: Any) -> int:
-            over = []
-            for sid in list(database.keys()):
-                record = self._unpack(bytes(database[sid]))
-                if record is None or time.time() - record["_accessed"] > record["_timeout"]:
-                    over.append(sid)
-            for sid in over:
-                del database[sid]
-            return len(over)
+        # What a pickle runs must not run while everybody waits for the database.
+        records = self._with(lambda database: [(sid, bytes(database[sid])) for sid in list(database.keys())])
+        over = [(sid, data) for sid, data in records if self._is_over(data)]
 
-        removed = self._with(remove)
+        def remove(database: Any) -> int:
+            removed = 0
+            for sid, data in over:
+                if database.get(sid) == data:
+                    del database[sid]
+                    removed += 1
+            return removed
+
+        removed = self._with(remove) if over else 0
         self._req.log_error(f"{removed} sessions that were over have been removed", apache.APLOG_INFO)
+
+    def _is_over(self, data: bytes) -> bool:
+        record = self._unpack(data)
+        return record is None or time.time() - record["_accessed"] > record["_timeout"]
 
 
 class SqliteSession(BaseSession):
-    """All sessions in one SQLite database: ``PythonOption mod_python.sqlite_session.database_filename``."""
+    """All sessions in one SQLite database (0600): ``PythonOption mod_python.sqlite_session.database_filename``.
+
+    In a directory like /tmp it lies in a private one beside that name. Raises PermissionError for files that others may
+    have written, and for places where they may replace them.
+    """
 
     def __init__(self, req: mp_request, sid: Any = 0, secret: Any = None, timeout: int = 0, lock: Any = 1) -> None:
         if not hasattr(self, "_sid"):
-            self._file = option(req, "mod_python.sqlite_session.database_filename") or os.path.join(
-                private_directory(req, "mod_python.sqlite_session.database_directory"), "mp_sess.sqlite"
-            )
+            chosen = option(req, "mod_python.sqlite_session.database_filename")
+            if not chosen:
+                place = private_directory(req, "mod_python.sqlite_session.database_directory")
+                with _private.entered(place):
+                    chosen = os.path.join(place, "mp_sess.sqlite")
+            self._file = chosen
         super().__init__(req, sid=sid, secret=secret, timeout=timeout, lock=lock)
 
     def _run(self, statement: str, *values: Any) -> Any:
-        old = os.umask(0o077) if not os.path.exists(self._file) else None
-        try:
-            connection = sqlite3.connect(self._file, timeout=30)
-        finally:
-            if old is not None:
-                os.umask(old)
+        # Its -journal and -wal get the database's mode from SQLite.
+        connection = sqlite3.connect(_private.sqlite(self._file), timeout=30)
         try:
             with connection:
                 connection.execute(
@@ -308,10 +330,10 @@ class RedisSession(BaseSession):
     """Sessions in a Redis server, for several machines: ``PythonOption mod_python.redis_session.url redis://host:6379/0``.
 
     Needs the package ``redis``. The lock lies in Redis, too, and is given up after a minute: a machine that dies does not
-    keep it. Raises TimeoutError for a session that is not to be had within half a minute.
+    keep it.
     """
 
-    _LOCK_SECONDS, _WAIT_SECONDS = 60, 30
+    _LOCK_SECONDS = 60
     _clients: ClassVar[dict[str, Any]] = {}
 
     def __init__(self, req: mp_request, sid: Any = 0, secret: Any = None, timeout: int = 0, lock: Any = 1) -> None:
@@ -324,25 +346,44 @@ class RedisSession(BaseSession):
                     raise ImportError("RedisSession needs the package redis: pip install redis") from error
                 self._clients[url] = redis.Redis.from_url(url, socket_timeout=10, socket_connect_timeout=5)
             self._client = self._clients[url]
-            self._held_lock: Any = None
         super().__init__(req, sid=sid, secret=secret, timeout=timeout, lock=lock)
 
     def _name(self, what: str = "session") -> str:
         return f"mod_python:{what}:{self._sid}"
 
-    def do_lock(self) -> None:
+    def _lock_in_redis(self) -> Any:
         # Not bound to a thread: the request's end, which unlocks, may come in another one.
-        lock = self._client.lock(self._name("lock"), timeout=self._LOCK_SECONDS, sleep=0.01, thread_local=False)
-        if not lock.acquire(blocking_timeout=self._WAIT_SECONDS):
-            raise TimeoutError(f"session {self._sid} is in use for more than {self._WAIT_SECONDS} seconds")
-        self._held_lock = lock
+        return self._client.lock(self._name("lock"), timeout=self._LOCK_SECONDS, sleep=0.01, thread_local=False)
+
+    def do_lock(self) -> None:
+        """Of one request's sessions with this id, the first takes the lock in Redis, and the last gives it back."""
+        begun, limit = time.monotonic(), self._patience()
+        if self._acquire(limit) > 1:
+            return
+        had, token = False, secrets.token_hex(16)
+        left = None if limit < 0 else max(limit - (time.monotonic() - begun), 0)
+        try:
+            had = self._lock_in_redis().acquire(blocking=left != 0, blocking_timeout=left, token=token)
+        finally:
+            if not had:
+                super().do_unlock()
+        if not had:
+            raise self._in_use(limit)
+        self._notes()[self._name("lock")] = token
 
     def do_unlock(self) -> None:
-        lock, self._held_lock = self._held_lock, None
+        if _apache._session_unlock(self._req, self._sid):
+            return
+        token = self._notes().get(self._name("lock"))
+        if token is None:
+            return
+        del self._notes()[self._name("lock")]
+        lock = self._lock_in_redis()
+        lock.local.token = token.encode()
         try:
             lock.release()
         except Exception as error:
-            self._req.log_error(f"session {self._sid} was locked too long: {error}", apache.APLOG_WARNING)
+            self._req.log_error(f"session {self._sid[:8]}... was locked too long: {error}", apache.APLOG_WARNING)
 
     def do_load(self) -> Optional[Record]:
         data = self._client.get(self._name())

@@ -7,6 +7,7 @@ or a session is made only for a page that names it.
 
 from __future__ import annotations
 
+import dbm
 import html
 import importlib.util
 import marshal
@@ -14,11 +15,11 @@ import os
 import sys
 import traceback
 from types import CodeType
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, Optional, Union
+from typing import TYPE_CHECKING, Any, NoReturn, Optional, Union
 
 import _apache
 
-from mod_python import Session, _psp, apache, util
+from mod_python import Session, _private, _psp, apache, util
 from mod_python.cache import Cache, Entry
 
 if TYPE_CHECKING:
@@ -75,55 +76,55 @@ _sources = _SourceCache(512)
 
 def load_page(req: mp_request, filename: str, dbmcache: Optional[str] = None) -> CodeType:
     """A page's code, from the cache if it is still good. Raises OSError, SyntaxError."""
+    compiled: _Compiled
     if dbmcache and filename not in _pages:
         stored = _Stored(req, dbmcache)
         code = stored.load(filename)
         if code is None:
-            code = _pages[filename].code
-            stored.save(filename, _pages[filename])
+            compiled = _pages[filename]
+            stored.save(filename, compiled)
+            code = compiled.code
         return code
-    compiled: _Compiled = _pages[filename]
+    compiled = _pages[filename]
     return compiled.code
 
 
 class _Stored:
-    """Code in a dbm file, for pages to be there at once after a restart. The file is this user's alone."""
+    """Code in a dbm file, for pages to be there at once after a restart. Only this user can have written it; where that
+    cannot be had, the log says so, and pages are made anew."""
 
     def __init__(self, req: mp_request, file: str) -> None:
-        self._server, self._file = req.server, file
+        self._req, self._file = req, file
 
     def load(self, filename: str) -> Optional[CodeType]:
-        data = self._with("r", lambda database: database.get(filename.encode()))
+        data = self._with(lambda database: database.get(filename.encode()))
         if data is None or not data.startswith(importlib.util.MAGIC_NUMBER):
             return None
-        files, code = marshal.loads(data[len(importlib.util.MAGIC_NUMBER) :])
+        try:
+            files, code = marshal.loads(data[len(importlib.util.MAGIC_NUMBER) :])
+        except (EOFError, ValueError, TypeError):
+            return None
         return code if _Compiled(code, files).is_fresh() else None
 
     def save(self, filename: str, compiled: _Compiled) -> None:
         data = importlib.util.MAGIC_NUMBER + marshal.dumps((compiled.files, compiled.code))
-        self._with("c", lambda database: database.__setitem__(filename.encode(), data))
+        self._with(lambda database: database.__setitem__(filename.encode(), data))
 
-    def _with(self, flag: Literal["r", "c"], action: Any) -> Any:
-        import dbm
-
-        _apache._global_lock(self._server, None, 0)
+    def _with(self, action: Any) -> Any:
+        server = self._req.server
+        _apache._global_lock(server, None, 0)
         try:
-            if flag == "r" and not self._is_ours():
-                return None
-            with dbm.open(self._file, flag, 0o600) as database:
-                return action(database)
+            with _private.database(self._file) as name:
+                database = _private.open_dbm(name, "c")
+                try:
+                    return action(database)
+                finally:
+                    database.close()
+        except (OSError, *dbm.error) as error:
+            self._req.log_error(f"compiled pages are not kept in {self._file}: {error}", apache.APLOG_WARNING)
+            return None
         finally:
-            _apache._global_unlock(self._server, None, 0)
-
-    def _is_ours(self) -> bool:
-        """Is it there, and could nobody else have written it? Code is read from it."""
-        for name in (self._file, self._file + ".db", self._file + ".dat", self._file + ".pag"):
-            try:
-                status = os.stat(name)
-            except OSError:
-                continue
-            return status.st_uid in (os.geteuid(), 0) and not status.st_mode & 0o022
-        return False
+            _apache._global_unlock(server, None, 0)
 
 
 class PSP:
@@ -165,11 +166,12 @@ class PSP:
         req = self.req
         needs = self.code.co_names
         own_session = "session" in needs and not hasattr(req, "session")
+        form: Optional[util.FieldStorage] = None
+        if "form" in needs or (own_session and "apply_data" in _names(self.code)):
+            # A client may take its time to send it: the session's other requests need not wait for that.
+            form = _form(req)
         if own_session:
             req.session = Session.Session(req)
-        form: Optional[util.FieldStorage] = None
-        if "form" in needs:
-            form = _form(req)
         interface = PSPInterface(req, self, form)
         names = {name: value for name, value in globals().items() if name not in _HIDDEN}
         names.update(req=req, form=form, psp=interface, session=getattr(req, "session", None))
@@ -219,6 +221,12 @@ class PSP:
                 0,
             )
         write("</table>\n", 0)
+
+
+def _names(code: CodeType) -> set[str]:
+    """The names that a page uses, in its functions, too."""
+    inner = [_names(constant) for constant in code.co_consts if isinstance(constant, CodeType)]
+    return set(code.co_names).union(*inner)
 
 
 def _spaced(text: str) -> str:

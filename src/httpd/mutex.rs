@@ -5,8 +5,11 @@
 //!
 //! The default mechanism is flock: freed when a child dies, with any thread as its owner. (fcntl's detection of
 //! deadlocks knows processes, not threads, and sees some where there are none.) httpd's Mutex directive chooses others.
+//!
+//! They are for applications and for what has one place for everybody. What has a key rests on `key_locks.rs`.
 
 use super::faults;
+use super::key_locks;
 use super::log::{self, Level};
 use super::pool::Pool;
 use super::server::Server;
@@ -52,6 +55,7 @@ pub(crate) fn create(
     count: usize,
     directory: Option<&str>,
 ) -> Result<(), String> {
+    key_locks::create();
     let mut made = Vec::with_capacity(count);
     for place in 0..count {
         match create_one(pool, server, place, directory) {
@@ -145,6 +149,7 @@ static LOCKS: OnceLock<Vec<Lock>> = OnceLock::new();
 
 /// Takes over what the parent has made (apr_proc_mutex_child_init). One that fails ends the list there.
 pub(crate) fn adopt(pool: Pool<'static>, server: Server<'static>) {
+    key_locks::adopt();
     let mut locks = Vec::new();
     // SAFETY: the configuration's pool and what `create` attached to it live as long as the child.
     unsafe {
@@ -204,12 +209,15 @@ pub(crate) fn count() -> usize {
 
 /// The lock that a key stands for: never the first, and the same in every process.
 pub(crate) fn place_of(key: &[u8]) -> usize {
-    // FNV-1a, 64 bits. Python's own hash of str differs from process to process.
-    let hash = key.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, &byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
     let others = count().saturating_sub(1).max(1) as u64;
-    1 + usize::try_from(hash % others).unwrap_or(0)
+    1 + usize::try_from(hash(key) % others).unwrap_or(0)
+}
+
+/// FNV-1a, 64 bits. Python's own hash of str differs from process to process.
+pub(super) fn hash(key: &[u8]) -> u64 {
+    key.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, &byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
 }
 
 /// Takes a lock; waits for it. False where it cannot be had at all.

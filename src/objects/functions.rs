@@ -104,6 +104,16 @@ pub(crate) static FUNCTIONS: &[Function] = &[
         locks::place_of,
     ),
     Function::new(
+        c"_session_lock",
+        c"_session_lock(req, key, seconds): takes a key's lock for the request that the client sent; how often it has it, 0: too late.",
+        locks::session_lock,
+    ),
+    Function::new(
+        c"_session_unlock",
+        c"_session_unlock(req, key): gives it back once; how often the request still has it.",
+        locks::session_unlock,
+    ),
+    Function::new(
         c"_stream_write",
         c"_stream_write(stream, data): standard output (0) or error (1); whole lines go to the error log.",
         |cx, args| {

@@ -1,15 +1,68 @@
-//! Global locks in `_apache`: `_global_lock(server, key, index=-1)` and its like.
+//! Locks in `_apache`: global ones, `_global_lock(server, key, index=-1)` and its like, and those that belong to a root
+//! request, `_session_lock(req, key, seconds)` and `_session_unlock(req, key)`.
 
+use super::refused;
+use super::request::Request;
 use super::server::Server;
 use crate::embed::class::{self, Args};
 use crate::embed::text::{self, Encoding};
-use crate::embed::{Cx, exception};
-use crate::httpd::mutex;
+use crate::embed::{Cx, Detachable, exception};
+use crate::httpd::key_locks::Lock;
+use crate::httpd::root_locks::{self, Refusal, Root};
+use crate::httpd::{lease, mutex};
 use pyo3::IntoPyObjectExt;
-use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::exceptions::{PyOSError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 
 type Object<'py> = Bound<'py, PyAny>;
+
+impl Detachable for Root {}
+impl Detachable for Lock {}
+
+/// `_session_lock(req, key, seconds)`. The request is asked who its root is, and is free again while we wait.
+pub(super) fn session_lock<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
+    args.count("_session_lock", 3..=3)?;
+    let milliseconds = milliseconds(&args.required(2)?)?;
+    let (root, lock) = owner_and_lock(cx, &args)?;
+    match cx.detached((root, lock, milliseconds), root_locks::lock) {
+        Ok(count) => count.into_bound_py_any(cx.py),
+        Err(Refusal::Busy) => 0.into_bound_py_any(cx.py),
+        Err(Refusal::Ended) => Err(refused(lease::Refusal::Expired)),
+        Err(Refusal::Failed) => Err(PyOSError::new_err("the system gives no lock")),
+    }
+}
+
+/// `_session_unlock(req, key)`.
+pub(super) fn session_unlock<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
+    args.count("_session_unlock", 2..=2)?;
+    let held = owner_and_lock(cx, &args)?;
+    cx.detached(held, root_locks::unlock)
+        .into_bound_py_any(cx.py)
+}
+
+fn owner_and_lock(cx: Cx<'_>, args: &Args<'_, '_>) -> PyResult<(Root, Lock)> {
+    let lock = Lock::of(&bytes_of(&args.required(1)?)?);
+    let request = args.required(0)?;
+    let request = class::payload::<Request>(cx, &request)
+        .ok_or_else(|| PyTypeError::new_err("First argument must be a request object"))?;
+    let held = request.lease().hold().map_err(refused)?;
+    Ok((root_locks::root_of(held.request()), lock))
+}
+
+/// Seconds of Python's, whole or not, rounded up; negative: for ever.
+fn milliseconds(seconds: &Object<'_>) -> PyResult<i64> {
+    let seconds: f64 = seconds.extract()?;
+    if seconds.is_nan() {
+        return Err(PyValueError::new_err("seconds must be a number"));
+    }
+    if seconds < 0.0 {
+        return Ok(-1);
+    }
+    // A year at most: what is longer is for ever as well.
+    let milliseconds = (seconds.min(31_536_000.0) * 1000.0).ceil();
+    #[expect(clippy::cast_possible_truncation, reason = "it is small and whole")]
+    Ok(milliseconds as i64)
+}
 
 pub(super) fn lock<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
     let place = place(cx, &args, "_global_lock")?;
