@@ -217,8 +217,8 @@ def test_unpacking_stands_where_it_may() -> None:
         ("apache", "compile"),  # tags of pages
         ("apache", "eval"),
         ("apache", "exec"),
-        ("_modules", "eval"),  # PythonPath, modules
-        ("_modules", "exec"),
+        ("_path", "eval"),  # PythonPath
+        ("_reloading", "exec"),  # changed modules
         ("cache", "compile"),
         ("cache", "exec"),
         ("cgihandler", "compile"),  # scripts

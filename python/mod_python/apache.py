@@ -85,7 +85,7 @@ from _apache import (
     table as table,
 )
 
-from mod_python import _modules, _processes, _streams
+from mod_python import _modules, _processes, _streams, _tracebacks
 from mod_python._cgi import CGIStdin as CGIStdin
 from mod_python._cgi import CGIStdout as CGIStdout
 from mod_python._cgi import NullIO as NullIO
@@ -275,7 +275,8 @@ def import_module(
 
     Raises what importing raises: ImportError, SyntaxError, or what the module itself does.
     """
-    return _modules.import_module(module_name, bool(autoreload), bool(log), path)
+    module: ModuleType = _modules.import_module(module_name, bool(autoreload), bool(log), path)
+    return module
 
 
 def module_mtime(module: ModuleType) -> float:
@@ -360,7 +361,8 @@ def _load(
         _modules.use_expression(expression, globals())
     elif directory is not None:
         _modules.use_directory(directory)
-    return _modules.import_module(name, autoreload, log, None)
+    module: ModuleType = _modules.import_module(name, autoreload, log, None)
+    return module
 
 
 def _import(target: str, expression: Optional[str]) -> None:
@@ -408,18 +410,5 @@ def _debug(handler: Callable[[Any], Any], argument: Any) -> Any:
 
 
 def _describe(error: BaseException) -> str:
-    """The traceback as text."""
-    import traceback
-
-    text = "".join(traceback.format_exception(type(error), error, error.__traceback__)).rstrip()
-    refused = isinstance(error, ImportError) and any(word in str(error) for word in _REFUSALS)
-    if refused and interpreter != "main_interpreter":
-        text += (
-            f"\nmod_python: this extension module cannot be used in the interpreter {interpreter!r}; "
-            "run what needs it in the first one: PythonInterpreter main_interpreter"
-        )
-    return text
-
-
-# What extension modules, CPython and PyO3 say of interpreters that they cannot be loaded in.
-_REFUSALS = ("subinterpreter", "sub-interpreter", "more than once per process", "once per interpreter process")
+    """The traceback as text: lines, without frames of importlib and of this package; hints stand at its end."""
+    return _tracebacks.describe(error)

@@ -1,0 +1,121 @@
+"""Exceptions as text for the error log: the application's own frames, and what an operator can do about it."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+
+import _apache
+
+from mod_python import _path
+
+_INNER = (
+    os.path.dirname(__file__) + os.sep,
+    os.path.dirname(importlib.__file__) + os.sep,
+    "<frozen importlib",
+    "<frozen zipimport",
+)
+"""How the files of frames begin that tell nothing about the application."""
+
+# What extension modules, CPython and PyO3 say of interpreters that they cannot be loaded in.
+_REFUSALS = ("subinterpreter", "sub-interpreter", "more than once per process", "once per interpreter process")
+
+_CHAIN = 50
+"""So many exceptions of a chain are looked at."""
+
+
+def describe(error: BaseException) -> str:
+    """The traceback as text, several lines; hints stand at its end."""
+    try:
+        text = _formatted(error)
+    except BaseException:  # exceptions of applications may raise what they like when they are shown
+        # Formatting imports and reads files: neither need work.
+        text = _plain(error)
+    try:
+        hints = list(dict.fromkeys(_hints(error)))
+    except BaseException:
+        hints = []
+    return "\n".join([text, *(f"mod_python: {hint}" for hint in hints)])
+
+
+def log(text: str) -> None:
+    """Write lines to the error log of the request that this thread serves, or of the main server.
+
+    Not by way of ``sys.stderr``, which an application may have replaced.
+    """
+    try:
+        _apache._stream_flush(1)
+        _apache._stream_write(1, (text + "\n").encode("utf-8", "backslashreplace"))
+    except RuntimeError:  # outside httpd
+        _apache.log_error(text)
+
+
+def _formatted(error: BaseException) -> str:
+    shown = traceback.TracebackException(type(error), error, error.__traceback__)
+    _trim(shown)
+    return "".join(shown.format()).rstrip()
+
+
+def _trim(shown: traceback.TracebackException) -> None:
+    """Leave out frames of importlib and of this package, in the whole chain; one place stays."""
+    pending, seen = [shown], set()
+    while pending:
+        one = pending.pop()
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        kept = [frame for frame in one.stack if not frame.filename.startswith(_INNER)]
+        # A SyntaxError says itself where it is.
+        if not kept and getattr(one, "lineno", None) is None:
+            own = [frame for frame in one.stack if frame.filename.startswith(_INNER[0])]
+            kept = (own or one.stack)[-1:]
+        one.stack[:] = kept
+        related = [one.__cause__, one.__context__, *(getattr(one, "exceptions", None) or ())]
+        pending += [other for other in related if other is not None]
+
+
+def _plain(error: BaseException) -> str:
+    """A traceback without source lines, for which nothing has to be imported."""
+    lines = ["Traceback (most recent call last):"]
+    step = error.__traceback__
+    while step is not None and len(lines) < _CHAIN:
+        code = step.tb_frame.f_code
+        if not code.co_filename.startswith(_INNER):
+            lines.append(f'  File "{code.co_filename}", line {step.tb_lineno}, in {code.co_name}')
+        step = step.tb_next
+    kind = type.__dict__["__name__"].__get__(type(error))
+    try:
+        lines.append(f"{kind}: {error}")
+    except BaseException:
+        lines.append(f"{kind}: <exception str() failed>")
+    return "\n".join(lines)
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """The exception, and those that led to it."""
+    pending: list[BaseException] = [error]
+    seen: set[int] = set()
+    while pending and len(seen) < _CHAIN:
+        one = pending.pop()
+        if id(one) not in seen:
+            seen.add(id(one))
+            yield one
+            context = None if one.__suppress_context__ else one.__context__
+            pending += [other for other in (context, one.__cause__) if other is not None]
+
+
+def _hints(error: BaseException) -> Iterator[str]:
+    # Lower files than that one use this.
+    interpreter = getattr(sys.modules.get("mod_python.apache"), "interpreter", "")
+    for one in _chain(error):
+        if interpreter != "main_interpreter" and isinstance(one, ImportError):
+            text = str(one)
+            if any(word in text for word in _REFUSALS):
+                yield (
+                    f"this extension module cannot be used in the interpreter {interpreter!r}; "
+                    "run what needs it in the first one: PythonInterpreter main_interpreter"
+                )
+        yield from _path.explain(one)
