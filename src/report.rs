@@ -20,7 +20,9 @@ pub(crate) fn exception(
     debug: bool,
 ) -> Status {
     let place = place(phase, entry);
-    let lost = lease.hold().is_ok_and(|held| held.value().lost.get());
+    let (lost, refused) = lease.hold().map_or((false, None), |held| {
+        (held.value().lost.get(), held.value().refused.get())
+    });
     if (lost || request.connection().aborted())
         && exception::is_instance(raised, cx.py.get_type::<PyOSError>().as_any())
     {
@@ -34,7 +36,7 @@ pub(crate) fn exception(
         );
         // A client that has closed its side alone can still see that its request was broken.
         return if lost {
-            Status::BAD_REQUEST
+            refused.unwrap_or(Status::BAD_REQUEST)
         } else {
             Status::INTERNAL_SERVER_ERROR
         };
