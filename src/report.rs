@@ -23,10 +23,15 @@ pub(crate) fn exception(
     let Ok(held) = embed::acquire(cx.py, lease) else {
         return failed;
     };
-    let lost = held.value().lost.get();
-    let gone = lost || held.request().connection().aborted();
+    let (lost, refused) = (held.value().lost.get(), held.value().refused.get());
+    let aborted = held.request().connection().aborted();
     drop(held);
-    if gone && exception::is_instance(raised, cx.py.get_type::<PyOSError>().as_any()) {
+    let gone = lost || aborted;
+    // Who debugs it wants to see what the handler has raised, too.
+    if gone
+        && (aborted || !debug)
+        && exception::is_instance(raised, cx.py.get_type::<PyOSError>().as_any())
+    {
         let text = exception::or_discard(cx.py, raised.str())
             .map(|text| text.to_string())
             .unwrap_or_default();
@@ -35,7 +40,11 @@ pub(crate) fn exception(
             self::log(cx, held.request(), Level::Info, &text);
         }
         // A client that has closed its side alone can still see that its request was broken.
-        return if lost { Status::BAD_REQUEST } else { failed };
+        return if lost {
+            refused.unwrap_or(Status::BAD_REQUEST)
+        } else {
+            failed
+        };
     }
     let text = describe(cx, raised);
     let Ok(held) = embed::acquire(cx.py, lease) else {

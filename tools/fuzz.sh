@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 seconds=${1:-60}
 [ $# -eq 0 ] || shift
 host=$(rustc -vV | sed -n 's/^host: //p')
-rust="query=objects::query header=httpd::header handlers=config::handlers environ=wsgi::environ status=wsgi::start_response directives=config::directives"
+rust="query=objects::query header=httpd::header handlers=config::handlers environ=wsgi::headers proxies=config::proxies status=wsgi::head directives=config::directives"
 python="psp multipart cookie query session"
 wanted=${*:-all}
 

@@ -99,6 +99,15 @@ if TYPE_CHECKING:
 
 make_table = table
 
+
+class _RefusedBody(SERVER_RETURN, OSError):
+    """httpd has refused the request's body (its argument is the status): a handler that lets it pass answers so, and what reads
+    the body as a file, such as a WSGI framework, knows it as a file's error."""
+
+    def __str__(self) -> str:
+        return f"the request's body is refused with status {self.args[0]}"
+
+
 # Results of handlers (httpd.h).
 OK = REQ_PROCEED = 0
 DECLINED = REQ_NOACTION = -1

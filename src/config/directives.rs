@@ -2,7 +2,7 @@
 
 use super::{
     ByExtension, Common, Directory, Entry, Filter, Gil, HandlerList, Phase, filter_key, key, merge,
-    parse_handlers,
+    options, parse_handlers,
 };
 use crate::ModPython;
 use crate::embed::interpreters::MAIN;
@@ -197,6 +197,7 @@ pub(crate) static DIRECTIVES: [Directive<ModPython>; 30] = [
         default: "",
         help: c"a key and value for handlers (req.get_options()); without a value an inherited key is removed",
         setter: Setter::OneOrTwo(|setting, key, value| {
+            options::check(key, value.unwrap_or_default())?;
             let (pool, option) = (setting.pool, [(key, value.unwrap_or_default())]);
             common(setting, |common| {
                 common.options = merge::cover(pool, common.options, pool.concat(&option, &[]), |a, b| a.0.eq_ignore_ascii_case(b.0));

@@ -6,7 +6,9 @@
 pub(crate) mod directives;
 mod handlers;
 mod merge;
+pub(crate) mod options;
 mod phase;
+pub(crate) mod proxies;
 
 pub(crate) use handlers::{Entry, HandlerList, filter_key, key, parse as parse_handlers};
 pub(crate) use phase::{PHASES, Phase};

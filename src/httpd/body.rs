@@ -105,36 +105,6 @@ impl Output {
         Ok(())
     }
 
-    /// Adds a part of an open file to the pending output; it is sent from the file, not read. The descriptor is
-    /// duplicated: its owner may close it.
-    ///
-    /// # Errors
-    /// The system's error number.
-    pub(crate) fn write_descriptor(
-        &mut self,
-        request: Request<'_>,
-        descriptor: i32,
-        offset: i64,
-        length: i64,
-    ) -> Result<(), i32> {
-        let mut file = null_mut();
-        // SAFETY: the duplicate is ours; the request's pool closes it, after everything has been sent.
-        unsafe {
-            let mut own = libc::fcntl(descriptor, libc::F_DUPFD_CLOEXEC, 3);
-            if own < 0 {
-                return Err(std::io::Error::last_os_error()
-                    .raw_os_error()
-                    .unwrap_or(libc::EBADF));
-            }
-            let flags = sys::APR_FOPEN_READ | sendfile_flag(request);
-            let pool = request.pool();
-            sys::apr_os_file_put(&raw mut file, &raw mut own, flags, pool.as_ptr());
-            pool.on_end(Descriptor(own));
-            self.insert(request, file, offset, length);
-        }
-        Ok(())
-    }
-
     /// # Safety
     /// `file` is open as long as the request's pool lives.
     unsafe fn insert(
@@ -226,26 +196,6 @@ fn sendfile_flag(request: Request<'_>) -> i32 {
     }
 }
 
-/// A descriptor that is closed when it is dropped.
-struct Descriptor(i32);
-
-impl Drop for Descriptor {
-    fn drop(&mut self) {
-        // SAFETY: ours alone.
-        unsafe { libc::close(self.0) };
-    }
-}
-
-/// The regular file behind a descriptor: its size in bytes. None for anything else.
-pub(crate) fn file_size(descriptor: i32) -> Option<i64> {
-    // SAFETY: fills the structure, or fails.
-    unsafe {
-        let mut status: libc::stat = std::mem::zeroed();
-        let found = libc::fstat(descriptor, &raw mut status) == 0;
-        (found && status.st_mode & libc::S_IFMT == libc::S_IFREG).then_some(status.st_size)
-    }
-}
-
 impl Parcel {
     /// Passes the brigade to the request's output filters (ap_pass_brigade). May block; the brigade is empty afterwards.
     ///
@@ -328,7 +278,9 @@ enum Reading {
 pub(crate) enum ReadError {
     /// httpd refuses the body: answer with this status (400, 413, …).
     Refused(Status),
-    /// The client went away or was too slow.
+    /// The client was too slow (Timeout, mod_reqtimeout): 408.
+    Slow,
+    /// The client went away.
     Lost,
 }
 
@@ -376,6 +328,26 @@ impl Input {
         // The memory of a large body is not kept.
         if self.buffer.capacity() > 0 {
             self.buffer = Vec::new();
+        }
+    }
+
+    /// Reads ahead, at most one byte more than `limit`, for later reads; the body's length where that was all of it. May block.
+    ///
+    /// # Errors
+    /// As for `read`.
+    pub(crate) fn preload(
+        &mut self,
+        request: Request<'_>,
+        limit: usize,
+    ) -> Result<Option<usize>, ReadError> {
+        loop {
+            let available = self.available();
+            if available > limit {
+                return Ok(None);
+            }
+            if !self.fill(request, limit - available + 1, None)? {
+                return Ok(Some(available));
+            }
         }
     }
 
@@ -577,9 +549,14 @@ impl Input {
 }
 
 fn read_error(request: Request<'_>, status: sys::apr_status_t) -> ReadError {
-    let lost =
-        request.connection().aborted() || (status != sys::AP_FILTER_ERROR && is_lost(status));
-    if lost {
+    let (aborted, told) = (
+        request.connection().aborted(),
+        status == sys::AP_FILTER_ERROR,
+    );
+    if !aborted && (status == sys::APR_TIMEUP || status == libc::ETIMEDOUT) {
+        return ReadError::Slow;
+    }
+    if aborted || !told && is_lost(status) {
         return ReadError::Lost;
     }
     if status == super::filter::BROKEN {

@@ -1,15 +1,34 @@
 //! What a gateway to an application asks of httpd about a request, and how it states an answer's head.
 
 use super::request::Request;
+use super::status::Status;
 use super::sys;
 use std::ffi::{CStr, c_int};
 use std::ptr::NonNull;
 
 impl<'r> Request<'r> {
-    /// The name of the server, as UseCanonicalName says (ap_get_server_name).
+    /// The name of the server, as UseCanonicalName says; an IPv6 address in brackets (ap_get_server_name_for_url). May block
+    /// where `looks_up_its_name`.
     pub(crate) fn server_name(self) -> Option<&'r CStr> {
         // SAFETY: a live request; the name lies in its pool or the configuration.
-        unsafe { super::text(sys::ap_get_server_name(self.as_ptr())) }
+        unsafe { super::text(sys::ap_get_server_name_for_url(self.as_ptr())) }
+    }
+
+    /// Does finding the server's name ask the DNS (UseCanonicalName DNS), once a connection?
+    pub(crate) fn looks_up_its_name(self) -> bool {
+        let dns = sys::USE_CANONICAL_NAME_DNS.cast_unsigned();
+        self.core_config()
+            .is_some_and(|core| core.use_canonical_name() == dns)
+    }
+
+    /// Does the configuration say which port is the server's (UseCanonicalName, UseCanonicalPhysicalPort On), not the URL that
+    /// the client used?
+    pub(crate) fn port_is_configured(self) -> bool {
+        let on = sys::USE_CANONICAL_NAME_ON.cast_unsigned();
+        let physical = sys::USE_CANONICAL_PHYS_PORT_ON.cast_unsigned();
+        self.core_config().is_some_and(|core| {
+            core.use_canonical_name() == on || core.use_canonical_phys_port() == physical
+        })
     }
 
     /// The port of the server, as UseCanonicalPhysicalPort says (ap_get_server_port).
@@ -51,6 +70,67 @@ impl<'r> Request<'r> {
             .is_some_and(|core| core.cgi_pass_auth() == sys::AP_CGI_PASS_AUTH_ON.cast_unsigned())
     }
 
+    /// The line about the server below httpd's own pages; empty unless ServerSignature is on (ap_psignature).
+    pub(crate) fn signature(self) -> Option<&'r CStr> {
+        // SAFETY: a live request; the text is a constant or lies in its pool.
+        unsafe { super::text(sys::ap_psignature(c"".as_ptr(), self.as_ptr())) }
+    }
+
+    /// REDIRECT_URL of a request that this one was redirected from: its path, or its whole URL (QualifyRedirectURL On).
+    pub(crate) fn redirect_url(self) -> Option<&'r CStr> {
+        let on = sys::AP_CORE_CONFIG_ON.cast_unsigned();
+        let path = self.uri()?;
+        let qualified = self
+            .core_config()
+            .is_some_and(|core| core.qualify_redirect_url() == on);
+        if qualified {
+            return self.construct_url(path.to_bytes());
+        }
+        Some(path)
+    }
+
+    /// Looks at Transfer-Encoding and Content-Length, before the body is read for the first time (ap_setup_client_block).
+    ///
+    /// # Errors
+    /// The status with which httpd refuses the body: 501, 413, 400.
+    pub(crate) fn check_body(self) -> Result<(), Status> {
+        // SAFETY: a live request.
+        let status = unsafe {
+            if (*self.as_ptr()).read_length != 0 {
+                return Ok(());
+            }
+            sys::ap_setup_client_block(self.as_ptr(), sys::REQUEST_CHUNKED_DECHUNK)
+        };
+        if status == Status::OK.0 {
+            Ok(())
+        } else {
+            Err(Status(status))
+        }
+    }
+
+    /// May a filter change the request's body before it is read?
+    pub(crate) fn has_content_filters(self) -> bool {
+        // SAFETY: a live request; the addresses are compared only.
+        unsafe { (*self.as_ptr()).input_filters != (*self.as_ptr()).proto_input_filters }
+    }
+
+    /// Ranges are for GET alone (RFC 9110, 14.2), and not for who does not want them: httpd would answer 416, or 206, whatever
+    /// has been done already.
+    fn without_ranges(self) {
+        // SAFETY: a live request's list of filters; the one that is removed is not looked at again.
+        unsafe {
+            let mut filter = (*self.as_ptr()).output_filters;
+            while let Some(this) = filter.as_ref() {
+                let name = super::text((*this.frec).name);
+                if name.is_some_and(|name| name.to_bytes().eq_ignore_ascii_case(b"byterange")) {
+                    sys::ap_remove_output_filter(filter);
+                    return;
+                }
+                filter = this.next;
+            }
+        }
+    }
+
     /// Breaks the connection, so that the client can tell that the answer is not complete: what has been sent has no
     /// proper end, and nothing follows. May block.
     pub(crate) fn break_off(self) {
@@ -68,7 +148,13 @@ impl<'r> Request<'r> {
             );
             super::brigade::append(brigade, error);
             super::brigade::append(brigade, sys::apr_bucket_flush_create(allocator));
-            sys::ap_pass_brigade((*self.as_ptr()).output_filters, brigade);
+            // The request's own filters have done their work once they have seen its end.
+            let filters = if (*self.as_ptr()).eos_sent == 0 {
+                (*self.as_ptr()).output_filters
+            } else {
+                (*connection).output_filters
+            };
+            sys::ap_pass_brigade(filters, brigade);
             sys::apr_brigade_destroy(brigade);
             (*connection).keepalive = sys::ap_conn_keepalive_e_AP_CONN_CLOSE;
             (*connection).aborted = 1;
@@ -82,12 +168,21 @@ pub(crate) fn server_banner() -> Option<&'static CStr> {
     unsafe { super::text(sys::ap_get_server_banner()) }
 }
 
+/// httpd's own status line for a code, such as `200 OK` (ap_get_status_line); None for codes that it does not know.
+pub(crate) fn status_line(code: c_int) -> Option<&'static CStr> {
+    // SAFETY: a constant; for an unknown code, that of 500.
+    let line = unsafe { super::text(sys::ap_get_status_line(code)) };
+    line.filter(|line| line.to_bytes().starts_with(code.to_string().as_bytes()))
+}
+
 /// An answer's status and headers, checked, before they are sent. Lies in the request's pool; used while its lease is held.
 pub(crate) struct Head {
     status: c_int,
     line: NonNull<std::ffi::c_char>,
     content_type: Option<NonNull<std::ffi::c_char>>,
     length: Option<i64>,
+    /// May httpd answer with a part of it?
+    ranges: bool,
     headers: Option<NonNull<sys::apr_table_t>>,
 }
 
@@ -104,6 +199,7 @@ impl Head {
             line: pointer(request, line),
             content_type: None,
             length: None,
+            ranges: true,
             headers: None,
         }
     }
@@ -115,6 +211,9 @@ impl Head {
         } else if name.eq_ignore_ascii_case(b"content-length") {
             self.length = super::header::length(value);
         } else {
+            if name.eq_ignore_ascii_case(b"accept-ranges") {
+                self.ranges = !value.trim_ascii().eq_ignore_ascii_case(b"none");
+            }
             // SAFETY: the table and the copies lie in the request's pool.
             unsafe {
                 let table = *self.headers.get_or_insert_with(|| {
@@ -140,6 +239,10 @@ impl Head {
 
     /// Makes it the request's.
     pub(crate) fn install(&self, request: Request<'_>) {
+        let is_get = request.method_number() == i64::from(sys::M_GET) && !request.header_only();
+        if !is_get || !self.ranges {
+            request.without_ranges();
+        }
         // SAFETY: a live request, in whose pool everything lies; nothing is copied again.
         unsafe {
             (*request.as_ptr()).status = self.status;

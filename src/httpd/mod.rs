@@ -11,6 +11,7 @@ pub(crate) mod command;
 pub(crate) mod connection;
 pub(crate) mod faults;
 pub(crate) mod file;
+pub(crate) mod file_part;
 pub(crate) mod filter;
 pub(crate) mod gateway;
 pub(crate) mod guard;

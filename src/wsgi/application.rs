@@ -65,6 +65,17 @@ pub(super) fn place<'h>(held: &'h Held<'_, Exchange>) -> PyResult<Option<Place<'
     Ok(None)
 }
 
+/// The application's name, for the log.
+///
+/// # Errors
+/// As for `place`.
+pub(super) fn name(held: &Held<'_, Exchange>) -> PyResult<String> {
+    let place = place(held)?;
+    Ok(place
+        .map(|place| place.name.into_owned())
+        .unwrap_or_default())
+}
+
 /// The plain path of the `<Location>` that the handler stands in.
 fn location<'a>(held: &'a Held<'_, Exchange>) -> Option<&'a str> {
     match held.value().current(held.request())?.section {

@@ -1,18 +1,20 @@
 //! The answer's body: what the application returns, sent block by block.
 
 use super::start_response::{StartResponse, send};
-use super::{Call, Object, State, application, file_wrapper};
+use super::{Call, Object, State, application, file_wrapper, input};
+use crate::embed::Detachable;
 use crate::embed::class::{self, This};
 use crate::embed::text::Encoding;
 use crate::httpd::body::{Aborted, End};
+use crate::httpd::file_part::FilePart;
 use crate::httpd::lease::Held;
-use crate::httpd::log::{self, Level};
 use crate::httpd::status::Status;
 use crate::objects::exchange::Exchange;
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
-use std::sync::PoisonError;
+
+impl Detachable for FilePart {}
 
 /// Why the sending ends early.
 pub(super) enum Stop {
@@ -20,6 +22,8 @@ pub(super) enum Stop {
     Gone,
     /// httpd has refused the request's body.
     Refused(Status),
+    /// The answer cannot be what its head has said, and why.
+    Broken(String),
     Raised(PyErr),
 }
 
@@ -66,8 +70,8 @@ impl<'a, 'py> Body<'a, 'py> {
         {
             return self.only(state, &only);
         }
-        if let Some(part) = file_wrapper::part(self.call.cx, result) {
-            return self.file(&part);
+        if let Some(part) = file_wrapper::part(self.call.cx, &state.files, result) {
+            return self.file(part);
         }
         for item in result.try_iter()? {
             self.block(state, &item?)?;
@@ -112,36 +116,44 @@ impl<'a, 'py> Body<'a, 'py> {
         })
     }
 
-    /// A real file is sent by the kernel.
-    fn file(&self, part: &file_wrapper::Part) -> Result<(), Stop> {
+    /// A real file is sent from where it lies.
+    fn file(&self, mut part: FilePart) -> Result<(), Stop> {
         self.check_started()?;
         let held = self.call.hold()?;
         self.check_refused(&held)?;
         let request = held.request();
-        let room = match self.start.length() {
-            Some(length) => (length - self.start.written.get()).clamp(0, part.length),
-            None => part.length,
-        };
+        if let Some(length) = self.start.length() {
+            part.cut((length - self.start.written.get()).max(0));
+        }
+        let room = part.length();
         let stated = (!self.start.installed.get()).then_some(room);
         self.start.install(request, stated);
         self.start.written.set(self.start.written.get() + room);
         if room == 0 || !self.start.has_body(request) {
             return Ok(());
         }
-        let added = held.value().output.borrow_mut().write_descriptor(
-            request,
-            part.descriptor,
-            part.offset,
-            room,
-        );
-        added.map_err(|number| {
-            pyo3::exceptions::PyOSError::new_err((number, "cannot send the file"))
-        })?;
+        if held.value().output.borrow().is_pending() {
+            Exchange::send(self.call.cx, &held, End::Open)?;
+        }
         self.start.left.set(true);
         let complete = stated.is_some() || self.start.length() == Some(self.start.written.get());
         self.start.ended.set(complete);
-        let end = if complete { End::OfStream } else { End::Flush };
-        Ok(Exchange::send(self.call.cx, &held, end)?)
+        let cx = self.call.cx;
+        let is_whole = if complete {
+            cx.detached((request, &part), |(request, part)| part.pass(request, true))?
+        } else {
+            cx.detached((request, &part), |(request, part)| {
+                part.pass(request, false)
+            })?
+        };
+        if is_whole {
+            return Ok(());
+        }
+        drop(held);
+        let name = self.application()?;
+        Err(Stop::Broken(format!(
+            "{name} gives a file that has become shorter while it was sent"
+        )))
     }
 
     /// Nothing more comes. Why the answer is not what it should be, if so.
@@ -156,6 +168,7 @@ impl<'a, 'py> Body<'a, 'py> {
         let short = length.filter(|&length| written < length && self.start.has_body(request));
         let Some(length) = short else { return Ok(None) };
         let name = self.application()?;
+        drop(held);
         Ok(Some(format!(
             "{name} gives {written} bytes where its Content-Length says {length}"
         )))
@@ -163,16 +176,12 @@ impl<'a, 'py> Body<'a, 'py> {
 
     /// The application's name, for the log.
     fn application(&self) -> PyResult<String> {
-        let held = self.call.hold()?;
-        let place = application::place(&held)?;
-        Ok(place
-            .map(|place| place.name.into_owned())
-            .unwrap_or_default())
+        application::name(&self.call.hold()?)
     }
 
     /// Where httpd has refused the request's body and nothing has been sent, its status is the answer.
     pub(super) fn check_refused(&self, held: &Held<'_, Exchange>) -> Result<(), Stop> {
-        match held.value().refused.get() {
+        match input::refusal(held) {
             Some(status) if !self.has_left() => Err(Stop::Refused(status)),
             _ => Ok(()),
         }
@@ -198,7 +207,8 @@ impl<'a, 'py> Body<'a, 'py> {
             return body(bytes.as_bytes());
         }
         if item.is_instance_of::<PyString>() {
-            self.warn(state)?;
+            let text = "gives str where PEP 3333 wants bytes; it is taken as latin-1";
+            state.warn_once(&self.call.hold()?, text, "")?;
             return body(&Encoding::Latin1.encode_bytes(item)?);
         }
         let kind = item.get_type().name()?;
@@ -206,18 +216,6 @@ impl<'a, 'py> Body<'a, 'py> {
             "the application gives a value of type {kind} where bytes must be"
         ))
         .into())
-    }
-
-    fn warn(&self, state: &State) -> PyResult<()> {
-        let name = self.application()?;
-        let mut warned = state.warned.lock().unwrap_or_else(PoisonError::into_inner);
-        if !warned.contains(&name) {
-            warned.push(name.clone());
-            let text =
-                format!("{name} gives str where PEP 3333 wants bytes; it is taken as latin-1");
-            log::request(self.call.hold()?.request(), Level::Warning, &text);
-        }
-        Ok(())
     }
 }
 

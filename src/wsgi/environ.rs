@@ -2,10 +2,13 @@
 //!
 //! The template is a dict with every key that is always there, so that a copy is one block of memory that need not grow.
 //! What differs from the request before is put into the template before it is copied: all of these keys, each time, so
-//! nothing of another request can stay. Keys are interned once, a header's key is made once.
+//! nothing of another request can stay. Our own keys are interned once; what a client chooses never is.
 
 use super::application::Place;
+use super::headers::{Header, Kind, Names};
+use super::origin::Said;
 use super::{Object, interned};
+use crate::config::proxies::{Proxies, Told};
 use crate::embed::Cx;
 use crate::embed::cell::Ref;
 use crate::embed::dict;
@@ -19,7 +22,6 @@ use crate::objects::exchange::Exchange;
 use pyo3::exceptions::PyMemoryError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
-use rustc_hash::FxHashMap;
 use std::sync::Mutex;
 
 /// What is the same for every request, and what is remembered of earlier ones.
@@ -33,51 +35,11 @@ pub(super) struct Template {
 /// What earlier requests have had.
 #[derive(Default)]
 struct Memory {
-    /// By the header's name as clients send it.
-    headers: FxHashMap<Box<[u8]>, Header>,
+    headers: Names,
     /// The text that the template holds, by `Key`.
     values: [Option<Ref>; ALWAYS],
-}
-
-struct Header {
-    kind: Kind,
-    key: Ref,
-    last: Option<Ref>,
-}
-
-/// What a header is to the environ.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    ContentType,
-    ContentLength,
-    Authorization,
-    /// Repeated ones are joined by a semicolon.
-    Cookie,
-    /// A client sends the same value again and again; nothing in it is secret.
-    Steady,
-    Other,
-}
-
-impl Kind {
-    fn of(name: &[u8]) -> Kind {
-        const STEADY: [&[u8]; 6] = [
-            b"host",
-            b"accept",
-            b"accept-encoding",
-            b"accept-language",
-            b"connection",
-            b"user-agent",
-        ];
-        let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
-        match () {
-            () if is(b"content-type") => Kind::ContentType,
-            () if is(b"content-length") => Kind::ContentLength,
-            () if is(b"authorization") => Kind::Authorization,
-            () if is(b"cookie") => Kind::Cookie,
-            () if STEADY.iter().any(|known| is(known)) => Kind::Steady,
-            () => Kind::Other,
-        }
-    }
+    /// Whether the template says https, and where the administrator is written that it names.
+    steady: Option<(bool, usize)>,
 }
 
 macro_rules! keys {
@@ -85,7 +47,7 @@ macro_rules! keys {
         #[derive(Clone, Copy)]
         #[expect(clippy::upper_case_acronyms, reason = "the names that PEP 3333 and RFC 3875 give them")]
         #[expect(non_camel_case_types, reason = "as above")]
-        enum Key { $($name),* }
+        pub(super) enum Key { $($name),* }
         const KEYS: &[&str] = &[$($text),*];
     };
 }
@@ -95,19 +57,20 @@ keys! {
     METHOD "REQUEST_METHOD", SCRIPT "SCRIPT_NAME", PATH "PATH_INFO", QUERY "QUERY_STRING", URI "REQUEST_URI",
     NAME "SERVER_NAME", PORT "SERVER_PORT", PROTOCOL "SERVER_PROTOCOL", ADDR "SERVER_ADDR", SCHEME "wsgi.url_scheme",
     REQUEST_SCHEME "REQUEST_SCHEME", REMOTE_ADDR "REMOTE_ADDR", REMOTE_PORT "REMOTE_PORT", ROOT "DOCUMENT_ROOT",
-    CONTEXT_ROOT "CONTEXT_DOCUMENT_ROOT", INPUT "wsgi.input", REQUEST "mod_python.request",
+    CONTEXT_ROOT "CONTEXT_DOCUMENT_ROOT", ADMIN "SERVER_ADMIN", SIGNATURE "SERVER_SIGNATURE", INPUT "wsgi.input", REQUEST "mod_python.request",
     REMOTE_USER "REMOTE_USER", AUTH_TYPE "AUTH_TYPE", PREFIX "CONTEXT_PREFIX",
-    CONTENT_TYPE "CONTENT_TYPE", CONTENT_LENGTH "CONTENT_LENGTH",
+    CONTENT_TYPE "CONTENT_TYPE", CONTENT_LENGTH "CONTENT_LENGTH", FILENAME "SCRIPT_FILENAME",
+    REDIRECT_URL "REDIRECT_URL", REDIRECT_QUERY "REDIRECT_QUERY_STRING", HTTPS "HTTPS", HTTP_HOST "HTTP_HOST",
+    CONTENT_ENCODING "HTTP_CONTENT_ENCODING",
 }
 const ALWAYS: usize = Key::REMOTE_USER as usize;
 
-/// At most so many header names are remembered: clients choose them.
-const REMEMBERED: usize = 256;
 /// Longer values are not kept for the next request.
 const SHORT: usize = 200;
 
-/// What no application gets to see: the process's own, which ap_add_common_vars may have put there.
-const HIDDEN: [&[u8]; 5] = [
+/// What no application gets to see: the process's own and a proxy's password, which ap_add_common_vars may have put there.
+const HIDDEN: [&[u8]; 6] = [
+    b"HTTP_PROXY_AUTHORIZATION",
     b"PATH",
     b"LD_LIBRARY_PATH",
     b"DYLD_LIBRARY_PATH",
@@ -128,6 +91,7 @@ impl Template {
         constants.set_item("wsgi.multithread", mpm_query(IS_THREADED) != 0)?;
         constants.set_item("wsgi.multiprocess", mpm_query(IS_FORKED) != 0)?;
         constants.set_item("wsgi.run_once", false)?;
+        constants.set_item("GATEWAY_INTERFACE", "CGI/1.1")?;
         constants.set_item("wsgi.input_terminated", true)?;
         // Not what an application has put into `sys`: it is closed at that application's will.
         let errors = cx
@@ -160,8 +124,9 @@ impl Template {
         cx: Cx<'py>,
         held: &Held<'_, Exchange>,
         place: &Place<'_>,
+        proxies: Option<&Proxies>,
         request: &Object<'py>,
-    ) -> PyResult<Object<'py>> {
+    ) -> PyResult<Filled<'py>> {
         let host = held.request();
         let constants = self.constants.bind(cx.py).cast_into::<PyDict>()?;
         // Who finds it in use does without.
@@ -181,10 +146,57 @@ impl Template {
         }
         filling.object(Key::INPUT, request)?;
         filling.object(Key::REQUEST, request)?;
-        filling.headers(host, memory.as_deref_mut())?;
-        filling.variables(host)?;
+        let told = proxies.map(|proxies| hear(host, proxies));
+        let has_body = filling.headers(host, memory.as_deref_mut(), told.as_ref())?;
+        let said = filling.variables(host)?;
         filling.sometimes(host)?;
-        Ok(filling.environ.into_any())
+        if told.is_some() || said.is_some() {
+            let (script, _) = parts(host, place);
+            filling.origin(host, script, said.unwrap_or_default(), told.as_ref())?;
+        }
+        Ok(Filled {
+            environ: filling.environ,
+            has_body,
+        })
+    }
+
+    /// Corrects what the headers have said of a body by what is known now: its length in bytes, where that is known, and which
+    /// headers a filter has taken away, since they are no longer true.
+    ///
+    /// # Errors
+    /// MemoryError.
+    pub(super) fn settle(
+        &self,
+        cx: Cx<'_>,
+        environ: &Bound<'_, PyDict>,
+        host: Host<'_>,
+        length: Option<usize>,
+    ) -> PyResult<()> {
+        let is_gone = |name| {
+            host.headers_in()
+                .is_none_or(|table| table.first(name).is_none())
+        };
+        let key = self.keys.get(Key::CONTENT_LENGTH as usize);
+        match (length, key) {
+            (Some(length), Some(key)) => {
+                let text = PyString::new(cx.py, &length.to_string());
+                dict::set(environ, key, &text)?;
+            }
+            _ if is_gone(c"Content-Length") => self.remove(cx, environ, Key::CONTENT_LENGTH)?,
+            _ => {}
+        }
+        if is_gone(c"Content-Encoding") {
+            self.remove(cx, environ, Key::CONTENT_ENCODING)?;
+        }
+        Ok(())
+    }
+
+    fn remove(&self, cx: Cx<'_>, environ: &Bound<'_, PyDict>, key: Key) -> PyResult<()> {
+        let key = self.keys.get(key as usize).map(|key| key.bind(cx.py));
+        match key {
+            Some(key) if environ.contains(&key)? => environ.del_item(key),
+            _ => Ok(()),
+        }
     }
 
     /// Puts what has changed into the template; without memory, gives everything back for the copy.
@@ -196,13 +208,13 @@ impl Template {
         host: Host<'_>,
         place: &Place<'_>,
     ) -> PyResult<Vec<(Key, Object<'py>)>> {
-        let uri = host.uri().unwrap_or_default().to_bytes();
-        let (script, path) = uri.split_at_checked(place.base).unwrap_or((uri, &[]));
+        let (script, path) = parts(host, place);
         let is_secure = host.scheme().is_some_and(|scheme| scheme == c"https");
         let scheme = if is_secure { &b"https"[..] } else { b"http" };
+        let admin = host.server().server_admin();
         let (_, remote_port) = host.useragent_addr();
         let (mut port, mut remote) = ([0; 5], [0; 5]);
-        let values: [(Key, &[u8]); ALWAYS - 2] = [
+        let values: [(Key, &[u8]); ALWAYS - 3] = [
             (Key::METHOD, of(host.method())),
             (Key::SCRIPT, script),
             (Key::PATH, path),
@@ -212,15 +224,26 @@ impl Template {
             (Key::PORT, decimal(host.server_port(), &mut port)),
             (Key::PROTOCOL, of(host.protocol())),
             (Key::ADDR, of(host.connection().local_ip())),
-            (Key::SCHEME, scheme),
-            (Key::REQUEST_SCHEME, scheme),
             (Key::REMOTE_ADDR, of(host.useragent_ip())),
             (Key::REMOTE_PORT, decimal(remote_port, &mut remote)),
             (Key::ROOT, of(host.document_root())),
             (Key::CONTEXT_ROOT, of(host.context_document_root())),
+            // The last three are those of `steady`.
+            (Key::ADMIN, of(admin)),
+            (Key::SCHEME, scheme),
+            (Key::REQUEST_SCHEME, scheme),
         ];
+        // A text of the configuration stays what it is, and where it is, as long as a child lives.
+        let steady = Some((is_secure, admin.map_or(0, |text| text.as_ptr().addr())));
+        let mut changed = values.len();
+        if let Some(memory) = memory.as_deref_mut() {
+            if memory.steady == steady {
+                changed -= 3;
+            }
+            memory.steady = None;
+        }
         let mut late = Vec::new();
-        for (key, value) in values {
+        for &(key, value) in values.iter().take(changed) {
             let place = key as usize;
             let last = memory
                 .as_deref_mut()
@@ -238,6 +261,9 @@ impl Template {
                 }
                 None => late.push((key, self.text(cx, value)?)),
             }
+        }
+        if let Some(memory) = memory {
+            memory.steady = steady;
         }
         Ok(late)
     }
@@ -267,7 +293,29 @@ fn decimal(number: u16, digits: &mut [u8; 5]) -> &[u8] {
     digits.get(place..).unwrap_or_default()
 }
 
-struct Filling<'a, 'py> {
+/// SCRIPT_NAME and PATH_INFO.
+fn parts<'r>(host: Host<'r>, place: &Place<'_>) -> (&'r [u8], &'r [u8]) {
+    let uri = host.uri().unwrap_or_default().to_bytes();
+    uri.split_at_checked(place.base).unwrap_or((uri, &[]))
+}
+
+/// What the proxy in front of us says, if it can be believed.
+fn hear<'r>(host: Host<'r>, proxies: &Proxies) -> Told<'r> {
+    let table = host.headers_in();
+    let headers = table.iter().flat_map(|table| table.entries());
+    let headers = headers.map(|(name, value)| (name.to_bytes(), of(value)));
+    proxies.hear(of(host.connection().client_ip()), headers)
+}
+
+/// A new environ.
+pub(super) struct Filled<'py> {
+    pub(super) environ: Bound<'py, PyDict>,
+    /// Do the headers announce a body?
+    pub(super) has_body: bool,
+}
+
+/// An environ in the making.
+pub(super) struct Filling<'a, 'py> {
     cx: Cx<'py>,
     template: &'a Template,
     environ: Bound<'py, PyDict>,
@@ -281,8 +329,12 @@ impl<'py> Filling<'_, 'py> {
         }
     }
 
-    fn bytes(&self, key: Key, value: &[u8]) -> PyResult<()> {
+    pub(super) fn bytes(&self, key: Key, value: &[u8]) -> PyResult<()> {
         self.object(key, &self.template.text(self.cx, value)?)
+    }
+
+    pub(super) fn remove(&self, key: Key) -> PyResult<()> {
+        self.template.remove(self.cx, &self.environ, key)
     }
 
     fn remembered(&self, last: &mut Option<Ref>, value: &[u8]) -> PyResult<Object<'py>> {
@@ -303,13 +355,18 @@ impl<'py> Filling<'_, 'py> {
     }
 
     /// What SetEnv, mod_ssl and other modules have prepared: covers headers, as for CGI programs, but not what the request
-    /// itself says.
-    fn variables(&self, host: Host<'_>) -> PyResult<()> {
+    /// itself says. What of it concerns the request's origin.
+    fn variables(&self, host: Host<'_>) -> PyResult<Option<Said>> {
+        let mut said = None;
         let Some(table) = host.subprocess_env() else {
-            return Ok(());
+            return Ok(said);
         };
         for (name, value) in table.entries() {
-            let (name, value) = (name.to_bytes(), value.unwrap_or_default().to_bytes());
+            let (name, value) = (name.to_bytes(), of(value));
+            let is_origin = name == b"HTTPS" || name == b"SERVER_PORT";
+            if is_origin && said.get_or_insert_with(Said::default).hear(name, value) {
+                continue;
+            }
             let is_own = || KEYS.iter().take(ALWAYS).any(|key| key.as_bytes() == name);
             if !HIDDEN.contains(&name) && !is_own() {
                 let name = Encoding::Latin1.decode(self.cx.py, name)?;
@@ -317,48 +374,62 @@ impl<'py> Filling<'_, 'py> {
                 self.environ.set_item(name, value)?;
             }
         }
-        Ok(())
+        Ok(said)
     }
 
     /// What only some requests have.
     fn sometimes(&self, host: Host<'_>) -> PyResult<()> {
         self.optional(Key::REMOTE_USER, host.user())?;
         self.optional(Key::AUTH_TYPE, host.ap_auth_type())?;
+        self.optional(Key::FILENAME, host.filename())?;
+        // The template has it empty.
+        let signature = host.signature().filter(|text| !text.is_empty());
+        self.optional(Key::SIGNATURE, signature)?;
         let prefix = host.context_prefix().filter(|text| !text.is_empty());
-        self.optional(Key::PREFIX, prefix)
-    }
-
-    /// The request's headers, each looked at once.
-    fn headers(&self, host: Host<'_>, memory: Option<&mut Memory>) -> PyResult<()> {
-        let Some(table) = host.headers_in() else {
-            return Ok(());
-        };
-        let mut own = FxHashMap::default();
-        let known = memory.map_or(&mut own, |memory| &mut memory.headers);
-        if known.len() > REMEMBERED {
-            known.clear();
-        }
-        for (name, value) in table.entries() {
-            let (name, value) = (name.to_bytes(), value.unwrap_or_default().to_bytes());
-            if let Some(header) = known.get_mut(name) {
-                self.header(host, header, value)?;
-            } else if let Some(key) = variable(name) {
-                let mut header = Header {
-                    kind: Kind::of(name),
-                    key: interned(self.cx, &key),
-                    last: None,
-                };
-                self.header(host, &mut header, value)?;
-                known.insert(name.into(), header);
-            }
+        self.optional(Key::PREFIX, prefix)?;
+        if let Some(before) = host.prev() {
+            self.optional(Key::REDIRECT_URL, before.redirect_url())?;
+            self.optional(Key::REDIRECT_QUERY, before.args())?;
         }
         Ok(())
+    }
+
+    /// The request's headers, each looked at once. Is there one that announces a body?
+    fn headers(
+        &self,
+        host: Host<'_>,
+        memory: Option<&mut Memory>,
+        told: Option<&Told<'_>>,
+    ) -> PyResult<bool> {
+        let mut has_body = false;
+        let Some(table) = host.headers_in() else {
+            return Ok(has_body);
+        };
+        let mut own = Names::default();
+        let known = memory.map_or(&mut own, |memory| &mut memory.headers);
+        known.begin();
+        for (name, value) in table.entries() {
+            let (name, value) = (name.to_bytes(), of(value));
+            let done = known.with(self.cx, name, |header| match header.kind {
+                Kind::Forwarding if told.is_some_and(|told| !told.shows(name)) => Ok(()),
+                Kind::TransferEncoding => {
+                    has_body = true;
+                    Ok(())
+                }
+                Kind::ContentLength => {
+                    has_body = true;
+                    self.bytes(Key::CONTENT_LENGTH, value)
+                }
+                _ => self.header(host, header, value),
+            });
+            done.transpose()?;
+        }
+        Ok(has_body)
     }
 
     fn header(&self, host: Host<'_>, header: &mut Header, value: &[u8]) -> PyResult<()> {
         let text = match header.kind {
             Kind::ContentType => return self.bytes(Key::CONTENT_TYPE, value),
-            Kind::ContentLength => return self.bytes(Key::CONTENT_LENGTH, value),
             Kind::Authorization if !host.passes_authorization() => return Ok(()),
             Kind::Steady => self.remembered(&mut header.last, value)?,
             _ => self.template.text(self.cx, value)?,
@@ -381,61 +452,5 @@ impl<'py> Filling<'_, 'py> {
         let (before, text): (String, String) = (before.extract()?, text.extract()?);
         let joined = PyString::new(self.cx.py, &format!("{before}{separator}{text}"));
         dict::set(&self.environ, key, &joined)
-    }
-}
-
-/// `HTTP_…` for a header; None for names that could be mistaken for others (`X_A` and `X-A`), and for Proxy (httpoxy).
-fn variable(name: &[u8]) -> Option<String> {
-    let clean = name
-        .iter()
-        .all(|&byte| byte.is_ascii_alphanumeric() || byte == b'-');
-    if !clean || name.is_empty() || name.eq_ignore_ascii_case(b"proxy") {
-        return None;
-    }
-    let mut key = String::with_capacity(name.len() + 5);
-    key.push_str("HTTP_");
-    key.extend(name.iter().map(|&byte| match byte {
-        b'-' => '_',
-        byte => char::from(byte.to_ascii_uppercase()),
-    }));
-    Some(key)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_of_headers() {
-        assert_eq!(variable(b"X-Real-ip").as_deref(), Some("HTTP_X_REAL_IP"));
-        for bad in [
-            &b"X_Real_IP"[..],
-            b"Proxy",
-            b"proxy",
-            b"",
-            b"a b",
-            b"a.b",
-            b"\xe9",
-        ] {
-            assert_eq!(variable(bad), None, "{bad:?}");
-        }
-    }
-
-    /// No name can be taken for another one's, for a variable of the server's, or for HTTP_PROXY.
-    fn check(name: &[u8]) {
-        if let Some(key) = variable(name) {
-            let rest = key.strip_prefix("HTTP_").unwrap();
-            assert_eq!(rest.len(), name.len());
-            assert!(rest.bytes().zip(name).all(|(to, &from)| match to {
-                b'_' => from == b'-',
-                to => to == from.to_ascii_uppercase() && to.is_ascii_alphanumeric(),
-            }));
-            assert_ne!(key, "HTTP_PROXY");
-        }
-    }
-
-    #[test]
-    fn fuzzed() {
-        crate::fuzz::run("environ", check);
     }
 }

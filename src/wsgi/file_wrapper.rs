@@ -2,14 +2,14 @@
 
 use super::Object;
 use crate::embed::Cx;
-use crate::embed::cell::{Number, Slot};
+use crate::embed::cell::{Number, Ref, Slot};
 use crate::embed::class::{self, Args, Class, Method, Slots, This};
-use crate::embed::exception;
-use crate::httpd::body::file_size;
+use crate::embed::{exception, text};
+use crate::httpd::file_part::FilePart;
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyTuple};
+use pyo3::types::{PyDict, PyString, PyTuple};
 use std::ffi::CStr;
 
 /// A file, or what reads like one.
@@ -96,51 +96,116 @@ fn close<'py>(this: This<'_, 'py, FileWrapper>, args: Args<'_, 'py>) -> PyResult
     this.cx.py.None().into_bound_py_any(this.cx.py)
 }
 
-/// A part of a real file.
-pub(super) struct Part {
-    pub(super) descriptor: i32,
-    pub(super) offset: i64,
-    /// From there to the file's end.
-    pub(super) length: i64,
-}
-
 /// The real file behind a wrapper, from where it stands; None where it must be read.
-pub(super) fn part(cx: Cx<'_>, result: &Object<'_>) -> Option<Part> {
+pub(super) fn part(cx: Cx<'_>, files: &Files, result: &Object<'_>) -> Option<FilePart> {
+    // A subclass may give something else.
+    let class = exception::or_discard(cx.py, class(cx))?;
+    if !result.get_type().is(&class) {
+        return None;
+    }
     let wrapper = class::payload::<FileWrapper>(cx, result)?;
     let file = wrapper.file.first().and_then(|slot| slot.get(cx.py))?;
+    let file = exception::or_discard(cx.py, files.real(cx, &file)).flatten()?;
     let number = |method: &str| {
         let value = exception::or_discard(cx.py, file.call_method0(method))?;
         exception::or_discard(cx.py, class::integer(&value))
     };
-    if !is_plain(cx, &file) {
+    let readable = exception::or_discard(cx.py, file.call_method0("readable"))?;
+    if !readable.is(pyo3::types::PyBool::new(cx.py, true)) {
         return None;
     }
-    let descriptor = i32::try_from(number("fileno")?).ok()?;
-    let (size, offset) = (file_size(descriptor)?, number("tell")?);
-    (0..=size).contains(&offset).then(|| Part {
-        descriptor,
-        offset,
-        length: size - offset,
-    })
+    // What has been written is in the file then.
+    exception::or_discard(cx.py, file.call_method0("flush"))?;
+    FilePart::new(i32::try_from(number("fileno")?).ok()?, number("tell")?)
 }
 
-/// Is this what `open(name, "rb")` gives, or a temporary file around it? Others have a descriptor, too, but give something
-/// else than what lies behind it: text files, gzip's.
-fn is_plain<'py>(cx: Cx<'py>, file: &Object<'py>) -> bool {
-    let is = |object: &Object<'_>, name: &str| {
-        let kind = object.get_type();
-        let found = kind.module().and_then(|module| {
-            Ok(module.to_string_lossy() == "_io" && kind.name()?.to_string_lossy() == name)
-        });
-        exception::or_discard(cx.py, found).unwrap_or(false)
-    };
-    let inner = attribute(cx, file, "file");
-    let file = inner.as_ref().unwrap_or(file);
-    let raw = attribute(cx, file, "raw");
-    let buffered = is(file, "BufferedReader") || is(file, "BufferedRandom");
-    is(file, "FileIO") || buffered && raw.is_some_and(|raw| is(&raw, "FileIO"))
+/// The interpreter's own classes of files.
+pub(super) struct Files {
+    raw: Ref,
+    reader: Ref,
+    random: Ref,
+    /// The type of a built-in method of an object.
+    method: Ref,
 }
 
-fn attribute<'py>(cx: Cx<'py>, object: &Object<'py>, name: &str) -> Option<Object<'py>> {
-    exception::or_discard(cx.py, exception::attribute(object, name)).flatten()
+impl Files {
+    /// # Errors
+    /// What importing `_io` raises.
+    pub(super) fn new(cx: Cx<'_>) -> PyResult<Files> {
+        let io = cx.py.import("_io")?;
+        let class = |name: &str| io.getattr(name).map(Ref::new);
+        Ok(Files {
+            raw: class("FileIO")?,
+            reader: class("BufferedReader")?,
+            random: class("BufferedRandom")?,
+            method: Ref::new(io.getattr("open")?.get_type().into_any()),
+        })
+    }
+
+    /// The file whose bytes are what reading `file` gives: `file` itself if it is what `open(name, "rb")` makes, or the one
+    /// that it hands `read` on to. Others may have a descriptor, too, but give something else than what lies behind it.
+    fn real<'py>(&self, cx: Cx<'py>, file: &Object<'py>) -> PyResult<Option<Object<'py>>> {
+        if self.is_plain(cx, file)? {
+            return Ok(Some(file.clone()));
+        }
+        if is_temporary(cx, file)? {
+            let inner = file.getattr("file")?;
+            return Ok(self.is_plain(cx, &inner)?.then_some(inner));
+        }
+        // `file.read` may be another file's own method (Django's File).
+        let Some(read) = exception::attribute(file, "read")? else {
+            return Ok(None);
+        };
+        if !is(cx, &read, &self.method) || !read.getattr("__name__")?.eq("read")? {
+            return Ok(None);
+        }
+        let owner = read.getattr("__self__")?;
+        Ok(self.is_plain(cx, &owner)?.then_some(owner))
+    }
+
+    /// Is it a raw file, or a buffer around one, and nothing of it replaced?
+    fn is_plain<'py>(&self, cx: Cx<'py>, file: &Object<'py>) -> PyResult<bool> {
+        if is(cx, file, &self.raw) {
+            return is_untouched(file);
+        }
+        if !is(cx, file, &self.reader) && !is(cx, file, &self.random) {
+            return Ok(false);
+        }
+        let raw = file.getattr("raw")?;
+        Ok(is(cx, &raw, &self.raw) && is_untouched(file)? && is_untouched(&raw)?)
+    }
+}
+
+/// Is the object of exactly this class?
+fn is(cx: Cx<'_>, object: &Object<'_>, class: &Ref) -> bool {
+    object.get_type().is(class.bind(cx.py))
+}
+
+/// Does no attribute of the object itself stand in for one of its class?
+fn is_untouched(object: &Object<'_>) -> PyResult<bool> {
+    let (own, class) = (object.getattr("__dict__")?, object.get_type());
+    for name in own.cast::<PyDict>()?.keys() {
+        if has(class.as_any(), &text::lossy(name.cast::<PyString>()?))? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn has(object: &Object<'_>, name: &str) -> PyResult<bool> {
+    exception::attribute(object, name).map(|found| found.is_some())
+}
+
+/// Is it a `tempfile.NamedTemporaryFile()` with the `read` of its file?
+fn is_temporary<'py>(cx: Cx<'py>, file: &Object<'py>) -> PyResult<bool> {
+    let class = file.get_type();
+    if text::lossy(&class.name()?) != "_TemporaryFileWrapper" {
+        return Ok(false);
+    }
+    let tempfile = cx.py.import("tempfile")?;
+    let own = exception::attribute(tempfile.as_any(), "_TemporaryFileWrapper")?;
+    Ok(own.is_some_and(|own| class.is(&own))
+        && !has(class.as_any(), "read")?
+        && !has(class.as_any(), "file")?
+        && !file.getattr("__dict__")?.contains("read")?)
 }

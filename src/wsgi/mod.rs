@@ -7,12 +7,19 @@ mod application;
 mod body;
 mod environ;
 mod file_wrapper;
+mod head;
+mod headers;
+mod input;
+mod origin;
 mod start_response;
 
-use crate::embed::Cx;
+use crate::ModPython;
+use crate::config::proxies::{self, Proxies};
 use crate::embed::cell::Ref;
 use crate::embed::class::{self, Args, Function};
 use crate::embed::exception;
+use crate::embed::{self, Cx};
+use crate::httpd::body::End;
 use crate::httpd::lease::Held;
 use crate::httpd::log::{self, Level};
 use crate::httpd::status::Status;
@@ -21,9 +28,10 @@ use crate::objects::request::Request;
 use crate::report;
 use body::{Body, Stop};
 use pyo3::IntoPyObjectExt;
-use pyo3::exceptions::{PyRuntimeError, PyTypeError};
+use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use start_response::StartResponse;
+use std::sync::{Arc, Mutex, PoisonError};
 
 type Object<'py> = Bound<'py, PyAny>;
 
@@ -51,17 +59,65 @@ pub(crate) fn classes<'py>(
 /// What the adapter keeps in each interpreter.
 struct State {
     environ: environ::Template,
-    /// Applications that have been warned about yielding text.
-    warned: std::sync::Mutex<Vec<String>>,
+    files: file_wrapper::Files,
+    /// What has been said of which application.
+    warned: Mutex<Vec<String>>,
+    /// The trusted proxies, by the options' texts.
+    proxies: Mutex<Vec<(String, Arc<Proxies>)>>,
 }
 
 fn state(cx: Cx<'_>) -> PyResult<&'static State> {
     cx.interpreter.gateway(|| {
         Ok(State {
             environ: environ::Template::new(cx)?,
-            warned: std::sync::Mutex::default(),
+            files: file_wrapper::Files::new(cx)?,
+            warned: Mutex::default(),
+            proxies: Mutex::default(),
         })
     })
+}
+
+/// At most so many things are remembered of each kind; .htaccess files may be many.
+const REMEMBERED: usize = 1000;
+
+impl State {
+    /// Logs what an application does again and again, but once: `habit`, and what it was this time.
+    fn warn_once(&self, held: &Held<'_, Exchange>, habit: &str, now: &str) -> PyResult<()> {
+        let mut text = format!("{} {habit}", application::name(held)?);
+        let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
+        if warned.contains(&text) {
+            return Ok(());
+        }
+        if warned.len() < REMEMBERED {
+            warned.push(text.clone());
+        }
+        drop(warned);
+        text.push_str(now);
+        log::request(held.request(), Level::Warning, &text);
+        Ok(())
+    }
+
+    /// The trusted proxies, where the configuration names some; their options are read once.
+    fn proxies(&self, held: &Held<'_, Exchange>) -> PyResult<Option<Arc<Proxies>>> {
+        let common = &held.request().config::<ModPython>().common;
+        let networks = common.option(proxies::NETWORKS);
+        let Some(networks) = networks.filter(|text| !text.is_empty()) else {
+            return Ok(None);
+        };
+        let headers = common.option(proxies::HEADERS).unwrap_or_default();
+        let key = format!("{networks}\n{headers}");
+        let mut known = self.proxies.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, proxies)) = known.iter().find(|(text, _)| *text == key) {
+            return Ok(Some(proxies.clone()));
+        }
+        let parsed = Proxies::parse(networks, headers).map_err(PyValueError::new_err)?;
+        let parsed = Arc::new(parsed);
+        if known.len() >= REMEMBERED {
+            known.clear();
+        }
+        known.push((key, parsed.clone()));
+        Ok(Some(parsed))
+    }
 }
 
 /// The handler.
@@ -84,7 +140,7 @@ struct Call<'py> {
 impl<'py> Call<'py> {
     fn hold(&self) -> PyResult<Held<'_, Exchange>> {
         let in_use = |_| PyRuntimeError::new_err("the request is in use by another thread");
-        self.lease.hold().map_err(in_use)
+        embed::acquire(self.cx.py, &self.lease).map_err(in_use)
     }
 
     fn answer(&self, request: &Object<'py>) -> PyResult<Status> {
@@ -95,12 +151,26 @@ impl<'py> Call<'py> {
             return Ok(Status::DECLINED);
         };
         let application = application::find(cx, &held, &place, request)?;
-        let environ = state.environ.fill(cx, &held, &place, request)?;
+        if held.request().looks_up_its_name() {
+            cx.detached(held.request(), |request| {
+                request.server_name();
+            });
+        }
+        let proxies = state.proxies(&held)?;
+        let filled = state
+            .environ
+            .fill(cx, &held, &place, proxies.as_deref(), request)?;
+        let environ = filled.environ;
+        if filled.has_body
+            && let Some(status) = input::prepare(cx, &held, &state.environ, &environ)?
+        {
+            return Ok(status);
+        }
         // Held for moments only: a thread that the application starts may use the request meanwhile.
         drop(held);
         let start = StartResponse::new(self.lease.clone());
         let start = class::instance(cx, start)?;
-        let answer = self.run(state, &application, environ, &start);
+        let answer = self.run(state, &application, environ.into_any(), &start);
         class::recycle::<StartResponse>(cx, Ref::new(start));
         answer
     }
@@ -139,6 +209,11 @@ impl<'py> Call<'py> {
                 Ok(Status::OK)
             }
             Stop::Refused(status) => Ok(status),
+            Stop::Broken(reason) => {
+                let held = self.hold()?;
+                log::request(held.request(), Level::Error, &reason);
+                self.break_off(held)
+            }
             Stop::Raised(error) => self.failed(&body, error),
         }
     }
@@ -150,17 +225,18 @@ impl<'py> Call<'py> {
         };
         let held = self.hold()?;
         log::request(held.request(), Level::Error, &reason);
-        if body.has_left() {
-            return self.break_off(held);
+        // What there is leaves before the connection breaks, so that the client can tell what is missing.
+        let sent = Exchange::send(self.cx, &held, End::Flush);
+        if sent.is_err() {
+            return Ok(Status::OK);
         }
-        held.value().output.borrow_mut().discard();
-        Ok(Status::INTERNAL_SERVER_ERROR)
+        self.break_off(held)
     }
 
     /// An exception: the error's page, or a broken connection where a part of the answer has been sent.
     fn failed(&self, body: &Body<'_, 'py>, error: PyErr) -> PyResult<Status> {
         let held = self.hold()?;
-        if let Some(status) = held.value().refused.get().filter(|_| !body.has_left()) {
+        if let Some(status) = input::refusal(&held).filter(|_| !body.has_left()) {
             exception::discard(self.cx.py, error);
             return Ok(status);
         }

@@ -1,21 +1,19 @@
 //! `start_response(status, headers, exc_info=None)` and the `write` that it returns.
 
 use super::Object;
+use super::head::head;
 use crate::embed::cell::{Flag, Number};
 use crate::embed::class::{Args, Class, Method, Named, Slots, This};
-use crate::embed::exception;
-use crate::embed::text;
 use crate::httpd::body::{Aborted, End};
 use crate::httpd::gateway::Head;
-use crate::httpd::header;
 use crate::httpd::lease::Held;
 use crate::httpd::log::{self, Level};
 use crate::httpd::request::Request as Host;
 use crate::objects::exchange::{Exchange, RequestLease, write_failed};
 use pyo3::IntoPyObjectExt;
-use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
+use pyo3::types::{PyBytes, PyTuple};
 use std::ffi::CStr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -139,15 +137,19 @@ fn start<'py>(
         if this.left.get() || this.installed.get() {
             return Err(PyErr::from_value(value));
         }
-    } else if this.is_started() {
+    } else if this.left.get() || this.installed.get() {
         return Err(PyRuntimeError::new_err(
-            "start_response() has been called already; a second call needs exc_info",
+            "start_response() has been called already, and the headers have been sent",
         ));
     }
     let held = this.lease.hold().map_err(|_| {
         PyRuntimeError::new_err("start_response() has been called after the request's end")
     })?;
-    let head = head(held.request(), &status, &headers)?;
+    let (head, dropped) = head(held.request(), &status, &headers)?;
+    if let Some(name) = dropped {
+        let habit = "sets a header that is the server's own to set; it is left out: ";
+        super::state(this.cx)?.warn_once(&held, habit, &name)?;
+    }
     this.status.set(i64::from(head.status()));
     this.length.set(head.length().unwrap_or(ABSENT));
     *this.head() = Some(head);
@@ -201,100 +203,6 @@ fn raised<'py>(exc_info: &Object<'py>) -> PyResult<Object<'py>> {
     Ok(value)
 }
 
-/// Checks a status and headers (PEP 3333, RFC 9110), and takes them over.
-fn head(request: Host<'_>, status: &Object<'_>, headers: &Object<'_>) -> PyResult<Head> {
-    let status = status
-        .cast::<PyString>()
-        .map_err(|_| PyTypeError::new_err("the status must be a str such as '200 OK'"))?;
-    let mut head = latin1(status, |line| {
-        let code = code_of(line).ok_or_else(|| {
-            PyValueError::new_err(format!(
-                "the status {:?} must be three digits, a space and a reason, such as '200 OK'",
-                String::from_utf8_lossy(line)
-            ))
-        })?;
-        if code < 200 {
-            return Err(PyValueError::new_err(
-                "an application cannot answer with a status below 200",
-            ));
-        }
-        Ok(Head::new(request, code, line))
-    })?;
-    let headers = headers
-        .cast_exact::<PyList>()
-        .map_err(|_| PyTypeError::new_err("the headers must be a list of tuples (name, value)"))?;
-    for header in headers.iter() {
-        let wrong = || PyTypeError::new_err("a header must be a tuple of two str (name, value)");
-        let pair = header.cast_exact::<PyTuple>().map_err(|_| wrong())?;
-        if pair.len() != 2 {
-            return Err(wrong());
-        }
-        let (name, value) = (pair.get_borrowed_item(0)?, pair.get_borrowed_item(1)?);
-        let (name, value) = (
-            name.cast::<PyString>().map_err(|_| wrong())?,
-            value.cast::<PyString>().map_err(|_| wrong())?,
-        );
-        latin1(&name, |name| {
-            latin1(&value, |value| {
-                if is_hop_by_hop(name) {
-                    return Err(PyValueError::new_err(format!(
-                        "the header {} is the server's own to set",
-                        String::from_utf8_lossy(name)
-                    )));
-                }
-                if let Some(reason) = header::refusal(name, value) {
-                    return Err(PyValueError::new_err(reason));
-                }
-                head.add(request, name, value);
-                Ok(())
-            })
-        })?;
-    }
-    Ok(head)
-}
-
-/// Calls `body` with the bytes that HTTP carries for a text.
-fn latin1<R>(text: &Bound<'_, PyString>, body: impl FnOnce(&[u8]) -> PyResult<R>) -> PyResult<R> {
-    if let Some(ascii) = text::ascii(text) {
-        return body(ascii);
-    }
-    let bytes = text::Encoding::Latin1.encode_bytes(text.as_any());
-    body(&bytes.map_err(|error| {
-        exception::discard(text.py(), error);
-        PyValueError::new_err("a status or header holds a character that is not latin-1")
-    })?)
-}
-
-/// The code of `NNN reason`; None for anything else.
-fn code_of(line: &[u8]) -> Option<i32> {
-    let (digits, rest) = line.split_at_checked(3)?;
-    let printable = rest
-        .iter()
-        .all(|&byte| !byte.is_ascii_control() && !(0x80..0xa0).contains(&byte));
-    if !rest.starts_with(b" ") || !printable || !digits.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    let code = digits
-        .iter()
-        .fold(0, |code, &digit| code * 10 + i32::from(digit - b'0'));
-    (100..=999).contains(&code).then_some(code)
-}
-
-fn is_hop_by_hop(name: &[u8]) -> bool {
-    const NAMES: [&[u8]; 9] = [
-        b"connection",
-        b"keep-alive",
-        b"transfer-encoding",
-        b"upgrade",
-        b"trailer",
-        b"te",
-        b"proxy-authenticate",
-        b"proxy-authorization",
-        b"proxy-connection",
-    ];
-    NAMES.iter().any(|known| name.eq_ignore_ascii_case(known))
-}
-
 fn write<'py>(this: This<'_, 'py, StartResponse>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
     args.count("write", 1..=1)?;
     let data = args.required(0)?;
@@ -342,43 +250,4 @@ pub(super) fn send<'py>(
         return Ok(());
     }
     Exchange::send(this.cx, held, end)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn statuses() {
-        assert_eq!(code_of(b"200 OK"), Some(200));
-        assert_eq!(code_of(b"404 "), Some(404));
-        assert_eq!(code_of(b"299 \xe9t\xe9"), Some(299));
-        for bad in [
-            &b"200"[..],
-            b"20 OK",
-            b"2000 OK",
-            b"abc OK",
-            b"099 x",
-            b"200 a\r\nb",
-            b"200\tOK",
-            b"",
-            b"-20 x",
-            b"200 \x80",
-        ] {
-            assert_eq!(code_of(bad), None, "{bad:?}");
-        }
-    }
-
-    fn check(line: &[u8]) {
-        if let Some(code) = code_of(line) {
-            let text: String = line.iter().map(|&byte| char::from(byte)).collect();
-            assert!(text.starts_with(&format!("{code} ")) && (100..=999).contains(&code));
-            assert!(!text.contains(char::is_control));
-        }
-    }
-
-    #[test]
-    fn fuzzed() {
-        crate::fuzz::run("status", check);
-    }
 }

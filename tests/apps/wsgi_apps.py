@@ -250,7 +250,7 @@ TRACE = "no traceback"
 BAD_STARTS = [
     (TypeError, (b"200 OK", [])),
     (TypeError, (200, [])),
-    (ValueError, ("200", [])),
+    (ValueError, ("20", [])),
     (ValueError, ("200OK", [])),
     (ValueError, ("OK 200", [])),
     (ValueError, ("099 X", [])),
@@ -272,10 +272,7 @@ BAD_STARTS = [
     (ValueError, ("200 OK", [("a", "\u20ac")])),
     (ValueError, ("200 OK", [("Content-Length", "1x")])),
     (ValueError, ("200 OK", [("Content-Length", "-1")])),
-    *(
-        (ValueError, ("200 OK", [(name, "x")]))
-        for name in ("Connection", "Keep-Alive", "transfer-encoding", "Upgrade", "Trailer", "TE", "Proxy-Authenticate")
-    ),
+    *((ValueError, ("200 OK", [(name, "x")])) for name in ("transfer-encoding", "Upgrade")),
     (TypeError, ("200 OK",)),
     (TypeError, ()),
     (TypeError, ("200 OK", [], None, 1)),
@@ -297,8 +294,14 @@ def bad_start(environ, start_response):
 
 
 def twice(environ, start_response):
-    start_response("200 OK", [])
-    start_response("200 OK", [])
+    start_response("200 OK", [("X-First", "1"), ("Content-Length", "100")])
+    start_response("201 OK", [("Content-Type", "text/plain")])
+    return [b"x"]
+
+
+def twice_too_late(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])(b"some")
+    start_response("201 OK", [])
     return [b"x"]
 
 
@@ -399,6 +402,11 @@ def too_short(environ, start_response):
 def too_short_at_once(environ, start_response):
     start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "10")])
     return [b"123"]
+
+
+def too_short_empty(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "10")])
+    return []
 
 
 def endless(environ, start_response):

@@ -175,14 +175,20 @@ fn refused<'py>(
     error: ReadError,
 ) -> PyResult<Object<'py>> {
     match error {
+        ReadError::Slow => {
+            held.value().lost.set(true);
+            held.value().refused.set(Some(Status::REQUEST_TIME_OUT));
+            Err(PyOSError::new_err("Client read error (Timeout?)"))
+        }
         ReadError::Lost => {
             held.value().lost.set(true);
             Err(PyOSError::new_err("Client read error (Timeout?)"))
         }
         ReadError::Refused(Status(status)) => {
             held.value().refused.set(Some(Status(status)));
-            let server_return = this.cx.apache()?.getattr("SERVER_RETURN")?;
-            Err(PyErr::from_value(server_return.call1((status,))?))
+            // A SERVER_RETURN for handlers, and an OSError for what reads the body as a file.
+            let refused = this.cx.apache()?.getattr("_RefusedBody")?;
+            Err(PyErr::from_value(refused.call1((status,))?))
         }
     }
 }

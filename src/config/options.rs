@@ -1,0 +1,57 @@
+//! The options of ours whose values are checked when the configuration is read (`httpd -t`).
+
+use super::proxies::{self, Proxies};
+
+/// How much of a chunked body is read ahead for a WSGI application.
+pub(crate) const CHUNKED_BUFFER: &str = "mod_python.wsgi.chunked_buffer";
+
+/// Looks at a PythonOption. One without a value says nothing.
+///
+/// # Errors
+/// What is wrong with it.
+pub(super) fn check(key: &str, value: &str) -> Result<(), String> {
+    let is = |known: &str| key.eq_ignore_ascii_case(known);
+    match () {
+        () if value.is_empty() => Ok(()),
+        () if is(proxies::NETWORKS) => Proxies::parse(value, "").map(drop),
+        () if is(proxies::HEADERS) => Proxies::parse("", value).map(drop),
+        () if is(CHUNKED_BUFFER) => bytes(CHUNKED_BUFFER, value).map(drop),
+        () => Ok(()),
+    }
+}
+
+/// A number of bytes.
+///
+/// # Errors
+/// That it is none.
+pub(crate) fn bytes(key: &str, value: &str) -> Result<usize, String> {
+    value
+        .parse()
+        .map_err(|_| format!("PythonOption {key}: {value:?} is no number of bytes"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mistakes_are_found() {
+        for (key, value) in [
+            ("mod_python.wsgi.trusted_proxies", "10.0.0.0/8 ::1"),
+            ("mod_python.wsgi.trusted_headers", "x-forwarded-for"),
+            ("mod_python.wsgi.chunked_buffer", "0"),
+            ("mod_python.wsgi.trusted_proxies", ""),
+            ("anything", "else"),
+        ] {
+            assert_eq!(check(key, value), Ok(()));
+        }
+        for (key, value) in [
+            ("Mod_Python.wsgi.trusted_proxies", "10.0.0.0/33"),
+            ("mod_python.wsgi.trusted_headers", "x-real-ip"),
+            ("mod_python.wsgi.chunked_buffer", "-1"),
+            ("mod_python.wsgi.chunked_buffer", "1M"),
+        ] {
+            assert!(check(key, value).is_err(), "{key} {value}");
+        }
+    }
+}

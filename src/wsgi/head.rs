@@ -1,0 +1,209 @@
+//! The head of an answer: what an application may say with `start_response`, and what of it is passed on.
+
+use super::Object;
+use crate::embed::exception;
+use crate::embed::text;
+use crate::httpd::gateway::{Head, status_line};
+use crate::httpd::header;
+use crate::httpd::request::Request as Host;
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyList, PyString, PyTuple};
+
+/// Checks a status and headers (PEP 3333, RFC 9110), and takes them over. The name of a header that has been left out.
+pub(super) fn head(
+    request: Host<'_>,
+    status: &Object<'_>,
+    headers: &Object<'_>,
+) -> PyResult<(Head, Option<String>)> {
+    let status = status
+        .cast::<PyString>()
+        .map_err(|_| PyTypeError::new_err("the status must be a str such as '200 OK'"))?;
+    let mut head = latin1(status, |line| {
+        let code = code_of(line).ok_or_else(|| {
+            PyValueError::new_err(format!(
+                "the status {:?} must be three digits, a space and a reason, such as '200 OK'",
+                String::from_utf8_lossy(line)
+            ))
+        })?;
+        if code < 200 {
+            return Err(PyValueError::new_err(
+                "an application cannot answer with a status below 200",
+            ));
+        }
+        if line.len() > 3 {
+            return Ok(Head::new(request, code, line));
+        }
+        let line = match status_line(code) {
+            Some(line) => line.to_bytes().to_vec(),
+            None => [line, b" Unassigned"].concat(),
+        };
+        Ok(Head::new(request, code, &line))
+    })?;
+    let mut dropped = None;
+    let headers = headers
+        .cast::<PyList>()
+        .map_err(|_| PyTypeError::new_err("the headers must be a list of tuples (name, value)"))?;
+    for header in headers.iter() {
+        let wrong = || PyTypeError::new_err("a header must be a tuple of two str (name, value)");
+        let pair = header.cast::<PyTuple>().map_err(|_| wrong())?;
+        if pair.len() != 2 {
+            return Err(wrong());
+        }
+        let (name, value) = (pair.get_borrowed_item(0)?, pair.get_borrowed_item(1)?);
+        let (name, value) = (
+            name.cast::<PyString>().map_err(|_| wrong())?,
+            value.cast::<PyString>().map_err(|_| wrong())?,
+        );
+        latin1(&name, |name| {
+            latin1(&value, |value| {
+                let hop = hop_by_hop(name);
+                if hop == Some(Hop::Framing) {
+                    return Err(PyValueError::new_err(format!(
+                        "the header {} is the server's own to set",
+                        String::from_utf8_lossy(name)
+                    )));
+                }
+                // What is left out must not be nonsense either; of Connection, only the value counts for that.
+                let checked = if hop.is_some() { b"X" } else { name };
+                if let Some(reason) = header::refusal(checked, value) {
+                    return Err(PyValueError::new_err(reason));
+                }
+                if hop.is_none() {
+                    head.add(request, name, value);
+                } else if dropped.is_none() {
+                    dropped = Some(String::from_utf8_lossy(name).into_owned());
+                }
+                Ok(())
+            })
+        })?;
+    }
+    Ok((head, dropped))
+}
+
+/// Calls `body` with the bytes that HTTP carries for a text.
+fn latin1<R>(text: &Bound<'_, PyString>, body: impl FnOnce(&[u8]) -> PyResult<R>) -> PyResult<R> {
+    if let Some(ascii) = text::ascii(text) {
+        return body(ascii);
+    }
+    let bytes = text::Encoding::Latin1.encode_bytes(text.as_any());
+    body(&bytes.map_err(|error| {
+        exception::discard(text.py(), error);
+        PyValueError::new_err("a status or header holds a character that is not latin-1")
+    })?)
+}
+
+/// The code of `NNN reason`, or of `NNN`; None for anything else.
+fn code_of(line: &[u8]) -> Option<i32> {
+    let (digits, rest) = line.split_at_checked(3)?;
+    let printable = rest
+        .iter()
+        .all(|&byte| !byte.is_ascii_control() && !(0x80..0xa0).contains(&byte));
+    if !(rest.is_empty() || rest.starts_with(b" "))
+        || !printable
+        || !digits.iter().all(u8::is_ascii_digit)
+    {
+        return None;
+    }
+    let code = digits
+        .iter()
+        .fold(0, |code, &digit| code * 10 + i32::from(digit - b'0'));
+    (100..=999).contains(&code).then_some(code)
+}
+
+/// What a header between two neighbours (RFC 9110, 7.6.1) does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hop {
+    /// It says how the answer is to be read: an application that sets it has something else in mind than what is sent.
+    Framing,
+    /// httpd has one of its own, or needs none.
+    Idle,
+}
+
+fn hop_by_hop(name: &[u8]) -> Option<Hop> {
+    let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
+    let start = name.first().map(u8::to_ascii_lowercase);
+    let (framing, idle) = match start? {
+        b'c' => (false, is(b"connection")),
+        b'k' => (false, is(b"keep-alive")),
+        b'p' => (false, is_of_proxies(name)),
+        b't' => {
+            let idle = is(b"te") || is(b"trailer") || is(b"trailers");
+            (is(b"transfer-encoding"), idle)
+        }
+        b'u' => (is(b"upgrade"), false),
+        _ => (false, false),
+    };
+    match (framing, idle) {
+        (true, _) => Some(Hop::Framing),
+        (_, true) => Some(Hop::Idle),
+        _ => None,
+    }
+}
+
+/// `Proxy-…`.
+fn is_of_proxies(name: &[u8]) -> bool {
+    let start = name.split_at_checked(6).map(|(start, _)| start);
+    start.is_some_and(|start| start.eq_ignore_ascii_case(b"proxy-")) && header::is_name(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statuses() {
+        assert_eq!(code_of(b"200 OK"), Some(200));
+        assert_eq!(code_of(b"404 "), Some(404));
+        assert_eq!(code_of(b"404"), Some(404));
+        assert_eq!(code_of(b"299 \xe9t\xe9"), Some(299));
+        for bad in [
+            &b"20"[..],
+            b"20 OK",
+            b"2000 OK",
+            b"abc OK",
+            b"099 x",
+            b"200 a\r\nb",
+            b"200\tOK",
+            b"",
+            b"-20 x",
+            b"200 \x80",
+        ] {
+            assert_eq!(code_of(bad), None, "{bad:?}");
+        }
+    }
+
+    fn check(line: &[u8]) {
+        if let Some(code) = code_of(line) {
+            let text: String = line.iter().map(|&byte| char::from(byte)).collect();
+            assert!(format!("{text} ").starts_with(&format!("{code} ")));
+            assert!((100..=999).contains(&code));
+            assert!(!text.contains(char::is_control));
+        }
+    }
+
+    #[test]
+    fn hops() {
+        for name in ["Transfer-Encoding", "upgrade"] {
+            assert_eq!(hop_by_hop(name.as_bytes()), Some(Hop::Framing));
+        }
+        for name in [
+            "CONNECTION",
+            "Keep-Alive",
+            "Trailer",
+            "te",
+            "Proxy-Authenticate",
+            "proxy-x",
+        ] {
+            assert_eq!(hop_by_hop(name.as_bytes()), Some(Hop::Idle));
+        }
+        for name in ["Content-Type", "X-Connection", "Proxy", "Proxy-a b", ""] {
+            assert_eq!(hop_by_hop(name.as_bytes()), None);
+        }
+    }
+
+    #[test]
+    fn fuzzed() {
+        crate::fuzz::run("status", check);
+    }
+}

@@ -1,0 +1,220 @@
+//! The request's headers as `HTTP_…` keys of the environ.
+//!
+//! A client chooses the names of its headers. Keys are made afresh for them and forgotten again: what is interned lives as long
+//! as the interpreter (from Python 3.12 on), so only well-known names are.
+
+use super::interned;
+use crate::embed::Cx;
+use crate::embed::cell::Ref;
+use pyo3::types::PyString;
+use rustc_hash::FxHashMap;
+
+/// At most so many header names are remembered.
+const REMEMBERED: usize = 256;
+/// Longer names are not.
+const SHORT: usize = 64;
+
+/// What earlier requests have had, by the header's name as clients send it.
+#[derive(Default)]
+pub(super) struct Names(FxHashMap<Box<[u8]>, Header>);
+
+/// A header of that name.
+pub(super) struct Header {
+    pub(super) kind: Kind,
+    pub(super) key: Ref,
+    /// The value of the request before, of steady ones.
+    pub(super) last: Option<Ref>,
+}
+
+impl Names {
+    /// Begins with another request.
+    pub(super) fn begin(&mut self) {
+        if self.0.len() > REMEMBERED {
+            self.0.clear();
+        }
+    }
+
+    /// Calls `body` with what is known of a header; None for those that are not passed on.
+    pub(super) fn with<R>(
+        &mut self,
+        cx: Cx<'_>,
+        name: &[u8],
+        body: impl FnOnce(&mut Header) -> R,
+    ) -> Option<R> {
+        if let Some(header) = self.0.get_mut(name) {
+            return Some(body(header));
+        }
+        let key = variable(name)?;
+        let known = WELL_KNOWN
+            .iter()
+            .any(|known| name.eq_ignore_ascii_case(known.as_bytes()));
+        let mut header = Header {
+            kind: Kind::of(name),
+            key: if known {
+                interned(cx, &key)
+            } else {
+                Ref::new(PyString::new(cx.py, &key).into_any())
+            },
+            last: None,
+        };
+        let result = body(&mut header);
+        if name.len() <= SHORT {
+            self.0.insert(name.into(), header);
+        }
+        Some(result)
+    }
+}
+
+/// What a header is to the environ.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    ContentType,
+    ContentLength,
+    /// httpd has decoded the body.
+    TransferEncoding,
+    Authorization,
+    /// Repeated ones are joined by a semicolon.
+    Cookie,
+    /// A proxy's, or of a client that wants to be taken for one.
+    Forwarding,
+    /// A client sends the same value again and again; nothing in it is secret.
+    Steady,
+    Other,
+}
+
+impl Kind {
+    fn of(name: &[u8]) -> Kind {
+        const STEADY: [&[u8]; 6] = [
+            b"host",
+            b"accept",
+            b"accept-encoding",
+            b"accept-language",
+            b"connection",
+            b"user-agent",
+        ];
+        let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
+        match () {
+            () if is(b"content-type") => Kind::ContentType,
+            () if is(b"content-length") => Kind::ContentLength,
+            () if is(b"transfer-encoding") => Kind::TransferEncoding,
+            () if is(b"authorization") => Kind::Authorization,
+            () if is(b"cookie") => Kind::Cookie,
+            () if crate::config::proxies::is_forwarding(name) => Kind::Forwarding,
+            () if STEADY.iter().any(|known| is(known)) => Kind::Steady,
+            () => Kind::Other,
+        }
+    }
+}
+
+/// The names whose keys are interned: applications' own literals then are the same objects.
+const WELL_KNOWN: [&str; 49] = [
+    "accept",
+    "accept-charset",
+    "accept-encoding",
+    "accept-language",
+    "authorization",
+    "cache-control",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "cookie",
+    "date",
+    "dnt",
+    "expect",
+    "forwarded",
+    "from",
+    "host",
+    "if-match",
+    "if-modified-since",
+    "if-none-match",
+    "if-range",
+    "if-unmodified-since",
+    "keep-alive",
+    "max-forwards",
+    "origin",
+    "pragma",
+    "priority",
+    "range",
+    "referer",
+    "sec-ch-ua",
+    "sec-ch-ua-mobile",
+    "sec-ch-ua-platform",
+    "sec-fetch-dest",
+    "sec-fetch-mode",
+    "sec-fetch-site",
+    "sec-fetch-user",
+    "te",
+    "traceparent",
+    "upgrade",
+    "upgrade-insecure-requests",
+    "user-agent",
+    "via",
+    "x-csrftoken",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+    "x-real-ip",
+    "x-request-id",
+    "x-requested-with",
+];
+
+/// `HTTP_…` for a header; None for names that could be mistaken for others (`X_A` and `X-A`), for Proxy (httpoxy), and for the
+/// password for a proxy.
+fn variable(name: &[u8]) -> Option<String> {
+    let clean = name
+        .iter()
+        .all(|&byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    let secret =
+        name.eq_ignore_ascii_case(b"proxy") || name.eq_ignore_ascii_case(b"proxy-authorization");
+    if !clean || name.is_empty() || secret {
+        return None;
+    }
+    let mut key = String::with_capacity(name.len() + 5);
+    key.push_str("HTTP_");
+    key.extend(name.iter().map(|&byte| match byte {
+        b'-' => '_',
+        byte => char::from(byte.to_ascii_uppercase()),
+    }));
+    Some(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_headers() {
+        assert_eq!(variable(b"X-Real-ip").as_deref(), Some("HTTP_X_REAL_IP"));
+        for bad in [
+            &b"X_Real_IP"[..],
+            b"Proxy",
+            b"proxy",
+            b"Proxy-Authorization",
+            b"",
+            b"a b",
+            b"a.b",
+            b"\xe9",
+        ] {
+            assert_eq!(variable(bad), None, "{bad:?}");
+        }
+    }
+
+    /// No name can be taken for another one's, for a variable of the server's, or for HTTP_PROXY.
+    fn check(name: &[u8]) {
+        if let Some(key) = variable(name) {
+            let rest = key.strip_prefix("HTTP_").unwrap();
+            assert_eq!(rest.len(), name.len());
+            assert!(rest.bytes().zip(name).all(|(to, &from)| match to {
+                b'_' => from == b'-',
+                to => to == from.to_ascii_uppercase() && to.is_ascii_alphanumeric(),
+            }));
+            assert!(key != "HTTP_PROXY" && key != "HTTP_PROXY_AUTHORIZATION");
+        }
+    }
+
+    #[test]
+    fn fuzzed() {
+        crate::fuzz::run("environ", check);
+    }
+}

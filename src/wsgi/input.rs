@@ -1,0 +1,97 @@
+//! The request's body before the application is called: refused where that is known, and a chunked one measured.
+//!
+//! WSGI frameworks read as much as CONTENT_LENGTH says, and nothing without it. So a chunked body is read ahead, up to a limit,
+//! and its length announced, and so is one that an input filter may change (mod_deflate, one in Python); beyond it only `wsgi.input_terminated` says that it can be read to its end.
+
+use super::environ::Template;
+use crate::ModPython;
+use crate::config::options::{self, CHUNKED_BUFFER};
+use crate::embed::Cx;
+use crate::httpd::body::ReadError;
+use crate::httpd::lease::Held;
+use crate::httpd::log::{self, Level};
+use crate::httpd::request::Request as Host;
+use crate::httpd::status::Status;
+use crate::objects::exchange::Exchange;
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+/// Bytes that are read ahead of a chunked body, unless the option says something else.
+const AHEAD: usize = 1 << 20;
+
+/// Looks at the body of a request that has one. The status with which it is refused, if it is.
+///
+/// # Errors
+/// ValueError for an option that is no number.
+pub(super) fn prepare(
+    cx: Cx<'_>,
+    held: &Held<'_, Exchange>,
+    template: &Template,
+    environ: &Bound<'_, PyDict>,
+) -> PyResult<Option<Status>> {
+    let request = held.request();
+    if is_error_document(request) {
+        // The page that says why a body was refused must not be refused for that body.
+        return Ok(None);
+    }
+    if let Err(status) = request.check_body() {
+        held.value().refused.set(Some(status));
+        return Ok(Some(status));
+    }
+    if request.read_chunked() == 0 && !request.has_content_filters() {
+        return Ok(None);
+    }
+    let limit = limit(request)?;
+    if limit == 0 {
+        return Ok(None);
+    }
+    let result = {
+        let mut input = held.value().input()?;
+        let reading = (request, &mut *input, limit);
+        cx.detached(reading, |(request, input, limit)| {
+            input.preload(request, limit)
+        })
+    };
+    match result {
+        Ok(length) => template.settle(cx, environ, request, length)?,
+        Err(ReadError::Refused(status)) => held.value().refused.set(Some(status)),
+        Err(ReadError::Slow) => held.value().refused.set(Some(Status::REQUEST_TIME_OUT)),
+        Err(ReadError::Lost) => {
+            held.value().lost.set(true);
+            let text = "the client went away before its body was complete";
+            log::request(request, Level::Debug, text);
+        }
+    }
+    Ok(refusal(held))
+}
+
+/// The status that answers a request whose body could not be read. An application that has caught the exception knows less of
+/// the body than its answer would claim, so this one stands wherever the application's has not begun to leave.
+pub(super) fn refusal(held: &Held<'_, Exchange>) -> Option<Status> {
+    let (state, lost) = (held.value(), Status::BAD_REQUEST);
+    state.refused.get().or(state.lost.get().then_some(lost))
+}
+
+fn limit(request: Host<'_>) -> PyResult<usize> {
+    let common = &request.config::<ModPython>().common;
+    match common
+        .option(CHUNKED_BUFFER)
+        .filter(|text| !text.is_empty())
+    {
+        Some(text) => options::bytes(CHUNKED_BUFFER, text).map_err(PyValueError::new_err),
+        None => Ok(AHEAD),
+    }
+}
+
+/// Has the request been made for httpd's ErrorDocument?
+fn is_error_document(request: Host<'_>) -> bool {
+    let mut before = request.prev();
+    while let Some(request) = before {
+        if request.status() >= 400 {
+            return true;
+        }
+        before = request.prev();
+    }
+    false
+}
