@@ -42,10 +42,10 @@ ROUND = 45.0
 ALARM = re.compile(
     r"exit signal|panic at|panicked at|Fatal Python error|AddressSanitizer|LeakSanitizer|ThreadSanitizer|runtime error:|"
     r"free\(\): |malloc\(\): |malloc_consolidate|realloc\(\): |double free|corrupted (size|double|unsorted)|stack smashing|"
-    r"Assertion [`'\"].* failed|overflowed its stack|has overflowed|exited with fatal|sending a SIGKILL|apr_thread_create: unable"
+    r"Assertion [`'\"].* failed|overflowed its stack|exited with fatal|sending a SIGKILL|apr_thread_create: unable"
 )
-HARMLESS = re.compile(r"exit signal Terminated \(15\)|exit signal Killed \(9\)")
-"""A stop that takes httpd too long; the hang, if it is one, is found by other means (SIGKILL is announced before)."""
+HARMLESS = "exit signal Terminated (15)"
+"""httpd's own, when it stops."""
 LOG_LIMIT = 48 << 20
 HEAD, SLOT = 16384, 192
 """As in tests/apps/apifuzzing/journal.py."""
@@ -92,6 +92,10 @@ PythonWSGI /wsgi apifuzzing:application
     PythonHandler apifuzzing apifuzzing::Instance.method
     SetInputFilter FUZZIN
     SetOutputFilter FUZZOUT
+</Location>
+<Location /loaded>
+    SetHandler mod_python
+    PythonHandler @ROOT@/apps/fuzz_file0.py
 </Location>
 <Location /probe>
     SetHandler mod_python
@@ -150,6 +154,17 @@ FILES = {
     "apps/fuzz_second.py": "from mod_python import apache\napache.import_module('fuzz_first')\n",
     "apps/fuzz_broken.py": "1 / 0\n",
 }
+PAIRS = 16
+for number in range(PAIRS):
+    # A handler's file that imports what imports the file: who comes first, from which side, is for threads to decide.
+    FILES[f"apps/fuzz_file{number}.py"] = (
+        f"import threading\nthreading.Event().wait(0.01)\nimport fuzz_module{number}\nfrom apifuzzing import handler\n"
+    )
+    FILES[f"apps/fuzz_module{number}.py"] = (
+        "import os, threading\nfrom mod_python import apache\nthreading.Event().wait(0.01)\n"
+        f"apache.import_module(os.path.join(os.path.dirname(__file__), 'fuzz_file{number}.py'))\n"
+    )
+LOADED = ("fuzz_first.py", "fuzz_second.py", "fuzz_file0.py", "fuzz_module0.py", "fuzz_broken.py")
 INTERPRETERS = {
     "main": ("PythonInterpreter main_interpreter", ""),
     "sub": ("PythonInterpreter first", "PythonInterpreter second"),
@@ -185,6 +200,8 @@ class Result:
     statuses: Counter[str] = field(default_factory=Counter)
     counts: Counter[str] = field(default_factory=Counter)
     children: int = 0
+    unfinished: int = 0
+    """Interpreters that did not come to their end: of children that were lost, or cut short when httpd stopped."""
     lost: int = 0
     findings: list[str] = field(default_factory=list)
 
@@ -205,7 +222,7 @@ class Result:
                 f"answers       {', '.join(f'{name} {count}' for name, count in self.statuses.most_common(40))}",
                 f"calls         {self.calls} ({self.calls / max(self.seconds, 1):.0f} a second): {listed('call ')}",
                 f"exceptions    {listed('error ')}",
-                f"interpreters  {self.children} (of all children), children lost {self.lost}",
+                f"interpreters  {self.children} (of all children; {self.unfinished} had no end), children lost {self.lost}",
                 f"findings      {len(self.findings)}",
             ]
         )
@@ -245,23 +262,26 @@ class Round:
         self.journal = self.server.root / "journal"
         self._stopping, self._looking = threading.Event(), threading.Lock()
         self._stacks_in, self._stacks_at = self.journal, -60.0
+        self._killed: set[str] = set()
+        self._told: set[str] = set()
         self._log_at = 0
         self._recent: deque[str] = deque(maxlen=60)
         self._running: dict[str, Conversation] = {}
         self._lots = lots
-        self.found = False
+        self.found = self._keep = False
 
     def run(self, seconds: float) -> None:
         """Start, ask for so long, stop."""
         os.environ["APIFUZZ_JOURNAL"] = str(self.journal)
         asan = os.environ.get("ASAN_OPTIONS", "")
         os.environ["ASAN_OPTIONS"] = ":".join([*filter(None, [asan]), f"abort_on_error=1:log_path={self.journal}/asan"])
-        hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
+        soft, hard = resource.getrlimit(resource.RLIMIT_CORE)
         resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))
         try:
             self.server.start()
         finally:
             os.environ["ASAN_OPTIONS"] = asan
+            resource.setrlimit(resource.RLIMIT_CORE, (soft, hard))
         names = [f"client {number}" for number in range(self.options.clients)]
         threads = [threading.Thread(target=self._ask, name=name, daemon=True) for name in names]
         for thread in threads:
@@ -269,6 +289,9 @@ class Round:
         limit, next_restart = time.monotonic() + seconds, time.monotonic() + self._lots.uniform(4, 12)
         while time.monotonic() < limit and not self._stopping.wait(0.2):
             self._look()
+            # A module that has changed is loaded again, by whoever comes first.
+            with contextlib.suppress(OSError):
+                os.utime(self.server.root / "apps" / self._lots.choice(LOADED))
             if self.options.restarts and time.monotonic() > next_restart and limit - time.monotonic() > 4:
                 next_restart = time.monotonic() + self._lots.uniform(6, 20)
                 self.server.signal(signal.SIGUSR1)
@@ -295,7 +318,7 @@ class Round:
         self._journals(final=True)
         for report in self.journal.glob("asan*"):
             self._finding(f"AddressSanitizer: {report}\n{report.read_text(errors='replace')[:6000]}")
-        if not self.found:
+        if not self.found and not self._keep:
             self.remove()
 
     def _ask(self) -> None:
@@ -333,7 +356,8 @@ class Round:
         self._finding(f"hang: {when} no probe is answered; stacks in {self._stacks()}")
 
     def _stuck(self) -> None:
-        self._finding(f"httpd is slow to stop; stacks in {self._stacks()}")
+        print(f"httpd is slow to stop; stacks in {self._stacks()}", flush=True)
+        self._keep = True
 
     def _stacks(self) -> Path:
         """Where every thread of every child is, if gdb is there; looked at once for all that hangs at a time."""
@@ -362,6 +386,7 @@ class Round:
                 # What hangs is known now; the others are to go on.
                 for pid in self._children():
                     with contextlib.suppress(ProcessLookupError):
+                        self._killed.add(str(pid))
                         os.kill(pid, signal.SIGKILL)
             self._stacks_at = time.monotonic()
             return self._stacks_in
@@ -372,10 +397,6 @@ class Round:
         with contextlib.suppress(OSError, RuntimeError):
             pids.update(self.server.child_pids())
         return sorted(pid for pid in pids if Path(f"/proc/{pid}").exists())
-
-    def journals(self) -> list[int]:
-        """The children that have begun to act."""
-        return [int(file.name.split("-")[0]) for file in self._files() if self._tail(file)]
 
     def remove(self) -> None:
         """Remove the server's directory."""
@@ -390,20 +411,25 @@ class Round:
         for path in (self.server.log, self.server.root / "output"):
             self._read(path)
         for file in self._files():
-            if not Path(f"/proc/{file.name.split('-')[0]}").exists():
-                self._take(file, gone=True)
+            self._take(file, gone=not Path(f"/proc/{file.name.split('-')[0]}").exists())
 
     def _read(self, path: Path) -> None:
         if path == self.server.log:
-            with contextlib.suppress(FileNotFoundError), path.open(errors="replace") as file:
+            with contextlib.suppress(FileNotFoundError), path.open(errors="surrogateescape", newline="\n") as file:
                 file.seek(self._log_at)
-                lines = file.readlines()
-                self._log_at = file.tell()
+                text = file.read()
+                whole = text.rfind("\n") + 1
+                lines = text[:whole].splitlines()
+                self._log_at += len(text[:whole].encode(errors="surrogateescape"))
         else:
             lines = path.read_text(errors="replace").splitlines() if path.exists() and path.stat().st_size else []
             lines = [line for line in lines if ALARM.search(line)][:1] if not self.found else []
         for line in lines:
-            if ALARM.search(line) and not HARMLESS.search(line):
+            killed = re.search(r"child process (\d+) still did not exit, sending a SIGKILL", line)
+            if killed:
+                self._killed.add(killed[1])
+            signalled = re.search(r"child pid (\d+) exit signal Killed", line)
+            if ALARM.search(line) and HARMLESS not in line and not (signalled and signalled[1] in self._killed):
                 self._alarm(line.rstrip())
             self._recent.append(line.rstrip()[:300])
         if self._log_at > LOG_LIMIT:
@@ -455,11 +481,14 @@ class Round:
                 head = opened.read(HEAD)
             counts = json.loads(head[1:].rstrip(b" \0") or b"{}")
             for name in counts:
-                if name.startswith("finding "):
+                if name.startswith("finding ") and f"{file.name} {name}" not in self._told:
+                    self._told.add(f"{file.name} {name}")
                     self._finding(f"{name}\n{self._tail(file)}")
             if gone:
                 self.result.counts.update(counts)
                 self.result.children += 1
+                if head[:1] != b"E" and file.name.split("-")[0] not in self._killed:
+                    self.result.unfinished += 1
                 if self.found:
                     file.rename(file.with_name(f"old.{file.name}".replace("-", "_")))
                 else:

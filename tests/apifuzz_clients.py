@@ -19,7 +19,7 @@ import h2.connection
 import h2.events
 import h2.exceptions
 
-PATIENCE = 40.0
+PATIENCE = 60.0
 """Seconds without a byte after which a request counts as one that hangs. Its worker may act for 8, and wait for 5."""
 PATHS = (
     "/all/x",
@@ -50,7 +50,7 @@ PATHS += (
     "/pub/fuzzpub",
     "/psp/page.psp",
 )
-PATHS += ("/plain/static.html", "/all", "/files", "/psp/", "/files/nothing")
+PATHS += ("/plain/static.html", "/all", "/files", "/psp/", "/files/nothing", "/loaded/x", "/loaded/x")
 SESSIONS = [f"{number:032x}" for number in range(6)]
 
 

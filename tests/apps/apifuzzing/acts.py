@@ -3,6 +3,7 @@
 import contextlib
 import gc
 import importlib
+import os
 import sys
 import threading
 
@@ -12,7 +13,10 @@ from mod_python import Cookie, Session, apache, psp, util
 from . import values
 from .state import LOCAL, THREADS, keep
 
+APPS = os.path.dirname(os.path.dirname(__file__))
 MODULES = ("fuzz_first", "fuzz_second", "apifuzzing.web", "fuzz_missing", "fuzz_broken", "")
+PAIRS = 16
+"""So many files and modules that load each other: a pair is tried when it is not there yet."""
 
 
 def thread(player):
@@ -161,11 +165,14 @@ def lock(player):
 
 def load(player):
     """Import modules that import each other through the importer that reloads."""
-    keep(apache.import_module(player.random.choice(MODULES), player.random.randrange(2)))
+    name = player.random.choice(MODULES)
+    if player.random.random() < 0.7:
+        name = os.path.join(APPS, f"fuzz_file{player.random.randrange(PAIRS)}.py")
+    keep(apache.import_module(name, player.random.randrange(2)))
 
 
 def load_plainly(player):
-    importlib.import_module(player.random.choice(MODULES[:3]))
+    importlib.import_module(player.random.choice((f"fuzz_module{player.random.randrange(PAIRS)}", MODULES[0])))
 
 
 def session(player):

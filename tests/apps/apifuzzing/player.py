@@ -132,6 +132,8 @@ class Player:
                 what = kind_of(thing)
                 self.touch(thing)
             journal.count(f"call {what}")
+        except Avoided:
+            return True
         except BaseException as error:
             journal.count(f"call {what}")
             journal.failed(error, what)
