@@ -42,10 +42,14 @@ ROUND = 45.0
 ALARM = re.compile(
     r"exit signal|panic at|panicked at|Fatal Python error|AddressSanitizer|LeakSanitizer|ThreadSanitizer|runtime error:|"
     r"free\(\): |malloc\(\): |malloc_consolidate|realloc\(\): |double free|corrupted (size|double|unsorted)|stack smashing|"
-    r"Assertion [`'\"].* failed|overflowed its stack|exited with fatal|sending a SIGKILL|apr_thread_create: unable"
+    r"Assertion [`'\"].* failed|overflowed its stack|exited with fatal|sending a SIGKILL|apr_thread_create: unable|a deadlock$"
 )
 HARMLESS = "exit signal Terminated (15)"
 """httpd's own, when it stops."""
+NOISE = re.compile(
+    r"closure|call_once|catch_unwind|do_call|__rust_try|guard::guard|_PyEval|Vectorcall|vectorcall|trampolines::(run|on)<"
+)
+"""Frames that only lead from one to the next."""
 LOG_LIMIT = 48 << 20
 HEAD, SLOT = 16384, 192
 """As in tests/apps/apifuzzing/journal.py."""
@@ -449,14 +453,20 @@ class Round:
         self._finding(f"{text}\n  seeds in flight: {running}\n  log before:\n{recent}")
 
     def _core(self) -> str:
-        """Where it crashed, of the core that is there."""
+        """Where it crashed, of the core that is there: the frames that say something, and Python's."""
         text = ""
         for core in self.journal.glob("core*"):
             if shutil.which("gdb"):
-                command = ["gdb", "-batch", "-ex", "bt 30", program(), str(core)]
+                command = ["gdb", "-batch", "-ex", "thread apply all bt 120", "-ex", "py-bt", program(), str(core)]
                 done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
-                frames = [line[:200] for line in done.stdout.splitlines() if line.startswith("#")]
-                text += "\n" + "\n".join(f"    {frame}" for frame in frames)
+                # httpd passes a signal on to its process: the thread that had it is not always the first one.
+                threads = done.stdout.split("\nThread ")[1:]
+                threads = [thread for thread in threads if "<signal handler called>" in thread][:2]
+                for thread in threads:
+                    frames = [line for line in thread.splitlines() if line.startswith("#") and not NOISE.search(line)]
+                    text += "".join(f"\n    {frame[:160]}" for frame in frames[:45])
+                python = [line for line in done.stdout.splitlines() if line.startswith('  File "')]
+                text += "".join(f"\n    {line}" for line in python[:25])
             core.unlink()
         return text
 
