@@ -66,5 +66,9 @@ def handler(req):
     return apache.OK
 
 
-HEADERS: dict = {}
+HEADERS = {
+    "/sent": [("X-Sendfile", "some/page.html")],
+    "/sent-missing": [("X-Sendfile", "no/such/file")],
+    "/kept": [("Cache-Control", "max-age=600"), ("ETag", '"kept"')],
+}
 """What the answer at a path has beside its text."""
