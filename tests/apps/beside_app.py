@@ -30,7 +30,8 @@ def look(req):
     others = () if req.phase == "PythonCleanupHandler" else (req.prev, req.main, req.next)
     for other in (req, *others):
         if other is not None:
-            assert isinstance(other.uri, str)
+            # A line that is no request has none.
+            assert other.uri is None or isinstance(other.uri, str)
             _ = (other.filename, other.status, other.headers_in.get("Host"))
     for table in (req.headers_in, req.headers_out, req.err_headers_out, req.subprocess_env, req.notes):
         for key, value in list(table.items()):
