@@ -123,10 +123,8 @@ AccessFileName .htaccess
 <FilesMatch "^\\.ht">
     Require all denied
 </FilesMatch>
-Timeout 300
 KeepAlive On
 HostnameLookups Off
-ServerTokens OS
 ServerSignature On
 TraceEnable Off
 Alias /icons/ "@ROOT@/icons/"
@@ -157,10 +155,6 @@ AddType text/html .shtml
 </IfModule>
 RequestReadTimeout header=20-40,minrate=500
 RequestReadTimeout body=10,minrate=500
-<Location /server-status>
-    SetHandler server-status
-    Require local
-</Location>
 ExtendedStatus On
 <IfModule mod_proxy.c>
     ProxyStatus On
@@ -171,6 +165,17 @@ ExtendedStatus On
     + _browsers()
 )
 """What Debian's mods-enabled and conf-enabled say of requests, with `@ROOT@` for the place of the icons."""
+
+OWN = """
+Timeout 300
+ServerTokens OS
+<Location /server-status>
+    SetHandler server-status
+    Require local
+</Location>
+"""
+"""What Debian says, too. Tests of the suite ask what httpd says of itself, and how long it waits, where nobody has set it, and for
+the first section."""
 
 OPTIONS = "Options Indexes FollowSymLinks\n"
 """What Debian says of /var/www, for whatever has no directory as well."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Optional
 
 import pytest
-from beside import DEBIAN, DEBIAN_MODULES, MANY_MODULES, THIRD_PARTY, cgi_module, is_installed
+from beside import DEBIAN, DEBIAN_MODULES, MANY_MODULES, OWN, THIRD_PARTY, cgi_module, is_installed
 from beside_many import site_config
 from beside_requests import Question, answer_to, comparable, questions
 from beside_site import write_site
@@ -56,7 +57,7 @@ class Site:
         write_site(root, plain.port, pwd.getpwnam(CHILD_USER).pw_uid if os.geteuid() == 0 else 0)
         (root / "magic").write_text("0\tstring\t%PDF-\tapplication/pdf\n0\tstring\tGIF8\timage/gif\n")
         self.questions = questions(self.many)
-        self.config = DEBIAN + site_config(self.many)
+        self.config = OWN + DEBIAN + site_config(self.many)
         self.answers = self.ask(None, "")
 
     def ask(self, module: Optional[Path], more: str) -> list[tuple[bytes, bytes]]:
@@ -114,12 +115,9 @@ def agree(site: Site, answers: list[tuple[bytes, bytes]]) -> None:
 
 
 @pytest.fixture(scope="module", params=["debian", "many"])
-def site(request: pytest.FixtureRequest, mpm: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    root = tmp_path_factory.mktemp("beside")
-    # httpd's user goes through it.
-    for folder in (root, *root.parents):
-        if folder.stat().st_uid == os.geteuid() and folder.stat().st_mode & 0o777 == 0o700:
-            folder.chmod(0o711)
+def site(request: pytest.FixtureRequest, mpm: str) -> Iterator[Site]:
+    # Not pytest's own place: httpd's user could not go through that.
+    root = Path(tempfile.mkdtemp(prefix="mod_python-"))
     yield Site(root, mpm, request.param)
     shutil.rmtree(root, ignore_errors=True)
 
