@@ -19,9 +19,13 @@ import time
 from pathlib import Path
 from typing import Callable, Optional
 
+from beside import beside_suite
+
 PROJECT = Path(__file__).resolve().parent.parent
 RELEASE = Path(os.environ.get("MOD_PYTHON_MODULE") or PROJECT / "target/release/libmod_python.so")
 CHILD_USER = "www-data"
+BESIDE = os.environ.get("MOD_PYTHON_TEST_BESIDE", "")
+"""What to put beside every server: nothing, `debian` (a fresh Debian's modules and settings, no memory kept) or `multiviews`."""
 PATIENCE = 30.0
 """Seconds to wait for httpd to answer or to stop."""
 
@@ -70,6 +74,7 @@ class Httpd:
         level: str = "info",
         modules: tuple[str, ...] = (),
         wrapper: tuple[str, ...] = (),
+        beside: bool = True,
     ) -> None:
         if root is None:
             root = Path(tempfile.mkdtemp(prefix="mod_python-"))
@@ -80,7 +85,7 @@ class Httpd:
         self.root = root
         self.port = port or free_port()
         self.mpm, self.threads, self.children, self.level = mpm, threads, children, level
-        self.modules, self.wrapper = modules, wrapper
+        self.modules, self.wrapper, self.beside = modules, wrapper, beside
         self.root.chmod(0o755)
         for name in ("htdocs", "run"):
             (root / name).mkdir(exist_ok=True)
@@ -223,10 +228,10 @@ class Httpd:
     def _preamble(self) -> str:
         libexec = query_apxs("LIBEXECDIR")
         loads = [f"LoadModule mpm_{self.mpm}_module {libexec}/mod_mpm_{self.mpm}.so"]
-        loads += [
-            f"LoadModule {name}_module {libexec}/mod_{name}.so"
-            for name in ("authn_core", "authz_core", "mime", "dir", *self.modules)
-        ]
+        beside, settings = beside_suite(BESIDE) if BESIDE and self.beside else ([], "")
+        # Each once: httpd warns of a second time.
+        names = dict.fromkeys(("authn_core", "authz_core", "mime", "dir", *beside, *self.modules))
+        loads += [f"LoadModule {name}_module {libexec}/mod_{name}.so" for name in names]
         if self.module:
             loads.append(f"LoadModule python_module {self.module}")
         user = f"User {CHILD_USER}\nGroup {CHILD_USER}\n" if os.geteuid() == 0 else ""
@@ -244,7 +249,7 @@ class Httpd:
             "\n".join(loads) + f"\nServerName localhost\nListen 127.0.0.1:@PORT@\n{user}{workers}{types}"
             f"PidFile @ROOT@/run/httpd.pid\nDefaultRuntimeDir @ROOT@/run\nErrorLog @ROOT@/error_log\n"
             f"LogLevel {self.level}\nDocumentRoot @ROOT@/htdocs\nMaxKeepAliveRequests 0\n"
-            "<Directory />\n    AllowOverride None\n    Require all granted\n</Directory>\n"
+            f"<Directory />\n    AllowOverride None\n    Require all granted\n</Directory>\n{settings}"
         )
 
     def _staged(self, module: Path) -> Path:
