@@ -22,6 +22,12 @@ from typing import Callable, Optional
 PROJECT = Path(__file__).resolve().parent.parent
 RELEASE = Path(os.environ.get("MOD_PYTHON_MODULE") or PROJECT / "target/release/libmod_python.so")
 CHILD_USER = "www-data"
+MODE = os.environ.get("MOD_PYTHON_TEST_MODE", "")
+"""Where handlers run that a configuration gives no interpreter: '' in the main one, 'sub' in one beside it, 'own' in one with
+a lock of its own (as every other that is made), 'pool' in the only one of a pool."""
+MODES = {"": "", "sub": "", "own": "PythonInterpreterGIL own\n", "pool": "PythonInterpreterPool tests size=1\n"}
+INTERPRETER = "tests" if MODE else None
+"""What a server is told with PythonInterpreter."""
 PATIENCE = 30.0
 """Seconds to wait for httpd to answer or to stop."""
 
@@ -70,6 +76,7 @@ class Httpd:
         level: str = "info",
         modules: tuple[str, ...] = (),
         wrapper: tuple[str, ...] = (),
+        interpreter: Optional[str] = INTERPRETER,
     ) -> None:
         if root is None:
             root = Path(tempfile.mkdtemp(prefix="mod_python-"))
@@ -80,7 +87,7 @@ class Httpd:
         self.root = root
         self.port = port or free_port()
         self.mpm, self.threads, self.children, self.level = mpm, threads, children, level
-        self.modules, self.wrapper = modules, wrapper
+        self.modules, self.wrapper, self.interpreter = modules, wrapper, interpreter
         self.root.chmod(0o755)
         for name in ("htdocs", "run"):
             (root / name).mkdir(exist_ok=True)
@@ -240,11 +247,14 @@ class Httpd:
             )
         mime = Path("/etc/mime.types")
         types = f"TypesConfig {mime if mime.exists() else '/dev/null'}\n"
+        mode = MODES[MODE] if self.module else ""
+        if self.module and self.interpreter:
+            mode += f"PythonInterpreter {self.interpreter}\n"
         return (
             "\n".join(loads) + f"\nServerName localhost\nListen 127.0.0.1:@PORT@\n{user}{workers}{types}"
             f"PidFile @ROOT@/run/httpd.pid\nDefaultRuntimeDir @ROOT@/run\nErrorLog @ROOT@/error_log\n"
             f"LogLevel {self.level}\nDocumentRoot @ROOT@/htdocs\nMaxKeepAliveRequests 0\n"
-            "<Directory />\n    AllowOverride None\n    Require all granted\n</Directory>\n"
+            f"<Directory />\n    AllowOverride None\n    Require all granted\n</Directory>\n{mode}"
         )
 
     def _staged(self, module: Path) -> Path:
