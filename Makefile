@@ -8,6 +8,8 @@ export PYO3_PYTHON := $(PYTHON)
 VENV := target/venv
 MODULE := target/release/libmod_python.so
 TESTED := --features test-faults
+# See .cargo/config.toml: what pyo3 would have to defer aborts.
+STRICT := RUSTFLAGS="--cfg pyo3_disable_reference_pool"
 
 .PHONY: help setup build run test test-matrix soak fuzz leaks memcheck hostile audit bench lint fmt install clean
 
@@ -26,8 +28,8 @@ run: build ## serve SITE=directory on 127.0.0.1, PORT=8888, in the foreground
 	@$(PYTHON) tests/httpd.py --site $(SITE) --port $(PORT)
 
 test: build $(VENV)/ready ## run every test, on event, worker and prefork
-	cargo build --locked $(TESTED)
-	cargo test --locked $(TESTED)
+	$(STRICT) cargo build --locked $(TESTED)
+	$(STRICT) cargo test --locked $(TESTED)
 	$(VENV)/bin/pytest -q tests $(ARGS)
 
 test-matrix: ## run the suite on Debian trixie and sid too: Python 3.13 and the newest (as root; debootstrap)

@@ -13,4 +13,14 @@ int mp_gilstate_bind(PyThreadState *state)
 {
     return PyThread_tss_set(&_PyRuntime.gilstate.autoTSSkey, state);
 }
+#else
+#include <Python.h>
 #endif
+
+void mp_trashcan(PyObject *object, destructor deallocate, void (*body)(PyObject *));
+void mp_trashcan(PyObject *object, destructor deallocate, void (*body)(PyObject *))
+{
+    Py_TRASHCAN_BEGIN(object, deallocate)
+    body(object);
+    Py_TRASHCAN_END
+}

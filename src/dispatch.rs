@@ -7,7 +7,7 @@ use crate::embed::interpreters::{Found, MAIN};
 use crate::embed::{self, Cx, class, exception, interpreters};
 use crate::httpd::body::{Aborted, End, Parcel};
 use crate::httpd::connection::Connection as HostConnection;
-use crate::httpd::lease::{Held, Lease, Refusal};
+use crate::httpd::lease::{Held, Lease};
 use crate::httpd::log::{self, Level};
 use crate::httpd::request::Request;
 use crate::httpd::server::{Server, is_defined};
@@ -67,7 +67,7 @@ fn run_listed(request: Request<'_>, phase: Phase) -> Status {
         row.count_request();
     }
     let lease = lease_of(request);
-    let _serving = Serving::new(request);
+    let _serving = Serving::new(request, lease.turn());
     let outcome = embed::enter(interpreter, |cx| {
         let run = Run {
             cx,
@@ -77,10 +77,8 @@ fn run_listed(request: Request<'_>, phase: Phase) -> Status {
             listed: list.map_or(0, |list| list.entries.len()),
             lease,
         };
-        lease.open();
-        let outcome = run.all(extension);
-        lease.close(|| cx.detached((), |()| std::thread::yield_now()));
-        outcome
+        let _opened = cx.open(lease.turn());
+        run.all(extension)
     });
     let (status, rest) = outcome.unwrap_or_else(|reason| {
         let text = format!("{}: {reason}", phase.directive());
@@ -170,7 +168,7 @@ pub(crate) fn run_connection(connection: HostConnection<'_>) -> Status {
     };
     let lease = Lease::for_connection(connection);
     let status = embed::enter(interpreter, |cx| {
-        lease.open();
+        let opened = cx.open(lease.turn());
         let now = SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)
             .unwrap_or_default();
@@ -178,18 +176,18 @@ pub(crate) fn run_connection(connection: HostConnection<'_>) -> Status {
             &config.common,
             i64::try_from(now.as_micros()).unwrap_or(i64::MAX),
         );
-        let attempt = || -> PyResult<Option<i32>> {
+        let attempt = || -> PyResult<Option<Status>> {
             let argument = class::instance(cx, Connection::of_handler(lease.clone(), entry.text))?;
             let Some(callable) = handlers::resolve(cx, entry, importing, &argument)? else {
                 return Ok(None);
             };
             let result = exception::call(cx, &callable, &argument).map_err(PyErr::from_value)?;
-            Ok(exception::exact_int(&result))
+            Ok(exception::exact_int(&result).and_then(Status::of_handler))
         };
         let result = attempt();
-        lease.close(|| cx.detached((), |()| std::thread::yield_now()));
+        drop(opened);
         match result {
-            Ok(Some(status)) => Status(status),
+            Ok(Some(status)) => status,
             Ok(None) => failed("the handler's result must be an int such as apache.OK".into()),
             Err(error) => failed(report::describe(cx, &exception::value(cx.py, error))),
         }
@@ -211,12 +209,13 @@ struct Run<'a, 'py, 'r> {
 impl<'r> Run<'_, '_, 'r> {
     /// Holds the request, once no other thread does; for moments only: a thread that a handler starts may use it, too.
     fn hold(&self) -> Option<Held<'_, Exchange>> {
-        loop {
-            match self.lease.hold() {
-                Ok(held) => return Some(held),
-                Err(Refusal::Busy) => self.cx.detached((), |()| std::thread::yield_now()),
-                Err(_) => return None,
-            }
+        embed::acquire(self.cx.py, self.lease).ok()
+    }
+
+    /// Tells the operator something of the request, once no other thread is at work on it.
+    fn log(&self, level: Level, text: &str) {
+        if let Some(held) = self.hold() {
+            report::log(self.cx, held.request(), level, text);
         }
     }
 
@@ -226,6 +225,9 @@ impl<'r> Run<'_, '_, 'r> {
         let Some(held) = self.hold() else {
             return (Status::INTERNAL_SERVER_ERROR, None);
         };
+        if self.phase == Phase::Log {
+            held.end();
+        }
         let outer = held.value().begin(self.phase, extension);
         let argument = object::object(cx, &held, self.lease);
         let first = held.value().current(self.request);
@@ -320,8 +322,10 @@ impl<'r> Run<'_, '_, 'r> {
         };
         match parts() {
             Ok((result, status)) => {
-                if let Some(status) = status.filter(|&status| status != 0) {
-                    self.request.set_status(status);
+                if let Some(status) = status.filter(|&status| status != 0)
+                    && let Some(held) = self.hold()
+                {
+                    held.request().set_status(status);
                 }
                 self.status(entry, &result, "raised SERVER_RETURN with")
             }
@@ -329,12 +333,15 @@ impl<'r> Run<'_, '_, 'r> {
         }
     }
 
-    /// A handler's result as a status. Anything but an int is a mistake of the handler's.
+    /// A handler's result as a status. Anything but an int that httpd knows is a mistake of the handler's: from one that is
+    /// no status httpd would look for an error's page for ever.
     fn status(&self, entry: &Entry<'r>, result: &Bound<'_, PyAny>, how: &str) -> Status {
-        exception::exact_int(result).map_or_else(
-            || report::not_an_integer(self.cx, self.request, self.phase, entry, result, how),
-            Status,
-        )
+        let status = exception::exact_int(result).and_then(Status::of_handler);
+        status.unwrap_or_else(|| {
+            let text = report::no_status(self.cx, self.phase, entry, result, how);
+            self.log(Level::Error, &text);
+            Status::INTERNAL_SERVER_ERROR
+        })
     }
 
     fn failed(&self, entry: Option<&Entry<'r>>, raised: &Bound<'_, PyAny>) -> Status {
@@ -342,15 +349,7 @@ impl<'r> Run<'_, '_, 'r> {
             row.count_error();
         }
         let debug = self.config.common.debug == Some(true) && self.phase != Phase::Cleanup;
-        report::exception(
-            self.cx,
-            self.request,
-            self.lease,
-            self.phase,
-            entry,
-            raised,
-            debug,
-        )
+        report::exception(self.cx, self.lease, self.phase, entry, raised, debug)
     }
 
     /// OK needs a user; a 401 needs a challenge.
@@ -358,11 +357,13 @@ impl<'r> Run<'_, '_, 'r> {
         match status {
             Status::OK if self.request.user().is_none() => {
                 let text = "PythonAuthenHandler returned OK, but req.user is not set; set it, or return DECLINED";
-                log::request(self.request, Level::Error, text);
+                self.log(Level::Error, text);
                 Status::INTERNAL_SERVER_ERROR
             }
             Status::UNAUTHORIZED => {
-                self.request.note_auth_failure();
+                if let Some(held) = self.hold() {
+                    held.request().note_auth_failure();
+                }
                 status
             }
             _ => status,

@@ -4,9 +4,10 @@ use crate::ModPython;
 use crate::config::Entry;
 use crate::embed::handlers::{self, Importing};
 use crate::embed::{self, Cx, exception};
-use crate::httpd::filter::{self as host, Invocation};
+use crate::httpd::filter::{self as host, Invocation, Verdict};
 use crate::httpd::log::{self, Level};
 use crate::httpd::request::Request;
+use crate::httpd::status::Status;
 use crate::httpd::streams::Serving;
 use crate::objects::exchange::{Exchange, RequestLease, lease_of};
 use crate::objects::filter::{self, Filter, Parts, Running, lock};
@@ -26,8 +27,8 @@ pub(crate) fn register(name: &CStr, input: bool) {
     }
 }
 
-/// Runs a filter's handler on one invocation; false when the filter is to be left out from now on.
-fn run(request: Request<'_>, name: &CStr, input: bool, invocation: &mut Invocation) -> bool {
+/// Runs a filter's handler on one invocation.
+fn run(request: Request<'_>, name: &CStr, input: bool, invocation: &mut Invocation) -> Verdict {
     let config = request.config::<ModPython>();
     let name = name.to_string_lossy().to_lowercase();
     let lease = lease_of(request);
@@ -42,27 +43,35 @@ fn run(request: Request<'_>, name: &CStr, input: bool, invocation: &mut Invocati
         log::request(
             request,
             Level::Error,
-            &format!("no Python filter of the name {name:?} is configured here"),
+            &format!("no Python filter of the name {name:?} is configured here; nothing passes it"),
         );
-        return false;
+        return Verdict::Failed;
     };
     let entry = located(request, entry);
-    let interpreter = match Exchange::interpreter(request, config, Some(&entry)) {
-        Ok(interpreter) => interpreter,
-        Err(reason) => {
-            log::request(request, Level::Error, &format!("filter {name}: {reason}"));
-            return false;
-        }
-    };
-    let kept = embed::enter(interpreter, |cx| {
-        lend(cx, request, lease, invocation, |running| {
-            call(cx, request, &name, input, &entry, lease, running)
+    let outcome = Exchange::interpreter(request, config, Some(&entry)).and_then(|interpreter| {
+        embed::enter(interpreter, |cx| {
+            lend(cx, request, lease, invocation, |running| {
+                call(cx, request, &name, input, &entry, lease, running)
+            })
         })
     });
-    kept.unwrap_or_else(|reason| {
-        log::request(request, Level::Error, &format!("filter {name}: {reason}"));
-        false
-    })
+    match outcome {
+        Ok(Ok(verdict)) => verdict,
+        Ok(Err(text)) => {
+            let place = if input {
+                "PythonInputFilter"
+            } else {
+                "PythonOutputFilter"
+            };
+            let text = format!("{place} {}: {text}", entry.text);
+            log::request(request, Level::Error, &text);
+            Verdict::Failed
+        }
+        Err(reason) => {
+            log::request(request, Level::Error, &format!("filter {name}: {reason}"));
+            Verdict::Failed
+        }
+    }
 }
 
 /// Has an object reach the invocation, but only while `body` runs; what it leaves is put back for httpd.
@@ -73,18 +82,43 @@ pub(crate) fn lend<R>(
     invocation: &mut Invocation,
     body: impl FnOnce(&Running) -> R,
 ) -> R {
-    let _serving = Serving::new(request);
-    lease.open();
+    let _serving = Serving::new(request, lease.turn());
+    let _opened = cx.open(lease.turn());
     let running: Running = Arc::new(Mutex::new(None));
-    let result = invocation.lend(|lent| {
+    let taken_back = TakenBack {
+        cx,
+        lease,
+        running: &running,
+    };
+    invocation.lend(|lent| {
         *lock(&running) = Some(lent);
         let result = body(&running);
-        (result, lock(&running).take())
-    });
-    lease.close(|| cx.detached((), |()| std::thread::yield_now()));
-    result
+        (result, taken_back.take())
+    })
 }
 
+/// No object reaches the invocation any more when this has gone, however that comes about.
+struct TakenBack<'a, 'py> {
+    cx: Cx<'py>,
+    lease: &'a RequestLease,
+    running: &'a Running,
+}
+
+impl TakenBack<'_, '_> {
+    fn take(&self) -> Option<Box<Invocation>> {
+        // What another thread is in the middle of has taken it, and puts it back.
+        let _held = embed::acquire(self.cx.py, self.lease);
+        lock(self.running).take()
+    }
+}
+
+impl Drop for TakenBack<'_, '_> {
+    fn drop(&mut self) {
+        drop(self.take());
+    }
+}
+
+/// What becomes of the filter, or what is to be logged.
 fn call(
     cx: Cx<'_>,
     request: Request<'_>,
@@ -93,17 +127,11 @@ fn call(
     entry: &Entry<'_>,
     lease: &RequestLease,
     running: &Running,
-) -> bool {
+) -> Result<Verdict, String> {
     let common = &request.config::<ModPython>().common;
     let importing = Importing::new(common, request.time());
-    let place = if input {
-        "PythonInputFilter"
-    } else {
-        "PythonOutputFilter"
-    };
-    let attempt = || -> PyResult<bool> {
-        let held = lease
-            .hold()
+    let attempt = || -> PyResult<Verdict> {
+        let held = embed::acquire(cx.py, lease)
             .map_err(|_| pyo3::exceptions::PyRuntimeError::new_err("the request is in use"))?;
         let request = object::object(cx, &held, lease)?;
         drop(held);
@@ -124,22 +152,21 @@ fn call(
                     let status = raised.getattr("args")?.get_item(1);
                     let status = exception::or_discard(cx.py, status)
                         .and_then(|status| exception::exact_int(&status));
-                    if let (Some(status), Ok(held)) = (status, lease.hold()) {
-                        held.request().set_status(status);
+                    let status = status.and_then(Status::of_handler);
+                    if let (Some(status), Ok(held)) = (status, embed::acquire(cx.py, lease)) {
+                        held.request().set_status(status.0);
                     }
                 }
                 Err(raised) => return Err(PyErr::from_value(raised)),
             }
         }
-        Ok(class::payload::<Filter>(cx, &argument).is_none_or(|filter| !filter.disabled.get()))
+        let disabled =
+            class::payload::<Filter>(cx, &argument).is_some_and(|filter| filter.disabled.get());
+        Ok(if disabled {
+            Verdict::LeftOut
+        } else {
+            Verdict::Kept
+        })
     };
-    attempt().unwrap_or_else(|error| {
-        let text = report::describe(cx, &exception::value(cx.py, error));
-        log::request(
-            request,
-            Level::Error,
-            &format!("{place} {}: {text}", entry.text),
-        );
-        false
-    })
+    attempt().map_err(|error| report::describe(cx, &exception::value(cx.py, error)))
 }

@@ -4,6 +4,7 @@ use crate::config::{HANDLERS, Phase, Server};
 use crate::embed::class::Function;
 use crate::embed::plan::Plan;
 use crate::embed::{Cx, interpreters, lifecycle, tally};
+use crate::httpd::filter::names;
 use crate::httpd::hooks;
 use crate::httpd::log::{self, Level};
 use crate::httpd::mutex;
@@ -24,6 +25,7 @@ pub(crate) fn register() {
     filter::register(GENERIC, true);
     filter::register(GENERIC, false);
     hooks::pre_config(mutex::register);
+    hooks::pre_config(names::forget);
     hooks::check_config(check_config);
     hooks::post_config(post_config);
     hooks::child_init(child_init);

@@ -1,18 +1,17 @@
 //! Errors of handlers: to the error log always, to the browser under PythonDebug.
 
 use crate::config::{Entry, Phase};
-use crate::embed::{Cx, exception};
+use crate::embed::{self, Cx, exception};
 use crate::httpd::log::{self, Level};
 use crate::httpd::request::Request;
 use crate::httpd::status::Status;
-use crate::objects::exchange::{RequestLease, write_failed};
+use crate::objects::exchange::RequestLease;
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 
 /// Logs an uncaught exception with its traceback; with PythonDebug On it becomes the answer, too.
 pub(crate) fn exception(
     cx: Cx<'_>,
-    request: Request<'_>,
     lease: &RequestLease,
     phase: Phase,
     entry: Option<&Entry<'_>>,
@@ -20,67 +19,75 @@ pub(crate) fn exception(
     debug: bool,
 ) -> Status {
     let place = place(phase, entry);
-    let lost = lease.hold().is_ok_and(|held| held.value().lost.get());
-    if (lost || request.connection().aborted())
-        && exception::is_instance(raised, cx.py.get_type::<PyOSError>().as_any())
-    {
+    let failed = Status::INTERNAL_SERVER_ERROR;
+    let Ok(held) = embed::acquire(cx.py, lease) else {
+        return failed;
+    };
+    let lost = held.value().lost.get();
+    let gone = lost || held.request().connection().aborted();
+    drop(held);
+    if gone && exception::is_instance(raised, cx.py.get_type::<PyOSError>().as_any()) {
         let text = exception::or_discard(cx.py, raised.str())
             .map(|text| text.to_string())
             .unwrap_or_default();
-        log::request(
-            request,
-            Level::Info,
-            &format!("{place}: the client went away: {text}"),
-        );
+        let text = format!("{place}: the client went away: {text}");
+        if let Ok(held) = embed::acquire(cx.py, lease) {
+            self::log(cx, held.request(), Level::Info, &text);
+        }
         // A client that has closed its side alone can still see that its request was broken.
-        return if lost {
-            Status::BAD_REQUEST
-        } else {
-            Status::INTERNAL_SERVER_ERROR
-        };
+        return if lost { Status::BAD_REQUEST } else { failed };
     }
     let text = describe(cx, raised);
-    log::request(request, Level::Error, &format!("{place}: {text}"));
+    let Ok(held) = embed::acquire(cx.py, lease) else {
+        return failed;
+    };
+    let request = held.request();
+    self::log(cx, request, Level::Error, &format!("{place}: {text}"));
     if !debug || request.eos_sent() != 0 {
-        return Status::INTERNAL_SERVER_ERROR;
+        return failed;
     }
-    request.set_status(Status::INTERNAL_SERVER_ERROR.0);
+    request.set_status(failed.0);
     request.set_content_type(b"text/html; charset=utf-8");
     let page = format!(
         "\n<pre>\nMod_python error: \"{}\"\n\n{}\n</pre>\n",
         escape(&place),
         escape(&text)
     );
-    let Ok(held) = lease.hold() else {
-        return Status::INTERNAL_SERVER_ERROR;
-    };
-    let written = held
-        .value()
-        .output
-        .borrow_mut()
-        .write(request, page.as_bytes())
-        .map_err(write_failed);
-    exception::or_discard(cx.py, written).map_or(Status::INTERNAL_SERVER_ERROR, |()| Status::DONE)
+    let mut output = held.value().output.borrow_mut();
+    match output.write(request, page.as_bytes()) {
+        Ok(()) => Status::DONE,
+        Err(_) => failed,
+    }
 }
 
-/// Logs a result that is no status.
-pub(crate) fn not_an_integer(
+/// Writes to the error log, which may be a pipe that is full: detached.
+pub(crate) fn log(cx: Cx<'_>, request: Request<'_>, level: Level, text: &str) {
+    let entry = (level as i32, text.as_bytes());
+    cx.detached((request, entry), |(request, (level, text))| {
+        log::request_raw(request, level, text);
+    });
+}
+
+/// What is to be said of a result that is no status.
+pub(crate) fn no_status(
     cx: Cx<'_>,
-    request: Request<'_>,
     phase: Phase,
     entry: &Entry<'_>,
     result: &Bound<'_, PyAny>,
     how: &str,
-) -> Status {
+) -> String {
+    let place = place(phase, Some(entry));
+    if let Some(number) = exception::exact_int(result) {
+        return format!(
+            "{place}: the handler {how} {number}, which is no status; it must be apache.OK, DECLINED, DONE or 100 to 599"
+        );
+    }
     let kind = exception::or_discard(cx.py, result.get_type().name())
         .map(|name| name.to_string())
         .unwrap_or_default();
-    let place = place(phase, Some(entry));
-    let text = format!(
+    format!(
         "{place}: the handler {how} a value of type {kind}; it must be an int such as apache.OK or apache.HTTP_NOT_FOUND"
-    );
-    log::request(request, Level::Error, &text);
-    Status::INTERNAL_SERVER_ERROR
+    )
 }
 
 fn place(phase: Phase, entry: Option<&Entry<'_>>) -> String {

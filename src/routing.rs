@@ -2,7 +2,7 @@
 
 use crate::ModPython;
 use crate::config::{Directory, Entry};
-use crate::embed::interpreters::{self, Found, MAIN};
+use crate::embed::interpreters::{self, Found, Interpreter, MAIN};
 use crate::httpd::command::Section;
 use crate::httpd::request::Request;
 use std::borrow::Cow;
@@ -24,11 +24,7 @@ pub(crate) fn find(
     config: &Directory<'_>,
     entry: Option<&Entry<'_>>,
 ) -> Result<Found, String> {
-    let by_server = config.common.interpreter.is_none()
-        && config.interpreter_per_directory != Some(true)
-        && config.common.interpreter_per_directive != Some(true);
-    // Servers live as long as the child.
-    let server = by_server.then(|| request.server().address());
+    let server = is_by_server(config).then(|| request.server().address());
     if let Some((last, found)) = LAST.get()
         && server == Some(last)
     {
@@ -43,8 +39,31 @@ pub(crate) fn find(
     Ok(found)
 }
 
+/// What handlers are told of the interpreter that runs them: its name, of the main one the base server's where that is how
+/// the request came to it. Finds and makes nothing.
+pub(crate) fn shown_name<'r>(request: Request<'r>, interpreter: &'r Interpreter) -> &'r str {
+    let name = interpreter.name();
+    let config = request.config::<ModPython>();
+    if name != MAIN || !is_by_server(config) {
+        return name;
+    }
+    server_name(request).unwrap_or(name)
+}
+
+/// Does the server alone decide?
+fn is_by_server(config: &Directory<'_>) -> bool {
+    config.common.interpreter.is_none()
+        && config.interpreter_per_directory != Some(true)
+        && config.common.interpreter_per_directive != Some(true)
+}
+
+fn server_name(request: Request<'_>) -> Option<&str> {
+    let host = request.server().server_hostname();
+    host.and_then(|name| name.to_str().ok())
+}
+
 /// The interpreter's name: PythonInterpreter, a name a directory, a name a directive, or the server's.
-pub(crate) fn interpreter_name<'r>(
+fn interpreter_name<'r>(
     request: Request<'r>,
     config: &Directory<'r>,
     entry: Option<&Entry<'r>>,
@@ -63,11 +82,8 @@ pub(crate) fn interpreter_name<'r>(
             .unwrap_or(MAIN)
             .into();
     }
-    let host = request
-        .server()
-        .server_hostname()
-        .and_then(|name| name.to_str().ok());
-    host.or(request.server().config::<ModPython>().common.interpreter)
+    server_name(request)
+        .or(request.server().config::<ModPython>().common.interpreter)
         .unwrap_or(MAIN)
         .into()
 }

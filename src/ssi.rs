@@ -55,8 +55,7 @@ fn evaluate(
     running: &Running,
 ) -> PyResult<()> {
     let argument = {
-        let held = lease
-            .hold()
+        let held = embed::acquire(cx.py, lease)
             .map_err(|_| pyo3::exceptions::PyRuntimeError::new_err("the request is in use"))?;
         object::object(cx, &held, lease)?
     };

@@ -17,6 +17,8 @@ from calendar import timegm
 from email.utils import formatdate, parsedate_tz
 from typing import TYPE_CHECKING, Any, ClassVar, Optional, TypeVar, Union
 
+from mod_python._cookie_values import ENCODINGS
+
 if TYPE_CHECKING:
     from _apache import mp_request
 
@@ -29,7 +31,6 @@ class CookieError(ValueError):
 
 
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_VALUE = re.compile(r'[!#-+\--:<-\[\]-~]*|"[!#-+\--:<-\[\]-~]*"')
 _ATTRIBUTE = re.compile(r"[ -:<-~]*")
 
 # What separates stands at the end: a pattern that began with it would be tried anew at each of its characters.
@@ -37,7 +38,7 @@ _PAIR = re.compile(
     r"""
     (?P<name>[^;\s=]+)
     \s*=?\s*
-    (?P<value>"(?:[^\\"]|\\.)*"|[^;]*)
+    (?P<value>"[^\\"]*(?:\\.[^\\"]*)*"|[^;]*)
     [,\s;=]*
     """,
     re.VERBOSE | re.DOTALL,
@@ -50,7 +51,14 @@ class Cookie:
     Attributes: version, path, domain, secure, comment, expires, max_age, samesite, commentURL, discard, port, httponly.
     ``expires`` takes seconds since the epoch or a date in GMT. ``str(cookie)`` is the text of a Set-Cookie header; it
     raises CookieError for what RFC 6265 does not allow in one.
+
+    A value that RFC 6265 does not allow is sent as ``encoding`` says, which can be given or set as attributes are:
+    ``quoted`` (the default), in double quotes with backslashes, as ``http.cookies`` does it, in UTF-8; or ``percent``, as
+    JavaScript's encodeURIComponent does it. Parsing undoes it. Control characters raise CookieError, and where it is
+    quoted a ``;``, too.
     """
+
+    encoding: str = "quoted"
 
     DOWNGRADE, IGNORE, EXCEPTION = 0, 1, 3
     """What to do with a signature that does not verify: give a plain Cookie, leave it out, raise CookieError."""
@@ -87,7 +95,7 @@ class Cookie:
             setattr(self, key if key == "commentURL" else key.lower(), attribute)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name not in self._valid_attr and name not in ("name", "value", "__data__"):
+        if name not in self._valid_attr and name not in ("name", "value", "encoding", "__data__"):
             raise AttributeError(f"a cookie has no attribute {name!r}")
         if name == "expires" and value is not None:
             value = _date(value)
@@ -95,6 +103,8 @@ class Cookie:
             value = str(value).capitalize()
             if value not in ("Lax", "Strict", "None"):
                 raise ValueError("samesite is Lax, Strict or None")
+        if name == "encoding" and value not in ENCODINGS:
+            raise ValueError("the encoding of a cookie is quoted or percent")
         object.__setattr__(self, name, value)
 
     def __str__(self) -> str:
@@ -110,11 +120,11 @@ class Cookie:
     def _header(self, text: str) -> str:
         if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
             raise CookieError(f"{self.name!r} cannot be the name of a cookie")
-        if not _VALUE.fullmatch(text):
-            raise CookieError(
-                f"the value of cookie {self.name!r} holds a character that a cookie cannot carry; quote it, or use JsonCookie"
-            )
-        parts = [f"{self.name}={text}"]
+        try:
+            sent = ENCODINGS[self.encoding][0](text)
+        except ValueError as error:
+            raise CookieError(f"the value of cookie {self.name!r} {error}; use JsonCookie") from None
+        parts = [f"{self.name}={sent}"]
         for attribute in self._valid_attr:
             value = getattr(self, attribute, None)
             shown = self._shown.get(attribute, attribute.capitalize())
@@ -129,16 +139,19 @@ class Cookie:
     @classmethod
     def parse(cls: type[_C], Str: str, names: Optional[list[str]] = None, **kw: Any) -> dict[str, Cookie]:
         """The cookies of a Cookie header, by name; the last of several with one name. ``$`` names are left out."""
-        found = _pairs(Str, names)
+        found = _pairs(Str, names, kw.get("encoding", cls.encoding))
         return {name: cls(name, value, **kw) for name, value in found.items()}
 
 
-def _pairs(text: str, names: Optional[list[str]]) -> dict[str, str]:
+def _pairs(text: str, names: Optional[list[str]], encoding: str) -> dict[str, str]:
+    if encoding not in ENCODINGS:
+        raise ValueError(f"the encoding of a cookie is quoted or percent, not {encoding!r}")
+    decode = ENCODINGS[encoding][1]
     found = {}
     for match in _PAIR.finditer(text.lstrip(", \t\r\n\f\v;=")):
         name = match["name"]
         if not name.startswith("$") and (names is None or name in names):
-            found[name] = match["value"]
+            found[name] = decode(match["value"])
     return found
 
 
@@ -228,7 +241,7 @@ class SignedCookie(Cookie):
         """The cookies of a Cookie header. One that does not verify is treated as ``mismatch`` says: a plain Cookie with
         what was sent (so look at the type), nothing, or CookieError."""
         found: dict[str, Cookie] = {}
-        for name, value in _pairs(Str, names).items():
+        for name, value in _pairs(Str, names, kw.get("encoding", cls.encoding)).items():
             cookie = cls(name, value, secret, **kw)
             try:
                 cookie.unsign(secret, legacy)
@@ -285,20 +298,36 @@ class MarshalCookie(SignedCookie):
 def add_cookie(req: mp_request, cookie: Union[Cookie, str], value: Any = "", **kw: Any) -> None:
     """Send a cookie with the answer, an error's or a redirect's too. A name and a value make a Cookie.
 
-    Raises CookieError.
+    Where the cookie names no encoding, ``PythonOption mod_python.cookie.encoding`` does. Raises CookieError.
     """
     if not isinstance(cookie, Cookie):
         cookie = Cookie(cookie, value, **kw)
+    encoding = _option(req)
+    if encoding and "encoding" not in vars(cookie):
+        cookie.encoding = encoding
     text = str(cookie)
     if "Set-Cookie" not in req.err_headers_out and "Set-Cookie" not in req.headers_out:
         req.err_headers_out.add("Cache-Control", 'no-cache="set-cookie"')
     req.err_headers_out.add("Set-Cookie", text)
 
 
+def _option(req: mp_request) -> Optional[str]:
+    encoding: Optional[str] = req.get_options().get("mod_python.cookie.encoding", None)
+    if encoding is not None and encoding not in ENCODINGS:
+        raise ValueError(f"PythonOption mod_python.cookie.encoding: {encoding!r} is neither quoted nor percent")
+    return encoding
+
+
 def get_cookies(req: mp_request, Class: type[Cookie] = Cookie, **kw: Any) -> dict[str, Cookie]:
-    """The cookies of a request, by name, as objects of ``Class``; ``kw`` goes to its ``parse``."""
+    """The cookies of a request, by name, as objects of ``Class``; ``kw`` goes to its ``parse``.
+
+    ``PythonOption mod_python.cookie.encoding`` says how values are encoded where ``kw`` does not.
+    """
     if "cookie" not in req.headers_in:
         return {}
+    encoding = _option(req)
+    if encoding:
+        kw.setdefault("encoding", encoding)
     sent = req.headers_in["cookie"]
     return Class.parse(sent if isinstance(sent, str) else "; ".join(sent), **kw)
 

@@ -11,13 +11,8 @@ pub(crate) fn value<'py>(py: Python<'py>, error: PyErr) -> Bound<'py, PyAny> {
 }
 
 /// Sets the exception that a `PyErr` stands for.
-///
-/// The one place where pyo3 is told that the thread is attached (it is, and stays so): an error that was made lazily, as
-/// `PyValueError::new_err` makes it, lets go of its message here, and pyo3 would keep it for the next `Python::attach`, which
-/// nobody else calls.
-#[expect(clippy::disallowed_methods, reason = "see above")]
 pub(super) fn restore(py: Python<'_>, error: PyErr) {
-    Python::attach(|_| error.restore(py));
+    error.restore(py);
 }
 
 /// Takes the exception that is set.
@@ -50,7 +45,7 @@ pub(crate) fn raised(py: Python<'_>) -> Bound<'_, PyAny> {
     }
 }
 
-/// Drops an error whose reason does not matter. (Dropping a `PyErr` would park its objects for ever.)
+/// Drops an error whose reason does not matter.
 pub(crate) fn discard(py: Python<'_>, error: PyErr) {
     drop(value(py, error));
 }

@@ -105,9 +105,12 @@ static POOLS: Mutex<Option<HashMap<String, &'static Pool>>> = Mutex::new(None);
 /// # Errors
 /// Why it cannot be made; the details are in the log.
 pub(crate) fn find(name: &str) -> Result<Found, String> {
-    if let Some(found) = FOUND.with_borrow(|found| found.get(name).copied()) {
+    // A thread that ends has nothing of its own any more.
+    let known = FOUND.try_with(|found| found.borrow().get(name).copied());
+    if let Some(found) = known.ok().flatten() {
         return Ok(found);
     }
+    threads::assert_detached();
     let plan = PLAN.get();
     if let Some(plan) = plan {
         plan.check_member(name)
@@ -117,7 +120,7 @@ pub(crate) fn find(name: &str) -> Result<Found, String> {
         Some(size) => Found::Pool(find_or_fill(name, size)?),
         None => Found::One(find_or_create(canonical(name))?),
     };
-    FOUND.with_borrow_mut(|known| known.insert(name.to_string(), found));
+    let _ = FOUND.try_with(|known| known.borrow_mut().insert(name.to_string(), found));
     Ok(found)
 }
 

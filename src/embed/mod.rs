@@ -21,6 +21,8 @@ pub(crate) mod tally;
 pub(crate) mod text;
 mod threads;
 
+use crate::httpd::lease::{Held, Lease, Refusal};
+use crate::httpd::turn::{Opened, Turn};
 use interpreters::Interpreter;
 use pyo3::Python;
 
@@ -42,9 +44,28 @@ pub(crate) fn enter<R>(
     let state =
         threads::state_of(interpreter).ok_or("no memory for a thread state (PyThreadState_New)")?;
     let _attached = threads::Attached::new(state);
-    // SAFETY: the thread state is attached until `_attached` is dropped, after `body`.
-    let py = unsafe { Python::assume_attached() };
-    Ok(body(Cx { py, interpreter }))
+    Ok(told(|py| body(Cx { py, interpreter })))
+}
+
+/// Runs `body` in a thread that is attached already, and tells pyo3 so: it releases at once what is dropped then. What is
+/// dropped while it does not know goes to a list of the whole process, whose objects another interpreter would release. The
+/// build leaves that list out (`.cargo/config.toml`): such an object would be kept for ever, and test builds abort.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the thread is attached, and PyGILState_Ensure finds its state: it only counts"
+)]
+fn told<R>(body: impl for<'py> FnOnce(Python<'py>) -> R) -> R {
+    Python::attach(body)
+}
+
+/// As `told`, in a thread that Python has called us in: inside `enter` pyo3 knows already.
+fn called<R>(body: impl for<'py> FnOnce(Python<'py>) -> R) -> R {
+    if threads::is_inside() {
+        // SAFETY: the caller is attached.
+        body(unsafe { Python::assume_attached() })
+    } else {
+        told(body)
+    }
 }
 
 /// A capsule (PyCapsule_New) with the address of one of httpd's structures and no name.
@@ -82,10 +103,16 @@ impl<T: Detachable + ?Sized> Detachable for &T {}
 impl Detachable for &mut crate::httpd::body::Input {}
 impl Detachable for &mut crate::httpd::body::Room<'_> {}
 impl Detachable for &mut crate::httpd::filter::Invocation {}
+impl Detachable for crate::httpd::turn::Turn {}
 impl<A: Detachable, B: Detachable> Detachable for (A, B) {}
 impl<A: Detachable, B: Detachable, C: Detachable> Detachable for (A, B, C) {}
 
-impl Cx<'_> {
+impl<'py> Cx<'py> {
+    /// A phase begins to run Python for a request or connection, until what this gives is dropped (`Turn::open`).
+    pub(crate) fn open(self, turn: &Turn) -> Opened<'_, impl Fn(&Turn) + use<'py>> {
+        turn.open(move |turn| self.detached(turn, Turn::wait))
+    }
+
     /// Runs something that may block without the interpreter's lock (PyEval_SaveThread). A function pointer and plain
     /// data, so that nothing of Python can be captured.
     pub(crate) fn detached<D: Detachable, R>(self, data: D, body: fn(D) -> R) -> R {
@@ -94,10 +121,18 @@ impl Cx<'_> {
     }
 }
 
-/// Lets other threads of the interpreter go on, without its lock: for loops that wait for one of them.
-pub(crate) fn give_way(_py: Python<'_>) {
-    let _detached = threads::Detached::new();
-    std::thread::yield_now();
+/// Holds a lease for an attached thread that may wait: detached, while another one is in the middle of an operation.
+///
+/// # Errors
+/// As for `Lease::acquire`.
+pub(crate) fn acquire<'l, T>(_py: Python<'_>, lease: &'l Lease<T>) -> Result<Held<'l, T>, Refusal> {
+    match lease.hold() {
+        Err(Refusal::Busy) => {
+            let _detached = threads::Detached::new();
+            lease.acquire()
+        }
+        answer => answer,
+    }
 }
 
 /// Major and minor version of the Python that the module was built with, such as "3.11".

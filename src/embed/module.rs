@@ -2,7 +2,7 @@
 
 use super::class::Function;
 use super::interpreters::Interpreter;
-use super::{Cx, exception};
+use super::{Cx, called, exception};
 use crate::httpd::guard::guard;
 use crate::httpd::log::{self, Level};
 use pyo3::exceptions::PySystemError;
@@ -104,8 +104,7 @@ unsafe extern "C" fn initialize() -> *mut ffi::PyObject {
 
 unsafe extern "C" fn execute(module: *mut ffi::PyObject) -> c_int {
     // SAFETY: Python calls it attached, with a new module whose state is zeroed (None).
-    unsafe {
-        let py = Python::assume_attached();
+    called(|py| unsafe {
         let result = guard("module", || {
             let interpreter = Interpreter::current()
                 .ok_or_else(|| PySystemError::new_err("_apache works only inside httpd"))?;
@@ -130,5 +129,5 @@ unsafe extern "C" fn execute(module: *mut ffi::PyObject) -> c_int {
                 -1
             }
         }
-    }
+    })
 }

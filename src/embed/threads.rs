@@ -3,6 +3,7 @@
 use super::interpreters::Interpreter;
 use super::lifecycle;
 use crate::httpd::faults;
+use crate::httpd::log::{self, Level};
 use pyo3::ffi;
 use std::cell::{Cell, RefCell};
 use std::ptr::{null, null_mut};
@@ -22,6 +23,8 @@ struct Thread {
     depth: Cell<usize>,
     /// The interpreter that was entered last, and the thread's state for it.
     last: Cell<(*const Interpreter, *mut ffi::PyThreadState)>,
+    /// In a thread that Python has started: the state that Python has made for it, while that is detached by us.
+    own: Cell<*mut ffi::PyThreadState>,
 }
 
 impl Thread {
@@ -31,8 +34,30 @@ impl Thread {
             bound: Cell::new(null_mut()),
             depth: Cell::new(0),
             last: Cell::new((null(), null_mut())),
+            own: Cell::new(null_mut()),
         }
     }
+
+    /// The state that Python has made for this thread, where it is the interpreter's.
+    fn own_of(&self, interpreter: &Interpreter) -> Option<*mut ffi::PyThreadState> {
+        let own = self.own.get();
+        // SAFETY: a state of this thread, which lives while the thread is inside a call of ours.
+        let fits = !own.is_null()
+            && std::ptr::eq(
+                unsafe { interpreter_of(own) },
+                interpreter.raw().cast_const(),
+            );
+        fits.then_some(own)
+    }
+}
+
+/// The interpreter of a thread state (PyThreadState_GetInterpreter).
+///
+/// # Safety
+/// A live thread state.
+unsafe fn interpreter_of(state: *mut ffi::PyThreadState) -> *const ffi::PyInterpreterState {
+    // SAFETY: the caller's promise.
+    unsafe { ffi::PyThreadState_GetInterpreter(state) }
 }
 
 /// This thread's states. Owned by the thread; deleted when it ends, but for the first of each interpreter.
@@ -50,11 +75,19 @@ pub(super) fn state_of(interpreter: &'static Interpreter) -> Option<*mut ffi::Py
     if faults::strike("attach") {
         return None;
     }
-    let (last, state) = THREAD.with(|thread| thread.last.get());
+    let (last, state, own) = THREAD.with(|thread| {
+        let (last, state) = thread.last.get();
+        (last, state, thread.own_of(interpreter))
+    });
+    if own.is_some() {
+        // A second state would be another thread to Python: with other locals, and locks that it holds itself.
+        return own;
+    }
     if std::ptr::eq(last, interpreter) {
         return Some(state);
     }
-    let state = STATES.with(|states| {
+    // A thread whose states have gone makes no others.
+    let state = STATES.try_with(|states| {
         let known = states
             .0
             .borrow()
@@ -74,7 +107,8 @@ pub(super) fn state_of(interpreter: &'static Interpreter) -> Option<*mut ffi::Py
             });
             Some(state)
         })
-    })?;
+    });
+    let state = state.ok().flatten()?;
     THREAD.with(|thread| thread.last.set((interpreter, state)));
     Some(state)
 }
@@ -88,6 +122,37 @@ pub(super) fn adopt(interpreter: &'static Interpreter, state: *mut ffi::PyThread
             first: true,
         })
     });
+}
+
+/// Test builds abort where something that may wait is called with an interpreter attached.
+pub(super) fn assert_detached() {
+    if cfg!(debug_assertions) {
+        #[cfg(not(Py_3_13))]
+        unsafe extern "C" {
+            #[link_name = "_PyThreadState_UncheckedGet"]
+            fn attached_state() -> *mut ffi::PyThreadState;
+        }
+        #[cfg(Py_3_13)]
+        unsafe extern "C" {
+            #[link_name = "PyThreadState_GetUnchecked"]
+            fn attached_state() -> *mut ffi::PyThreadState;
+        }
+        // SAFETY: may be asked at any time; NULL where no state is attached. Before 3.12 it is that of whatever thread has the
+        // lock, and another call knows this thread's.
+        let attached = unsafe {
+            let state = attached_state();
+            let own = if cfg!(Py_3_12) {
+                state
+            } else {
+                ffi::PyGILState_GetThisThreadState()
+            };
+            !state.is_null() && std::ptr::eq(state, own)
+        };
+        if attached {
+            log::process(Level::Critical, "attached where it may wait: a deadlock");
+            std::process::abort();
+        }
+    }
 }
 
 /// Is this thread inside `enter`, even if it is detached for a while?
@@ -112,6 +177,7 @@ impl Attached {
                     // SAFETY: `before` is attached in this thread.
                     unsafe { ffi::PyEval_SaveThread() };
                 }
+                assert_detached();
                 attach(thread, state);
             }
             Attached { before, changed }
@@ -138,26 +204,42 @@ impl Drop for Attached {
 /// Nothing is attached while this lives.
 pub(super) struct Detached {
     state: *mut ffi::PyThreadState,
-    attached: *mut ffi::PyThreadState,
+    /// Was it `enter` that has attached it?
+    entered: bool,
+    own: *mut ffi::PyThreadState,
 }
 
 impl Detached {
     pub(super) fn new() -> Detached {
-        let attached = THREAD.with(|thread| thread.attached.replace(null_mut()));
         // SAFETY: called with an attached thread state: ours, or that of a thread which Python started.
         let state = unsafe { ffi::PyEval_SaveThread() };
-        Detached { state, attached }
+        THREAD.with(|thread| {
+            let entered = !thread.attached.replace(null_mut()).is_null();
+            let own = if entered {
+                thread.own.get()
+            } else {
+                // Python's own: it is bound by now, whatever has been bound by us before.
+                thread.bound.set(state);
+                state
+            };
+            Detached {
+                state,
+                entered,
+                own: thread.own.replace(own),
+            }
+        })
     }
 }
 
 impl Drop for Detached {
     fn drop(&mut self) {
-        if self.attached.is_null() {
-            // SAFETY: the state that `new` saved, in the same thread.
-            unsafe { ffi::PyEval_RestoreThread(self.state) };
-        } else {
-            THREAD.with(|thread| attach(thread, self.attached));
-        }
+        THREAD.with(|thread| {
+            attach(thread, self.state);
+            if !self.entered {
+                thread.attached.set(null_mut());
+            }
+            thread.own.set(self.own);
+        });
     }
 }
 
@@ -191,12 +273,16 @@ impl Drop for States {
             return;
         }
         for State { state, .. } in self.0.take().into_iter().filter(|state| !state.first) {
-            // SAFETY: the thread ends; nobody else uses its states, and none is attached.
-            unsafe {
-                ffi::PyEval_RestoreThread(state);
-                ffi::PyThreadState_Clear(state);
-                ffi::PyThreadState_DeleteCurrent();
-            }
+            THREAD.with(|thread| {
+                attach(thread, state);
+                // SAFETY: the thread ends; nobody else uses its states, and this one is attached. Clearing it runs code of
+                // Python's (`__del__` of a thread's locals), which finds it attached as in `enter`.
+                unsafe { ffi::PyThreadState_Clear(state) };
+                thread.attached.set(null_mut());
+                thread.bound.set(null_mut());
+                // SAFETY: as above; nothing is left of it.
+                unsafe { ffi::PyThreadState_DeleteCurrent() };
+            });
         }
     }
 }

@@ -566,6 +566,9 @@ fn read_error(request: Request<'_>, status: sys::apr_status_t) -> ReadError {
     if lost {
         return ReadError::Lost;
     }
+    if status == super::filter::BROKEN {
+        return ReadError::Refused(Status::INTERNAL_SERVER_ERROR);
+    }
     // SAFETY: maps a status of the input filters to one of HTTP.
     match unsafe { sys::ap_map_http_request_error(status, sys::HTTP_BAD_REQUEST) } {
         // A filter has answered already, with 400 or 413 (AP_FILTER_ERROR).

@@ -74,10 +74,18 @@ impl FileInfo {
     }
 
     /// # Safety
-    /// The strings of `info` are NULL or live.
+    /// The strings of `info` that are valid are NULL or live.
     unsafe fn from_raw(info: &sys::apr_finfo_t) -> FileInfo {
-        // SAFETY: the caller's promise.
-        let (fname, name) = unsafe { (super::text(info.fname), super::text(info.name)) };
+        let has_name = i64::from(info.valid) & valid::NAME != 0;
+        // SAFETY: the caller's promise; the name is anything where it is not valid.
+        let (fname, name) = unsafe {
+            let name = if has_name {
+                super::text(info.name)
+            } else {
+                None
+            };
+            (super::text(info.fname), name)
+        };
         FileInfo {
             fname: fname.map(CStr::to_owned),
             name: name.map(CStr::to_owned),

@@ -17,7 +17,8 @@ pub(crate) fn install() {
         let place = info
             .location()
             .map_or_else(|| "an unknown place".to_string(), ToString::to_string);
-        PLACE.with_borrow_mut(|slot| *slot = Some(format!("panic at {place}: {message}")));
+        // A thread that ends has no place for it any more.
+        let _ = PLACE.try_with(|slot| slot.replace(Some(format!("panic at {place}: {message}"))));
     }));
 }
 
@@ -29,9 +30,8 @@ pub(crate) fn guard<T>(entry: &'static str, body: impl FnOnce() -> T) -> Result<
         body()
     };
     catch_unwind(AssertUnwindSafe(body)).map_err(|_| {
-        PLACE
-            .with_borrow_mut(Option::take)
-            .unwrap_or_else(|| "panic at an unknown place".to_string())
+        let place = PLACE.try_with(RefCell::take).ok().flatten();
+        place.unwrap_or_else(|| "panic at an unknown place".to_string())
     })
 }
 

@@ -1,49 +1,64 @@
 //! The lease: how Python holds a request without owning it (invariant 3).
 //!
-//! A lease is *open* while a phase runs Python for the request. Each use *holds* it for one operation; a thread
-//! that the handler started may hold it too, one thread at a time, until the phase ends. When the request's pool
-//! ends, the lease is revoked: what Python still keeps then raises instead of reaching freed memory.
+//! Each use *holds* the lease for one operation: it takes the family's turn (`turn.rs`), and finds the request alive and a
+//! phase running. When the request's pool ends, the lease is revoked: what Python still keeps then raises instead of
+//! reaching freed memory.
+//!
+//! A request ends in a pre-clean-up of its pool (apr_pool_pre_cleanup_register). Ordinary clean-ups come too late: APR
+//! destroys a pool's children before it runs them, and a fast internal redirect (DirectoryIndex, MultiViews) has left the
+//! request with a configuration, notes and filters that lie in the pool of a sub-request. Internal redirects share their
+//! first request's pool, so they end together with it, the last one first, and each can still see the others.
 
 use super::connection::Connection;
+use super::module::Module;
 use super::request::Request;
 use super::table::{OwnedTable, Table};
+use super::turn::{Taken, Turn};
 use std::cell::Cell;
 use std::ffi::c_void;
 use std::marker::PhantomData;
-use std::ptr::null_mut;
+use std::ptr::{null, null_mut};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 use std::thread::LocalKey;
 
 /// Owned by the request's pool and by every Python object that reaches the request; freed by the last of them.
-/// `host` is NULL once revoked. `value` is only reached by the thread in `owner`.
+/// `host` is NULL once revoked. `value` is only reached by the thread whose turn it is.
 pub(crate) struct Lease<T> {
     /// The request_rec or conn_rec.
     host: AtomicPtr<c_void>,
-    /// How many phases are running; 0 is closed.
-    open: AtomicUsize,
-    /// The thread that holds the lease, as `this_thread` numbers it; 0 is nobody.
-    owner: AtomicUsize,
-    /// How often the owner holds it; touched by the owner alone.
-    depth: Cell<usize>,
+    turn: Arc<Turn>,
     /// What may be asked without holding the lease.
     marks: AtomicU32,
     value: T,
 }
 
-// SAFETY: `depth` and `value` are touched by the owning thread alone, and ownership passes through `owner`.
+// SAFETY: `value` is touched by the thread whose turn it is alone.
 unsafe impl<T: Send> Sync for Lease<T> {}
 
 /// What happens to a lease's value when the request ends.
 pub(crate) trait Ending: Default + Send + 'static {
-    /// Called once, in the thread that ends the request, while the request is still whole.
+    /// The module whose requests these are.
+    type Owner: Module<Exchange = Self>;
+
+    /// Called in the thread that ends the request, once, while the request, its sub-requests and redirects are whole.
     fn end(request: Request<'_>, lease: &Arc<Lease<Self>>);
 
-    /// Has `end` nothing to do? Asked where nobody else refers to the lease.
+    /// Called when all of the family have been ended, again and again while it gives true: has it done anything? What others
+    /// have left in it meanwhile is its last chance.
+    fn end_again(request: Request<'_>, lease: &Arc<Lease<Self>>) -> bool;
+
+    /// Lets go what is left.
+    fn release(lease: &Lease<Self>);
+
+    /// Have the three nothing to do? Asked where nobody else refers to the lease.
     fn is_settled(&mut self, request: Request<'_>) -> bool;
 
     /// Where a thread keeps a lease for its next request.
     fn spare() -> &'static LocalKey<Spare<Self>>;
+
+    /// A lease on nothing: what a request has when it has ended.
+    fn expired() -> &'static Arc<Lease<Self>>;
 }
 
 /// A lease that nobody uses, with a fresh value, or none.
@@ -61,28 +76,70 @@ pub(crate) enum Refusal {
 }
 
 /// One operation's use of a request, in this thread.
-pub(crate) struct Held<'a, T>(&'a Lease<T>, PhantomData<*const ()>);
+pub(crate) struct Held<'a, T>(
+    &'a Lease<T>,
+    #[expect(dead_code, reason = "ends the turn")] Taken<'a>,
+);
 
 impl<T: Ending> Lease<T> {
-    pub(super) fn for_request<'r>(request: Request<'r>) -> &'r Arc<Lease<T>> {
+    /// The lease of a request that has none yet; None where the request that it came from has ended.
+    pub(super) fn for_request<'r>(request: Request<'r>) -> Option<&'r Tenancy<T>> {
         let host = request.as_ptr().cast();
-        let spare = T::spare().try_with(Cell::take).ok().flatten();
-        let lease = match spare {
+        let first = request.first_of_pool();
+        if first != request {
+            let family = first.tenancy::<T>()?;
+            let lease = Lease::new(host, family.lease.turn.clone(), T::default());
+            // It ends with the first one.
+            let tenancy = request.pool().place(Tenancy::new(lease));
+            tenancy.next.set(family.next.replace(tenancy));
+            return Some(tenancy);
+        }
+        let lease = match request.main().or(request.prev()) {
+            Some(outer) => {
+                let turn = outer.lease::<T::Owner>().turn.clone();
+                Lease::new(host, turn, T::default())
+            }
+            None => Lease::fresh(request),
+        };
+        Some(request.pool().before_end(Tenancy::new(lease)))
+    }
+
+    /// A lease with a turn of its own: the one that this thread has used before, if it can.
+    fn fresh(request: Request<'_>) -> Arc<Lease<T>> {
+        let host = request.as_ptr().cast();
+        match T::spare().try_with(Cell::take).ok().flatten() {
             Some(lease) => {
                 lease.host.store(host, Ordering::SeqCst);
                 lease
             }
-            None => Lease::new(host, T::default()),
-        };
-        &request.pool().on_end(Tenancy(lease)).0
+            None => Lease::new(host, Arc::default(), T::default()),
+        }
+    }
+
+    /// A lease that refuses.
+    pub(crate) fn vacant() -> Arc<Lease<T>> {
+        Lease::new(null_mut(), Arc::default(), T::default())
+    }
+
+    /// The request itself, while its own thread is ending it.
+    fn host(&self) -> Option<Request<'_>> {
+        // SAFETY: NULL, or a request whose pool is about to end and has not.
+        unsafe { Request::from_raw(self.host.load(Ordering::SeqCst).cast()) }
+    }
+
+    /// Nothing reaches the request from now on.
+    fn revoke(&self) {
+        // Whatever another thread is in the middle of, it is waited for.
+        let _taken = self.turn.take();
+        self.host.store(null_mut(), Ordering::SeqCst);
     }
 }
 
 impl Lease<OfConnection> {
     /// A lease on a connection, revoked when its pool ends.
     pub(crate) fn for_connection<'c>(connection: Connection<'c>) -> &'c Arc<Lease<OfConnection>> {
-        let lease = Lease::new(connection.as_ptr().cast(), OfConnection);
-        &connection.pool().on_end(ConnectionTenancy(lease)).0
+        let lease = Lease::new(connection.as_ptr().cast(), Arc::default(), OfConnection);
+        &connection.pool().before_end(ConnectionTenancy(lease)).0
     }
 }
 
@@ -92,8 +149,14 @@ pub(crate) struct OfConnection;
 impl Lease<OwnedTable> {
     /// A lease on a table that nobody takes away: it only keeps threads apart.
     pub(crate) fn for_table(table: OwnedTable) -> Lease<OwnedTable> {
-        let lease = Lease::vacant(std::ptr::dangling_mut(), table);
-        lease.open();
+        let lease = Lease {
+            host: AtomicPtr::new(std::ptr::dangling_mut()),
+            turn: Arc::default(),
+            marks: AtomicU32::new(0),
+            value: table,
+        };
+        // For ever.
+        std::mem::forget(lease.turn.open(|_| {}));
         lease
     }
 }
@@ -105,19 +168,13 @@ impl Held<'_, OwnedTable> {
 }
 
 impl<T> Lease<T> {
-    fn new(host: *mut c_void, value: T) -> Arc<Lease<T>> {
-        Arc::new(Lease::vacant(host, value))
-    }
-
-    fn vacant(host: *mut c_void, value: T) -> Lease<T> {
-        Lease {
+    fn new(host: *mut c_void, turn: Arc<Turn>, value: T) -> Arc<Lease<T>> {
+        Arc::new(Lease {
             host: AtomicPtr::new(host),
-            open: AtomicUsize::new(0),
-            owner: AtomicUsize::new(0),
-            depth: Cell::new(0),
+            turn,
             marks: AtomicU32::new(0),
             value,
-        }
+        })
     }
 
     /// The bits that `Held::mark` has set; to be asked at any time.
@@ -125,25 +182,9 @@ impl<T> Lease<T> {
         self.marks.load(Ordering::Relaxed)
     }
 
-    /// A phase begins to run Python for this request; called by the request's own thread.
-    pub(crate) fn open(&self) {
-        self.open.fetch_add(1, Ordering::SeqCst);
-    }
-
-    /// Does no phase run?
-    pub(crate) fn is_closed(&self) -> bool {
-        self.open.load(Ordering::SeqCst) == 0
-    }
-
-    /// The phase ends. `wait` is called again and again while another thread is still in an operation.
-    pub(crate) fn close(&self, mut wait: impl FnMut()) {
-        if self.open.fetch_sub(1, Ordering::SeqCst) != 1 {
-            return;
-        }
-        let me = this_thread();
-        while !matches!(self.owner.load(Ordering::SeqCst), owner if owner == 0 || owner == me) {
-            wait();
-        }
+    /// The turn of the request's family.
+    pub(crate) fn turn(&self) -> &Turn {
+        &self.turn
     }
 
     /// Holds the request for one operation.
@@ -151,25 +192,28 @@ impl<T> Lease<T> {
     /// # Errors
     /// `Refusal` says why it cannot be had.
     pub(crate) fn hold(&self) -> Result<Held<'_, T>, Refusal> {
-        let me = this_thread();
-        match self
-            .owner
-            .compare_exchange(0, me, Ordering::SeqCst, Ordering::SeqCst)
-        {
-            Ok(_) => {}
-            Err(owner) if owner == me => {}
-            Err(_) => return Err(self.refusal().unwrap_or(Refusal::Busy)),
+        match self.turn.try_take() {
+            Some(taken) => self.held(taken),
+            None => Err(self.refusal().unwrap_or(Refusal::Busy)),
         }
-        // From here on `Held` gives the ownership back.
-        self.depth.set(self.depth.get() + 1);
-        let held = Held(self, PhantomData);
-        self.refusal().map_or(Ok(held), Err)
+    }
+
+    /// As `hold`, but waits for its turn: for the thread that serves the request. Call it detached.
+    ///
+    /// # Errors
+    /// `Expired` or `Closed`.
+    pub(crate) fn acquire(&self) -> Result<Held<'_, T>, Refusal> {
+        self.held(self.turn.take())
+    }
+
+    fn held<'a>(&'a self, taken: Taken<'a>) -> Result<Held<'a, T>, Refusal> {
+        self.refusal().map_or(Ok(Held(self, taken)), Err)
     }
 
     fn refusal(&self) -> Option<Refusal> {
         if self.host.load(Ordering::SeqCst).is_null() {
             Some(Refusal::Expired)
-        } else if self.open.load(Ordering::SeqCst) == 0 {
+        } else if !self.turn.is_open() {
             Some(Refusal::Closed)
         } else {
             None
@@ -186,13 +230,13 @@ impl Held<'_, OfConnection> {
     }
 }
 
-impl<'a, T: Ending> Held<'a, T> {
+impl<T: Ending> Held<'_, T> {
     pub(crate) fn request(&self) -> Request<'_> {
-        // SAFETY: `hold` found the pointer set and the lease open; it is revoked only after `close`, which waits for us.
+        // SAFETY: `hold` found the pointer set and the turn open; it is revoked by who has the turn alone.
         unsafe { Request::from_raw(self.0.host.load(Ordering::Relaxed).cast()).unwrap_unchecked() }
     }
 
-    pub(crate) fn value(&self) -> &'a T {
+    pub(crate) fn value(&self) -> &T {
         &self.0.value
     }
 
@@ -200,37 +244,104 @@ impl<'a, T: Ending> Held<'a, T> {
     pub(crate) fn mark(&self, bits: u32) {
         self.0.marks.fetch_or(bits, Ordering::Relaxed);
     }
-}
 
-impl<T> Drop for Held<'_, T> {
-    fn drop(&mut self) {
-        let depth = self.0.depth.get() - 1;
-        self.0.depth.set(depth);
-        if depth == 0 {
-            self.0.owner.store(0, Ordering::SeqCst);
-        }
+    /// Has the whole answer been sent? Then httpd's filters must not be used any more.
+    pub(crate) fn is_over(&self) -> bool {
+        self.0.turn.is_over()
+    }
+
+    /// The answer has been sent.
+    pub(crate) fn end(&self) {
+        self.0.turn.end();
     }
 }
 
-/// The pool's share of a lease.
-struct Tenancy<T: Ending>(Arc<Lease<T>>);
+/// The pool's share of a lease. In the request's pool: what the request's slot in its configuration vector points to.
+pub(super) struct Tenancy<T: Ending> {
+    pub(super) lease: Arc<Lease<T>>,
+    /// Of the first request of a pool: its redirects, the last one first.
+    next: Cell<*const Tenancy<T>>,
+    ended: Cell<bool>,
+    _one_thread: PhantomData<*const ()>,
+}
 
-impl<T: Ending> Drop for Tenancy<T> {
-    fn drop(&mut self) {
-        // SAFETY: the pool's clean-ups run before its memory, in which the request lies, is freed.
-        let request = unsafe { Request::from_raw(self.0.host.load(Ordering::SeqCst).cast()) };
-        if let Some(request) = request {
-            let settled =
-                Arc::get_mut(&mut self.0).is_some_and(|lease| lease.value.is_settled(request));
-            if !settled {
-                T::end(request, &self.0);
-                self.0.host.store(null_mut(), Ordering::SeqCst);
+impl<T: Ending> Tenancy<T> {
+    fn new(lease: Arc<Lease<T>>) -> Tenancy<T> {
+        Tenancy {
+            lease,
+            next: Cell::new(null()),
+            ended: Cell::new(false),
+            _one_thread: PhantomData,
+        }
+    }
+
+    /// The redirects that have come after this request, the last one first, then itself.
+    fn family(&self) -> impl Iterator<Item = &Tenancy<T>> {
+        // SAFETY: NULL, or the place of one of the same pool, which is never moved.
+        let redirects =
+            std::iter::successors(unsafe { self.next.get().as_ref() }, |tenancy| unsafe {
+                tenancy.next.get().as_ref()
+            });
+        redirects.chain([self])
+    }
+
+    fn end_family(&self) {
+        if self.lease.host().is_some_and(Request::is_outermost) {
+            self.lease.turn.end();
+        }
+        let _opened = self.lease.turn.open(Turn::wait);
+        // Whatever ends one may be the first to look at another.
+        while let Some(tenancy) = self.family().find(|tenancy| !tenancy.ended.get()) {
+            tenancy.ended.set(true);
+            if let Some(request) = tenancy.lease.host() {
+                T::end(request, &tenancy.lease);
             }
         }
+        let again = |tenancy: &Tenancy<T>| {
+            let request = tenancy.lease.host();
+            request.is_some_and(|request| T::end_again(request, &tenancy.lease))
+        };
+        // All of them, each time: none is passed over because of another one.
+        while self.family().filter(|tenancy| again(tenancy)).count() > 0 {}
+        self.family().for_each(|tenancy| T::release(&tenancy.lease));
+    }
+}
+
+impl<T: Ending> Drop for Tenancy<T> {
+    /// Of the first request of a pool; its redirects are never dropped by themselves.
+    fn drop(&mut self) {
+        // SAFETY: as in `Lease::host`; the handle does not borrow the lease.
+        let request = unsafe { Request::from_raw(self.lease.host.load(Ordering::SeqCst).cast()) };
+        let Some(request) = request else {
+            return;
+        };
+        let alone = self.next.get().is_null();
+        let settled = alone
+            && Arc::get_mut(&mut self.lease).is_some_and(|lease| lease.value.is_settled(request));
+        if !settled {
+            self.end_family();
+        }
+        self.family().for_each(|tenancy| {
+            if let Some(request) = tenancy.lease.host() {
+                tenancy.lease.revoke();
+                request.forget_lease();
+            }
+        });
+        let mut redirect = self.next.replace(null()).cast_mut();
+        // SAFETY: the pool's memory is still there; nobody drops a redirect's lease but we, and nobody finds it any more.
+        while let Some(tenancy) = unsafe { redirect.as_mut() } {
+            redirect = tenancy.next.get().cast_mut();
+            // SAFETY: as above.
+            unsafe { std::ptr::drop_in_place(&raw mut tenancy.lease) };
+        }
         // Python has let go of it, as a rule: then the next request takes it over.
-        if let Some(lease) = Arc::get_mut(&mut self.0) {
-            *lease = Lease::vacant(null_mut(), T::default());
-            let lease = self.0.clone();
+        if let Some(lease) = Arc::get_mut(&mut self.lease)
+            && let Some(turn) = Arc::get_mut(&mut lease.turn)
+        {
+            turn.reset();
+            *lease.marks.get_mut() = 0;
+            lease.value = T::default();
+            let lease = self.lease.clone();
             // A thread that ends keeps none.
             let _ = T::spare().try_with(|spare| spare.set(Some(lease)));
         }
@@ -242,65 +353,53 @@ struct ConnectionTenancy(Arc<Lease<OfConnection>>);
 
 impl Drop for ConnectionTenancy {
     fn drop(&mut self) {
+        let _taken = self.0.turn.take();
         self.0.host.store(null_mut(), Ordering::SeqCst);
     }
-}
-
-/// A number that no other living thread has, and never 0. (A thread-local of ours would take more to reach.)
-fn this_thread() -> usize {
-    // SAFETY: no conditions.
-    unsafe { libc::pthread_self() as usize }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[derive(Default)]
-    struct Nothing;
-    thread_local! {
-        static SPARE: Spare<Nothing> = const { Cell::new(None) };
-    }
-    impl Ending for Nothing {
-        fn end(_: Request<'_>, _: &Arc<Lease<Nothing>>) {}
-        fn is_settled(&mut self, _: Request<'_>) -> bool {
-            true
-        }
-        fn spare() -> &'static LocalKey<Spare<Nothing>> {
-            &SPARE
-        }
-    }
-
-    fn lease() -> Arc<Lease<Nothing>> {
+    fn lease() -> Arc<Lease<OfConnection>> {
         // The pointer is never followed by these tests.
-        Lease::new(std::ptr::dangling_mut::<u8>().cast(), Nothing)
+        Lease::new(
+            std::ptr::dangling_mut::<u8>().cast(),
+            Arc::default(),
+            OfConnection,
+        )
     }
 
     #[test]
     fn a_closed_or_revoked_lease_refuses() {
         let lease = lease();
         assert_eq!(lease.hold().err(), Some(Refusal::Closed));
-        lease.open();
+        let opened = lease.turn().open(Turn::wait);
         assert!(lease.hold().is_ok());
-        lease.close(|| {});
+        drop(opened);
         assert_eq!(lease.hold().err(), Some(Refusal::Closed));
-        lease.host.store(null_mut(), Ordering::SeqCst);
+        drop(ConnectionTenancy(lease.clone()));
         assert_eq!(lease.hold().err(), Some(Refusal::Expired));
     }
 
     #[test]
-    fn one_thread_holds_at_a_time_and_may_hold_again() {
-        let lease = lease();
-        lease.open();
-        let first = lease.hold();
-        let second = lease.hold();
-        assert!(first.is_ok() && second.is_ok());
+    fn one_of_a_family_is_used_at_a_time() {
+        let first = lease();
+        let second = Lease::new(
+            std::ptr::dangling_mut::<u8>().cast(),
+            first.turn.clone(),
+            OfConnection,
+        );
+        let _opened = first.turn().open(Turn::wait);
+        let held = first.hold();
+        assert!(held.is_ok() && second.hold().is_ok());
         std::thread::scope(|scope| {
-            scope.spawn(|| assert_eq!(lease.hold().err(), Some(Refusal::Busy)));
+            scope.spawn(|| assert_eq!(second.hold().err(), Some(Refusal::Busy)));
         });
-        drop((first, second));
+        drop(held);
         std::thread::scope(|scope| {
-            scope.spawn(|| assert!(lease.hold().is_ok()));
+            scope.spawn(|| assert!(second.hold().is_ok()));
         });
     }
 }

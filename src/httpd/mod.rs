@@ -29,6 +29,7 @@ pub(crate) mod server;
 pub(crate) mod status;
 pub(crate) mod streams;
 pub(crate) mod table;
+pub(crate) mod turn;
 pub(crate) mod wire;
 pub(crate) mod zst;
 

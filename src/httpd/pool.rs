@@ -66,22 +66,46 @@ impl<'p> Pool<'p> {
         }
     }
 
-    /// Moves a value into the pool; it is dropped when the pool is cleared or destroyed.
-    pub(crate) fn on_end<T: 'static>(self, value: T) -> &'p T {
-        // SAFETY: the place is large and aligned enough; the cleanup owns the value from now on and runs exactly once,
-        // at the end of `'p`, before the memory goes.
+    /// Moves a value into the pool, which never drops it.
+    pub(super) fn place<T: 'static>(self, value: T) -> &'p T {
+        // SAFETY: the place is large and aligned enough, and stays until the end of `'p`.
         unsafe {
             const { assert!(align_of::<T>() <= 8) };
             let place = sys::apr_palloc(self.as_ptr(), size_of::<T>().max(1)).cast::<T>();
             place.write(value);
+            &*place
+        }
+    }
+
+    /// Moves a value into the pool; it is dropped when the pool is cleared or destroyed. Its drop must not look at anything
+    /// that may lie in a pool below this one: APR has destroyed those by then (apr_pool_cleanup_register).
+    pub(crate) fn on_end<T: 'static>(self, value: T) -> &'p T {
+        let place = self.place(value);
+        // SAFETY: the clean-up owns the value from now on and runs exactly once, at the end of `'p`, before the memory goes.
+        unsafe {
             sys::apr_pool_cleanup_register(
                 self.as_ptr(),
-                place.cast::<c_void>(),
+                std::ptr::from_ref(place).cast::<c_void>(),
                 Some(drop_value::<T>),
                 Some(sys::apr_pool_cleanup_null),
             );
-            &*place
         }
+        place
+    }
+
+    /// As `on_end`, but before the pools below this one are destroyed: for what looks at a request or connection
+    /// (apr_pool_pre_cleanup_register).
+    pub(super) fn before_end<T: 'static>(self, value: T) -> &'p T {
+        let place = self.place(value);
+        // SAFETY: as in `on_end`.
+        unsafe {
+            sys::apr_pool_pre_cleanup_register(
+                self.as_ptr(),
+                std::ptr::from_ref(place).cast::<c_void>(),
+                Some(drop_value::<T>),
+            );
+        }
+        place
     }
 }
 

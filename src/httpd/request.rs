@@ -3,17 +3,21 @@
 //! Strings that are set are copied into the request's pool first (invariant 4).
 
 use super::connection::Connection;
-use super::lease::Lease;
+use super::lease::{Ending, Lease, Tenancy};
 use super::module::{self, Module};
 use super::pool::Pool;
 use super::server::Server;
 use super::status::Status;
 use super::table::Table;
 use super::{connection, server, sys};
-use std::ffi::{CStr, c_char, c_int};
+use std::ffi::{CStr, c_char, c_int, c_void};
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 use std::sync::Arc;
+
+/// What stands in a request's slot when its lease has ended.
+const ENDED: *const c_void = (&raw const ENDING).cast();
+static ENDING: u8 = 0;
 
 /// A borrowed request_rec, used by the thread that serves the request.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -68,28 +72,47 @@ impl<'r> Request<'r> {
 
     /// What our module keeps for this request, if it was needed before.
     pub(crate) fn existing_lease<M: Module>(self) -> Option<&'r Arc<Lease<M::Exchange>>> {
-        // SAFETY: the slot is NULL or what `lease` put there, which lives until the pool ends.
-        unsafe {
-            module::slot((*self.as_ptr()).request_config)
-                .cast::<Arc<Lease<M::Exchange>>>()
-                .as_ref()
+        let place = self.place();
+        if std::ptr::eq(place, ENDED) {
+            return Some(M::Exchange::expired());
         }
+        // SAFETY: NULL or what `lease` put there, which lives until `forget_lease` says that it has ended.
+        unsafe { place.cast::<Tenancy<M::Exchange>>().as_ref() }.map(|tenancy| &tenancy.lease)
     }
 
-    /// What our module keeps for this request: made at the first call, revoked when the request's pool ends.
+    /// What our module keeps for this request: made at the first call, revoked when the request ends.
     pub(crate) fn lease<M: Module>(self) -> &'r Arc<Lease<M::Exchange>> {
         if let Some(lease) = self.existing_lease::<M>() {
             return lease;
         }
-        let lease = Lease::<M::Exchange>::for_request(self);
-        // SAFETY: the slot is ours, and what is stored is what `existing_lease` reads.
-        unsafe {
-            module::set_slot(
-                (*self.as_ptr()).request_config,
-                std::ptr::from_ref(lease).cast_mut().cast(),
-            )
-        }
-        lease
+        let tenancy = Lease::<M::Exchange>::for_request(self);
+        let place = tenancy.map_or(ENDED, |tenancy| std::ptr::from_ref(tenancy).cast());
+        self.set_place(place);
+        tenancy.map_or(M::Exchange::expired(), |tenancy| &tenancy.lease)
+    }
+
+    /// The pool's share of the lease; None where it has ended.
+    pub(super) fn tenancy<E: Ending>(self) -> Option<&'r Tenancy<E>> {
+        self.lease::<E::Owner>();
+        let place = Some(self.place()).filter(|&place| !std::ptr::eq(place, ENDED))?;
+        // SAFETY: as in `existing_lease`.
+        unsafe { place.cast::<Tenancy<E>>().as_ref() }
+    }
+
+    /// The lease has ended: whoever asks for it from now on is refused.
+    pub(super) fn forget_lease(self) {
+        self.set_place(ENDED);
+    }
+
+    /// Our slot of the request's configuration vector: NULL, a `Tenancy`, or ENDED.
+    fn place(self) -> *const c_void {
+        // SAFETY: a live request.
+        unsafe { module::slot((*self.as_ptr()).request_config) }
+    }
+
+    fn set_place(self, place: *const c_void) {
+        // SAFETY: the slot is ours, and what is stored is what `place` is read as.
+        unsafe { module::set_slot((*self.as_ptr()).request_config, place.cast_mut()) }
     }
 
     /// Is r->handler one of these names?
@@ -116,6 +139,22 @@ impl<'r> Request<'r> {
         handler.is_some_and(|handler| names.contains(&handler))
     }
 
+    /// The first of the internal redirects that lie in this request's pool: they share it, as ap_internal_redirect makes them.
+    pub(super) fn first_of_pool(self) -> Request<'r> {
+        let mut first = self;
+        while let Some(before) = first.prev()
+            && before.pool().as_ptr() == self.pool().as_ptr()
+        {
+            first = before;
+        }
+        first
+    }
+
+    /// Has the client sent it, so that it is neither a sub-request nor a redirect?
+    pub(super) fn is_outermost(self) -> bool {
+        self.main().or(self.prev()).is_none()
+    }
+
     pub(crate) fn next(self) -> Option<Request<'r>> {
         // SAFETY: requests of one chain live as long as each other's connection serves them.
         unsafe { Request::from_raw((*self.as_ptr()).next) }
@@ -129,6 +168,15 @@ impl<'r> Request<'r> {
     pub(crate) fn main(self) -> Option<Request<'r>> {
         // SAFETY: as above.
         unsafe { Request::from_raw((*self.as_ptr()).main) }
+    }
+
+    /// Has the answer's head left already?
+    pub(super) fn has_begun_to_leave(self) -> bool {
+        let mut outermost = self;
+        while let Some(main) = outermost.main() {
+            outermost = main;
+        }
+        outermost.sent_bodyct() != 0
     }
 
     /// Does the URI map to a directory?

@@ -4,9 +4,11 @@ use super::log;
 use super::request::Request;
 use super::server::Server;
 use super::sys;
+use super::turn::Turn;
 use std::cell::{Cell, RefCell};
 use std::ffi::c_int;
-use std::ptr::null_mut;
+use std::marker::PhantomData;
+use std::ptr::{null, null_mut};
 
 /// How many streams there are: standard output and standard error.
 pub(crate) const STREAMS: usize = 2;
@@ -15,8 +17,8 @@ const LONGEST: usize = 8192;
 
 /// What a thread is doing.
 struct Thread {
-    /// The request whose handlers run in it; NULL outside.
-    serving: Cell<*mut sys::request_rec>,
+    /// The request whose handlers run in it, and its turn; NULL outside.
+    serving: Cell<(*mut sys::request_rec, *const Turn)>,
     /// May there be lines that have no end yet?
     pending: Cell<bool>,
 }
@@ -24,7 +26,7 @@ struct Thread {
 thread_local! {
     static THREAD: Thread = const {
         Thread {
-            serving: Cell::new(null_mut()),
+            serving: Cell::new((null_mut(), null())),
             pending: Cell::new(false),
         }
     };
@@ -33,21 +35,28 @@ thread_local! {
 }
 
 /// This thread serves a request while this lives.
-pub(crate) struct Serving(*mut sys::request_rec);
+pub(crate) struct Serving<'t> {
+    before: (*mut sys::request_rec, *const Turn),
+    _turn: PhantomData<&'t Turn>,
+}
 
-impl Serving {
-    pub(crate) fn new(request: Request<'_>) -> Serving {
-        Serving(THREAD.with(|thread| thread.serving.replace(request.as_ptr())))
+impl<'t> Serving<'t> {
+    pub(crate) fn new(request: Request<'t>, turn: &'t Turn) -> Serving<'t> {
+        let now = (request.as_ptr(), std::ptr::from_ref(turn));
+        Serving {
+            before: THREAD.with(|thread| thread.serving.replace(now)),
+            _turn: PhantomData,
+        }
     }
 }
 
-impl Drop for Serving {
+impl Drop for Serving<'_> {
     fn drop(&mut self) {
         THREAD.with(|thread| {
             if thread.pending.replace(false) {
                 (0..STREAMS).for_each(flush);
             }
-            thread.serving.set(self.0);
+            thread.serving.set(self.before);
         });
     }
 }
@@ -65,11 +74,15 @@ pub(crate) fn write(stream: usize, data: &[u8]) {
         rest.clear();
     }
     THREAD.with(|thread| thread.pending.set(true));
-    PARTIAL.with_borrow_mut(|all| {
-        if let Some(place) = all.get_mut(stream) {
-            *place = rest;
+    let kept = PARTIAL.try_with(|all| {
+        if let Some(place) = all.borrow_mut().get_mut(stream) {
+            *place = std::mem::take(&mut rest);
         }
     });
+    if kept.is_err() {
+        // The thread ends; nobody will come for it.
+        line(&rest);
+    }
 }
 
 /// Writes what has no end yet as a line.
@@ -81,7 +94,8 @@ pub(crate) fn flush(stream: usize) {
 }
 
 fn take(stream: usize) -> Vec<u8> {
-    PARTIAL.with_borrow_mut(|all| all.get_mut(stream).map(std::mem::take).unwrap_or_default())
+    let taken = PARTIAL.try_with(|all| all.borrow_mut().get_mut(stream).map(std::mem::take));
+    taken.ok().flatten().unwrap_or_default()
 }
 
 fn line(text: &[u8]) {
@@ -89,9 +103,15 @@ fn line(text: &[u8]) {
         return;
     }
     let level = log::Level::Error as c_int;
-    // SAFETY: the request lives while its `Serving` does, in this thread.
-    match unsafe { Request::from_raw(THREAD.with(|thread| thread.serving.get())) } {
-        Some(request) => log::request_raw(request, level, text),
-        None => log::server_raw(Server::main(), level, text),
+    let (request, turn) = THREAD.with(|thread| thread.serving.get());
+    // SAFETY: both live while the `Serving` does, in this thread.
+    let (request, turn) = unsafe { (Request::from_raw(request), turn.as_ref()) };
+    let Some(request) = request else {
+        return log::server_raw(Server::main(), level, text);
+    };
+    // Logging takes memory of the request's: not while another thread is at work on it.
+    match turn.and_then(Turn::try_take) {
+        Some(_taken) => log::request_raw(request, level, text),
+        None => log::server_raw(Some(request.server()), level, text),
     }
 }

@@ -212,12 +212,23 @@ impl<'py> This<'_, 'py, Connection> {
         }
     }
 
+    /// The connection is httpd's again when the request has been answered: what comes next may be another request.
+    fn check_use(&self) -> PyResult<()> {
+        match &self.via {
+            Via::Request(lease) if lease.hold().map_err(refused)?.is_over() => {
+                Err(PyRuntimeError::new_err("the request has been answered"))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Reads or writes without the interpreter's lock.
     fn wire<A: Detachable, R>(
         &self,
         with: A,
         body: fn((&mut Wire, (Host<'_>, A))) -> Result<R, Broken>,
     ) -> PyResult<Result<R, Broken>> {
+        self.check_use()?;
         self.with(|host| {
             let busy =
                 |_| PyRuntimeError::new_err("the connection is being read or written already");

@@ -10,8 +10,10 @@ use crate::httpd::body::{Aborted, End, Input, Output};
 use crate::httpd::command::Section;
 use crate::httpd::lease::{Held, Lease};
 use crate::httpd::log::{self, Level};
+use crate::httpd::pool::Pool as HostPool;
 use crate::httpd::request::Request as Host;
 use crate::httpd::status::Status;
+use crate::httpd::turn::Turn;
 use crate::routing::{self, located};
 use pyo3::exceptions::{PyOSError, PyRuntimeError};
 use pyo3::prelude::*;
@@ -39,6 +41,8 @@ pub(crate) struct Exchange {
     object: RefCell<Option<Kept>>,
     objects: RefCell<Vec<Kept>>,
     cleanups: RefCell<Vec<Cleanup>>,
+    /// How many of them have run.
+    cleaned: Cell<usize>,
     /// Which interpreter of a pool has the request.
     place: RefCell<Option<Place>>,
     dynamic: RefCell<Vec<Dynamic>>,
@@ -95,22 +99,21 @@ impl Exchange {
             Found::One(interpreter) => return Ok(interpreter),
             Found::Pool(pool) => pool,
         };
-        let lease = lease_of(request);
-        lease.open();
-        let found = lease.hold().ok().and_then(|held| {
-            let mut place = held.value().place.borrow_mut();
+        let found = within(request, |_, exchange| {
+            let mut place = exchange.place.borrow_mut();
             if !place.as_ref().is_some_and(|place| place.is_in(pool)) {
                 *place = pool.enter();
             }
             place.as_ref().map(Place::interpreter)
         });
-        lease.close(std::thread::yield_now);
-        found.ok_or_else(|| "the request is in use by another thread".into())
+        found
+            .flatten()
+            .ok_or_else(|| "the request has ended".into())
     }
 
     /// Makes room in the pool for another request.
     pub(crate) fn leave_pool(lease: &Lease<Exchange>) {
-        drop(lease.hold().map(|held| held.value().place.take()));
+        drop(lease.acquire().map(|held| held.value().place.take()));
     }
 
     /// The request's object in an interpreter, if it has one.
@@ -203,14 +206,11 @@ impl Exchange {
 
     /// The handler of a filter of the request's own.
     pub(crate) fn own_filter<'r>(request: Host<'r>, name: &str, input: bool) -> Option<Entry<'r>> {
-        let lease = lease_of(request);
-        lease.open();
-        let entry = lease.hold().ok().and_then(|held| {
-            let filters = held.value().filters.borrow();
+        let entry = within(request, |pool, exchange| {
+            let filters = exchange.filters.borrow();
             let filter = filters
                 .iter()
                 .find(|filter| filter.input == input && filter.name == name)?;
-            let pool = request.pool();
             let section = filter
                 .directory
                 .as_ref()
@@ -225,8 +225,7 @@ impl Exchange {
                 silent: false,
             })
         });
-        lease.close(std::thread::yield_now);
-        entry
+        entry.flatten()
     }
 
     /// A phase begins; what it covers comes back at `finish`.
@@ -304,6 +303,9 @@ impl Exchange {
 
     /// Sends what has been written, without the interpreter's lock.
     pub(crate) fn send(cx: Cx<'_>, held: &Held<'_, Exchange>, end: End) -> Result<(), Aborted> {
+        if held.is_over() {
+            return Err(Aborted);
+        }
         let (request, exchange) = (held.request(), held.value());
         let parcel = exchange.output.borrow_mut().take(request, end);
         let result = cx.detached((request, &parcel), |(request, parcel)| parcel.pass(request));
@@ -326,6 +328,14 @@ pub(crate) fn lease_of(request: Host<'_>) -> &RequestLease {
     request.lease::<ModPython>()
 }
 
+/// Looks at what is kept for a request between its phases, in the thread that serves it; None when it has ended.
+fn within<'r, R>(request: Host<'r>, body: impl FnOnce(HostPool<'r>, &Exchange) -> R) -> Option<R> {
+    let lease = lease_of(request);
+    let _opened = lease.turn().open(Turn::wait);
+    let held = lease.acquire().ok()?;
+    Some(body(request.pool(), held.value()))
+}
+
 impl Exchange {
     /// Is there anything of Python's to do when the request ends?
     pub(crate) fn has_loose_ends(&mut self) -> bool {
@@ -334,33 +344,72 @@ impl Exchange {
             || !self.cleanups.get_mut().is_empty()
     }
 
-    /// Runs what register_cleanup() was given, last first.
-    pub(crate) fn run_cleanups(lease: &Lease<Exchange>) {
-        let cleanups = lease.hold().map(|held| held.value().cleanups.take());
-        for cleanup in cleanups.unwrap_or_default().into_iter().rev() {
+    /// Runs what register_cleanup() was given, last first, and what that registers. Was there any?
+    pub(crate) fn run_cleanups(lease: &Lease<Exchange>) -> bool {
+        let mut any = false;
+        while let Some(cleanup) = Exchange::next_cleanup(lease) {
+            any = true;
             let interpreter = cleanup.interpreter;
             let done = attached(interpreter, cleanup, |cx, cleanup| cleanup.run(cx, lease));
-            if let (Err(reason), Ok(held)) = (done, lease.hold()) {
+            if let (Err(reason), Ok(held)) = (done, lease.acquire()) {
                 let text = format!("python_cleanup: {reason}");
                 log::request(held.request(), Level::Error, &text);
             }
         }
+        any
     }
 
-    /// Lets the request's objects go, each with its interpreter attached.
+    fn next_cleanup(lease: &Lease<Exchange>) -> Option<Cleanup> {
+        let held = lease.acquire().ok()?;
+        let exchange = held.value();
+        if exchange.cleaned.get() == MOST_CLEANUPS && !exchange.cleanups.borrow().is_empty() {
+            let text = format!(
+                "python_cleanup: {MOST_CLEANUPS} clean-ups have run and register others; the rest is left out"
+            );
+            log::request(held.request(), Level::Error, &text);
+        }
+        exchange.cleaned.set(exchange.cleaned.get() + 1);
+        if exchange.cleaned.get() > MOST_CLEANUPS {
+            return None;
+        }
+        exchange.cleanups.borrow_mut().pop()
+    }
+
+    /// Lets the request's objects go, each with its interpreter attached, and what goes with them.
     pub(crate) fn release(lease: &Lease<Exchange>) {
-        let Ok((first, others)) = lease
-            .hold()
-            .map(|held| (held.value().object.take(), held.value().objects.take()))
-        else {
-            return;
-        };
-        for (interpreter, object) in first.into_iter().chain(others) {
-            // Where no thread state can be had, the object stays for ever.
-            let _ = attached(interpreter, object, |_, object| drop(object));
+        // What goes may leave something new, but not for ever.
+        for _ in 0..MOST_ROUNDS {
+            let Ok((first, others, cleanups)) = lease.acquire().map(|held| {
+                let exchange = held.value();
+                let (first, others) = (exchange.object.take(), exchange.objects.take());
+                (first, others, exchange.cleanups.take())
+            }) else {
+                return;
+            };
+            if first.is_none() && others.is_empty() && cleanups.is_empty() {
+                return;
+            }
+            for (interpreter, object) in first.into_iter().chain(others) {
+                // Where no thread state can be had, the object stays for ever.
+                let _ = attached(interpreter, object, |_, object| drop(object));
+            }
+            for cleanup in cleanups {
+                let _ = attached(cleanup.interpreter, cleanup, |_, cleanup| drop(cleanup));
+            }
+        }
+        // What is there still belongs to nobody who could release it.
+        if let Ok(held) = lease.acquire() {
+            let exchange = held.value();
+            std::mem::forget((exchange.object.take(), exchange.objects.take()));
+            std::mem::forget(exchange.cleanups.take());
         }
     }
 }
+
+/// So many clean-ups of one request run, those that others have registered among them.
+const MOST_CLEANUPS: usize = 10_000;
+/// How often what is released at a request's end may leave something new to be released.
+const MOST_ROUNDS: usize = 100;
 
 /// Gives `body` what holds Python references; where it cannot be attached, they are never released.
 fn attached<T>(
@@ -389,7 +438,7 @@ impl Cleanup {
             shown(callable.repr()),
             shown(error.str())
         );
-        if let Ok(held) = lease.hold() {
+        if let Ok(held) = embed::acquire(cx.py, lease) {
             log::request(held.request(), Level::Error, &text);
         }
     }

@@ -160,7 +160,7 @@ pub(crate) static FUNCTIONS: &[Function] = &[
 /// Adds the constants whose values come from httpd's headers.
 pub(super) fn constants(module: &Bound<'_, PyModule>) -> PyResult<()> {
     for (name, value) in host::CONSTANTS {
-        module.add(*name, *value)?;
+        module.setattr(*name, *value)?;
     }
     Ok(())
 }

@@ -38,7 +38,7 @@ pub(crate) fn classes<'py>(
         class::define::<finfo::FileInfo>(cx, module)?,
         class::define::<filter::Filter>(cx, module)?,
     ];
-    module.add("table", classes.get(table::Table::PLACE))?;
+    module.setattr("table", classes.get(table::Table::PLACE))?;
     Ok(classes)
 }
 
@@ -51,7 +51,7 @@ pub(crate) fn populate<'py>(cx: Cx<'py>, module: &Bound<'py, PyModule>) -> PyRes
     let names = pyo3::types::PyDict::new(cx.py);
     names.set_item("__module__", "_apache")?;
     names.set_item("__doc__", "Ends a handler: SERVER_RETURN(result), or SERVER_RETURN(result, status) to set req.status too.")?;
-    module.add(
+    module.setattr(
         "SERVER_RETURN",
         cx.py
             .get_type::<pyo3::types::PyType>()

@@ -5,7 +5,7 @@ use super::refused;
 use crate::embed::cell::{Number, Slot};
 use crate::embed::class::{self, Args, Class, Method, Slots, This};
 use crate::embed::text::Encoding;
-use crate::embed::{self, Cx};
+use crate::embed::{self, Cx, exception};
 use crate::httpd::header;
 use crate::httpd::lease::Lease;
 use crate::httpd::request::Request as Host;
@@ -14,7 +14,7 @@ use pyo3::exceptions::{
     PyAttributeError, PyKeyError, PyMemoryError, PyRuntimeError, PyTypeError, PyValueError,
 };
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList, PySequence, PyTuple};
+use pyo3::types::{PyDict, PyList, PyTuple};
 use std::ffi::{CStr, CString};
 
 /// A table. Behind a view is the lease of its request: the table is found anew at each use, since httpd may swap it.
@@ -208,12 +208,10 @@ impl Table {
         body: impl FnOnce(HostTable<'_>, Option<Host<'_>>) -> PyResult<R>,
     ) -> PyResult<R> {
         match &self.source {
-            Source::Own(lease) => loop {
-                if let Ok(held) = lease.hold() {
-                    return body(held.table(), None);
-                }
-                embed::give_way(py);
-            },
+            Source::Own(lease) => {
+                let held = embed::acquire(py, lease).map_err(refused)?;
+                body(held.table(), None)
+            }
             Source::View { lease, find } => {
                 let held = lease.hold().map_err(refused)?;
                 let table = find(held.request())
@@ -327,8 +325,8 @@ impl Table {
 
     /// Sets what a mapping (it has `keys`) or an iterable of pairs holds, as `str()` of it.
     fn update(&self, items: &Object<'_>) -> PyResult<()> {
-        if items.hasattr("keys")? {
-            for key in items.call_method0("keys")?.try_iter()? {
+        if let Some(keys) = exception::attribute(items, "keys")? {
+            for key in keys.call0()?.try_iter()? {
                 let key = key?;
                 self.put_str(&key, &items.get_item(&key)?)?;
             }
@@ -336,11 +334,11 @@ impl Table {
         }
         for (place, pair) in items.try_iter()?.enumerate() {
             let pair = pair?;
-            let Ok(pair) = pair.cast::<PySequence>() else {
+            if !class::is_sequence(&pair) {
                 return Err(PyTypeError::new_err(format!(
                     "cannot convert table update sequence element #{place} to a sequence"
                 )));
-            };
+            }
             let length = pair.len()?;
             if length != 2 {
                 return Err(PyValueError::new_err(format!(

@@ -22,3 +22,11 @@ def gets(req):
     data = Cookie.get_cookie(req, "data", Cookie.JsonCookie, secret="secret", mismatch=Cookie.Cookie.IGNORE)
     req.write(json.dumps([plain, data and data.value]))
     return apache.OK
+
+
+def returns(req):
+    """Sends back the cookie that has come."""
+    cookie = Cookie.get_cookie(req, "a")
+    Cookie.add_cookie(req, "a", cookie.value)
+    req.write(json.dumps(cookie.value))
+    return apache.OK

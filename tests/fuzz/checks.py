@@ -8,7 +8,7 @@ import urllib.parse
 from typing import Any, Callable
 from unittest import mock
 
-from mod_python import Cookie, _multipart, _psp, _serializer, _session, apache, util
+from mod_python import Cookie, _encoded, _multipart, _psp, _serializer, _session, apache, util
 from mod_python.testing import FakeRequest
 
 SECRET = b"a secret that no input knows"
@@ -43,7 +43,7 @@ def multipart(data: bytes) -> None:
         return
     total = 0
     for field in form.list:
-        assert isinstance(field.name, str)
+        assert field.name is None or isinstance(field.name, str)
         total += len(field.file.read()) if field.file else 0
     assert total <= 3 * len(data)  # what is not UTF-8 becomes U+FFFD
 
@@ -85,10 +85,21 @@ def cookie(data: bytes) -> None:
             continue
         assert not set(text) & set(map(chr, (*range(32), 127))), text
         assert text.startswith(f"{name}=")
+        again = Cookie.Cookie.parse(text)
+        assert {found: cookie.value for found, cookie in again.items()} == {name: one.value}, (text, one.value)
 
 
 def query(data: bytes) -> None:
-    """As urllib reads it, where the two agree on the rules."""
+    """As urllib reads it, where the two agree on the rules; and the same in pieces, long fields or not."""
+    for long in (1, 65536):
+        counted: list[int] = []
+        with mock.patch.object(_encoded, "_LONG", long):
+            parser = _encoded.EncodedParser(counted.append, 1)
+            for start in range(0, len(data), 3):
+                parser.feed(data[start : start + 3])
+            parser.finish()
+        assert [(name, bytes(value)) for name, value in parser.pairs] == util.parse_qsl(data, 1)
+        assert sum(counted) == len(parser.pairs)
     text = data.decode("latin-1")
     mine = util.parse_qsl(text, 1)
     if ";" not in text and text.isascii() and "%" not in text:

@@ -89,6 +89,13 @@ impl<'py> Named<'_, 'py> {
     }
 }
 
+/// Can it be asked for its length and its items by their places (PySequence_Check)? pyo3's PySequence keeps a class of one
+/// interpreter for all.
+pub(crate) fn is_sequence(object: &Object<'_>) -> bool {
+    // SAFETY: a live object.
+    unsafe { ffi::PySequence_Check(object.as_ptr()) != 0 }
+}
+
 /// An integer as C code takes it (`int`, `bool`, `__index__`).
 ///
 /// # Errors

@@ -7,7 +7,7 @@ mod arguments;
 mod reuse;
 mod trampolines;
 
-pub(crate) use arguments::{Args, Named, integer};
+pub(crate) use arguments::{Args, Named, integer, is_sequence};
 pub(in crate::embed) use reuse::Spare;
 pub(crate) use reuse::{is_plain, recycle};
 

@@ -4,7 +4,7 @@
 use super::super::cell::Slot;
 use super::super::interpreters::Interpreter;
 use super::super::module::interpreter_of;
-use super::super::{Cx, exception};
+use super::super::{Cx, called, exception};
 use super::{Args, Attribute, Class, Instance, Named, Object, This, allocate};
 use crate::httpd::guard::guard;
 use crate::httpd::log::{self, Level};
@@ -17,14 +17,16 @@ use std::ffi::{c_int, c_void};
 use std::ptr::null_mut;
 
 /// Runs a body for Python: an error or a panic becomes the exception that is set, and `failure` the result.
-fn run<R>(py: Python<'_>, failure: R, body: impl FnOnce() -> PyResult<R>) -> R {
-    let result = guard("python", body).unwrap_or_else(|place| {
-        log::process(Level::Critical, &place);
-        Err(PySystemError::new_err(place))
-    });
-    result.unwrap_or_else(|error| {
-        exception::restore(py, error);
-        failure
+fn run<R>(failure: R, body: impl for<'py> FnOnce(Python<'py>) -> PyResult<R>) -> R {
+    called(|py| {
+        let result = guard("python", || body(py)).unwrap_or_else(|place| {
+            log::process(Level::Critical, &place);
+            Err(PySystemError::new_err(place))
+        });
+        result.unwrap_or_else(|error| {
+            exception::restore(py, error);
+            failure
+        })
     })
 }
 
@@ -39,9 +41,8 @@ unsafe fn on<T: Class, R>(
 ) -> R {
     // SAFETY: the caller's promise; the payload is dropped only by `deallocate`.
     unsafe {
-        let py = Python::assume_attached();
         let instance = &*object.cast::<Instance<T>>();
-        run(py, failure, || {
+        run(failure, |py| {
             match (instance.interpreter, &instance.payload) {
                 (Some(interpreter), Some(payload)) => body(This {
                     cx: Cx { py, interpreter },
@@ -90,12 +91,8 @@ where
 {
     // SAFETY: Python calls a module's function with the module and `count` live arguments; F was given to `new`.
     unsafe {
-        let (body, values, py) = (
-            summon::<F>(),
-            arguments(values, count),
-            Python::assume_attached(),
-        );
-        run(py, null_mut(), || {
+        let (body, values) = (summon::<F>(), arguments(values, count));
+        run(null_mut(), |py| {
             let interpreter = interpreter_of(module)
                 .ok_or_else(|| PySystemError::new_err("_apache has no interpreter"))?;
             body(Cx { py, interpreter }, Args { py, values }).map(give)
@@ -154,8 +151,7 @@ pub(super) unsafe extern "C" fn new_instance<T: Class>(
 ) -> *mut ffi::PyObject {
     // SAFETY: Python calls tp_new attached, with T's class or a subclass.
     unsafe {
-        let py = Python::assume_attached();
-        run(py, null_mut(), || {
+        run(null_mut(), |py| {
             let interpreter = Interpreter::current()
                 .ok_or_else(|| PySystemError::new_err("no interpreter of mod_python"))?;
             let cx = Cx { py, interpreter };
@@ -346,10 +342,27 @@ fn required<F>(function: Option<F>) -> PyResult<F> {
     function.ok_or_else(|| PyTypeError::new_err("the operation is not supported"))
 }
 
+unsafe extern "C" {
+    /// Py_TRASHCAN_BEGIN and Py_TRASHCAN_END around `body`: of objects that keep one another, the later ones wait for the
+    /// earlier ones instead of going deeper and deeper into the stack.
+    fn mp_trashcan(
+        object: *mut ffi::PyObject,
+        deallocate: unsafe extern "C" fn(*mut ffi::PyObject),
+        body: unsafe extern "C" fn(*mut ffi::PyObject),
+    );
+}
+
 pub(super) unsafe extern "C" fn deallocate<T: Class>(object: *mut ffi::PyObject) {
-    // SAFETY: the last reference is gone; the payload goes first, then the memory, then the type's reference.
+    // SAFETY: the last reference is gone.
     unsafe {
         ffi::PyObject_GC_UnTrack(object.cast());
+        mp_trashcan(object, deallocate::<T>, free::<T>);
+    }
+}
+
+unsafe extern "C" fn free<T: Class>(object: *mut ffi::PyObject) {
+    // SAFETY: untracked, and the last reference is gone; the payload goes first, then the memory, then the type's reference.
+    unsafe {
         let class = ffi::Py_TYPE(object);
         let instance = object.cast::<Instance<T>>();
         let payload = (*instance).payload.take();

@@ -1,12 +1,16 @@
 //! Methods by which a handler has httpd act: handlers added, redirects, conditions, files sent.
 
+use super::body::is_complete;
 use super::{Object, Request};
 use crate::config::{Phase, parse_handlers};
+use crate::embed::Cx;
 use crate::embed::class::{self, Args, This};
 use crate::embed::text::Encoding;
 use crate::httpd::actions::canonical_directory;
 use crate::httpd::body::End;
 use crate::httpd::file;
+use crate::httpd::request::Request as Host;
+use crate::httpd::status::Status;
 use crate::objects::exchange::{Exchange, write_failed};
 use crate::objects::filter::GENERIC;
 use pyo3::IntoPyObjectExt;
@@ -27,21 +31,24 @@ pub(super) fn add_handler<'py>(
     let phase = phase.ok_or_else(|| PyIndexError::new_err(format!("Invalid phase: {name}")))?;
     parse_handlers(&handler).map_err(PyValueError::new_err)?;
     let held = this.hold()?;
-    let directory = directory_argument(&args, held.request())?;
+    let directory = directory_argument(this.cx, &args, held.request())?;
     Exchange::add_handler(&held, phase, &handler, directory);
     Ok(this.none())
 }
 
 /// An optional directory, made canonical.
 fn directory_argument(
+    cx: Cx<'_>,
     args: &Args<'_, '_>,
-    request: crate::httpd::request::Request<'_>,
+    request: Host<'_>,
 ) -> PyResult<Option<String>> {
     let Some(directory) = args.get(2).filter(|directory| !directory.is_none()) else {
         return Ok(None);
     };
     let directory = Encoding::Utf8.encode(&directory)?;
-    let canonical = canonical_directory(request.pool(), &directory);
+    let canonical = cx.detached((request, directory.as_c_str()), |(request, directory)| {
+        canonical_directory(request.pool(), directory)
+    });
     let canonical = canonical.ok_or_else(|| PyValueError::new_err("not an absolute path"))?;
     Ok(Some(canonical.to_string_lossy().into_owned()))
 }
@@ -61,6 +68,9 @@ pub(super) fn internal_redirect<'py>(
     args.count("internal_redirect", 1..=1)?;
     let uri = Encoding::Utf8.encode(&args.required(0)?)?;
     let held = this.hold()?;
+    if held.is_over() {
+        return Err(PyRuntimeError::new_err("the request has been answered"));
+    }
     if held.value().output.borrow().is_pending() {
         Exchange::send(this.cx, &held, End::Open).map_err(write_failed)?;
     }
@@ -98,7 +108,7 @@ pub(super) fn sendfile<'py>(
         length.min(size - offset)
     };
     let held = this.hold()?;
-    if held.request().eos_sent() != 0 || length == 0 {
+    if is_complete(&held) || length == 0 {
         return 0.into_bound_py_any(this.cx.py);
     }
     let written = {
@@ -126,6 +136,9 @@ pub(super) fn discard_request_body<'py>(
 ) -> PyResult<Object<'py>> {
     args.count("discard_request_body", 0..=0)?;
     let held = this.hold()?;
+    if held.is_over() {
+        return Status::OK.0.into_bound_py_any(this.cx.py);
+    }
     this.cx
         .detached(held.request(), |request| request.discard_body())
         .0
@@ -140,7 +153,7 @@ pub(super) fn allow_methods<'py>(
     let methods = args.required(0)?;
     let mut reset = args.integer_or(1, 0)? == 1;
     let not_a_sequence = || PyTypeError::new_err("First argument must be a sequence");
-    if !methods.hasattr("__len__")? || !methods.hasattr("__getitem__")? {
+    if !class::is_sequence(&methods) {
         return Err(not_a_sequence());
     }
     for method in methods.try_iter()? {
@@ -253,7 +266,7 @@ fn register_filter<'py>(
     );
     parse_handlers(&handler).map_err(PyValueError::new_err)?;
     let held = this.hold()?;
-    let directory = directory_argument(args, held.request())?;
+    let directory = directory_argument(this.cx, args, held.request())?;
     held.value()
         .add_own_filter(&name, input, &handler, directory);
     Ok(this.none())
@@ -309,19 +322,22 @@ pub(super) fn add_cgi_vars<'py>(
             env.set(c"PATH_INFO", path_info);
         }
     }
-    request.add_common_vars();
+    // It may look up the client's name.
+    this.cx
+        .detached(request, |request| request.add_common_vars());
     Ok(this.none())
 }
 
-/// A method that takes nothing and has httpd do something.
+/// A method that takes nothing and has httpd do something, which may look at files or ask for names.
 pub(super) fn plain<'py>(
     this: This<'_, 'py, Request>,
     args: Args<'_, 'py>,
     name: &str,
-    action: for<'r> fn(crate::httpd::request::Request<'r>),
+    action: for<'r> fn(Host<'r>),
 ) -> PyResult<Object<'py>> {
     args.count(name, 0..=0)?;
-    action(this.hold()?.request());
+    let held = this.hold()?;
+    this.cx.detached(held.request(), action);
     Ok(this.none())
 }
 

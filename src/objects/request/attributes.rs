@@ -2,10 +2,8 @@
 
 use super::actions::number_of;
 use super::{Kept, Object, Request};
-use crate::ModPython;
 use crate::embed::capsule;
 use crate::embed::class::{self, Attribute, This};
-use crate::embed::interpreters::{self, Found};
 use crate::embed::text::Encoding;
 use crate::httpd::header;
 use crate::httpd::request::Request as Host;
@@ -15,7 +13,7 @@ use crate::objects::finfo;
 use crate::objects::hlist::HandlerList;
 use crate::objects::server;
 use crate::objects::table::{Rules, Table};
-use crate::routing::interpreter_name;
+use crate::routing::shown_name;
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -278,15 +276,7 @@ pub(super) const ATTRIBUTES: &[Attribute<Request>] = &[
         c"The name of the interpreter that runs this.",
         |this| {
             let held = this.hold()?;
-            let (request, config) = (held.request(), held.request().config::<ModPython>());
-            let entry = held.value().current(request);
-            let name = interpreter_name(request, config, entry.as_ref());
-            // Of a pool, the one that has the request.
-            let name = match interpreters::find(&name) {
-                Ok(Found::Pool(_)) => this.cx.interpreter.name(),
-                _ => &name,
-            };
-            name.into_bound_py_any(this.cx.py)
+            shown_name(held.request(), this.cx.interpreter).into_bound_py_any(this.cx.py)
         },
     ),
     fixed(

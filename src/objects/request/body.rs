@@ -22,9 +22,9 @@ pub(super) fn write<'py>(
     let flush = args.get(1).map_or(Ok(true), |flush| flush.is_truthy())?;
     let held = this.hold()?;
     let (request, exchange) = (held.request(), held.value());
+    let complete = is_complete(&held);
     let empty = text::with_bytes(&data, |bytes| {
-        // Once the answer is complete, as in the log phase, nothing more can be sent.
-        if !bytes.is_empty() && request.eos_sent() == 0 {
+        if !bytes.is_empty() && !complete {
             exchange
                 .output
                 .borrow_mut()
@@ -34,11 +34,16 @@ pub(super) fn write<'py>(
         Ok(bytes.is_empty())
     })?;
     let full = exchange.output.borrow().is_full();
-    if (flush && !empty || full) && request.eos_sent() == 0 {
+    if (flush && !empty || full) && !complete {
         Exchange::send(this.cx, &held, if flush { End::Flush } else { End::Open })
             .map_err(write_failed)?;
     }
     Ok(this.none())
+}
+
+/// Has the answer been sent, as in the log phase? Then nothing more can be, and what is left of the request's body is httpd's.
+pub(super) fn is_complete(held: &Held<'_, Exchange>) -> bool {
+    held.is_over() || held.request().eos_sent() != 0
 }
 
 pub(super) fn flush<'py>(
@@ -47,7 +52,7 @@ pub(super) fn flush<'py>(
 ) -> PyResult<Object<'py>> {
     args.count("flush", 0..=0)?;
     let held = this.hold()?;
-    if held.request().eos_sent() == 0 {
+    if !is_complete(&held) {
         let result = Exchange::send(this.cx, &held, End::Flush);
         result.map_err(|_| PyOSError::new_err("Flush failed, client closed connection."))?;
     }
@@ -126,6 +131,9 @@ const DIRECT: usize = 256 * 1024;
 /// Reads at most `limit` bytes into the `bytes` itself.
 fn read_directly<'py>(this: &This<'_, 'py, Request>, limit: usize) -> PyResult<Object<'py>> {
     let held = this.hold()?;
+    if held.is_over() {
+        return Ok(PyBytes::new(this.cx.py, &[]).into_any());
+    }
     let result = {
         let mut input = held.value().input()?;
         bytes::filled(this.cx.py, limit, |room| {
@@ -147,6 +155,9 @@ fn receive<'py>(
     read: for<'a, 'r> fn(Reading<'a, 'r>) -> Result<Vec<u8>, ReadError>,
 ) -> PyResult<Object<'py>> {
     let held = this.hold()?;
+    if held.is_over() {
+        return Ok(PyBytes::new(this.cx.py, &[]).into_any());
+    }
     let result = {
         let mut input = held.value().input()?;
         this.cx.detached((held.request(), &mut *input, limit), read)

@@ -66,13 +66,11 @@ pub(super) const METHODS: &[Method<Request>] = &[
         args.count("construct_url", 1..=1)?;
         let uri = Encoding::Utf8.encode(&args.required(0)?)?;
         let held = this.hold()?;
-        Encoding::Utf8.optional(this.cx.py, held.request().construct_url(uri.as_bytes()))
+        // UseCanonicalName DNS asks for the server's name.
+        let url = this.cx.detached((held.request(), uri.as_c_str()), |(request, uri)| request.construct_url(uri.to_bytes()));
+        Encoding::Utf8.optional(this.cx.py, url)
     }),
-    M::new(c"add_common_vars", c"add_common_vars(): fills subprocess_env.", |this, args| {
-        args.count("add_common_vars", 0..=0)?;
-        this.hold()?.request().add_common_vars();
-        Ok(this.none())
-    }),
+    M::new(c"add_common_vars", c"add_common_vars(): fills subprocess_env.", |this, args| actions::plain(this, args, "add_common_vars", |request| request.add_common_vars())),
     M::new(c"add_handler", c"add_handler(htype, handler, dir=None): adds a handler to a phase of this request.", actions::add_handler),
     M::new(c"internal_redirect", c"internal_redirect(uri): answers with another URI of this server.", actions::internal_redirect),
     M::new(c"sendfile", c"sendfile(path, offset=0, len=-1): sends a file or a part of it; the number of bytes.", actions::sendfile),

@@ -163,11 +163,8 @@ impl<'py> This<'_, 'py, Request> {
         let Some(other) = field(held.request()) else {
             return Ok(self.none());
         };
+        // It has the same turn: open while this one's phase runs, and ours for now.
         let lease = lease_of(other);
-        // Its phases are waiting for this one, in this thread; if it has none in Python, it stays open from now on.
-        if lease.is_closed() {
-            lease.open();
-        }
         object(self.cx, &lease.hold().map_err(refused)?, lease)
     }
 }

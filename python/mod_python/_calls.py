@@ -1,0 +1,142 @@
+"""Calling an object with the fields of a form as its arguments."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Iterable
+from types import CodeType, FunctionType, MethodType
+from typing import TYPE_CHECKING, Any, Optional
+
+if TYPE_CHECKING:
+    from mod_python._forms import FieldStorage
+
+_Names = tuple[str, ...]
+_MISSING: Any = object()
+_PLACEHOLDER = getattr(functools, "Placeholder", _MISSING)
+"""What stands in a partial for an argument that is still to come (Python 3.14)."""
+
+
+class _Parameters:
+    """What an object can be given: by place alone, by place or name, by name alone, and whether by any name."""
+
+    filled: frozenset[str] = frozenset()
+    """Names of parameters that have been given by place: to give them again is a TypeError."""
+    preset: frozenset[str] = frozenset()
+    """Names that have been given as keywords, which no field may replace."""
+
+    def __init__(self, by_place: _Names, by_both: _Names, by_name: _Names, any_name: bool) -> None:
+        self.by_place, self.by_both, self.by_name, self.any_name = by_place, by_both, by_name, any_name
+        self._named = by_both
+
+    def fill(self, arguments: tuple[Any, ...], at: int = 0) -> _Parameters:
+        """The parameters at these places have been given."""
+        places, behind = self.by_place + self.by_both, at + len(arguments)
+        open_places, taken = places[:at], places[at:behind]
+        if _PLACEHOLDER is not _MISSING:
+            pairs = [*zip(taken, arguments)]
+            open_places += tuple(name for name, value in pairs if value is _PLACEHOLDER)
+            taken = tuple(name for name, value in pairs if value is not _PLACEHOLDER)
+        self.filled = self.filled.union(name for name in taken if name in self._named)
+        only = max(len(self.by_place) - behind, 0)
+        rest = places[behind:]
+        self.by_place, self.by_both = open_places + rest[:only], rest[only:]
+        return self
+
+    def give(self, names: Iterable[str]) -> _Parameters:
+        """These have been given as keywords."""
+        self.preset = self.preset.union(names)
+        return self
+
+
+def apply_fs_data(object: Any, fs: FieldStorage, **args: Any) -> Any:
+    """Call an object with the fields of a form as arguments: those that it has parameters of the name for.
+
+    Values are text, lists of them where a name occurs several times, and Field objects for files. What the caller gives in
+    ``args`` cannot be replaced by a field, nor what a partial has been given before. What is not written in Python is
+    called without arguments. Raises what the object raises; TypeError where a field that it needs is missing.
+    """
+    parameters = _parameters(object)
+    if parameters is None:
+        return object()
+    values: dict[Any, list[Any]] = {}
+    for field in fs.list:
+        name = field.name
+        if name is not None and name not in args and name not in parameters.preset:
+            values.setdefault(name, []).append(field if field.filename else field.value)
+    given = {name: found[0] if len(found) == 1 else found for name, found in values.items()}
+    given.update(args)
+    places = []
+    for name in parameters.by_place:
+        if name not in given:
+            break
+        places.append(given.pop(name))
+    if parameters.any_name:
+        given = {name: value for name, value in given.items() if name not in parameters.filled}
+    else:
+        names = parameters.by_both + parameters.by_name
+        given = {name: value for name, value in given.items() if name in names}
+    return object(*places, **given)
+
+
+def _parameters(object: Any, depth: int = 0) -> Optional[_Parameters]:
+    """What an object takes that is written in Python, whatever is wrapped around it; None for everything else."""
+    if depth > 20:
+        return None
+    if isinstance(object, functools.partial):
+        inner = _parameters(object.func, depth + 1)
+        return inner and inner.fill(object.args).give(object.keywords)
+    if isinstance(object, FunctionType):
+        method = vars(object).get("__partialmethod__", vars(object).get("_partialmethod"))
+        if isinstance(method, functools.partialmethod):
+            # Made for what binds neither: its first argument is the instance, those of the partial follow.
+            inner = _parameters(method.func, depth + 1)
+            return inner and inner.fill(method.args, at=1).give(method.keywords)
+        return _around(vars(object).get("__wrapped__"), _of_code(object.__code__), depth)
+    if isinstance(object, MethodType):
+        inner = _parameters(object.__func__, depth + 1)
+        return inner and inner.fill((object.__self__,))
+    if isinstance(object, type):
+        return _of_class(object, depth)
+    call = _own_call(object)
+    wrapped = inspect.getattr_static(object, "__wrapped__", None)
+    if wrapped is not None:
+        wrapped = getattr(object, "__wrapped__", None)
+    if call is not None:
+        inner = _parameters(call, depth + 1)
+        return inner and _around(wrapped, inner, depth)
+    # functools.cache, staticmethod: C, around a function in Python.
+    return None if wrapped is None else _parameters(wrapped, depth + 1)
+
+
+def _around(wrapped: Any, parameters: _Parameters, depth: int) -> _Parameters:
+    """A wrapper that hands on any name must not hand on a field for what has been given inside it."""
+    if wrapped is not None and parameters.any_name:
+        inner = _parameters(wrapped, depth + 1)
+        if inner is not None:
+            own = parameters.by_both + parameters.by_name
+            parameters.give(name for name in inner.preset | inner.filled if name not in own)
+    return parameters
+
+
+def _of_code(code: CodeType) -> _Parameters:
+    names, only, both = code.co_varnames, code.co_posonlyargcount, code.co_argcount
+    any_name = bool(code.co_flags & inspect.CO_VARKEYWORDS)
+    return _Parameters(names[:only], names[only:both], names[both : both + code.co_kwonlyargcount], any_name)
+
+
+def _of_class(cls: type, depth: int) -> Optional[_Parameters]:
+    for name in ("__init__", "__new__"):
+        maker = getattr(cls, name, None)
+        if isinstance(maker, FunctionType):
+            inner = _parameters(maker, depth + 1)
+            return inner and inner.fill((cls,))
+    return None
+
+
+def _own_call(object: Any) -> Any:
+    """``__call__`` of an object whose class defines it in Python: a method, or another object that can be called."""
+    call = inspect.getattr_static(type(object), "__call__", None)
+    if call is None or type(call).__name__ in ("wrapper_descriptor", "method_descriptor"):
+        return None
+    return getattr(object, "__call__")  # noqa: B004, B009 # the method itself is looked at, not whether there is one

@@ -1,0 +1,351 @@
+"""Reading a request's form: what it may cost, and the mapping of its fields."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Callable, NoReturn, Optional, Union
+
+from mod_python import _charsets, apache
+from mod_python._encoded import EncodedParser
+from mod_python._fields import AnyField, Field, FieldList, StringField, text_field
+from mod_python._mime import base_name, parse_header, split
+from mod_python._multipart import MultipartError, MultipartParser, PartEnd, PartHeaders
+
+if TYPE_CHECKING:
+    from _apache import mp_request, table
+
+readBlockSize = 65368
+"""Bytes that are read from the client at once."""
+
+_SPOOL = 262144
+"""Bytes of an uploaded file beyond which it lies on disk."""
+
+_SPOOLED = 16 * _SPOOL
+"""Bytes of all the files of a form that lie in memory."""
+
+_HEADER_OPTIONS = 16
+"""Options of one header of a part."""
+
+_CHARSET_FIELD = "_charset_"
+"""The field in which browsers say what charset a form is in (HTML, "constructing the entry list")."""
+
+
+class Limits:
+    """What a form may cost, from PythonOption, and what it has cost. The docstring of ``util`` says which there are."""
+
+    def __init__(self, req: mp_request) -> None:
+        options = req.get_options()
+        self.req = req
+        self.fields = self._number(options, "max_fields", 1000)
+        self.header = self._number(options, "max_header_bytes", 16384)
+        self.memory = self._number(options, "max_memory_bytes", 10 << 20)
+        self.total = self._number(options, "max_total_bytes", 0)
+        self.charset = self._charset(options)
+        self._seen = self._kept = self._read = self._spooled = 0
+
+    @staticmethod
+    def _number(options: table, name: str, default: int) -> int:
+        text = options.get(f"mod_python.form.{name}", None)
+        if text is None:
+            return default
+        if not text.isascii() or not text.isdigit():
+            raise ValueError(f"PythonOption mod_python.form.{name}: {text!r} is not a number")
+        return int(text)
+
+    def _charset(self, options: table) -> str:
+        text = options.get("mod_python.form.charset", None)
+        found = _charsets.form_charset(text)
+        if text and found is None:
+            message = f"PythonOption mod_python.form.charset: {text!r} is no charset for forms; they are read as UTF-8"
+            self.req.log_error(message, apache.APLOG_WARNING)
+        return found or _charsets.UTF_8
+
+    def count_fields(self, number: int) -> None:
+        """That many fields more."""
+        self._seen += number
+        if self.fields and self._seen > self.fields:
+            self.refuse(apache.HTTP_REQUEST_ENTITY_TOO_LARGE, f"the form has more than {self.fields} fields")
+
+    def keep(self, size: int) -> None:
+        """That many bytes more that are no file's."""
+        self._kept += size
+        if self.memory and self._kept > self.memory:
+            self.refuse(apache.HTTP_REQUEST_ENTITY_TOO_LARGE, f"the form has more than {self.memory} bytes of text")
+
+    def spool(self, file: Spool, size: int) -> None:
+        """That many bytes more of a file that may lie in memory: it goes to disk where all of them take too much."""
+        if file.on_disk:
+            return
+        self._spooled += size
+        file.held += size
+        if self._spooled > _SPOOLED or file.held > _SPOOL:
+            file.rollover()
+            file.on_disk = True
+            self._spooled -= file.held
+
+    def read(self) -> bytes:
+        """The next block of the body."""
+        data = self.req.read(readBlockSize)
+        self._read += len(data)
+        if self.total and self._read > self.total:
+            self.refuse(apache.HTTP_REQUEST_ENTITY_TOO_LARGE, f"the form has more than {self.total} bytes")
+        return data
+
+    def refuse(self, status: int, reason: str) -> NoReturn:
+        """Log why, and end the handler. httpd closes the connection, since the rest of the body may be anything."""
+        self.req.log_error(f"a form is refused: {reason}", apache.APLOG_INFO)
+        raise apache.SERVER_RETURN(status)
+
+
+class FieldStorage:
+    """The fields of a request: those of the query, then those of a POST body.
+
+    ``file_callback(filename)`` and ``field_callback()`` may give file objects (binary, readable, seekable) for uploads and
+    for other parts of a multipart form. Raises SERVER_RETURN: 400 for a malformed body, 413 beyond a limit, 501 for a
+    content type that is no form's.
+    """
+
+    def __init__(
+        self,
+        req: mp_request,
+        keep_blank_values: int = 0,
+        strict_parsing: int = 0,
+        file_callback: Optional[Callable[[str], Any]] = None,
+        field_callback: Optional[Callable[[], Any]] = None,
+    ) -> None:
+        self.list = FieldList()
+        self._limits = limits = Limits(req)
+        if req.args:
+            query = req.args.encode("utf-8", "surrogateescape")
+            self._add_encoded(iter((query,)), keep_blank_values)
+        if req.method == "POST":
+            kind, options = parse_header(req.headers_in.get("content-type", "") or "application/x-www-form-urlencoded")
+            if kind == "application/x-www-form-urlencoded":
+                self._add_encoded(iter(limits.read, b""), keep_blank_values)
+            elif kind.startswith("multipart/"):
+                self._add_multipart(options.get("boundary", ""), file_callback, field_callback)
+            else:
+                limits.refuse(apache.HTTP_NOT_IMPLEMENTED, f"{kind[:100]!r} is not the content type of a form")
+
+    def _add_encoded(self, blocks: Iterator[bytes], keep_blank_values: int) -> None:
+        parser = EncodedParser(self._limits.count_fields, keep_blank_values)
+        for block in blocks:
+            self._limits.keep(len(block))
+            parser.feed(block)
+        parser.finish()
+        pairs = parser.pairs
+        named = next((value for name, value in pairs if name == _CHARSET_FIELD.encode()), None)
+        charset = _charsets.form_charset(named) or self._limits.charset
+        # What has become text is let go of at once.
+        pairs.reverse()
+        while pairs:
+            name, value = pairs.pop()
+            self.list.append(text_field(name.decode(charset, "replace"), value, charset, self._limits.keep))
+
+    def _add_multipart(
+        self,
+        boundary: str,
+        file_callback: Optional[Callable[[str], Any]],
+        field_callback: Optional[Callable[[], Any]],
+    ) -> None:
+        limits = self._limits
+        parts: list[Part] = []
+        try:
+            parser = MultipartParser(boundary.encode("latin-1", "replace"), limits.header or 1 << 30)
+            ended = False
+            while not ended:
+                block = limits.read()
+                ended = not block
+                of_files = 0
+                for event in parser.finish() if ended else parser.feed(block):
+                    if isinstance(event, PartHeaders):
+                        limits.count_fields(1)
+                        parts.append(Part(event, limits, file_callback, field_callback))
+                    elif not isinstance(event, PartEnd):
+                        of_files += parts[-1].write(event)
+                # Headers, boundaries, what stands before and behind them: everything but files.
+                limits.keep(len(block) - of_files)
+        except MultipartError as error:
+            limits.refuse(apache.HTTP_BAD_REQUEST, str(error))
+        named = next(filter(None, (part.names_charset() for part in parts)), None)
+        charset = _charsets.form_charset(named) or limits.charset
+        parts.reverse()
+        while parts:
+            self.list.append(parts.pop().field(charset))
+
+    def add_field(self, key: str, value: str) -> None:
+        """Append a field."""
+        field = StringField(value)
+        field.name = key
+        self.list.append(field)
+
+    def __getitem__(self, key: str) -> Any:
+        found = self.list._by_name()[key]
+        return found[0] if len(found) == 1 else list(found)
+
+    def __setitem__(self, key: str, value: Union[str, bytes]) -> None:
+        """Replace every field of the name."""
+        key, value = (part.decode("utf-8", "replace") if isinstance(part, bytes) else part for part in (key, value))
+        if not isinstance(key, str) or not isinstance(value, str):
+            raise TypeError("a field's name and value must be str")
+        self._remove(key)
+        self.add_field(key, value)
+
+    def __delitem__(self, key: str) -> None:
+        if key not in self:
+            raise KeyError(key)
+        self._remove(key)
+
+    def _remove(self, key: str) -> None:
+        if key in self:
+            self.list[:] = [field for field in self.list if field.name != key]
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The field of a name, a list of them if there are several, or the default."""
+        found = self.getlist(key)
+        return default if not found else found[0] if len(found) == 1 else found
+
+    def getfirst(self, key: str, default: Any = None) -> Any:
+        """The first field of a name, or the default."""
+        found = self.list._by_name().get(key)
+        return found[0] if found else default
+
+    def getlist(self, key: str) -> list[Any]:
+        """The fields of a name."""
+        return list(self.list._by_name().get(key, ()))
+
+    def has_key(self, key: str) -> bool:
+        """Is there a field of that name?"""
+        return key in self
+
+    def __contains__(self, key: object) -> bool:
+        return key in self.list._by_name()
+
+    def keys(self) -> list[Any]:
+        """The names, each once; None stands for the parts of a multipart form that came without one."""
+        return list(self.list._by_name())
+
+    def items(self) -> list[tuple[Any, Any]]:
+        """Name and field of each field."""
+        return [(field.name, field) for field in self.list]
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.keys())
+
+    def __len__(self) -> int:
+        return len(self.list._by_name())
+
+    def __bool__(self) -> bool:
+        return bool(self.list)
+
+    def clear(self) -> None:
+        """Remove every field."""
+        self.list.clear()
+
+    def __repr__(self) -> str:
+        return repr(self.list.table())
+
+
+class Spool(tempfile.SpooledTemporaryFile[bytes]):
+    """A file in memory that is told when to go to disk. Complete as a file before Python 3.11, too."""
+
+    held = 0
+    """Bytes of it, while they lie in memory."""
+
+    on_disk = False
+
+    def readable(self) -> bool:
+        return True
+
+    def writable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+
+class Part:
+    """A part of a multipart form while it is received."""
+
+    def __init__(
+        self,
+        headers: PartHeaders,
+        limits: Limits,
+        file_callback: Optional[Callable[[str], Any]],
+        field_callback: Optional[Callable[[], Any]],
+    ) -> None:
+        self._limits = limits
+        self._file: Any
+        self._read_headers(headers)
+        self._describe(limits.charset)
+        self._text = bytearray()
+        given = self._disposition[1].get("filename")
+        self._is_file = given is not None
+        if given is not None:
+            self._file = file_callback(self._filename or "") if callable(file_callback) else Spool()
+        else:
+            self._file = field_callback() if callable(field_callback) else None
+
+    def _read_headers(self, headers: PartHeaders) -> None:
+        self._headers = apache.make_table()
+        for name, value in headers:
+            try:
+                self._headers.add(name.decode("latin-1"), value.decode("latin-1"))
+            except ValueError as error:
+                raise MultipartError(f"a header of a part cannot be used: {error}") from None
+        values = {name.lower(): value for name, value in headers}
+        if b"content-disposition" not in values:
+            raise MultipartError("a part has no Content-Disposition")
+        self._sent = values[b"content-disposition"], values.get(b"content-type", b"text/plain")
+
+    def _describe(self, charset: str) -> None:
+        """What the headers say, in a charset: browsers write names in that of the form."""
+        self._charset = charset
+        try:
+            self._disposition, self._type = (
+                split(line.decode(charset, "replace"), _HEADER_OPTIONS) for line in self._sent
+            )
+        except ValueError as error:
+            raise MultipartError(str(error)) from None
+        self.name = self._disposition[1].get("name")
+        if "/" not in self._type[0]:
+            self._type = "application/octet-stream", self._type[1]
+        given = self._disposition[1].get("filename")
+        # An empty name is a file input that was left empty.
+        self._filename = base_name(given) if given else None
+
+    def write(self, data: bytes) -> int:
+        """Take some content; the number of its bytes that are a file's."""
+        if self._file is None:
+            self._text += data
+            return 0
+        self._file.write(data)
+        if isinstance(self._file, Spool):
+            self._limits.spool(self._file, len(data))
+        return len(data)
+
+    def names_charset(self) -> Optional[bytes]:
+        """The text of the field that names the form's charset, if this is it."""
+        return bytes(self._text[:100]) if self.name == _CHARSET_FIELD and self._file is None else None
+
+    def field(self, charset: str) -> AnyField:
+        """The finished field of a form in that charset."""
+        if charset != self._charset:
+            self._describe(charset)
+        if self._file is not None:
+            self._file.seek(0)
+        field: AnyField
+        if self._is_file and self._filename:
+            field = Field(self.name)
+            field.file, field.filename = self._file, self._filename
+        else:
+            charset = _charsets.charset(self._type[1].get("charset")) or charset
+            data = self._text if self._file is None else bytearray(self._file.read())
+            field = text_field(self.name, data, charset, self._limits.keep)
+            if self._file is not None:
+                field._sent = self._file
+        field.type, field.type_options = self._type
+        field.disposition, field.disposition_options = self._disposition
+        field.headers = self._headers
+        return field

@@ -1,0 +1,224 @@
+"""Nothing that a handler does kills or hangs a child."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import http.client
+import subprocess
+
+import pytest
+from conftest import Serve, Server, places
+
+CONFIG = """
+PythonWSGI /nests soundness:nests
+PythonOutputFilter soundness::outlives OUTLIVES
+PythonOutputFilter soundness::upper UPPY
+PythonInputFilter soundness::upper INUPPY
+<Location /soundness/outlives>
+    SetHandler mod_python
+    PythonHandler soundness::hello
+    SetOutputFilter OUTLIVES
+</Location>
+<Location /soundness/thread_writes>
+    SetOutputFilter UPPY
+    SetInputFilter INUPPY
+</Location>
+<Location /soundness/filtered>
+    SetOutputFilter UPPY
+</Location>
+<Location /soundness/by_handler>
+    SetHandler mod_python
+    PythonHandler soundness::hello
+    PythonCleanupHandler soundness
+</Location>
+<Location /soundness/read_in_log>
+    SetHandler mod_python
+    PythonHandler soundness::hello
+    PythonLogHandler soundness
+</Location>
+<LocationMatch ^/phase/(?<phase>\\w+)>
+    PythonFixupHandler soundness::finfo_fixup
+</LocationMatch>
+<Directory @ROOT@/htdocs>
+    Options +MultiViews +Indexes
+    PythonFixupHandler soundness::finfo_fixup
+</Directory>
+<Location /threaded>
+    SetHandler mod_python
+    PythonHandler soundness::has_locals
+</Location>
+PythonInterpPerDirectory Off
+<Directory @ROOT@/htdocs/pub>
+    DirectoryIndex index.py
+    PythonInterpPerDirectory On
+    <Files index.py>
+        SetHandler mod_python
+        PythonHandler soundness::interpreter_of
+    </Files>
+</Directory>
+"""
+RESULTS = [1, 7, -3, -7, 99, 600, 1000, -100, 2**31 - 1, -(2**31)]
+PHASES = ["Trans", "Init", "HeaderParser", "Access", "Authen", "Authz", "Type", "Fixup", "Log", "Cleanup"]
+
+
+@pytest.fixture(scope="module")
+def httpd(serve_module: Serve, mpm: str) -> Server:
+    config = places("soundness") + CONFIG
+    config += "PythonTransHandler soundness::gives_there\n"
+    for phase in PHASES[1:]:
+        more = "AuthType Basic\nAuthName x\nRequire valid-user\n" if phase.startswith("Auth") else ""
+        more += "PythonAuthenHandler soundness::authenticates\n" if phase == "Authz" else ""
+        config += f"<Location /results/{phase}>\nPython{phase}Handler soundness::gives\n{more}</Location>\n"
+    modules = ("negotiation", "autoindex", "authz_user", *(["http2"] if mpm != "prefork" else []))
+    if mpm != "prefork":
+        config += "Protocols h2c http/1.1\n"
+    server = serve_module(config, mpm=mpm, modules=modules, level="info", start=False)
+    for name in ("plain.txt", "views.html.en", "views.html.de", "pub/index.py", "dir/file.txt"):
+        server.write(f"htdocs/{name}", "content")
+    for folder in (server.root / "htdocs/pub", server.root / "htdocs/dir"):
+        folder.chmod(0o755)
+    return server.start()
+
+
+@pytest.fixture(autouse=True)
+def children_live(httpd: Server) -> None:
+    """No child has died, whatever the test did."""
+    httpd.new_log()
+    yield
+    text = httpd.log_text()
+    assert "exit signal" not in text and "panic at" not in text, text[-3000:]
+
+
+def test_cleanups_that_register_cleanups(httpd: Server) -> None:
+    assert httpd.ok("/soundness/chained").text == "chained"
+    for depth in (3, 2, 1, 0):
+        httpd.wait_log(f"soundness: clean-up {depth}")
+    assert httpd.ok("/soundness/by_handler").text == "hello"
+    httpd.wait_log("soundness: registered by a PythonCleanupHandler /soundness/by_handler")
+    for _ in range(50):
+        assert httpd.ok("/soundness/by_handler").text == "hello"
+        assert httpd.ok("/soundness/by_del").text == "by __del__"
+
+
+def test_cleanups_without_end(httpd: Server) -> None:
+    assert httpd.ok("/soundness/endless").text == "endless"
+    httpd.claim("clean-ups have run and register others; the rest is left out")
+    assert httpd.ok("/soundness/hello").text == "hello"
+
+
+def test_related_requests_at_the_end(httpd: Server) -> None:
+    for _ in range(30):
+        answer = httpd.ok("/soundness/two_redirects")
+        assert answer.text.startswith("[/soundness/two_redirects]")
+    httpd.wait_log("looked next=/soundness/redirected prev=None main=None")
+    httpd.wait_log("redirected from /soundness/two_redirects")
+
+
+def test_threads_on_related_requests(httpd: Server) -> None:
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        answers = pool.map(lambda _: httpd.ok("/soundness/threads_on_prev").text, range(40))
+        assert set(answers) == {"threads"}
+
+
+def test_a_thread_that_loops_on_a_request(httpd: Server) -> None:
+    for _ in range(30):
+        assert httpd.ok("/soundness/busy_thread").text == "busy"
+    if httpd.mpm != "prefork":
+        httpd._wait(lambda: int(httpd.ok("/soundness/busy_count").text) == 30, "a clean-up was lost")
+
+
+@pytest.mark.parametrize("version", ["1.1", "2"])
+def test_after_the_answer(httpd: Server, version: str) -> None:
+    if version == "2" and httpd.mpm == "prefork":
+        return  # mod_http2 does not work there
+    flag = "--http2-prior-knowledge" if version == "2" else "--http1.1"
+    for path, said in (
+        ("reads_late", r"late \[b'', b'', b'', \[\], 0, 'the request has been answered'"),
+        ("read_in_log", "log phase b'' b''"),
+    ):
+        for _ in range(10):
+            command = ["curl", "-sS", flag, "-d", "x" * 1000, httpd.url(f"/soundness/{path}")]
+            # HTTP/2 may reset a stream whose body nobody has read, when the answer is there.
+            got = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+            assert got.stdout in ("early", "hello", "") and got.returncode in (0, 92), got
+        httpd.wait_log(said)
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_results_that_are_no_status(httpd: Server, phase: str) -> None:
+    silent = phase in ("Log", "Cleanup")
+    for number in RESULTS:
+        answer = httpd.get(f"/results/{phase}/x", headers={"X-Result": str(number)})
+        assert answer.status == (404 if silent else 500), (phase, number, answer)
+        httpd.claim(f"Python{phase}Handler soundness::gives.*: the handler returned {number}, which is no status")
+    for number in RESULTS:
+        assert httpd.get(f"/soundness/raises?{number}").status == 500
+        httpd.claim("the handler raised SERVER_RETURN with")
+
+
+def test_results_in_the_first_phase(serve: Serve, mpm: str) -> None:
+    h2 = mpm != "prefork"
+    config = "PythonPath \"sys.path+['@ROOT@/apps']\"\nPythonPostReadRequestHandler soundness\n"
+    config += "Protocols h2c http/1.1\n" if h2 else ""
+    server = serve(config + "ErrorDocument 500 /missing\n", mpm=mpm, modules=("http2",) if h2 else ())
+    for number in RESULTS:
+        for flag in ("--http1.1", "--http2-prior-knowledge")[: 2 if h2 else 1]:
+            command = ["curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}", flag, "-H", f"X-Result: {number}"]
+            got = subprocess.run([*command, server.url("/")], capture_output=True, text=True, timeout=30, check=True)
+            assert got.stdout == "500", (number, flag, got)
+    server.claims.append("which is no status")
+    assert "exit signal" not in server.log_text()
+
+
+def test_finfo(httpd: Server) -> None:
+    for path in ("/plain.txt", "/views.html", "/views", "/dir/", "/dir", "/missing", "/dir/file.txt/more", "/pub/"):
+        httpd.get(path)
+    assert "fname" in httpd.ok("/soundness/finfo").text
+    httpd.claims.append("None could be negotiated")
+
+
+def test_filter_objects_beyond_their_life(httpd: Server) -> None:
+    for _ in range(6):
+        assert "hello" in httpd.ok("/soundness/outlives").text
+        assert "b'" not in httpd.ok("/soundness/uses_old_filter").text
+
+
+def test_threads_that_use_filters(httpd: Server) -> None:
+    for _ in range(5):
+        answer = httpd.ok("/soundness/thread_writes", "POST", body=b"some body")
+        assert answer.text == "FROM A THREAD FILTERED "
+    assert httpd.mpm == "prefork" or httpd.ok("/soundness/threads_done").text == "[b'SOME']" * 5
+
+
+def test_locals_of_threads_that_end(serve: Serve, mpm: str) -> None:
+    config = places("soundness") + "MaxConnectionsPerChild 5\n"
+    server = serve(config, mpm=mpm, children=2)
+    for _ in range(40):
+        try:
+            assert server.get("/soundness/has_locals").text == "local"
+        except (ConnectionError, http.client.HTTPException):
+            continue  # a child that goes
+    server.graceful()
+    server.claims += ["a local goes", "without a line end", "to stderr"]
+    text = server.log_text()
+    assert "panic" not in text and "exit signal" not in text
+
+
+def test_file_wrappers_in_one_another(httpd: Server) -> None:
+    assert httpd.ok("/nests").text == "nested"
+
+
+def test_the_interpreter_s_name(httpd: Server) -> None:
+    directory = str(httpd.root / "htdocs/pub") + "/"
+    for path in ("/pub/", "/pub/index.py"):
+        assert httpd.ok(path).text in (directory, "/"), path
+    assert httpd.ok("/soundness/hello").text == "hello"
+
+
+@pytest.mark.parametrize("where", ["", "PythonInterpreter other", "PythonInterpreter pooled"])
+def test_errors_of_the_module_s_own(serve: Serve, where: str) -> None:
+    server = serve(places("soundness") + f"PythonInterpreterPool pooled size=1\n{where}\n")
+    server.claims.append("PythonInterpreterPool")
+    for _ in range(20):
+        assert server.ok("/soundness/tables").text == "tables"
+    assert "exit signal" not in server.log_text()
