@@ -16,12 +16,14 @@ from typing import Any, Callable
 import pytest
 from client import Answer, ask
 
-from httpd import Httpd
+from httpd import INTERPRETER, MODE, Httpd
 
 APPS = Path(__file__).parent / "apps"
 MPMS = ("event", "worker", "prefork")
 FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 """The tests run on the Python that the module embeds."""
+DEFAULT_INTERPRETER = "tests#1" if MODE == "pool" else INTERPRETER
+"""Where handlers run that a configuration gives no interpreter; None: where httpd's virtual host says."""
 MEMORY = 256 if os.environ.get("MOD_PYTHON_PRELOAD") else 32 if FREE_THREADED else 1
 """How many times as much a child may grow before it levels out: AddressSanitizer keeps what is freed for a while, and a
 free-threaded Python keeps memory for each thread."""

@@ -26,6 +26,12 @@ RELEASE = Path(os.environ.get("MOD_PYTHON_MODULE") or PROJECT / "target/release/
 CHILD_USER = "www-data"
 BESIDE = os.environ.get("MOD_PYTHON_TEST_BESIDE", "")
 """What to put beside every server: nothing, `debian` (a fresh Debian's modules and settings, no memory kept) or `multiviews`."""
+MODE = os.environ.get("MOD_PYTHON_TEST_MODE", "")
+"""Where handlers run that a configuration gives no interpreter: '' in the main one, 'sub' in one beside it, 'own' in one with
+a lock of its own (as every other that is made), 'pool' in the only one of a pool."""
+MODES = {"": "", "sub": "", "own": "PythonInterpreterGIL own\n", "pool": "PythonInterpreterPool tests size=1\n"}
+INTERPRETER = "tests" if MODE else None
+"""What a server is told with PythonInterpreter."""
 PATIENCE = 30.0
 """Seconds to wait for httpd to answer or to stop."""
 
@@ -75,6 +81,7 @@ class Httpd:
         modules: tuple[str, ...] = (),
         wrapper: tuple[str, ...] = (),
         beside: bool = True,
+        interpreter: Optional[str] = INTERPRETER,
     ) -> None:
         if root is None:
             root = Path(tempfile.mkdtemp(prefix="mod_python-"))
@@ -85,7 +92,7 @@ class Httpd:
         self.root = root
         self.port = port or free_port()
         self.mpm, self.threads, self.children, self.level = mpm, threads, children, level
-        self.modules, self.wrapper, self.beside = modules, wrapper, beside
+        self.modules, self.wrapper, self.beside, self.interpreter = modules, wrapper, beside, interpreter
         self.root.chmod(0o755)
         for name in ("htdocs", "run"):
             (root / name).mkdir(exist_ok=True)
@@ -245,11 +252,14 @@ class Httpd:
             )
         mime = Path("/etc/mime.types")
         types = f"TypesConfig {mime if mime.exists() else '/dev/null'}\n"
+        mode = MODES[MODE] if self.module else ""
+        if self.module and self.interpreter:
+            mode += f"PythonInterpreter {self.interpreter}\n"
         return (
             "\n".join(loads) + f"\nServerName localhost\nListen 127.0.0.1:@PORT@\n{user}{workers}{types}"
             f"PidFile @ROOT@/run/httpd.pid\nDefaultRuntimeDir @ROOT@/run\nErrorLog @ROOT@/error_log\n"
             f"LogLevel {self.level}\nDocumentRoot @ROOT@/htdocs\nMaxKeepAliveRequests 0\n"
-            f"<Directory />\n    AllowOverride None\n    Require all granted\n</Directory>\n{settings}"
+            f"<Directory />\n    AllowOverride None\n    Require all granted\n</Directory>\n{settings}{mode}"
         )
 
     def _staged(self, module: Path) -> Path:

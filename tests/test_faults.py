@@ -186,7 +186,7 @@ def test_a_module_that_cannot_be_made(serve: Serve, faults: Faults, mpm: str) ->
 def test_a_pool_that_cannot_be_made(serve: Serve, faults: Faults, mpm: str) -> None:
     """Nothing else takes its place; the next request tries again."""
     pool = FRESH.replace("Interpreter fresh", "Interpreter pool") + "PythonInterpreterPool pool size=2\n"
-    server = serve(places("hello") + pool, mpm=mpm, module=DEBUG, start=False)
+    server = serve(places("hello") + pool, mpm=mpm, module=DEBUG, start=False, interpreter=None)
     faults.set("interpreter")
     begun(server)
     server.claim("PythonInterpreterPool pool: Py_NewInterpreter failed")

@@ -24,7 +24,7 @@ NAMED = """
 
 
 def test_exit_functions_and_threads(serve: Serve, mpm: str) -> None:
-    server = serve(places("ending") + NAMED, mpm=mpm)
+    server = serve(places("ending") + NAMED, mpm=mpm, interpreter=None)
     for path in ("/ending/register", "/named"):
         assert server.ok(path).text == "ok"
     server.stop()

@@ -71,7 +71,7 @@ MODULES = ("include", "auth_basic", "auth_digest", "authn_file", "authz_user", "
 
 @pytest.fixture(scope="module")
 def httpd(serve_module: Serve, mpm: str) -> Server:
-    server = serve_module(places("places") + CONFIG, mpm=mpm, modules=MODULES, start=False)
+    server = serve_module(places("places") + CONFIG, mpm=mpm, modules=MODULES, start=False, interpreter=None)
     for name in ("a/x/one.py", "a/x/sub/two.py", "reg12/page", "index/start.py", "index/special.txt"):
         server.write(f"htdocs/{name}", "")
     server.write("htdocs/ssi/page.shtml", 'before <!--#include virtual="/inner" --> after')

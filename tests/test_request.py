@@ -10,7 +10,7 @@ import struct
 
 import pytest
 from client import raw
-from conftest import Serve, Server, places
+from conftest import DEFAULT_INTERPRETER, Serve, Server, places
 
 CONFIG = """
 PythonOption server level
@@ -54,7 +54,7 @@ def test_request_line(httpd: Server) -> None:
         "assbackwards": 0,
         "handler": "mod_python",
         "phase": "PythonHandler",
-        "interpreter": "localhost",
+        "interpreter": DEFAULT_INTERPRETER or "localhost",
         "filename": None,
         "path_info": None,
         "parsed_uri": [None, None, None, None, None, port, "/attributes/request_line", "a=b%20c", None],

@@ -4,6 +4,12 @@ use super::Cx;
 use pyo3::ffi;
 use pyo3::prelude::*;
 
+/// Makes the one class that pyo3 makes for the process, of its panics: it compares every error that it takes with it. Made
+/// later, where there is no room left on the stack, it would wait for itself for ever.
+pub(super) fn prepare(py: Python<'_>) {
+    py.get_type::<pyo3::panic::PanicException>();
+}
+
 /// The exception that a `PyErr` stands for, with its traceback.
 pub(crate) fn value<'py>(py: Python<'py>, error: PyErr) -> Bound<'py, PyAny> {
     restore(py, error);

@@ -237,7 +237,10 @@ pub(super) fn adopt_main(begun: Instant) -> Result<(), String> {
         threads::adopt(main, ffi::PyEval_SaveThread());
         main
     };
-    super::enter(main, furnish)?;
+    super::enter(main, |cx| {
+        exception::prepare(cx.py);
+        furnish(cx);
+    })?;
     main.settled(Gil::Shared, begun).map(drop)
 }
 
