@@ -9,6 +9,7 @@ use crate::httpd::log::{self, Level};
 use crate::httpd::request::Request;
 use crate::httpd::status::Status;
 use crate::httpd::streams::Serving;
+use crate::httpd::turn::Way;
 use crate::objects::exchange::{Exchange, RequestLease, lease_of};
 use crate::objects::filter::{self, Filter, Parts, Running, lock};
 use crate::objects::request as object;
@@ -50,7 +51,8 @@ fn run(request: Request<'_>, name: &CStr, input: bool, invocation: &mut Invocati
     let entry = located(request, entry);
     let outcome = Exchange::interpreter(request, config, Some(&entry)).and_then(|interpreter| {
         embed::enter(interpreter, |cx| {
-            lend(cx, request, lease, invocation, |running| {
+            let way = if input { Way::In } else { Way::Out };
+            lend(cx, request, lease, way, invocation, |running| {
                 call(cx, request, &name, input, &entry, lease, running)
             })
         })
@@ -79,11 +81,13 @@ pub(crate) fn lend<R>(
     cx: Cx<'_>,
     request: Request<'_>,
     lease: &RequestLease,
+    way: Way,
     invocation: &mut Invocation,
     body: impl FnOnce(&Running) -> R,
 ) -> R {
     let _serving = Serving::new(request, lease.turn());
     let _opened = cx.open(lease.turn());
+    let _set_out = lease.turn().set_out(way);
     let running: Running = Arc::new(Mutex::new(None));
     let taken_back = TakenBack {
         cx,

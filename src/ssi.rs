@@ -7,6 +7,7 @@ use crate::httpd::filter::Invocation;
 use crate::httpd::include::{self, Code};
 use crate::httpd::log::{self, Level};
 use crate::httpd::request::Request;
+use crate::httpd::turn::Way;
 use crate::objects::exchange::{Exchange, RequestLease, lease_of};
 use crate::objects::filter::{self, Parts, Running};
 use crate::objects::request as object;
@@ -30,7 +31,7 @@ fn run(request: Request<'_>, code: Code<'_>, invocation: &mut Invocation) -> boo
     };
     let lease = lease_of(request);
     let failure = embed::enter(interpreter, |cx| {
-        lend(cx, request, lease, invocation, |running| {
+        lend(cx, request, lease, Way::Out, invocation, |running| {
             let done = evaluate(cx, request, code, lease, running);
             done.err()
                 .map(|error| report::describe(cx, &exception::value(cx.py, error)))

@@ -13,7 +13,7 @@ use super::connection::Connection;
 use super::module::Module;
 use super::request::Request;
 use super::table::{OwnedTable, Table};
-use super::turn::{Taken, Turn};
+use super::turn::{Taken, Turn, Way};
 use std::cell::Cell;
 use std::ffi::c_void;
 use std::marker::PhantomData;
@@ -243,6 +243,11 @@ impl<T: Ending> Held<'_, T> {
     /// Has the whole answer been sent? Then httpd's filters must not be used any more.
     pub(crate) fn is_over(&self) -> bool {
         self.0.turn.is_over()
+    }
+
+    /// Is a Python filter in the middle of this way, so that nobody may enter it?
+    pub(crate) fn is_under_way(&self, way: Way) -> bool {
+        self.0.turn.is_under_way(way)
     }
 
     /// The answer has been sent.

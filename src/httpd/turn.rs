@@ -20,12 +20,33 @@ pub(crate) struct Turn {
     parked: AtomicUsize,
     /// The answer has been sent: nothing can be read, written or redirected any more.
     over: AtomicBool,
+    /// How many Python filters are in the middle of the answer's way, and of the body's (`Way`). Whoever entered it again from
+    /// its beginning would find the filters above them in the middle of their work.
+    under_way: [AtomicUsize; 2],
     gate: Mutex<()>,
     given: Condvar,
 }
 
 // SAFETY: `depth` is touched by the owning thread alone, and ownership passes through `owner`.
 unsafe impl Sync for Turn {}
+
+/// The ways through httpd's filters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// The answer's, through the output filters.
+    Out,
+    /// The request body's, through the input filters.
+    In,
+}
+
+/// A Python filter is in the middle of a way while this lives.
+pub(crate) struct UnderWay<'t>(&'t AtomicUsize);
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
 
 /// The turn is open while this lives. Its end waits for an operation that another thread is in the middle of.
 pub(crate) struct Opened<'t, W: Fn(&Turn)>(&'t Turn, W);
@@ -57,6 +78,21 @@ impl Turn {
     /// Does a phase run?
     pub(super) fn is_open(&self) -> bool {
         self.open.load(Ordering::SeqCst) != 0
+    }
+
+    /// A Python filter is called in the middle of a way.
+    pub(crate) fn set_out(&self, way: Way) -> UnderWay<'_> {
+        let [out, body] = &self.under_way;
+        let count = if way == Way::Out { out } else { body };
+        count.fetch_add(1, Ordering::SeqCst);
+        UnderWay(count)
+    }
+
+    /// Is one in the middle of it?
+    pub(crate) fn is_under_way(&self, way: Way) -> bool {
+        let [out, body] = &self.under_way;
+        let count = if way == Way::Out { out } else { body };
+        count.load(Ordering::Relaxed) != 0
     }
 
     pub(crate) fn is_over(&self) -> bool {

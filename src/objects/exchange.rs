@@ -13,7 +13,7 @@ use crate::httpd::log::{self, Level};
 use crate::httpd::pool::Pool as HostPool;
 use crate::httpd::request::Request as Host;
 use crate::httpd::status::Status;
-use crate::httpd::turn::Turn;
+use crate::httpd::turn::{Turn, Way};
 use crate::routing::{self, located};
 use pyo3::exceptions::{PyOSError, PyRuntimeError};
 use pyo3::prelude::*;
@@ -313,15 +313,30 @@ impl Exchange {
     }
 
     /// The body's reader; refuses a second use while one is in progress (an input filter that reads its own request).
-    pub(crate) fn input(&self) -> PyResult<RefMut<'_, Input>> {
-        self.input
-            .try_borrow_mut()
-            .map_err(|_| PyRuntimeError::new_err("the request's body is being read already"))
+    pub(crate) fn input<'h>(held: &'h Held<'_, Exchange>) -> PyResult<RefMut<'h, Input>> {
+        let free = !held.is_under_way(Way::In);
+        let input = held.value().input.try_borrow_mut().ok();
+        input
+            .filter(|_| free)
+            .ok_or_else(|| PyRuntimeError::new_err("the request's body is being read already"))
+    }
+
+    /// May the answer go on its way? Not from within a filter that the answer is passing.
+    ///
+    /// # Errors
+    /// RuntimeError.
+    pub(crate) fn check_way_out(held: &Held<'_, Exchange>) -> PyResult<()> {
+        if held.is_under_way(Way::Out) {
+            return Err(PyRuntimeError::new_err(
+                "the answer is passing a filter, which gives on what it has by filter.write()",
+            ));
+        }
+        Ok(())
     }
 
     /// Sends what has been written, without the interpreter's lock.
     pub(crate) fn send(cx: Cx<'_>, held: &Held<'_, Exchange>, end: End) -> Result<(), Aborted> {
-        if held.is_over() {
+        if held.is_over() || held.is_under_way(Way::Out) {
             return Err(Aborted);
         }
         let (request, exchange) = (held.request(), held.value());

@@ -47,7 +47,7 @@ pub(super) fn prepare(
         return Ok(None);
     }
     let result = {
-        let mut input = held.value().input()?;
+        let mut input = Exchange::input(held)?;
         let reading = (request, &mut *input, limit);
         cx.detached(reading, |(request, input, limit)| {
             input.preload(request, limit)

@@ -71,6 +71,8 @@ pub(super) fn internal_redirect<'py>(
     if held.is_over() {
         return Err(PyRuntimeError::new_err("the request has been answered"));
     }
+    Exchange::check_way_out(&held)?;
+    drop(Exchange::input(&held)?);
     if held.value().output.borrow().is_pending() {
         Exchange::send(this.cx, &held, End::Open).map_err(write_failed)?;
     }
@@ -108,6 +110,7 @@ pub(super) fn sendfile<'py>(
         length.min(size - offset)
     };
     let held = this.hold()?;
+    Exchange::check_way_out(&held)?;
     if is_complete(&held) || length == 0 {
         return 0.into_bound_py_any(this.cx.py);
     }
@@ -139,6 +142,7 @@ pub(super) fn discard_request_body<'py>(
     if held.is_over() {
         return Status::OK.0.into_bound_py_any(this.cx.py);
     }
+    drop(Exchange::input(&held)?);
     this.cx
         .detached(held.request(), |request| request.discard_body())
         .0

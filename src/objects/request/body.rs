@@ -23,6 +23,7 @@ pub(super) fn write<'py>(
     let held = this.hold()?;
     let (request, exchange) = (held.request(), held.value());
     let complete = is_complete(&held);
+    Exchange::check_way_out(&held)?;
     let empty = text::with_bytes(&data, |bytes| {
         if !bytes.is_empty() && !complete {
             exchange
@@ -52,6 +53,7 @@ pub(super) fn flush<'py>(
 ) -> PyResult<Object<'py>> {
     args.count("flush", 0..=0)?;
     let held = this.hold()?;
+    Exchange::check_way_out(&held)?;
     if !is_complete(&held) {
         let result = Exchange::send(this.cx, &held, End::Flush);
         result.map_err(|_| PyOSError::new_err("Flush failed, client closed connection."))?;
@@ -135,7 +137,7 @@ fn read_directly<'py>(this: &This<'_, 'py, Request>, limit: usize) -> PyResult<O
         return Ok(PyBytes::new(this.cx.py, &[]).into_any());
     }
     let result = {
-        let mut input = held.value().input()?;
+        let mut input = Exchange::input(&held)?;
         bytes::filled(this.cx.py, limit, |room| {
             let reading = (held.request(), &mut *input, room);
             this.cx.detached(reading, |(request, input, room)| {
@@ -159,7 +161,7 @@ fn receive<'py>(
         return Ok(PyBytes::new(this.cx.py, &[]).into_any());
     }
     let result = {
-        let mut input = held.value().input()?;
+        let mut input = Exchange::input(&held)?;
         this.cx.detached((held.request(), &mut *input, limit), read)
     };
     match result {

@@ -75,8 +75,8 @@ def failed(error, what):
     name = type(error).__name__
     count(f"error {name}")
     serious = isinstance(error, SystemError) and any(text in str(error.args) for text in SERIOUS)
-    # Python 3.11's own: iter() of a memoryview that has been released.
-    if name == "PanicException" or (serious and what != "memoryview"):
+    # Python 3.11's own: iter() of a memoryview that has been released, an enumerate() of hostile arguments.
+    if name == "PanicException" or (serious and what not in ("memoryview", "enumerate", "reversed")):
         finding(f"{name} {error.args!r:.200} of {what}")
 
 
