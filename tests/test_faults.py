@@ -171,7 +171,7 @@ def test_an_interpreter_that_cannot_be_made(serve: Serve, faults: Faults, mpm: s
 
 
 def test_a_module_that_cannot_be_made(serve: Serve, faults: Faults, mpm: str) -> None:
-    server = begun(serve(places("hello") + FRESH, mpm=mpm, module=DEBUG, start=False))
+    server = begun(serve(places("hello") + FRESH, mpm=mpm, module=DEBUG, start=False, interpreter=None))
     faults.set("module=panic")
     assert server.get("/fresh").status == 500
     server.claim(r"crit\].*a deliberate panic in module")
