@@ -29,9 +29,8 @@ BESIDE = os.environ.get("MOD_PYTHON_TEST_BESIDE", "")
 MODE = os.environ.get("MOD_PYTHON_TEST_MODE", "")
 """Where handlers run that a configuration gives no interpreter: '' in the main one, 'sub' in one beside it, 'own' in one with
 a lock of its own (as every other that is made), 'pool' in the only one of a pool."""
-MODES = {"": "", "sub": "", "own": "PythonInterpreterGIL own\n", "pool": "PythonInterpreterPool tests size=1\n"}
-INTERPRETER = "tests" if MODE else None
-"""What a server is told with PythonInterpreter."""
+INTERPRETER = {"": None, "sub": "tests", "own": "tests", "pool": "tests"}[MODE]
+"""What a server is told with PythonInterpreter; None where the test is about who chooses, or needs the main one to be alone."""
 PATIENCE = 30.0
 """Seconds to wait for httpd to answer or to stop."""
 
@@ -252,8 +251,9 @@ class Httpd:
             )
         mime = Path("/etc/mime.types")
         types = f"TypesConfig {mime if mime.exists() else '/dev/null'}\n"
-        mode = MODES[MODE] if self.module else ""
+        mode = "PythonInterpreterGIL own\n" if self.module and MODE == "own" else ""
         if self.module and self.interpreter:
+            mode += f"PythonInterpreterPool {self.interpreter} size=1\n" if MODE == "pool" else ""
             mode += f"PythonInterpreter {self.interpreter}\n"
         return (
             "\n".join(loads) + f"\nServerName localhost\nListen 127.0.0.1:@PORT@\n{user}{workers}{types}"

@@ -90,7 +90,9 @@ def handler(req):
 
 @pytest.fixture(scope="module")
 def httpd(serve_module: Serve, mpm: str) -> Server:
-    server = serve_module(CONFIG.replace("Listen 127.0.0.1:@PORT@\n", ""), mpm=mpm, threads=64, start=False, interpreter=None)
+    server = serve_module(
+        CONFIG.replace("Listen 127.0.0.1:@PORT@\n", ""), mpm=mpm, threads=64, start=False, interpreter=None
+    )
     for name in ("first", "second"):
         server.write(f"{name}/twin.py", TWIN.format(name=f"{name}.example"))
         (server.root / name).chmod(0o755)
