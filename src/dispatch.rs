@@ -77,7 +77,7 @@ fn run_listed(request: Request<'_>, phase: Phase) -> Status {
             listed: list.map_or(0, |list| list.entries.len()),
             lease,
         };
-        let _opened = cx.open(lease.turn());
+        let _opened = cx.open(lease.turn(), request.address());
         run.all(extension)
     });
     let (status, rest) = outcome.unwrap_or_else(|reason| {
@@ -89,6 +89,12 @@ fn run_listed(request: Request<'_>, phase: Phase) -> Status {
     if rest.is_some_and(|rest| rest.send(request).is_err()) {
         let text = "the client closed the connection before the answer was sent";
         log::request(request, Level::Debug, text);
+    }
+    // Whatever comes behind the answer's end finds filters that have put away what they need: nothing does. A redirect may
+    // have sent it, or httpd itself, when it has refused the body.
+    let before_the_end = !matches!(phase, Phase::Log | Phase::Cleanup);
+    if before_the_end && request.eos_sent() != 0 {
+        return Status::DONE;
     }
     status
 }
@@ -168,7 +174,7 @@ pub(crate) fn run_connection(connection: HostConnection<'_>) -> Status {
     };
     let lease = Lease::for_connection(connection);
     let status = embed::enter(interpreter, |cx| {
-        let opened = cx.open(lease.turn());
+        let opened = cx.open(lease.turn(), connection.address());
         let now = SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)
             .unwrap_or_default();
@@ -374,6 +380,10 @@ impl<'r> Run<'_, '_, 'r> {
     fn rest(&self, state: &Exchange, status: Status) -> Option<Rest> {
         let mut output = state.output.borrow_mut();
         if !output.is_pending() {
+            return None;
+        }
+        if self.request.eos_sent() != 0 {
+            output.discard();
             return None;
         }
         let complete =

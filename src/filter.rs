@@ -86,7 +86,7 @@ pub(crate) fn lend<R>(
     body: impl FnOnce(&Running) -> R,
 ) -> R {
     let _serving = Serving::new(request, lease.turn());
-    let _opened = cx.open(lease.turn());
+    let _opened = cx.open(lease.turn(), request.address());
     let _set_out = lease.turn().set_out(way);
     let running: Running = Arc::new(Mutex::new(None));
     let taken_back = TakenBack {

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import http.client
+import socket
 import subprocess
 
 import pytest
@@ -43,6 +45,24 @@ PythonInputFilter soundness::upper INUPPY
     Options +MultiViews +Indexes
     PythonFixupHandler soundness::finfo_fixup
 </Directory>
+<Files "limited*">
+    LimitRequestBody 10
+    SetHandler mod_python
+    SetOutputFilter INCLUDES;DEFLATE
+</Files>
+<Files limited.shtml>
+    PythonHandler soundness::refused_then
+</Files>
+<Files limited_early.shtml>
+    SetHandler none
+    PythonFixupHandler soundness
+</Files>
+<Directory @ROOT@/htdocs>
+    Options +Includes
+    <Files page.shtml>
+        SetOutputFilter INCLUDES
+    </Files>
+</Directory>
 <Location /threaded>
     SetHandler mod_python
     PythonHandler soundness::has_locals
@@ -69,11 +89,28 @@ def httpd(serve_module: Serve, mpm: str) -> Server:
         more = "AuthType Basic\nAuthName x\nRequire valid-user\n" if phase.startswith("Auth") else ""
         more += "PythonAuthenHandler soundness::authenticates\n" if phase == "Authz" else ""
         config += f"<Location /results/{phase}>\nPython{phase}Handler soundness::gives\n{more}</Location>\n"
-    modules = ("negotiation", "autoindex", "authz_user", *(["http2"] if mpm != "prefork" else []))
+    modules = (
+        "negotiation",
+        "autoindex",
+        "authz_user",
+        "include",
+        "deflate",
+        "filter",
+        *(["http2"] if mpm != "prefork" else []),
+    )
     if mpm != "prefork":
         config += "Protocols h2c http/1.1\n"
     server = serve_module(config, mpm=mpm, modules=modules, level="info", start=False)
-    for name in ("plain.txt", "views.html.en", "views.html.de", "pub/index.py", "dir/file.txt"):
+    server.write("htdocs/page.shtml", '<!--#include virtual="/soundness/writes_to_main" -->')
+    for name in (
+        "limited.shtml",
+        "limited_early.shtml",
+        "plain.txt",
+        "views.html.en",
+        "views.html.de",
+        "pub/index.py",
+        "dir/file.txt",
+    ):
         server.write(f"htdocs/{name}", "content")
     for folder in (server.root / "htdocs/pub", server.root / "htdocs/dir"):
         folder.chmod(0o755)
@@ -142,6 +179,30 @@ def test_after_the_answer(httpd: Server, version: str) -> None:
             got = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
             assert got.stdout in ("early", "hello", "") and got.returncode in (0, 92), got
         httpd.wait_log(said)
+
+
+@pytest.mark.parametrize("what", ["", "writes", "redirects", "declines", "404", "done", "raises"])
+def test_after_httpd_has_refused_the_body(httpd: Server, what: str) -> None:
+    """The filters have had the answer's end by then."""
+    for page in ("limited.shtml", "limited_early.shtml"):
+        for encoding in ("gzip", "identity"):
+            for _ in range(5):
+                head = (
+                    f"POST /{page}?{what} HTTP/1.1\r\nHost: x\r\nAccept-Encoding: {encoding}\r\nConnection: close\r\n"
+                )
+                with socket.create_connection(("127.0.0.1", httpd.port), 30) as client:
+                    client.sendall(head.encode() + b"Transfer-Encoding: chunked\r\n\r\n3e8\r\n" + b"x" * 1000)
+                    client.shutdown(socket.SHUT_WR)
+                    answer = b""
+                    with contextlib.suppress(ConnectionResetError):
+                        while block := client.recv(65536):
+                            answer += block
+                assert answer.startswith(b"HTTP/1.1 413 ") and answer.count(b"HTTP/1.1 ") == 1, answer
+    httpd.claims += ["LookupError: after the end", "RuntimeError: the request", "AH01587|AH01588|LimitRequestBody"]
+
+
+def test_a_part_of_a_page_that_writes_to_the_page(httpd: Server) -> None:
+    assert httpd.ok("/page.shtml").text == "[another request]" * 4
 
 
 @pytest.mark.parametrize("phase", PHASES)

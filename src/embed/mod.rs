@@ -25,6 +25,8 @@ use crate::httpd::lease::{Held, Lease, Refusal};
 use crate::httpd::turn::{Opened, Turn};
 use interpreters::Interpreter;
 use pyo3::Python;
+use std::ffi::c_void;
+use std::ptr::NonNull;
 
 /// An attached interpreter: the token that Python may be used, and whose objects they are.
 #[derive(Clone, Copy)]
@@ -74,7 +76,7 @@ fn called<R>(body: impl for<'py> FnOnce(Python<'py>) -> R) -> R {
 /// MemoryError.
 pub(crate) fn capsule(
     cx: Cx<'_>,
-    address: std::ptr::NonNull<std::ffi::c_void>,
+    address: NonNull<c_void>,
 ) -> pyo3::PyResult<pyo3::Bound<'_, pyo3::PyAny>> {
     // SAFETY: the pointer is not NULL and nothing is freed with the capsule.
     unsafe {
@@ -109,8 +111,12 @@ impl<A: Detachable, B: Detachable, C: Detachable> Detachable for (A, B, C) {}
 
 impl<'py> Cx<'py> {
     /// A phase begins to run Python for a request or connection, until what this gives is dropped (`Turn::open`).
-    pub(crate) fn open(self, turn: &Turn) -> Opened<'_, impl Fn(&Turn) + use<'py>> {
-        turn.open(move |turn| self.detached(turn, Turn::wait))
+    pub(crate) fn open(
+        self,
+        turn: &Turn,
+        served: NonNull<c_void>,
+    ) -> Opened<'_, impl Fn(&Turn) + use<'py>> {
+        turn.open(served, move |turn| self.detached(turn, Turn::wait))
     }
 
     /// Runs something that may block without the interpreter's lock (PyEval_SaveThread). A function pointer and plain

@@ -134,6 +134,10 @@ impl<'r> Request<'r> {
     /// Breaks the connection, so that the client can tell that the answer is not complete: what has been sent has no
     /// proper end, and nothing follows. May block.
     pub(crate) fn break_off(self) {
+        if self.eos_sent() != 0 {
+            // It has had its end, from whomever.
+            return;
+        }
         // SAFETY: a live request and connection; the brigade lies in the request's pool. The error bucket tells the chunk
         // filter, and HTTP/2, that the end must not be sent.
         unsafe {

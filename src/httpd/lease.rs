@@ -17,7 +17,7 @@ use super::turn::{Taken, Turn, Way};
 use std::cell::Cell;
 use std::ffi::c_void;
 use std::marker::PhantomData;
-use std::ptr::{null, null_mut};
+use std::ptr::{NonNull, null, null_mut};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 use std::thread::LocalKey;
@@ -156,7 +156,7 @@ impl Lease<OwnedTable> {
             value: table,
         };
         // For ever.
-        std::mem::forget(lease.turn.open(|_| {}));
+        std::mem::forget(lease.turn.open(NonNull::dangling(), |_| {}));
         lease
     }
 }
@@ -245,6 +245,11 @@ impl<T: Ending> Held<'_, T> {
         self.0.turn.is_over()
     }
 
+    /// Is it the request whose phase runs?
+    pub(crate) fn is_served(&self) -> bool {
+        self.0.turn.is_served(self.request().address())
+    }
+
     /// Is a Python filter in the middle of this way, so that nobody may enter it?
     pub(crate) fn is_under_way(&self, way: Way) -> bool {
         self.0.turn.is_under_way(way)
@@ -303,7 +308,10 @@ impl<T: Ending> Tenancy<T> {
         if self.lease.host().is_some_and(Request::is_outermost) {
             self.lease.turn.end();
         }
-        let _opened = self.lease.turn.open(Turn::wait);
+        let Some(first) = self.lease.host() else {
+            return;
+        };
+        let _opened = self.lease.turn.open(first.address(), Turn::wait);
         // Whatever ends one may be the first to look at another.
         while let Some(tenancy) = self.family().find(|tenancy| !tenancy.ended.get()) {
             tenancy.ended.set(true);
@@ -387,7 +395,7 @@ mod tests {
     fn a_closed_or_revoked_lease_refuses() {
         let lease = lease();
         assert_eq!(lease.hold().err(), Some(Refusal::Closed));
-        let opened = lease.turn().open(Turn::wait);
+        let opened = lease.turn().open(NonNull::dangling(), Turn::wait);
         assert!(lease.hold().is_ok());
         drop(opened);
         assert_eq!(lease.hold().err(), Some(Refusal::Closed));
@@ -403,7 +411,7 @@ mod tests {
             first.turn.clone(),
             OfConnection,
         );
-        let _opened = first.turn().open(Turn::wait);
+        let _opened = first.turn().open(NonNull::dangling(), Turn::wait);
         let held = first.hold();
         assert!(held.is_ok() && second.hold().is_ok());
         std::thread::scope(|scope| {

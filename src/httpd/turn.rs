@@ -4,7 +4,9 @@
 //! then a thread that a handler has started may *take* it for one operation. Who has to wait is parked, and comes next.
 
 use std::cell::Cell;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::ffi::c_void;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 
 /// Owned by the leases of one family of requests (or by that of a connection or table), freed by the last of them.
@@ -18,6 +20,8 @@ pub(crate) struct Turn {
     depth: Cell<usize>,
     /// How many threads are parked. While there is one, others are refused.
     parked: AtomicUsize,
+    /// The request whose phase runs; only compared.
+    served: AtomicPtr<c_void>,
     /// The answer has been sent: nothing can be read, written or redirected any more.
     over: AtomicBool,
     /// How many Python filters are in the middle of the answer's way, and of the body's (`Way`). Whoever entered it again from
@@ -49,16 +53,21 @@ impl Drop for UnderWay<'_> {
 }
 
 /// The turn is open while this lives. Its end waits for an operation that another thread is in the middle of.
-pub(crate) struct Opened<'t, W: Fn(&Turn)>(&'t Turn, W);
+pub(crate) struct Opened<'t, W: Fn(&Turn)> {
+    turn: &'t Turn,
+    before: *mut c_void,
+    wait: W,
+}
 
 impl<W: Fn(&Turn)> Drop for Opened<'_, W> {
     fn drop(&mut self) {
-        let Opened(turn, wait) = self;
+        let turn = self.turn;
+        turn.served.store(self.before, Ordering::Relaxed);
         // From here on nobody begins anything.
         if turn.open.fetch_sub(1, Ordering::SeqCst) == 1 {
             let owner = turn.owner.load(Ordering::SeqCst);
             if owner != 0 && owner != this_thread() {
-                wait(turn);
+                (self.wait)(turn);
             }
         }
     }
@@ -68,11 +77,21 @@ impl<W: Fn(&Turn)> Drop for Opened<'_, W> {
 pub(crate) struct Taken<'t>(&'t Turn, std::marker::PhantomData<*const ()>);
 
 impl Turn {
-    /// A phase begins to run Python, until what this gives is dropped, also by a panic. `wait` is `Turn::wait`, detached.
-    /// Called by the thread that serves the request.
-    pub(crate) fn open<W: Fn(&Turn)>(&self, wait: W) -> Opened<'_, W> {
+    /// A phase of a request (or connection) begins to run Python, until what this gives is dropped, also by a panic. `wait`
+    /// is `Turn::wait`, detached. Called by the thread that serves the request.
+    pub(crate) fn open<W: Fn(&Turn)>(&self, served: NonNull<c_void>, wait: W) -> Opened<'_, W> {
+        let before = self.served.swap(served.as_ptr(), Ordering::Relaxed);
         self.open.fetch_add(1, Ordering::SeqCst);
-        Opened(self, wait)
+        Opened {
+            turn: self,
+            before,
+            wait,
+        }
+    }
+
+    /// Is it the one of the family whose phase runs? The others are waiting for it, in the middle of something.
+    pub(super) fn is_served(&self, request: NonNull<c_void>) -> bool {
+        std::ptr::eq(self.served.load(Ordering::Relaxed), request.as_ptr())
     }
 
     /// Does a phase run?

@@ -331,12 +331,17 @@ impl Exchange {
                 "the answer is passing a filter, which gives on what it has by filter.write()",
             ));
         }
+        if !held.is_served() && !held.is_over() {
+            return Err(PyRuntimeError::new_err(
+                "another request is served at the moment: use the one that the handler was given",
+            ));
+        }
         Ok(())
     }
 
     /// Sends what has been written, without the interpreter's lock.
     pub(crate) fn send(cx: Cx<'_>, held: &Held<'_, Exchange>, end: End) -> Result<(), Aborted> {
-        if held.is_over() || held.is_under_way(Way::Out) {
+        if held.is_over() || held.is_under_way(Way::Out) || !held.is_served() {
             return Err(Aborted);
         }
         let (request, exchange) = (held.request(), held.value());
@@ -364,7 +369,7 @@ pub(crate) fn lease_of(request: Host<'_>) -> &RequestLease {
 /// Looks at what is kept for a request between its phases, in the thread that serves it; None when it has ended.
 fn within<'r, R>(request: Host<'r>, body: impl FnOnce(HostPool<'r>, &Exchange) -> R) -> Option<R> {
     let lease = lease_of(request);
-    let _opened = lease.turn().open(Turn::wait);
+    let _opened = lease.turn().open(request.address(), Turn::wait);
     let held = lease.acquire().ok()?;
     Some(body(request.pool(), held.value()))
 }

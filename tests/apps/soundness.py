@@ -181,6 +181,47 @@ def loghandler(req):
     return apache.OK
 
 
+# After the answer's end has gone through the filters.
+
+
+def refused_then(req):
+    """httpd has answered when it refuses the body; whatever comes then must not pass the filters again."""
+    try:
+        while req.read(1000):
+            pass
+    except (OSError, apache.SERVER_RETURN):
+        pass
+    what = req.args
+    if what == "writes":
+        req.write("more " * 10000)
+    elif what == "redirects":
+        req.internal_redirect("/page.shtml")
+    elif what == "raises":
+        raise LookupError("after the end")
+    return {"declines": apache.DECLINED, "404": 404, "done": apache.DONE}.get(what, apache.OK)
+
+
+def fixuphandler(req):
+    """Reads in an early phase."""
+    refused_then(req)
+    return apache.OK
+
+
+def writes_to_main(req):
+    """A part of a page that writes to the page's request, which is in the middle of its filters."""
+    for operation in (
+        lambda: req.main.write("to the page"),
+        lambda: req.main.flush(),
+        lambda: req.main.internal_redirect("/soundness/hello"),
+        lambda: req.main.sendfile(__file__),
+    ):
+        try:
+            operation()
+        except RuntimeError as error:
+            req.write(f"[{str(error)[:15]}]")
+    return apache.OK
+
+
 # Results.
 
 
