@@ -96,6 +96,9 @@ fn run_listed(request: Request<'_>, phase: Phase) -> Status {
     if before_the_end && request.eos_sent() != 0 {
         return Status::DONE;
     }
+    if status.is_redirect() {
+        request.ensure_location();
+    }
     status
 }
 
@@ -249,6 +252,12 @@ impl<'r> Run<'_, '_, 'r> {
             return (status, None);
         };
         let state = held.value();
+        let before_the_end = !matches!(self.phase, Phase::Log | Phase::Cleanup);
+        if let Some(refused) = Exchange::refusal(&held).filter(|_| before_the_end) {
+            // Whatever the handler has made of it: it has not seen all of the request.
+            state.output.borrow_mut().discard();
+            status = refused;
+        }
         let rest = self.rest(state, status);
         state.finish(outer);
         state.let_go::<object::Request>(cx, |object| object::is_unremarkable(object, cx));

@@ -2,10 +2,10 @@
 
 use crate::config::{Entry, Phase};
 use crate::embed::{self, Cx, exception, text};
-use crate::httpd::log::{self, Level};
-use crate::httpd::request::Request;
+use crate::httpd::log::Level;
 use crate::httpd::status::Status;
 use crate::objects::exchange::RequestLease;
+pub(crate) use crate::objects::log;
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 
@@ -67,14 +67,6 @@ pub(crate) fn exception(
         Ok(()) => Status::DONE,
         Err(_) => failed,
     }
-}
-
-/// Writes to the error log, which may be a pipe that is full: detached.
-pub(crate) fn log(cx: Cx<'_>, request: Request<'_>, level: Level, text: &str) {
-    let entry = (level as i32, text.as_bytes());
-    cx.detached((request, entry), |(request, (level, text))| {
-        log::request_raw(request, level, text);
-    });
 }
 
 /// What is to be said of a result that is no status.

@@ -12,6 +12,7 @@ import pytest
 from conftest import DEFAULT_INTERPRETER, Serve, Server, places
 
 CONFIG = """
+MaxMemFree 1
 PythonWSGI /nests soundness:nests
 PythonOutputFilter soundness::outlives OUTLIVES
 PythonOutputFilter soundness::upper UPPY
@@ -215,6 +216,17 @@ def test_results_that_are_no_status(httpd: Server, phase: str) -> None:
     for number in RESULTS:
         assert httpd.get(f"/soundness/raises?{number}").status == 500
         httpd.claim("the handler raised SERVER_RETURN with")
+
+
+def test_a_redirect_without_a_location(httpd: Server) -> None:
+    """HTTP/0.9 has no headers."""
+    for number in (301, 302, 303, 305, 307, 308, 201):
+        with socket.create_connection(("127.0.0.1", httpd.port), 30) as client:
+            client.sendall(f"GET /soundness/old?{number}\r\n\r\n".encode())
+            client.shutdown(socket.SHUT_WR)
+            while client.recv(4096):
+                pass
+        assert httpd.get(f"/soundness/old?{number}").status in (number, 999)
 
 
 def test_results_in_the_first_phase(serve: Serve, mpm: str) -> None:

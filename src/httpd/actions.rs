@@ -1,7 +1,9 @@
 //! What a handler can have httpd do with its request: conditions, validators, redirects, filters.
 
 use super::request::Request;
+use super::sink;
 use super::status::Status;
+use super::table::Table;
 use super::{pool::Pool, sys};
 use std::ffi::{CStr, c_char, c_int};
 
@@ -33,7 +35,10 @@ impl<'r> Request<'r> {
     /// Reads the request's body and forgets it (ap_discard_request_body). May block.
     pub(crate) fn discard_body(self) -> Status {
         // SAFETY: a live request.
-        Status(unsafe { sys::ap_discard_request_body(self.as_ptr()) })
+        let (status, refused) = sink::reading(self, || unsafe {
+            sys::ap_discard_request_body(self.as_ptr())
+        });
+        refused.unwrap_or(Status(status))
     }
 
     /// Runs another request in this one's place (ap_internal_redirect). May block, and runs hooks.
@@ -41,6 +46,20 @@ impl<'r> Request<'r> {
         // SAFETY: a live request; httpd copies the URI.
         unsafe {
             sys::ap_internal_redirect(self.pool().c_string(uri.to_bytes()).as_ptr(), self.as_ptr())
+        }
+    }
+
+    /// httpd follows the pointer to a redirect's Location where the answer has no headers (HTTP/0.9): there must be one.
+    pub(crate) fn ensure_location(self) {
+        let has = |table: Option<Table<'_>>| {
+            table.is_some_and(|table| table.first(c"Location").is_some())
+        };
+        if self.assbackwards() != 0
+            && !has(self.headers_out())
+            && !has(self.err_headers_out())
+            && let Some(table) = self.err_headers_out()
+        {
+            table.set(c"Location", c"");
         }
     }
 

@@ -6,6 +6,7 @@
 use super::brigade::{append, first, read, sentinel};
 use super::faults;
 use super::request::Request;
+use super::sink;
 use super::status::Status;
 use super::sys;
 use std::ffi::CStr;
@@ -444,6 +445,11 @@ impl Input {
             Reading::Ended => return Ok(false),
             Reading::Failed(error) => return Err(error),
             Reading::Begun => {}
+            // A sub-request has no body (ap_set_sub_req_protocol): what there is to read is the page's that it is a part of.
+            Reading::NotBegun if request.main().is_some() => {
+                self.state = Reading::Ended;
+                return Ok(false);
+            }
             Reading::NotBegun => {
                 // Checks Transfer-Encoding and Content-Length; chunked bodies are welcome.
                 // SAFETY: a live request.
@@ -502,16 +508,21 @@ impl Input {
         // SAFETY: a live request, a brigade in its pool; each bucket is read while the brigade holds it.
         unsafe {
             let mut more = true;
-            let status = faults::status("read", || {
-                sys::ap_get_brigade(
-                    (*request.as_ptr()).input_filters,
-                    brigade.as_ptr(),
-                    sys::ap_input_mode_t_AP_MODE_READBYTES,
-                    sys::apr_read_type_e_APR_BLOCK_READ,
-                    i64::try_from(wanted).unwrap_or(i64::MAX),
-                )
+            let (status, refused) = sink::reading(request, || {
+                faults::status("read", || {
+                    sys::ap_get_brigade(
+                        (*request.as_ptr()).input_filters,
+                        brigade.as_ptr(),
+                        sys::ap_input_mode_t_AP_MODE_READBYTES,
+                        sys::apr_read_type_e_APR_BLOCK_READ,
+                        i64::try_from(wanted).unwrap_or(i64::MAX),
+                    )
+                })
             });
-            let mut error = (status != 0).then(|| read_error(request, status));
+            let mut error = match refused {
+                Some(status) => Some(ReadError::Refused(status)),
+                None => (status != 0).then(|| read_error(request, status)),
+            };
             let sentinel = sentinel(brigade.as_ptr());
             let mut bucket = first(brigade.as_ptr());
             while bucket != sentinel && error.is_none() && more {
@@ -530,6 +541,7 @@ impl Input {
                         &mut length,
                         sys::apr_read_type_e_APR_BLOCK_READ,
                     ) {
+                        0 if length == 0 => {}
                         0 => {
                             let data = std::slice::from_raw_parts(data.cast::<u8>(), length);
                             let taken = room.as_mut().map_or(0, |room| room.push(data));

@@ -185,7 +185,7 @@ impl<'r> Request<'r> {
     }
 
     /// Has the answer's head left already?
-    pub(super) fn has_begun_to_leave(self) -> bool {
+    pub(crate) fn has_begun_to_leave(self) -> bool {
         let mut outermost = self;
         while let Some(main) = outermost.main() {
             outermost = main;

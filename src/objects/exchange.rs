@@ -321,11 +321,22 @@ impl Exchange {
             .ok_or_else(|| PyRuntimeError::new_err("the request's body is being read already"))
     }
 
+    /// The status with which httpd has refused the body, where that is the answer: nothing of another one has left yet.
+    pub(crate) fn refusal(held: &Held<'_, Exchange>) -> Option<Status> {
+        let refused = held.value().refused.get()?;
+        (!held.request().has_begun_to_leave()).then_some(refused)
+    }
+
     /// May the answer go on its way? Not from within a filter that the answer is passing.
     ///
     /// # Errors
     /// RuntimeError.
     pub(crate) fn check_way_out(held: &Held<'_, Exchange>) -> PyResult<()> {
+        if held.is_under_way(Way::In) {
+            return Err(PyRuntimeError::new_err(
+                "the request's body is being read: a filter of it cannot answer",
+            ));
+        }
         if held.is_under_way(Way::Out) {
             return Err(PyRuntimeError::new_err(
                 "the answer is passing a filter, which gives on what it has by filter.write()",
@@ -341,7 +352,8 @@ impl Exchange {
 
     /// Sends what has been written, without the interpreter's lock.
     pub(crate) fn send(cx: Cx<'_>, held: &Held<'_, Exchange>, end: End) -> Result<(), Aborted> {
-        if held.is_over() || held.is_under_way(Way::Out) || !held.is_served() {
+        let under_way = held.is_under_way(Way::Out) || held.is_under_way(Way::In);
+        if held.is_over() || under_way || !held.is_served() {
             return Err(Aborted);
         }
         let (request, exchange) = (held.request(), held.value());

@@ -241,6 +241,12 @@ def gives_there(req):
     return gives(req) if req.uri.startswith("/results/Trans/") else apache.DECLINED
 
 
+def old(req):
+    if req.protocol == "HTTP/0.9":
+        assert req.assbackwards == 1
+    return int(req.args)
+
+
 def raises(req):
     raise apache.SERVER_RETURN(int(req.args))
 

@@ -9,6 +9,7 @@ use crate::embed::text::{self, Encoding};
 use crate::httpd::actions::canonical_directory;
 use crate::httpd::body::End;
 use crate::httpd::file;
+use crate::httpd::log::Level;
 use crate::httpd::request::Request as Host;
 use crate::httpd::status::Status;
 use crate::objects::exchange::{Exchange, write_failed};
@@ -73,6 +74,12 @@ pub(super) fn internal_redirect<'py>(
     }
     Exchange::check_way_out(&held)?;
     drop(Exchange::input(&held)?);
+    if is_complete(&held) {
+        // A second answer behind the first one's end would be taken for that of the next request.
+        let text = format!("the redirect to {uri:?} is left out: the request has been answered");
+        crate::objects::log(this.cx, held.request(), Level::Info, &text);
+        return Ok(this.none());
+    }
     if held.value().output.borrow().is_pending() {
         Exchange::send(this.cx, &held, End::Open).map_err(write_failed)?;
     }

@@ -42,9 +42,10 @@ pub(super) fn write<'py>(
     Ok(this.none())
 }
 
-/// Has the answer been sent, as in the log phase? Then nothing more can be, and what is left of the request's body is httpd's.
+/// Has the answer been sent, as in the log phase, or settled, as by httpd when it refuses the body? Then nothing more can be,
+/// and what is left of the request's body is httpd's.
 pub(super) fn is_complete(held: &Held<'_, Exchange>) -> bool {
-    held.is_over() || held.request().eos_sent() != 0
+    held.is_over() || held.request().eos_sent() != 0 || Exchange::refusal(held).is_some()
 }
 
 pub(super) fn flush<'py>(

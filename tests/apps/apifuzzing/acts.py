@@ -121,11 +121,17 @@ def deep(player):
     if not player.state.may("deep"):
         return
 
+    # Before 3.12 Python itself gives up where somebody goes on without any room.
+    room = 0 if sys.version_info >= (3, 12) else 80
+
     def down():
+        nonlocal room
         try:
             down()
         except RecursionError:
-            player.again()
+            room -= 1
+            if room < 0:
+                player.again()
             raise
 
     with contextlib.suppress(RecursionError):
