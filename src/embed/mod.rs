@@ -134,12 +134,17 @@ impl<'py> Cx<'py> {
 #[inline]
 pub(crate) fn acquire<'l, T>(_py: Python<'_>, lease: &'l Lease<T>) -> Result<Held<'l, T>, Refusal> {
     match lease.hold() {
-        Err(Refusal::Busy) => {
-            let _detached = threads::Detached::new();
-            lease.acquire()
-        }
-        answer => answer,
+        Ok(held) => Ok(held),
+        Err(Refusal::Busy) => wait_for(lease),
+        Err(refusal) => Err(refusal),
     }
+}
+
+#[cold]
+#[inline(never)]
+fn wait_for<T>(lease: &Lease<T>) -> Result<Held<'_, T>, Refusal> {
+    let _detached = threads::Detached::new();
+    lease.acquire()
 }
 
 /// Major and minor version of the Python that the module was built with, such as "3.11".

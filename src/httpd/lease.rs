@@ -187,9 +187,13 @@ impl<T> Lease<T> {
     /// `Refusal` says why it cannot be had.
     #[inline]
     pub(crate) fn hold(&self) -> Result<Held<'_, T>, Refusal> {
-        match self.turn.try_take() {
-            Some(taken) => self.held(taken),
-            None => Err(self.refusal().unwrap_or(Refusal::Busy)),
+        let Some(taken) = self.turn.try_take() else {
+            return Err(self.refusal().unwrap_or(Refusal::Busy));
+        };
+        if self.is_usable() {
+            Ok(Held(self, taken))
+        } else {
+            self.held(taken)
         }
     }
 
@@ -201,10 +205,19 @@ impl<T> Lease<T> {
         self.held(self.turn.take())
     }
 
+    /// The request is alive, and a phase is running.
+    #[inline]
+    fn is_usable(&self) -> bool {
+        !self.host.load(Ordering::SeqCst).is_null() && self.turn.is_open()
+    }
+
+    #[cold]
+    #[inline(never)]
     fn held<'a>(&'a self, taken: Taken<'a>) -> Result<Held<'a, T>, Refusal> {
         self.refusal().map_or(Ok(Held(self, taken)), Err)
     }
 
+    #[cold]
     fn refusal(&self) -> Option<Refusal> {
         if self.host.load(Ordering::SeqCst).is_null() {
             Some(Refusal::Expired)

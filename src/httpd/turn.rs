@@ -95,6 +95,7 @@ impl Turn {
     }
 
     /// Does a phase run?
+    #[inline]
     pub(super) fn is_open(&self) -> bool {
         self.open.load(Ordering::SeqCst) != 0
     }

@@ -31,7 +31,7 @@ pub(crate) struct Exchange {
     /// The place of the handler that runs in the phase's list.
     pub(crate) position: Cell<usize>,
     /// By which extension the handlers of the phase were chosen.
-    pub(crate) extension: RefCell<Option<String>>,
+    pub(crate) extension: RefCell<Option<Box<str>>>,
     pub(crate) content_type_set: Cell<bool>,
     /// Has reading the body failed because the client has gone?
     pub(crate) lost: Cell<bool>,
@@ -63,7 +63,7 @@ type Kept = (&'static Interpreter, Ref);
 /// The state of a phase that another one interrupts.
 pub(crate) struct Outer {
     phase: Option<Phase>,
-    extension: Option<String>,
+    extension: Option<Box<str>>,
     position: usize,
 }
 
@@ -250,7 +250,7 @@ impl Exchange {
     pub(crate) fn begin(&self, phase: Phase, extension: Option<&str>) -> Outer {
         Outer {
             phase: self.phase.replace(Some(phase)),
-            extension: self.extension.replace(extension.map(String::from)),
+            extension: self.extension.replace(extension.map(Box::from)),
             position: self.position.replace(0),
         }
     }

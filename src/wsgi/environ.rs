@@ -242,30 +242,28 @@ impl Template {
             }
             memory.steady = None;
         }
-        let mut late = Vec::new();
-        for &(key, value) in values.iter().take(changed) {
-            let place = key as usize;
-            let last = memory
-                .as_deref_mut()
-                .and_then(|memory| memory.values.get_mut(place));
-            match last {
-                Some(Some(last)) if text::holds(cx.py, last, value) => {}
-                Some(last) => {
-                    let text = self.text(cx, value)?;
-                    // First what is remembered: should putting it into the template fail, the next request tries again.
-                    *last = None;
-                    if let Some(key) = self.keys.get(place) {
-                        dict::set(constants, key, &text)?;
-                    }
-                    *last = Some(Ref::new(text));
-                }
-                None => late.push((key, self.text(cx, value)?)),
+        let changing = values.iter().take(changed);
+        let Some(memory) = memory else {
+            let late = changing.map(|&(key, value)| Ok((key, self.text(cx, value)?)));
+            return late.collect();
+        };
+        for (&(key, value), last) in changing.zip(&mut memory.values) {
+            if last
+                .as_ref()
+                .is_some_and(|last| text::holds(cx.py, last, value))
+            {
+                continue;
             }
+            let text = self.text(cx, value)?;
+            // First what is remembered: should putting it into the template fail, the next request tries again.
+            *last = None;
+            if let Some(key) = self.keys.get(key as usize) {
+                dict::set(constants, key, &text)?;
+            }
+            *last = Some(Ref::new(text));
         }
-        if let Some(memory) = memory {
-            memory.steady = steady;
-        }
-        Ok(late)
+        memory.steady = steady;
+        Ok(Vec::new())
     }
 
     fn text<'py>(&self, cx: Cx<'py>, value: &[u8]) -> PyResult<Object<'py>> {

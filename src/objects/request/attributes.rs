@@ -333,7 +333,7 @@ pub(super) const ATTRIBUTES: &[Attribute<Request>] = &[
         c"The extension by which the handler was chosen, or None.",
         |this| {
             let held = this.hold()?;
-            let extension = held.value().extension.borrow().clone();
+            let extension = held.value().extension.borrow().as_deref().map(str::to_owned);
             extension.into_bound_py_any(this.cx.py)
         },
     ),

@@ -123,6 +123,7 @@ pub(super) fn kept<'py>(
 
 impl<'py> This<'_, 'py, Request> {
     /// Holds the request for one operation.
+    #[inline]
     fn hold(&self) -> PyResult<Held<'_, Exchange>> {
         self.lease.hold().map_err(refused)
     }
