@@ -63,6 +63,11 @@ pub(crate) fn check_own(path: &Path) -> Result<(), String> {
 }
 
 fn obstacle(path: &Path, part: &Path, user: &str) -> String {
+    let real = std::fs::canonicalize(path).ok();
+    let real = real.filter(|real| real.starts_with(part) && !path.starts_with(part));
+    let leads = real.map_or_else(String::new, |real| {
+        format!(" (it leads to {})", real.display())
+    });
     let (path, part) = (path.display(), part.display());
     let mode = std::fs::metadata(part.to_string())
         .map(|found| format!(" (mode {:04o})", found.mode() & 0o7777))
@@ -73,7 +78,7 @@ fn obstacle(path: &Path, part: &Path, user: &str) -> String {
         ("pass", "x")
     };
     format!(
-        "{path} is there, but httpd's user {user} cannot {} {part}{mode}; let it, with `chmod o+{} {part}`, or put it elsewhere",
+        "{path} is there{leads}, but httpd's user {user} cannot {} {part}{mode}; let it, with `chmod o+{} {part}`, or put it elsewhere",
         what.0, what.1
     )
 }
