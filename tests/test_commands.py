@@ -154,6 +154,14 @@ def test_root_chooses_a_user(serve: Serve) -> None:
         assert made.returncode == 1 and reason in made.stderr and not (command.place / "other").exists()
 
 
+def test_only_root_chooses_a_user(command: Command) -> None:
+    made = command("create", str(command.place / "other"), "--pythonhandler", "x", "--user", "daemon")
+    if ROOT and not command.user:
+        assert made.returncode == 0
+    else:
+        assert made.returncode == 1 and "only root can have a server run as daemon" in made.stderr
+
+
 @needs_root
 def test_what_the_user_cannot_pass_is_told(serve: Serve) -> None:
     command = Command(serve("", start=False), None)

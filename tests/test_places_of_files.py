@@ -112,6 +112,21 @@ def test_a_package_of_another_version_is_told_in_one_line(serve: Serve) -> None:
     assert server.ok("/hello/handler").text == "Hello World!"
 
 
+def test_a_package_that_is_removed_does_not_end_httpd(serve: Serve) -> None:
+    """A restart after `make uninstall`: what httpd serves besides goes on."""
+    server = serve(places("hello"), start=False)
+    modules = install_by_hand(server, "python")
+    server.write("htdocs/page.txt", "a page")
+    server.start()
+    assert server.ok("/hello/handler").text == "Hello World!"
+    shutil.rmtree(modules / "python")
+    server.graceful()
+    assert server.ok("/page.txt").text == "a page"
+    assert server.get("/hello/handler").status == 500
+    server.claim("Python could not be started: .*mod_python")
+    server.claim("no interpreter|Python has not been started")
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="this user is the children's user, too")
 def test_a_package_that_the_children_cannot_pass(serve: Serve) -> None:
     server = serve(places("hello"), start=False)

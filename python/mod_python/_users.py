@@ -14,10 +14,12 @@ _USERS = ("www-data", "apache", "http", "httpd", "daemon", "nobody")
 def children_user(name: Optional[str] = None) -> Optional[tuple[str, str]]:
     """The user, and its group, that a server's children run as: httpd's usual one unless there is a name.
 
-    None where it is not root who asks: then everything runs as that user. Raises ValueError where there is no such user, or
-    where it is root itself.
+    None where it is not root who asks: then everything runs as that user. Raises ValueError where there is no such user, where
+    it is root itself, or another one than who asks.
     """
     if os.geteuid() != 0:
+        if name and name != pwd.getpwuid(os.geteuid()).pw_name:
+            raise ValueError(f"only root can have a server run as {name}")
         return None
     for candidate in (name,) if name else _USERS:
         try:

@@ -144,7 +144,9 @@ impl User {
             both.position(|(path, &is_directory)| {
                 let wanted = if is_directory { libc::X_OK } else { libc::R_OK };
                 // SAFETY: a path that ends with NUL.
-                unsafe { libc::access(path.as_ptr(), wanted) != 0 }
+                let closed = unsafe { libc::access(path.as_ptr(), wanted) != 0 };
+                // What is not there is another matter.
+                closed && std::io::Error::last_os_error().raw_os_error() == Some(libc::EACCES)
             })
         };
         let Some(identity) = &self.identity else {
