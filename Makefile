@@ -11,26 +11,26 @@ TESTED := --features test-faults
 # See .cargo/config.toml: what pyo3 would have to defer aborts.
 STRICT := RUSTFLAGS="--cfg pyo3_disable_reference_pool"
 
-.PHONY: help setup build run test test-matrix soak fuzz leaks memcheck hostile audit bench lint fmt install clean
+.PHONY: help setup build run test test-matrix soak fuzz apifuzz leaks memcheck hostile audit bench lint fmt install uninstall clean
 
 help: ## list the verbs
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' $(MAKEFILE_LIST) | expand -t 20
 
-setup:
-	@tools/setup.sh $(PYTHON)
-setup-%:
-	@tools/setup.sh $(PYTHON) $*
+setup: ; @tools/setup.sh $(PYTHON)
+setup-%: ; @tools/setup.sh $(PYTHON) $*
 
 build: setup ## build the module: target/release/libmod_python.so
 	cargo build --release --locked
 
-run: build ## serve SITE=directory on 127.0.0.1, PORT=8888, in the foreground
-	@$(PYTHON) tests/httpd.py --site $(SITE) --port $(PORT)
+run: build setup-run ## serve SITE=directory on 127.0.0.1, PORT=8888, in the foreground; SITE/.venv is its PythonHome
+	@$(PYTHON) tests/httpd.py --site "$(SITE)" --port "$(PORT)"
 
-test: build $(VENV)/ready ## run every test, on event, worker and prefork
+test: build setup-tests $(VENV)/ready ## run every test, on event, worker and prefork; some beside Debian's modules, some on a debug Python
 	$(STRICT) cargo build --locked $(TESTED)
 	$(STRICT) cargo test --locked $(TESTED)
 	$(VENV)/bin/pytest -q tests $(ARGS)
+	$(if $(ARGS),,tools/test_beside.sh $(VENV))
+	$(if $(ARGS),,tools/debug_python.sh)
 
 test-matrix: ## run the suite on Debian trixie and sid too: Python 3.13 and the newest (as root; debootstrap)
 	tools/matrix.sh trixie sid
@@ -38,6 +38,8 @@ test-matrix: ## run the suite on Debian trixie and sid too: Python 3.13 and the 
 fuzz: build setup-fuzz $(VENV)/ready ## fuzz every parser for SECONDS=60, two at a time
 	$(VENV)/bin/pip install -q --disable-pip-version-check -r tests/fuzz/requirements.txt
 	tools/fuzz.sh $(or $(SECONDS),60) $(ARGS)
+apifuzz: build setup-apifuzz $(VENV)/ready ## random calls of the whole API in a real httpd, SECONDS=60 for each MPM; ARGS="--h2"
+	$(VENV)/bin/python tests/apifuzz.py --seconds $(or $(SECONDS),60) --mpm event,worker,prefork $(ARGS)
 
 soak: ## restart httpd gracefully 1,000 times under load (20 minutes); ARGS="--restarts 100 --mpm worker"
 leaks: ## 1,000,000 requests of each kind, and what memory does (an hour); ARGS="--requests 100000 wsgi psp"
@@ -64,19 +66,15 @@ fmt: $(VENV)/ready ## format Rust and Python
 	$(VENV)/bin/ruff format .
 	$(VENV)/bin/ruff check --fix .
 
-install: build ## install into the system's httpd (apxs names the directory); DESTDIR=… for packages
-	install -D -m 644 $(MODULE) $(DESTDIR)$(shell apxs -q LIBEXECDIR)/mod_python.so
-	install -d $(DESTDIR)$(shell apxs -q LIBEXECDIR)/python/mod_python
-	install -m 644 python/mod_python/*.py python/mod_python/py.typed $(DESTDIR)$(shell apxs -q LIBEXECDIR)/python/mod_python
-	sed 's|@PYTHON@|$(PYTHON)|; s|@PACKAGE@|$(shell apxs -q LIBEXECDIR)/python|' tools/mod_python.in > target/mod_python
-	install -D -m 755 target/mod_python $(DESTDIR)$(PREFIX)/bin/mod_python
-	if [ -d $(DESTDIR)/etc/apache2/mods-available ]; then \
-	  install -m 644 apache/python.load apache/python.conf $(DESTDIR)/etc/apache2/mods-available; fi
+install: ## install what `make build` has made into the system's httpd (apxs names the place); DESTDIR=… for packages
+uninstall: ## remove what was installed, but for settings that were edited
+install uninstall:
+	@DESTDIR="$(DESTDIR)" PREFIX="$(PREFIX)" PYTHON="$(PYTHON)" tools/install.sh $@
 
 clean: ## remove everything that was built
 	rm -rf target
 
-$(VENV)/ready: tests/requirements.txt | setup-tests
+$(VENV)/ready: tests/requirements.txt | setup-venv
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install -q --disable-pip-version-check -r tests/requirements.txt
 	touch $@

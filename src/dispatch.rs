@@ -132,7 +132,7 @@ pub(crate) fn run_imports(server: Server<'_>) {
                 .map(drop)
                 .map_err(|error| report::describe(cx, &exception::value(cx.py, error)))
         };
-        let done = interpreters::find(name).and_then(|found| {
+        let done = interpreters::find(name, config.home).and_then(|found| {
             let mut all = found.all().into_iter();
             all.try_for_each(|interpreter| embed::enter(interpreter, import).and_then(|done| done))
         });
@@ -161,7 +161,8 @@ pub(crate) fn run_connection(connection: HostConnection<'_>) -> Status {
         Status::INTERNAL_SERVER_ERROR
     };
     let name = server.server_hostname().and_then(|name| name.to_str().ok());
-    let found = match interpreters::find(config.common.interpreter.or(name).unwrap_or(MAIN)) {
+    let name = config.common.interpreter.or(name).unwrap_or(MAIN);
+    let found = match interpreters::find(name, config.home) {
         Ok(found) => found,
         Err(reason) => return failed(reason),
     };

@@ -3,7 +3,7 @@
 use crate::config::{HANDLERS, Phase, Server};
 use crate::embed::class::Function;
 use crate::embed::plan::Plan;
-use crate::embed::{Cx, interpreters, lifecycle, tally};
+use crate::embed::{Cx, home, interpreters, lifecycle, package, tally};
 use crate::httpd::filter::names;
 use crate::httpd::hooks;
 use crate::httpd::log::{self, Level};
@@ -72,12 +72,29 @@ fn concerns<const PHASES: u32>(request: Request<'_>) -> bool {
 
 fn check_config(server: Host<'_>) -> Result<(), String> {
     lifecycle::check(server.config::<ModPython>())?;
+    for host in successors(server.next(), |host| host.next()) {
+        check_host(host)?;
+    }
+    if let Some(text) = package::mismatch() {
+        log::server(server, Level::Warning, &text);
+    }
     let plan = plan(server);
     plan.check()?;
     for text in plan.warnings() {
         log::server(server, Level::Warning, &text);
     }
     lock_count(server).map(drop)
+}
+
+/// A virtual host's PythonHome must be one that its children can use.
+fn check_host(host: Host<'_>) -> Result<(), String> {
+    let Some(home) = host.config::<ModPython>().home else {
+        return Ok(());
+    };
+    home::check_for_children(home).map_err(|error| {
+        let name = host.server_hostname().unwrap_or_default().to_string_lossy();
+        format!("PythonHome of the virtual host {name}: {error}")
+    })
 }
 
 fn post_config(pool: Pool<'_>, server: Host<'_>) -> Result<(), String> {

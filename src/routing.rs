@@ -31,8 +31,9 @@ pub(crate) fn find(
         return Ok(found);
     }
     let name = interpreter_name(request, config, entry);
-    let found =
-        interpreters::find(&name).map_err(|reason| format!("no interpreter {name:?}: {reason}"))?;
+    let home = request.server().config::<ModPython>().home;
+    let found = interpreters::find(&name, home)
+        .map_err(|reason| format!("no interpreter {name:?}: {reason}"))?;
     if let Some(server) = server {
         LAST.set(Some((server, found)));
     }

@@ -233,13 +233,13 @@ class Httpd:
 
     def _preamble(self) -> str:
         libexec = query_apxs("LIBEXECDIR")
-        loads = [f"LoadModule mpm_{self.mpm}_module {libexec}/mod_mpm_{self.mpm}.so"]
+        loads = [f'LoadModule mpm_{self.mpm}_module "{libexec}/mod_mpm_{self.mpm}.so"']
         beside, settings = beside_suite(BESIDE) if BESIDE and self.beside else ([], "")
         # Each once: httpd warns of a second time.
         names = dict.fromkeys(("authn_core", "authz_core", "mime", "dir", *beside, *self.modules))
-        loads += [f"LoadModule {name}_module {libexec}/mod_{name}.so" for name in names]
+        loads += [f'LoadModule {name}_module "{libexec}/mod_{name}.so"' for name in names]
         if self.module:
-            loads.append(f"LoadModule python_module {self.module}")
+            loads.append(f'LoadModule python_module "{self.module}"')
         user = f"User {CHILD_USER}\nGroup {CHILD_USER}\n" if os.geteuid() == 0 else ""
         if self.mpm == "prefork":
             workers = f"StartServers {self.children * 2}\nMaxRequestWorkers {self.children * self.threads}\n"
@@ -257,8 +257,8 @@ class Httpd:
             mode += f"PythonInterpreter {self.interpreter}\n"
         return (
             "\n".join(loads) + f"\nServerName localhost\nListen 127.0.0.1:@PORT@\n{user}{workers}{types}"
-            f"PidFile @ROOT@/run/httpd.pid\nDefaultRuntimeDir @ROOT@/run\nErrorLog @ROOT@/error_log\n"
-            f"LogLevel {self.level}\nDocumentRoot @ROOT@/htdocs\nMaxKeepAliveRequests 0\n"
+            f'PidFile "@ROOT@/run/httpd.pid"\nDefaultRuntimeDir "@ROOT@/run"\nErrorLog "@ROOT@/error_log"\n'
+            f'LogLevel {self.level}\nDocumentRoot "@ROOT@/htdocs"\nMaxKeepAliveRequests 0\n'
             f"<Directory />\n    AllowOverride None\n    Require all granted\n</Directory>\n{settings}{mode}"
         )
 
@@ -306,7 +306,7 @@ def site_config(site: Path) -> str:
     own = site / "site.conf"
     if own.exists():
         return own.read_text().replace("@SITE@", str(site))
-    names = sorted(path.stem for path in site.glob("*.py"))
+    names = sorted(path.stem for path in site.glob("*.py") if path.stem.isidentifier())
     if not names:
         raise SystemExit(f"there are no handlers (*.py) in {site}")
     places = [("/", "mp" if "mp" in names else names[0]), *((f"/{name}", name) for name in names)]
@@ -316,7 +316,15 @@ def site_config(site: Path) -> str:
         else f"PythonWSGI {place} {name}:application\n"
         for place, name in places
     )
-    return f"PythonPath \"sys.path+['{site}']\"\n{locations}"
+    # The environment that a site has brought along, of whatever name `python -m venv` is mostly given.
+    home = f"PythonHome {quoted(str(site / '.venv'))}\n" if (site / ".venv/pyvenv.cfg").exists() else ""
+    return f"{home}PythonPath {quoted(f'sys.path+[{str(site)!r}]')}\n{locations}"
+
+
+def quoted(text: str) -> str:
+    """An argument of a directive."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 def serve(site: Path, port: int) -> int:
@@ -333,12 +341,13 @@ def serve(site: Path, port: int) -> int:
     elif place is not None:
         shutil.rmtree(place, ignore_errors=True)
     httpd = Httpd("", port=port, root=place, threads=64, children=2, level="warn")
-    shown = site
-    if not all(children_can_read(path) for path in site.glob("*.py")):
+    shown, what = site, str(site)
+    closed = closed_to_children(site)
+    if closed:
         shown = httpd.root / "site"
-        shutil.copytree(site, shown)
+        shutil.copytree(site, shown, symlinks=True)
         subprocess.run(["chmod", "-R", "a+rX", str(shown)], check=True)
-        print(f"{site} cannot be read by {CHILD_USER}; a copy in {shown} is served")
+        what = f"a copy of {site} as it is now, since {CHILD_USER} cannot reach {closed} (`chmod o+rX` lets it),"
     config = site_config(shown)
     httpd.configure(config)
     with socket.socket() as probe:
@@ -352,8 +361,13 @@ def serve(site: Path, port: int) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     try:
-        httpd.start()
-        print(f"Serving {site} (error log: {httpd.log})")
+        try:
+            httpd.start()
+        except RuntimeError as error:
+            raise SystemExit(str(error)) from None
+        print(f"Serving {what} (error log: {httpd.log})")
+        if "PythonHome" in config:
+            print(f"  with the packages of {shown / '.venv'}")
         for path in re.findall(r"^(?:<Location|PythonWSGI) ([^\s>]+)", config, re.M):
             print(f"  {httpd.url(path)}")
         print("Ctrl-C stops it.", flush=True)
@@ -365,6 +379,22 @@ def serve(site: Path, port: int) -> int:
         httpd.stop()
         httpd.remove()
     return 0
+
+
+def closed_to_children(site: Path) -> Optional[Path]:
+    """What the children cannot read of a site; None where they can read it all. What is hidden, such as .git, is no part of it."""
+    seen = [
+        site,
+        *(path for path in site.rglob("*") if not any(part[0] == "." for part in path.relative_to(site).parts)),
+    ]
+    return next((path for path in seen if path.exists() and not children_can_read(path)), None)
+
+
+def port_number(text: str) -> int:
+    """A TCP port. Raises SystemExit."""
+    if not text.isdigit() or not 1 <= int(text) <= 65535:
+        raise SystemExit(f"{text!r} is no port, which is a number from 1 to 65535: make run PORT=8888")
+    return int(text)
 
 
 def follow(httpd: Httpd) -> None:
@@ -380,9 +410,9 @@ def follow(httpd: Httpd) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description="Serve a directory of mod_python handlers with a private httpd.")
     parser.add_argument("--site", type=Path, required=True, help="directory of handlers")
-    parser.add_argument("--port", type=int, default=8888)
+    parser.add_argument("--port", default="8888")
     arguments = parser.parse_args()
-    return serve(arguments.site, arguments.port)
+    return serve(arguments.site, port_number(arguments.port))
 
 
 if __name__ == "__main__":

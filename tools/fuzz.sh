@@ -12,7 +12,8 @@ python="psp multipart cookie query session"
 wanted=${*:-all}
 
 # What cargo-fuzz tells rustc, without a sanitizer: that would need a nightly toolchain.
-flags="--cfg fuzzing -Cdebug-assertions -Ccodegen-units=1 -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+# And what the Makefile tells it for tests (STRICT).
+flags="--cfg pyo3_disable_reference_pool --cfg fuzzing -Cdebug-assertions -Ccodegen-units=1 -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares"
 RUSTFLAGS=$flags cargo test --quiet --locked --release --target "$host" --target-dir target/fuzz --no-run
 binary=$(find "target/fuzz/$host/release/deps" -name 'mod_python-*' -type f -perm -100 | xargs ls -t | head -1)

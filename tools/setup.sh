@@ -1,6 +1,7 @@
 #!/bin/sh
-# Installs what building, running or testing needs and this machine lacks. Says what and why; quick when nothing is missing.
-# usage: tools/setup.sh [python [tests|fuzz|hostile|memcheck|bench]]
+# Installs what building needs and this machine lacks, and what else is needed to run, to test … Says what and why; quick when nothing
+# is missing.
+# usage: tools/setup.sh [python [run|venv|tests|fuzz|apifuzz|soak|leaks|hostile|memcheck|bench]]
 set -eu
 python=${1:-/usr/bin/python3}
 purpose=${2:-}
@@ -21,26 +22,50 @@ has_httpd() { has apache2 || [ -x /usr/sbin/apache2 ] || has httpd || [ -x /usr/
 has_libclang() { ls /usr/lib/llvm-*/lib/libclang[.-]*.so* /usr/lib*/libclang.so* /usr/lib/*/libclang[.-]*.so* 2>/dev/null | grep -v cpp | grep -q .; }
 has_python_h() { "$python" -c 'import os, sys, sysconfig; sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))'; }
 
-# apache2-bin is httpd without the system's service: nothing is started, no port is taken.
-need apache2-bin "the web server itself (its service is neither installed nor touched)" has_httpd
 need apache2-dev "apxs and the headers to build a module with" has apxs
-need apache2-utils "ab, the load generator" has ab
-need curl "an HTTP client" has curl
 need gcc "the C compiler that links the module" has cc
 need libc6-dev "the C library's headers" test -e /usr/include/stdlib.h
 need libclang-dev "bindgen reads httpd's headers with it" has_libclang
 need python3 "the Python to embed" has "$python"
 need python3-dev "Python's headers and shared library" has_python_h
-need python3-venv "virtual environments: PythonHome, and the tests' own" "$python" -c 'import ensurepip, venv'
+
+# Names of purposes that the Makefile uses; without one: what building needs.
+runs_httpd() { case $purpose in "" | venv) return 1 ;; esac; }
+is_for_tests() { runs_httpd && [ "$purpose" != run ]; }
+
+if runs_httpd; then
+    # apache2-bin is httpd without the system's service: nothing is started, no port is taken.
+    need apache2-bin "the web server itself (its service is neither installed nor touched)" has_httpd
+fi
+
+if is_for_tests; then
+    need apache2-utils "ab, the load generator" has ab
+    need curl "an HTTP client" has curl
+fi
+
+if [ "$purpose" = venv ] || is_for_tests; then
+    need python3-venv "virtual environments: PythonHome, and the tests' own" "$python" -c 'import ensurepip, venv'
+fi
 
 if [ "$purpose" = tests ]; then
+    modules=$(apxs -q LIBEXECDIR 2>/dev/null || echo /usr/lib/apache2/modules)
     need redis-server "sessions in Redis" has redis-server
     need chromium "a browser" has chromium
     need chromium-driver "what drives the browser" has chromedriver
+    need libapache2-mod-xsendfile "a module to run beside" test -e "$modules/mod_xsendfile.so"
+    need libapache2-mod-security2 "a module to run beside" test -e "$modules/mod_security2.so"
+    # Another Python than Debian's has no debug build of the same version there.
+    case $(readlink -f "$(command -v "$python")") in
+    /usr/bin/*) need python3-dbg "a debug build of the same Python, whose assertions tests run against" has "$(readlink -f "$(command -v "$python")")-dbg" ;;
+    esac
 fi
 
 if [ "$purpose" = fuzz ]; then
     need g++ "libFuzzer is written in C++" has g++
+fi
+
+if [ "$purpose" = apifuzz ]; then
+    need gdb "where a child that hangs or has crashed is" has gdb
 fi
 
 if [ "$purpose" = hostile ]; then
@@ -77,7 +102,7 @@ elif [ "$(id -u)" = 0 ]; then
 elif has sudo >/dev/null; then
     as_root="sudo"
 else
-    echo "Type this as root, then try again: apt-get install$missing" >&2
+    echo "Type this as root, then try again: apt-get install --no-install-recommends$missing" >&2
     exit 1
 fi
 # No package starts a service here: a web server would take the system's port.

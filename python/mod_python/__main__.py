@@ -10,19 +10,24 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn, Optional
 
-from mod_python import httpdconf, version
+from mod_python import _control, _users, httpdconf, version
+
+
+def _program() -> str:
+    program: str = version.HTTPD
+    if not program:
+        raise SystemExit("there is no httpd on this machine")
+    return program
 
 
 def _httpd(config: str, action: str) -> NoReturn:
-    program = version.HTTPD
-    if not program:
-        raise SystemExit("there is no httpd on this machine")
+    program = _program()
     os.execv(program, [program, "-f", os.path.abspath(config), "-k", action])
 
 
 def cmd_start(arguments: argparse.Namespace) -> int:
-    """start a server"""
-    _httpd(arguments.config, "start")
+    """start a server, and wait until it serves"""
+    return _control.start(_program(), os.path.abspath(arguments.config))
 
 
 def cmd_stop(arguments: argparse.Namespace) -> int:
@@ -67,10 +72,15 @@ def cmd_create(arguments: argparse.Namespace) -> int:
             "PythonOption mod_python.wsgi.application package.module::application",
             "PythonOption mod_python.wsgi.base_uri /prefix",
         ]
-    listen = arguments.listen if ":" in arguments.listen else f"0.0.0.0:{arguments.listen}"
+    listen = arguments.listen if ":" in arguments.listen else f"127.0.0.1:{arguments.listen}"
+    try:
+        user = _users.children_user(arguments.user)
+    except ValueError as error:
+        raise SystemExit(f"mod_python create: {error}") from None
     target = httpdconf.write_basic_config(
         arguments.directory,
         listen=listen,
+        user=user and user[0],
         pythonhandler=arguments.pythonhandler,
         pythonpath=[path for path in arguments.pythonpath.split(":") if path],
         pythonoptions=arguments.pythonoption,
@@ -79,6 +89,13 @@ def cmd_create(arguments: argparse.Namespace) -> int:
     if target is None:
         return 1
     config = os.path.join(os.path.dirname(target), "httpd.conf")
+    if user:
+        closed = _users.closed_to(user[0], os.path.dirname(target))
+        print(f"Handlers will run as {user[0]} (--user chooses another one).")
+        if closed:
+            print(
+                f"But {user[0]} cannot pass {closed}: let it, with `chmod o+x {closed}`, or choose another directory."
+            )
     print(f"""
 The server's configuration is described in {target}. Make httpd's file of it, then start the server:
 
@@ -100,8 +117,9 @@ def parser() -> argparse.ArgumentParser:
     commands.add_parser("version", help=cmd_version.__doc__)
     command = commands.add_parser("create", help=cmd_create.__doc__)
     command.add_argument("directory")
-    command.add_argument("--listen", default="8888", help="port, or address:port (8888)")
+    command.add_argument("--listen", default="8888", help="port, or address:port (8888, of 127.0.0.1)")
     command.add_argument("--pythonpath", default="", help="directories for modules, with colons between")
+    command.add_argument("--user", help="whom handlers run as, where root starts the server (httpd's usual user)")
     command.add_argument("--pythonhandler", required=True, help="such as mod_python.publisher")
     command.add_argument("--pythonoption", action="append", default=[], metavar="'key value'", help="may be repeated")
     return main

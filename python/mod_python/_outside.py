@@ -89,6 +89,11 @@ def _session_unlock(req: object, key: object, /) -> int:
     return 0
 
 
+def _initial_environment() -> dict[bytes, bytes]:
+    """Nobody has kept it: the process's environment as it is."""
+    return dict(os.environb)
+
+
 def _own_directory() -> bool:
     """A thread outside httpd keeps the process's working directory."""
     return False

@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from typing import Any, Optional, Union
 
 import mod_python as mod_python  # what only_if expressions look at
-from mod_python import version
+from mod_python import _users, version
 
 _INDENT = 2
 
@@ -137,10 +137,12 @@ _ONE = [
     "AuthType",
     "AuthName",
     "CustomLog",
+    "DefaultRuntimeDir",
     "DirectoryIndex",
     "DocumentRoot",
     "ErrorDocument",
     "ErrorLog",
+    "Group",
     "KeepAliveTimeout",
     "Listen",
     "LoadModule",
@@ -197,6 +199,7 @@ _ONE = [
     "ThreadsPerChild",
     "Timeout",
     "TypesConfig",
+    "User",
 ]
 _VERBATIM = ("LogFormat", "PythonPath")
 _SWITCHES = ("PythonInterpPerDirectory", "PythonInterpPerDirective")
@@ -285,7 +288,7 @@ _MODULES = [
 
 def write_basic_config(
     server_root: str,
-    listen: str = "0.0.0.0:8888",
+    listen: str = "127.0.0.1:8888",
     conf: str = "conf",
     logs: str = "logs",
     htdocs: str = "public",
@@ -296,24 +299,29 @@ def write_basic_config(
     conf_name: str = "httpd_conf.py",
     createdirs: bool = True,
     replace_config: bool = False,
+    user: Optional[str] = None,
 ) -> Optional[str]:
     """Make the directories of a server, and a Python file that prints its configuration.
 
-    Returns the file's path, or None (and a message on standard error) if it is there already and not to be replaced.
-    Raises OSError.
+    Where root calls it, the children are ``user``, or httpd's usual one. Returns the file's path, or None
+    (and a message on standard error) if it is there already and not to be replaced. Raises OSError; ValueError for the user.
     """
+    children = _users.children_user(user)
     root = os.path.abspath(server_root)
     target = os.path.join(root, conf, conf_name)
     if os.path.exists(target) and not replace_config:
         print(f"{target} already exists; it stays as it is", file=sys.stderr)
         return None
     if createdirs:
-        for directory in (root, *(os.path.join(root, name) for name in (htdocs, conf, logs))):
+        for directory in (root, *(os.path.join(root, name) for name in (htdocs, conf, logs, "run"))):
             if os.path.isdir(directory):
                 print(f"{directory} already exists", file=sys.stderr)
             else:
                 print(f"making {directory}", file=sys.stderr)
                 os.makedirs(directory)
+                if children:
+                    # Whatever root's umask is.
+                    os.chmod(directory, 0o755)
         for source in (os.path.join(version.SYSCONFDIR, "mime.types"), "/etc/mime.types"):
             if os.path.isfile(source):
                 shutil.copy(source, os.path.join(root, conf, "mime.types"))
@@ -322,7 +330,9 @@ def write_basic_config(
             print("there is no mime.types to copy; an empty one is made", file=sys.stderr)
             open(os.path.join(root, conf, "mime.types"), "a").close()
     with open(target, "w") as file:
-        file.write(_script(root, listen, conf, logs, htdocs, pythonhandler, pythonpath, pythonoptions, mp_comments))
+        file.write(
+            _script(root, listen, conf, logs, htdocs, pythonhandler, pythonpath, pythonoptions, mp_comments, children)
+        )
     os.chmod(target, 0o755)
     return target
 
@@ -337,6 +347,7 @@ def _script(
     pythonpath: Sequence[str],
     pythonoptions: Sequence[str],
     mp_comments: Sequence[str],
+    children: Optional[tuple[str, str]],
 ) -> str:
     make: dict[str, Any] = globals()
     libexec = version.LIBEXECDIR
@@ -350,12 +361,14 @@ def _script(
         Comment(
             "Written by `mod_python create`. The modules that this site needs; the MPM is the one that threads best."
         ),
-        make["LoadModule"](f"mpm_event_module {quote_if_space(os.path.join(libexec, 'mod_mpm_event.so'))}"),
+        loaded("mpm_event", there.format(os.path.join(libexec, "mod_mpm_event.so"))),
         *(loaded(name, there.format(os.path.join(libexec, f"mod_{name}.so"))) for name in _MODULES),
     )
     main = Container(
         Comment("The server"),
         make["ServerRoot"](quote_if_space(root)),
+        # httpd's own may be missing, or another user's.
+        make["DefaultRuntimeDir"](quote_if_space(os.path.join(root, "run"))),
         make["MaxConnectionsPerChild"]("65536"),
         make["LogFormat"](r'"%h %l %u %t \"%r\" %>s %b \"%{Referer}i\" \"%{User-Agent}i\"" combined'),
         make["CustomLog"](f"{quote_if_space(os.path.join(logs, 'access_log'))} combined"),
@@ -367,6 +380,9 @@ def _script(
         make["Listen"](listen),
         make["DocumentRoot"](quote_if_space(os.path.join(root, htdocs))),
     )
+    if children:
+        main.append(make["User"](children[0]))
+        main.append(make["Group"](children[1]))
     python = Container(
         Comment("mod_python"),
         make["LoadModule"](f"python_module {quote_if_space(os.path.join(libexec, 'mod_python.so'))}"),

@@ -134,7 +134,7 @@ pub(crate) static DIRECTIVES: [Directive<ModPython>; 30] = [
         arguments: "shared|own [interpreter]",
         context: Context::Server,
         default: "shared",
-        help: c"own: the server's interpreters, or the named one, have a lock of their own (Python 3.12 and newer), so that they run at the same time",
+        help: c"own: the server's interpreters, or the named one, have a lock of their own (Python 3.13 and newer), so that they run at the same time",
         setter: Setter::OneOrTwo(|setting, value, name| {
             let gil = match value.to_ascii_lowercase().as_str() {
                 "shared" => Gil::Shared,
@@ -235,10 +235,11 @@ pub(crate) static DIRECTIVES: [Directive<ModPython>; 30] = [
         arguments: "directory",
         context: Context::Server,
         default: "the Python that the module was built with",
-        help: c"the virtual environment that Python runs in",
+        help: c"the virtual environment that Python runs in; in a virtual host, the one of its interpreters",
         setter: Setter::One(|setting, value| {
             crate::embed::home::check(value)?;
-            setting.server.home = Some(value);
+            let shorter = value.trim_end_matches('/');
+            setting.server.home = Some(if shorter.is_empty() { value } else { shorter });
             Ok(())
         }),
     },
@@ -437,9 +438,14 @@ fn add_pool<'c>(setting: &mut Set<'_, 'c>, name: &'c str, size: &'c str) -> Resu
     Ok(())
 }
 
-/// Keeps the name of a pool's interpreter until all pools are known. What an .htaccess file names is seen with a request.
+/// Keeps the name of an interpreter, and that of a pool's until all pools are known. What an .htaccess file names is seen with
+/// a request.
 fn note_member<'c>(setting: &mut Set<'_, 'c>, name: &'c str) {
-    if pool_of(name).is_some() && !matches!(setting.section, Section::Htaccess { .. }) {
+    if matches!(setting.section, Section::Htaccess { .. }) {
+        return;
+    }
+    setting.server.interpreters = setting.pool.concat(setting.server.interpreters, &[name]);
+    if pool_of(name).is_some() {
         let member = [(setting.name, name)];
         setting.server.members = setting.pool.concat(setting.server.members, &member);
     }

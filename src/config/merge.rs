@@ -49,12 +49,13 @@ impl<'c> Server<'c> {
         Server {
             common: Common::merge(pool, &base.common, &over.common),
             optimize: over.optimize.or(base.optimize),
-            home: over.home.or(base.home),
+            home: over.home,
             connection: over.connection.or(base.connection),
             gil: over.gil,
             gils: over.gils,
             pools: over.pools,
             members: over.members,
+            interpreters: over.interpreters,
             imports: over.imports,
             applications: over.applications,
         }

@@ -60,6 +60,7 @@ pub(crate) struct Filter<'c> {
 pub(crate) struct Server<'c> {
     pub(crate) common: Common<'c>,
     pub(crate) optimize: Option<bool>,
+    /// PythonHome. Not inherited: the main server's is the process's, a virtual host's that of its interpreters.
     pub(crate) home: Option<&'c str>,
     /// PythonConnectionHandler.
     pub(crate) connection: Option<&'c HandlerList<'c>>,
@@ -71,6 +72,8 @@ pub(crate) struct Server<'c> {
     pub(crate) pools: &'c [(&'c str, usize)],
     /// Interpreters of pools that are named by themselves, such as `pool#1`: directive and name. Not inherited.
     pub(crate) members: &'c [(&'static str, &'c str)],
+    /// Interpreters that directives name, in sections, too, but for .htaccess files. Not inherited.
+    pub(crate) interpreters: &'c [&'c str],
     /// PythonImport: module and interpreter, in file order. Not inherited: each is done once.
     pub(crate) imports: &'c [(&'c str, &'c str)],
     /// The paths of PythonWSGI, the shorter ones first. Not inherited: each server has its own sections.

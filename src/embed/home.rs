@@ -2,6 +2,7 @@
 //!
 //! Pure checks of files, so that a mistake is reported when the configuration is read.
 
+use crate::httpd::reach;
 use std::path::{Path, PathBuf};
 
 /// The interpreter that the module was built with.
@@ -27,10 +28,13 @@ pub(crate) fn check(directory: &str) -> Result<Home, String> {
     if !path.is_absolute() {
         return Err(format!("{directory:?} is not an absolute path"));
     }
+    reach::check_own(path)?;
     if !path.is_dir() {
         return Err(format!("there is no directory {directory}; {remedy}"));
     }
-    let Ok(configuration) = std::fs::read_to_string(path.join("pyvenv.cfg")) else {
+    let file = path.join("pyvenv.cfg");
+    let Ok(configuration) = std::fs::read_to_string(&file) else {
+        reach::check_own(&file)?;
         // A free-threaded Python has a library of its own (PEP 703).
         let threading = if cfg!(Py_GIL_DISABLED) { "t" } else { "" };
         let library = format!("lib/python{version}{threading}/os.py");
@@ -57,15 +61,38 @@ pub(crate) fn check(directory: &str) -> Result<Home, String> {
         .ok_or_else(|| format!("{directory} has no working bin/python3; {remedy}"))
 }
 
+/// Can httpd's children use it, as the user that they run as? Not for what `check` refuses. Known once the whole configuration
+/// has been read.
+///
+/// # Errors
+/// The directory that is in the way, the user and the remedy.
+pub(crate) fn check_for_children(directory: &str) -> Result<(), String> {
+    match check(directory)? {
+        Home::Prefix(prefix) => reach::check(&prefix),
+        Home::Environment(executable) => {
+            let file = Path::new(directory).join("pyvenv.cfg");
+            reach::check(&file)?;
+            reach::check(&executable)?;
+            // The standard library is where the Python is that made the environment.
+            let configuration = std::fs::read_to_string(&file).unwrap_or_default();
+            let made_with = value_of(&configuration, &["home"]).map(Path::new);
+            let made_with = made_with.filter(|path| path.is_dir());
+            made_with.map_or(Ok(()), reach::check)
+        }
+    }
+}
+
 /// The major and minor version that a pyvenv.cfg states (PEP 405; `version`, or `version_info` as virtualenv writes).
 fn version_of(configuration: &str) -> Option<String> {
+    let value = value_of(configuration, &["version", "version_info"])?;
+    let mut parts = value.split('.');
+    Some(format!("{}.{}", parts.next()?, parts.next()?))
+}
+
+fn value_of<'t>(configuration: &'t str, names: &[&str]) -> Option<&'t str> {
     configuration.lines().find_map(|line| {
         let (key, value) = line.split_once('=')?;
-        if !matches!(key.trim(), "version" | "version_info") {
-            return None;
-        }
-        let mut parts = value.trim().split('.');
-        Some(format!("{}.{}", parts.next()?, parts.next()?))
+        names.contains(&key.trim()).then(|| value.trim())
     })
 }
 

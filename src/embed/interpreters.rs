@@ -6,10 +6,11 @@
 use super::cell::Ref;
 use super::class::Spare;
 use super::handlers::Handlers;
+use super::home::{self, Home};
 use super::plan::Plan;
 use super::pools::Pool;
 use super::tally::{self, Row};
-use super::{Cx, exception, keeper, lifecycle, threads};
+use super::{Cx, exception, keeper, package, threads};
 use crate::config::Gil;
 use crate::httpd::faults;
 use crate::httpd::log::{self, Level};
@@ -35,6 +36,8 @@ pub(crate) const MAIN: &str = "main_interpreter";
 /// no lock (PEP 703): what changes is behind locks of its own, or set once.
 pub(crate) struct Interpreter {
     name: String,
+    /// The PythonHome of a virtual host; None: the process's.
+    home: Option<String>,
     raw: Raw,
     classes: OnceLock<Vec<Made>>,
     handlers: Mutex<Handlers>,
@@ -93,6 +96,28 @@ impl Found {
             Found::Pool(pool) => pool.interpreters().collect(),
         }
     }
+
+    /// Can a host that has this PythonHome use it? One without does with any.
+    fn suits(self, name: &str, home: Option<&str>) -> Result<Found, String> {
+        let Some(home) = home else {
+            return Ok(self);
+        };
+        let found = match self {
+            Found::One(interpreter) => interpreter.home.as_deref(),
+            Found::Pool(pool) => pool
+                .interpreters()
+                .next()
+                .and_then(|one| one.home.as_deref()),
+        };
+        let directory = match found {
+            _ if found == home_of_host(Some(home)) => return Ok(self),
+            Some(directory) => format!("PythonHome {directory}"),
+            None => "the main server's".into(),
+        };
+        Err(format!(
+            "interpreter {name:?} has {directory}, not the PythonHome {home} of this virtual host; name another one with PythonInterpreter"
+        ))
+    }
 }
 
 /// The configuration's wishes; set when the child starts.
@@ -100,15 +125,16 @@ static PLAN: OnceLock<Plan> = OnceLock::new();
 /// The pools that have been made. The lock is held for look-ups only.
 static POOLS: Mutex<Option<HashMap<String, &'static Pool>>> = Mutex::new(None);
 
-/// The interpreter or the pool of that name; it is made when it is first asked for. Call it detached.
+/// The interpreter or the pool of that name; it is made when it is first asked for, with the PythonHome of the host that asks
+/// where the configuration does not name one for it. Call it detached.
 ///
 /// # Errors
-/// Why it cannot be made; the details are in the log.
-pub(crate) fn find(name: &str) -> Result<Found, String> {
+/// Why it cannot be made; the details are in the log. That it has another PythonHome than the host.
+pub(crate) fn find(name: &str, home: Option<&str>) -> Result<Found, String> {
     // A thread that ends has nothing of its own any more.
     let known = FOUND.try_with(|found| found.borrow().get(name).copied());
     if let Some(found) = known.ok().flatten() {
-        return Ok(found);
+        return found.suits(name, home);
     }
     threads::assert_detached();
     let plan = PLAN.get();
@@ -117,36 +143,59 @@ pub(crate) fn find(name: &str) -> Result<Found, String> {
             .map_err(|reason| format!("interpreter {name:?}: {reason}"))?;
     }
     let found = match plan.and_then(|plan| plan.pool_size(name)) {
-        Some(size) => Found::Pool(find_or_fill(name, size)?),
-        None => Found::One(find_or_create(canonical(name))?),
+        Some(size) => Found::Pool(find_or_fill(name, size, home)?),
+        None => Found::One(find_or_create(canonical(name), home)?),
     };
     let _ = FOUND.try_with(|known| known.borrow_mut().insert(name.to_string(), found));
-    Ok(found)
+    found.suits(name, home)
 }
 
 /// An interpreter of a pool.
-pub(super) fn make(name: &str) -> Result<&'static Interpreter, String> {
-    find_or_create(name)
+pub(super) fn make(name: &str, home: Option<&str>) -> Result<&'static Interpreter, String> {
+    find_or_create(name, home)
 }
 
 /// Goes by the plan from now on, and makes its pools: one that cannot be made is tried again by the requests for it. Called
 /// once, when the child starts and Python has been started.
 pub(crate) fn follow(plan: Plan) {
-    for name in PLAN.get_or_init(|| plan).pools() {
-        if let Err(reason) = find(name) {
+    let plan = PLAN.get_or_init(|| plan);
+    if plan.has_own() {
+        prepare_for_own();
+    }
+    for name in plan.pools() {
+        if let Err(reason) = find(name, None) {
             let text = format!("PythonInterpreterPool {name}: {reason}");
             log::process(Level::Error, &text);
         }
     }
 }
 
-fn find_or_fill(name: &str, size: usize) -> Result<&'static Pool, String> {
+/// Interpreters with locks of their own may import for the first time what has static types: two at once have been seen to make
+/// those ready at the same time, and to crash. One has done so first, then.
+fn prepare_for_own() {
+    let imported = registered(MAIN).map(|main| {
+        super::enter(main, |cx| {
+            let imported = cx.py.import("datetime").map(drop);
+            exception::or_discard(cx.py, imported);
+        })
+    });
+    if let Some(Err(reason)) = imported {
+        log::process(Level::Error, &reason);
+    }
+}
+
+/// The PythonHome of a host, where it is not the process's.
+fn home_of_host(home: Option<&str>) -> Option<&str> {
+    PLAN.get().map_or(home, |plan| plan.own_home(home))
+}
+
+fn find_or_fill(name: &str, size: usize, home: Option<&str>) -> Result<&'static Pool, String> {
     let pools = || POOLS.lock().unwrap_or_else(PoisonError::into_inner);
     let known = pools().as_ref().and_then(|pools| pools.get(name).copied());
     if let Some(pool) = known {
         return Ok(pool);
     }
-    let made = Pool::new(name, size)?;
+    let made = Pool::new(name, size, home)?;
     // Another thread may have been quicker: its pool counts, of the same interpreters.
     let mut pools = pools();
     let entry = pools.get_or_insert_default().entry(name.into());
@@ -167,7 +216,7 @@ fn canonical(name: &str) -> &str {
     }
 }
 
-fn find_or_create(name: &str) -> Result<&'static Interpreter, String> {
+fn find_or_create(name: &str, home: Option<&str>) -> Result<&'static Interpreter, String> {
     if let Some(answer) = registered(name).and_then(Interpreter::state) {
         return answer;
     }
@@ -178,10 +227,12 @@ fn find_or_create(name: &str) -> Result<&'static Interpreter, String> {
     let main = registered(MAIN).ok_or("Python has not been started")?;
     let begun = Instant::now();
     let (wanted, gil) = (name.to_string(), gil_of(name));
+    let home = PLAN.get().and_then(|plan| plan.home_for(name, home));
+    let home = home.map(String::from);
     let interpreter = keeper::run(move || {
         let interpreter = match registered(&wanted) {
             Some(unprepared) => unprepared,
-            None => create(main, &wanted, gil)?,
+            None => create(main, &wanted, gil, home)?,
         };
         super::enter(interpreter, furnish)?;
         Ok::<_, String>(interpreter)
@@ -233,7 +284,7 @@ fn all() -> Vec<&'static Interpreter> {
 pub(super) fn adopt_main(begun: Instant) -> Result<(), String> {
     // SAFETY: Python has just been initialised in this thread, which is attached; it is left detached.
     let main = unsafe {
-        let main = register(MAIN, ffi::PyInterpreterState_Get());
+        let main = register(MAIN, ffi::PyInterpreterState_Get(), None);
         threads::adopt(main, ffi::PyEval_SaveThread());
         main
     };
@@ -248,6 +299,7 @@ fn create(
     main: &'static Interpreter,
     name: &str,
     gil: Gil,
+    home: Option<String>,
 ) -> Result<&'static Interpreter, String> {
     if faults::strike("interpreter") {
         return Err("Py_NewInterpreter failed".into());
@@ -262,7 +314,7 @@ fn create(
                 ffi::PyErr_Clear();
                 return Err("Py_NewInterpreter failed".into());
             }
-            let interpreter = register(name, ffi::PyInterpreterState_Get());
+            let interpreter = register(name, ffi::PyInterpreterState_Get(), home);
             threads::adopt(interpreter, state);
             ffi::PyEval_SaveThread();
             ffi::PyEval_RestoreThread(before);
@@ -295,7 +347,7 @@ unsafe fn start(gil: Gil) -> Result<*mut ffi::PyThreadState, String> {
     let mut state = std::ptr::null_mut();
     // SAFETY: the caller's promise; a complete configuration.
     let status = unsafe { ffi::Py_NewInterpreterFromConfig(&raw mut state, &raw const config) };
-    lifecycle::ok(status).map(|()| state)
+    super::lifecycle::ok(status).map(|()| state)
 }
 
 /// Py_NewInterpreter. `Plan` never asks for a lock of its own here.
@@ -308,9 +360,14 @@ unsafe fn start(_gil: Gil) -> Result<*mut ffi::PyThreadState, String> {
     Ok(unsafe { ffi::Py_NewInterpreter() })
 }
 
-fn register(name: &str, raw: *mut ffi::PyInterpreterState) -> &'static Interpreter {
+fn register(
+    name: &str,
+    raw: *mut ffi::PyInterpreterState,
+    home: Option<String>,
+) -> &'static Interpreter {
     let interpreter = Box::leak(Box::new(Interpreter {
         name: name.into(),
+        home,
         raw: Raw(raw),
         classes: OnceLock::new(),
         handlers: Mutex::default(),
@@ -328,7 +385,7 @@ fn register(name: &str, raw: *mut ffi::PyInterpreterState) -> &'static Interpret
     interpreter
 }
 
-/// Prepares a new interpreter: the package's place in sys.path, `threading`, `mod_python.apache`.
+/// Prepares a new interpreter: the package's place in sys.path, a virtual host's PythonHome, `threading`, `mod_python.apache`.
 fn furnish(cx: Cx<'_>) {
     let prepare = || -> PyResult<()> {
         let path = cx
@@ -336,18 +393,26 @@ fn furnish(cx: Cx<'_>) {
             .import("sys")?
             .getattr("path")?
             .cast_into::<PyList>()?;
-        if let Some(package) = lifecycle::package_directory() {
+        if let Ok(package) = package::directory() {
             let package = PyString::new(cx.py, &package.to_string_lossy());
             if !path.contains(&package)? {
                 path.insert(0, package)?;
             }
+        }
+        if let Some(home) = &cx.interpreter.home {
+            let executable = match home::check(home).map_err(PySystemError::new_err)? {
+                Home::Environment(executable) => Some(executable.to_string_lossy().into_owned()),
+                Home::Prefix(_) => None,
+            };
+            let enter = cx.py.import("mod_python._home")?.getattr("enter")?;
+            enter.call1((home.as_str(), executable))?;
         }
         // The thread that imports it is the one that `threading` calls the main thread.
         cx.py.import("threading")?;
         let apache = cx.py.import("mod_python.apache")?;
         apache
             .getattr("_start")?
-            .call1((cx.interpreter.name(), env!("CARGO_PKG_VERSION")))?;
+            .call1((cx.interpreter.name(), package::VERSION))?;
         let server_return = apache.getattr("SERVER_RETURN")?;
         let _ = cx.interpreter.server_return.set(Ref::new(server_return));
         let _ = cx.interpreter.apache.set(Ref::new(apache.into_any()));

@@ -3,15 +3,16 @@
 use super::class::Function;
 use super::home::{self, Home};
 use super::module::{self, Populate};
-use super::{exception, interpreters, keeper, threads};
+use super::{exception, interpreters, keeper, package, threads};
 use crate::config;
 use crate::httpd::log::{self, Level};
 use crate::httpd::pool::Pool;
+use crate::httpd::reach;
 use pyo3::ffi;
 use pyo3::prelude::*;
-use std::ffi::{CStr, CString, OsStr};
+use std::ffi::{CStr, CString, OsString};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -20,6 +21,8 @@ use std::time::{Duration, Instant};
 /// httpd kills a child that takes longer than about ten seconds.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// What the child was started with.
+static ENVIRONMENT: OnceLock<Vec<(OsString, OsString)>> = OnceLock::new();
 static ENDING: AtomicBool = AtomicBool::new(false);
 
 /// Is the child about to exit? Then no thread attaches any more of its own accord.
@@ -32,18 +35,19 @@ pub(super) fn is_ending() -> bool {
 /// # Errors
 /// What is wrong and what to do.
 pub(crate) fn check(server: &config::Server<'_>) -> Result<(), String> {
+    let executable = Path::new(home::EXECUTABLE);
     if let Some(directory) = server.home {
-        home::check(directory).map_err(|error| format!("PythonHome: {error}"))?;
-    } else if !Path::new(home::EXECUTABLE).is_file() {
+        home::check_for_children(directory).map_err(|error| format!("PythonHome: {error}"))?;
+    } else if executable.is_file() {
+        reach::check(executable)?;
+    } else {
         let executable = home::EXECUTABLE;
         return Err(format!(
             "mod_python was built with {executable}, which is gone; name a Python with PythonHome, or build mod_python again"
         ));
     }
-    match package_directory() {
-        Some(_) => Ok(()),
-        None => Err("the Python package mod_python is not beside mod_python.so (in python/mod_python); run `make install` again".into()),
-    }
+    let package = package::directory()?;
+    reach::check(&package.join("mod_python/__init__.py"))
 }
 
 /// Starts Python in this child; at its end the interpreters' exit functions run. A failure (false) is logged, and requests
@@ -69,35 +73,9 @@ pub(crate) fn start(
     started.is_ok()
 }
 
-/// The directory that holds the package `mod_python`: `python/` beside the DSO, or the source tree it was built in.
-pub(super) fn package_directory() -> Option<&'static PathBuf> {
-    static DIRECTORY: OnceLock<Option<PathBuf>> = OnceLock::new();
-    let found = DIRECTORY.get_or_init(|| {
-        let beside = dso_directory().map(|directory| directory.join("python"));
-        let source = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/python"));
-        beside
-            .into_iter()
-            .chain([source])
-            .find(|directory| directory.join("mod_python/__init__.py").is_file())
-    });
-    found.as_ref()
-}
-
-fn dso_directory() -> Option<PathBuf> {
-    // SAFETY: dladdr fills the structure for an address of this DSO; the name belongs to the loader.
-    unsafe {
-        let mut info: libc::Dl_info = std::mem::zeroed();
-        if libc::dladdr(std::ptr::from_ref(&ENDING).cast(), &raw mut info) == 0
-            || info.dli_fname.is_null()
-        {
-            return None;
-        }
-        let file = PathBuf::from(OsStr::from_bytes(CStr::from_ptr(info.dli_fname).to_bytes()));
-        std::fs::canonicalize(file)
-            .ok()?
-            .parent()
-            .map(Path::to_path_buf)
-    }
+/// The process's environment before Python, or anybody in it, has changed it; empty before Python is started.
+pub(crate) fn initial_environment() -> &'static [(OsString, OsString)] {
+    ENVIRONMENT.get().map_or(&[], Vec::as_slice)
 }
 
 /// Py_InitializeFromConfig with what an embedded Python needs (PEP 587). Leaves this thread attached.
@@ -111,6 +89,7 @@ fn initialize(
     if !module::register(functions, populate) {
         return Err("PyImport_AppendInittab failed".into());
     }
+    ENVIRONMENT.get_or_init(|| std::env::vars_os().collect());
     // SAFETY: the order that PEP 587 asks for: preconfiguration, configuration, initialisation, clearing.
     unsafe {
         let mut before: ffi::PyPreConfig = std::mem::zeroed();

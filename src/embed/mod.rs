@@ -15,6 +15,7 @@ pub(crate) mod interpreters;
 mod keeper;
 pub(crate) mod lifecycle;
 pub(crate) mod module;
+pub(crate) mod package;
 pub(crate) mod plan;
 pub(crate) mod pools;
 pub(crate) mod tally;

@@ -1,7 +1,8 @@
 //! What the configuration says of interpreters before they are made: their locks, and the pools.
 
+use super::interpreters::MAIN;
 use crate::config::{Gil, Server};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Owned by the process: made once in each child, when it starts.
 #[derive(Default)]
@@ -9,8 +10,24 @@ pub(crate) struct Plan {
     default: Option<Gil>,
     named: HashMap<String, Gil>,
     pools: HashMap<String, usize>,
+    /// The main server's PythonHome, which is the process's.
+    home: Option<String>,
+    /// Interpreters of virtual hosts that have a PythonHome of their own: it, and which host says so.
+    homes: HashMap<String, Home>,
+    /// Interpreters that hosts without a PythonHome name, and which host does.
+    homeless: Vec<(String, String)>,
+    /// Virtual hosts' own interpreters, where those have no PythonHome.
+    plain: HashSet<String>,
+    /// What two hosts contradict each other about.
+    conflicts: Vec<String>,
     /// Interpreters of pools that directives name: directive and name.
     members: Vec<(&'static str, String)>,
+}
+
+/// A virtual host's PythonHome.
+struct Home {
+    directory: String,
+    host: String,
 }
 
 /// The pool and the number that the name of a pool's interpreter holds: `("pool", 1)` for `pool#1`.
@@ -30,6 +47,12 @@ impl Plan {
             (Some(gil), Some(interpreter)) => drop(self.named.insert(interpreter.into(), gil)),
             _ => {}
         }
+        self.add_home(
+            server,
+            interpreter,
+            name.unwrap_or("without a name"),
+            is_main,
+        );
         for &(name, gil) in server.gils {
             self.named.insert(name.into(), gil);
         }
@@ -39,6 +62,92 @@ impl Plan {
         let members = server.members.iter();
         self.members
             .extend(members.map(|&(directive, name)| (directive, name.into())));
+    }
+
+    fn add_home(
+        &mut self,
+        server: &Server<'_>,
+        interpreter: Option<&str>,
+        host: &str,
+        is_main: bool,
+    ) {
+        let named = server.interpreters.iter().copied();
+        if is_main {
+            self.home = server.home.map(String::from);
+            let named = named.map(|name| (name.into(), "the main server".into()));
+            self.homeless.extend(named);
+            // Under its own name, too, the main server's is the main interpreter.
+            for name in [Some(MAIN), interpreter].into_iter().flatten() {
+                self.homes.insert(
+                    name.into(),
+                    Home {
+                        directory: server.home.unwrap_or_default().into(),
+                        host: "the main server".into(),
+                    },
+                );
+            }
+            return;
+        }
+        let host = format!("the virtual host {host}");
+        let Some(directory) = server.home else {
+            self.plain.extend(interpreter.map(String::from));
+            let named = named.map(|name| (name.into(), host.clone()));
+            self.homeless.extend(named);
+            return;
+        };
+        for name in interpreter.into_iter().chain(named) {
+            let home = Home {
+                directory: directory.into(),
+                host: host.clone(),
+            };
+            match self.homes.get(name) {
+                Some(other) if other.directory != directory => {
+                    let (first, other) = (&other.host, other.shown());
+                    self.conflicts.push(format!(
+                        "PythonHome {directory} of {host}: its interpreter {name} is {first}'s, too, which has {other}; give one of them another one with PythonInterpreter"
+                    ));
+                }
+                Some(_) => {}
+                None => drop(self.homes.insert(name.into(), home)),
+            }
+        }
+    }
+
+    /// The PythonHome of a host, where it is not the process's.
+    pub(super) fn own_home<'h>(&self, host: Option<&'h str>) -> Option<&'h str> {
+        host.filter(|host| Some(*host) != self.home.as_deref())
+    }
+
+    /// The PythonHome that the configuration gives an interpreter, or a pool.
+    fn home_of(&self, name: &str) -> Option<&str> {
+        let name = pool_of(name).map_or(name, |(pool, _)| {
+            if self.pools.contains_key(pool) {
+                pool
+            } else {
+                name
+            }
+        });
+        let home = self.homes.get(name)?.directory.as_str();
+        self.own_home(Some(home).filter(|home| !home.is_empty()))
+    }
+
+    /// The PythonHome of an interpreter that is made for a host: what the configuration says of the interpreter, or else the
+    /// host's.
+    pub(super) fn home_for<'h>(&'h self, name: &str, host: Option<&'h str>) -> Option<&'h str> {
+        let of_others = || {
+            self.homes.contains_key(name)
+                || self.plain.contains(name)
+                || self.homeless.iter().any(|(other, _)| other == name)
+        };
+        self.home_of(name)
+            .or_else(|| self.own_home(host).filter(|_| !of_others()))
+    }
+
+    /// Will there be interpreters with a lock of their own?
+    pub(super) fn has_own(&self) -> bool {
+        let own = |gil: &Gil| *gil == Gil::Own;
+        OWN_IS_POSSIBLE
+            && (!self.pools.is_empty() || self.default.iter().chain(self.named.values()).any(own))
     }
 
     /// The lock of an interpreter; `name#1` belongs to a pool.
@@ -69,6 +178,9 @@ impl Plan {
     /// # Errors
     /// The directive, and what to do.
     pub(crate) fn check(&self) -> Result<(), String> {
+        if let Some(conflict) = self.conflicts.first() {
+            return Err(conflict.clone());
+        }
         self.members.iter().try_for_each(|(directive, name)| {
             self.check_member(name)
                 .map_err(|reason| format!("{directive} {name}: {reason}"))
@@ -94,30 +206,59 @@ impl Plan {
 
     /// What the Python that is embedded cannot do, for the operator.
     pub(crate) fn warnings(&self) -> Vec<String> {
+        let mut warnings = self.shared_homes();
         if OWN_IS_POSSIBLE {
-            return Vec::new();
+            return warnings;
         }
         let version = super::BUILT_VERSION;
         let own = |gil: &Gil| *gil == Gil::Own;
         let gil = self.default.iter().chain(self.named.values()).any(own);
         let gil = gil.then(|| {
             format!(
-                "PythonInterpreterGIL own needs Python 3.12 or newer; this is {version}: all interpreters share one lock"
+                "PythonInterpreterGIL own needs Python 3.13 or newer{WHY}; this is {version}: all interpreters share one lock"
             )
         });
         let mut pools: Vec<_> = self.pools.iter().collect();
         pools.sort();
         let pools = pools.into_iter().map(|(name, _)| {
             format!(
-                "PythonInterpreterPool {name} needs Python 3.12 or newer; this is {version}: one interpreter has to do"
+                "PythonInterpreterPool {name} needs Python 3.13 or newer{WHY}; this is {version}: one interpreter has to do"
             )
         });
-        gil.into_iter().chain(pools).collect()
+        warnings.extend(gil.into_iter().chain(pools));
+        warnings
+    }
+
+    /// Hosts that say nothing of a PythonHome, and use an interpreter that has another host's.
+    fn shared_homes(&self) -> Vec<String> {
+        let shared = self.homeless.iter().filter_map(|(name, host)| {
+            let home = self.homes.get(name).filter(|_| self.home_of(name).is_some())?;
+            let (owner, shown) = (&home.host, home.shown());
+            Some(format!(
+                "the interpreter {name}, which {host} uses, has the {shown} of {owner}; say so there, too, or give one of them another one with PythonInterpreter"
+            ))
+        });
+        let mut shared: Vec<_> = shared.collect();
+        shared.dedup();
+        shared
     }
 }
 
-/// Can interpreters have a lock of their own (PEP 684)?
-const OWN_IS_POSSIBLE: bool = cfg!(Py_3_12);
+impl Home {
+    fn shown(&self) -> String {
+        match self.directory.as_str() {
+            "" => "no PythonHome".into(),
+            directory => format!("PythonHome {directory}"),
+        }
+    }
+}
+
+/// Can interpreters have a lock of their own (PEP 684)? Python 3.12 could make them, but its own extension modules are not up
+/// to it: `_datetime` keeps static types that two such interpreters change at once.
+const OWN_IS_POSSIBLE: bool = cfg!(Py_3_13);
+
+/// What operators of Python 3.12 are told, since it says that it can.
+const WHY: &str = " (with 3.12, importing datetime, decimal or sqlite3 in a second such interpreter corrupts memory)";
 
 #[cfg(test)]
 mod tests {

@@ -25,9 +25,9 @@ impl Pool {
     ///
     /// # Errors
     /// Why one of them cannot be made.
-    pub(super) fn new(name: &str, size: usize) -> Result<Pool, String> {
+    pub(super) fn new(name: &str, size: usize, home: Option<&str>) -> Result<Pool, String> {
         let members = (1..=size).map(|number| {
-            let interpreter = interpreters::make(&format!("{name}#{number}"))?;
+            let interpreter = interpreters::make(&format!("{name}#{number}"), home)?;
             Ok(Member {
                 interpreter,
                 busy: AtomicUsize::new(0),

@@ -25,6 +25,7 @@ mod mime;
 pub(crate) mod module;
 pub(crate) mod mutex;
 pub(crate) mod pool;
+pub(crate) mod reach;
 pub(crate) mod request;
 pub(crate) mod root_locks;
 pub(crate) mod section;

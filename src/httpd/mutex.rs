@@ -15,6 +15,8 @@ use super::pool::Pool;
 use super::server::Server;
 use super::sys;
 use std::ffi::{CString, c_void};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::ptr::null_mut;
 use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 
@@ -57,8 +59,20 @@ pub(crate) fn create(
 ) -> Result<(), String> {
     key_locks::create();
     let mut made = Vec::with_capacity(count);
+    let mut directory = directory.map(String::from);
     for place in 0..count {
-        match create_one(pool, server, place, directory) {
+        let mut created = create_one(pool, server, place, directory.as_deref());
+        if let (0, None, Err(reason)) = (place, &directory, &created) {
+            // httpd's runtime directory may be missing, or another user's.
+            let own = own_directory(pool).map_err(|error| {
+                format!("{reason}; nor can a directory be made for them: {error}")
+            })?;
+            let text = format!("{reason}; they lie in {own}, which goes with this httpd");
+            log::server(server, Level::Warning, &text);
+            created = create_one(pool, server, place, Some(&own));
+            directory = Some(own);
+        }
+        match created {
             Ok(mutex) => made.push(mutex),
             Err(reason) if made.len() < 2 => return Err(reason),
             Err(reason) => {
@@ -78,6 +92,40 @@ pub(crate) fn create(
         Ok(())
     } else {
         Err(format!("cannot keep the mutexes: error {status}"))
+    }
+}
+
+/// A directory for locks' files, where the system has such for a while; removed with the configuration.
+fn own_directory(pool: Pool<'_>) -> std::io::Result<String> {
+    let template = std::env::temp_dir().join("mod_python-locks-XXXXXX");
+    let mut name = CString::new(template.as_os_str().as_bytes())?.into_bytes_with_nul();
+    // SAFETY: a template that ends with NUL, which the call changes in its place.
+    if unsafe { libc::mkdtemp(name.as_mut_ptr().cast()) }.is_null() {
+        return Err(std::io::Error::last_os_error());
+    }
+    name.pop();
+    let name = String::from_utf8(name).map_err(std::io::Error::other)?;
+    // The children run as another user, and may have to find a file in it by its name.
+    std::fs::set_permissions(&name, std::fs::Permissions::from_mode(0o711))?;
+    pool.on_end(OwnDirectory {
+        name: name.clone(),
+        process: std::process::id(),
+    });
+    Ok(name)
+}
+
+/// Owned by the configuration's pool, whose locks have removed their files when this is dropped.
+struct OwnDirectory {
+    name: String,
+    /// Who made it: a child that clears its pools leaves it.
+    process: u32,
+}
+
+impl Drop for OwnDirectory {
+    fn drop(&mut self) {
+        if self.process == std::process::id() {
+            let _ = std::fs::remove_dir(&self.name);
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use crate::config::Gil;
 use crate::config::directives::DIRECTIVES;
 use crate::embed::Cx;
 use crate::embed::class::{self, Args, Function};
-use crate::embed::{tally, text};
+use crate::embed::{lifecycle, tally, text};
 use crate::httpd::actions::configuration_tree;
 use crate::httpd::command::Context;
 use crate::httpd::{file, log, server as host, streams};
@@ -13,8 +13,9 @@ use crate::objects::{locks, query};
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::{PyOSError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::PyList;
+use pyo3::types::{PyBytes, PyDict, PyList};
 use std::ffi::CStr;
+use std::os::unix::ffi::OsStrExt;
 
 type Object<'py> = Bound<'py, PyAny>;
 
@@ -144,6 +145,19 @@ pub(crate) static FUNCTIONS: &[Function] = &[
         |cx, args| {
             args.count("_own_directory", 0..=0)?;
             host::own_directory().into_bound_py_any(cx.py)
+        },
+    ),
+    Function::new(
+        c"_initial_environment",
+        c"_initial_environment(): a dict of bytes, what the child's environment was before Python ran in it.",
+        |cx, args| {
+            args.count("_initial_environment", 0..=0)?;
+            let variables = PyDict::new(cx.py);
+            for (name, value) in lifecycle::initial_environment() {
+                let value = PyBytes::new(cx.py, value.as_bytes());
+                variables.set_item(PyBytes::new(cx.py, name.as_bytes()), value)?;
+            }
+            Ok(variables.into_any())
         },
     ),
     Function::new(

@@ -11,6 +11,8 @@ try:
     import cgi
 except ImportError:
     cgi = None
+if not hasattr(cgi, "FieldStorage"):
+    cgi = None  # Python 3.13 has none; what was found is a directory of this name
 
 buffer = stdin.buffer
 binary = stdout.buffer

@@ -1,0 +1,113 @@
+#!/bin/sh
+# Installs what `make build` has made into the system's httpd, or below DESTDIR for a package; or removes it again. Builds nothing:
+# root may have no Rust. Each version's Python package has a directory of its own, so that an httpd which still has another version
+# loaded goes on with it.
+# usage: DESTDIR=… PREFIX=/usr/local PYTHON=… tools/install.sh install|uninstall
+set -eu
+cd "$(dirname "$0")/.."
+destination=${DESTDIR:-}
+prefix=${PREFIX:-/usr/local}
+python=${PYTHON:-/usr/bin/python3}
+built=target/release/libmod_python.so
+
+fail() {
+    for line; do printf 'make %s: %s\n' "$action" "$line" >&2; done
+    exit 1
+}
+tell() { printf '%s\n' "$*"; }
+
+action=${1:?install or uninstall?}
+apxs=$(command -v apxs || command -v apxs2) || fail "there is no apxs, which knows where httpd's modules are: install apache2-dev (Debian) or httpd-devel (Fedora)"
+modules=$("$apxs" -q LIBEXECDIR)
+settings=$("$apxs" -q SYSCONFDIR)/mods-available
+version=$(sed -n 's/^version = "\(.*\)"$/\1/p' python/mod_python/version.py)
+package=$modules/python/mod_python-$version
+program=$prefix/bin/mod_python
+
+owner() { # file: the Debian package that it belongs to
+    [ -z "$destination" ] && command -v dpkg >/dev/null || return 0
+    # Where /lib is a link, dpkg may know a file by its other name. A diverted one (dpkg-divert) is the package's no more.
+    known=$(dpkg -S "$1" 2>/dev/null || dpkg -S "$(readlink -f "$1")" 2>/dev/null || true)
+    case $known in diversion*) ;; *) printf '%s\n' "$known" | sed -n '1s/: .*//p' ;; esac
+}
+
+refuse_packaged() {
+    for file in "$modules/mod_python.so" "$program"; do
+        found=$(owner "$file")
+        [ -z "$found" ] || fail "$file belongs to the Debian package $found, which would get it back with its next upgrade." \
+            "Remove that first (apt-get remove $found); its settings in /etc/apache2 stay."
+    done
+}
+
+# A setting that somebody has edited, or that is a package's, stays; the new one lies beside it.
+settle() { # file
+    target=$destination$settings/$1
+    new=target/install/$1
+    if [ ! -e "$target" ]; then
+        install -m 644 "$new" "$target"
+    elif ! cmp -s "$new" "$target"; then
+        install -m 644 "$new" "$target.new"
+        tell "$target stays as it is; the new one is $target.new"
+    else
+        rm -f "$target.new"
+    fi
+}
+
+prepare() {
+    mkdir -p target/install
+    sed "s|^\(LoadModule python_module\) .*|\1 $modules/mod_python.so|" apache/python.load >target/install/python.load
+    cp apache/python.conf target/install/python.conf
+    sed "s|@PYTHON@|$python|; s|@PACKAGE@|$package|" tools/mod_python.in >target/install/mod_python
+}
+
+case $action in
+install)
+    [ -f "$built" ] || fail "there is no $built yet: run \`make build\` first, as the user who has Rust, then \`make install\` as root"
+    stale=$(find Cargo.toml Cargo.lock build.rs src apache -newer "$built" -type f | head -1)
+    [ -z "$stale" ] || tell "$stale is newer than $built: what was built last is installed; \`make build\` builds anew"
+    [ -n "$destination" ] || [ -w "$modules" ] || fail "$modules is not yours to write to: run it as root, or with DESTDIR=…"
+    refuse_packaged
+    prepare
+    # A file that is replaced, not overwritten: an httpd that runs has the old one mapped.
+    install -D -m 644 "$built" "$destination$modules/mod_python.so.new"
+    rm -rf "$destination$package"
+    install -d -m 755 "$destination$package/mod_python"
+    install -m 644 python/mod_python/*.py python/mod_python/py.typed "$destination$package/mod_python"
+    mv -f "$destination$modules/mod_python.so.new" "$destination$modules/mod_python.so"
+    install -D -m 755 target/install/mod_python "$destination$program"
+    if [ -n "$destination" ] || [ -d "$settings" ]; then
+        install -d -m 755 "$destination$settings"
+        settle python.load
+        settle python.conf
+    fi
+    [ -z "$destination" ] || exit 0
+    tell "mod_python $version is in $modules/mod_python.so"
+    [ ! -d "$settings" ] || [ -e "${settings%available}enabled/python.load" ] || tell "Switch it on: a2enmod python"
+    tell "Stop httpd and start it: a graceful restart keeps the mod_python.so that is loaded."
+    for other in "$modules"/python/mod_python "$modules"/python/mod_python-*; do
+        [ ! -d "$other" ] || [ "$other" = "$package" ] || tell "After that nobody needs $other any more."
+    done
+    ;;
+uninstall)
+    enabled=$destination${settings%available}enabled/python.load
+    if [ -e "$enabled" ] || [ -L "$enabled" ]; then
+        fail "$enabled still loads it: a2dismod python, and restart httpd, first"
+    fi
+    [ -n "$destination" ] || [ -w "$modules" ] || fail "$modules is not yours to write to: run it as root"
+    refuse_packaged
+    prepare
+    rm -f "$destination$modules/mod_python.so" "$destination$program"
+    rm -rf "$destination$modules/python/mod_python" "$destination$modules"/python/mod_python-*
+    rmdir "$destination$modules/python" 2>/dev/null || true
+    for name in python.load python.conf; do
+        target=$destination$settings/$name
+        rm -f "$target.new"
+        if [ -z "$(owner "$settings/$name")" ] && cmp -s "target/install/$name" "$target"; then
+            rm "$target"
+        elif [ -e "$target" ]; then
+            tell "$target stays: it is not as it was installed"
+        fi
+    done
+    ;;
+*) fail "only install and uninstall are known" ;;
+esac
