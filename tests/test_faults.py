@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import os
 import re
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -64,12 +65,11 @@ class Faults:
 
 
 @pytest.fixture(scope="module")
-def faults(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Faults]:
-    folder = tmp_path_factory.mktemp("faults")
-    for path in (folder, *folder.parents):
-        if str(path).startswith("/tmp/"):
-            path.chmod(path.stat().st_mode | 0o055)
-    with pytest.MonkeyPatch.context() as patch:
+def faults() -> Iterator[Faults]:
+    # Not pytest's own directory, which the children's user cannot pass.
+    with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
+        folder = Path(name)
+        folder.chmod(0o755)
         patch.setenv("MOD_PYTHON_FAULTS", str(folder / "faults"))
         yield Faults(folder / "faults")
 

@@ -17,7 +17,7 @@ from .web import application as application
 journal.open_in(os.environ.get("APIFUZZ_JOURNAL", "/tmp"), apache.interpreter)
 
 RESULTS = (0, -1, -2, 200, 302, 304, 401, 403, 404, 500, 503)
-STRANGE = (1, 7, -4, 99, 100, 101, 102, 103, 600, 999, 10**30, -(10**30), True, None, "0", 1.0, (0,), [])
+STRANGE = (1, 7, -3, -4, 99, 100, 101, 102, 103, 600, 999, 10**30, -(10**30), True, None, "0", 1.0, (0,), [])
 """Statuses that are none."""
 
 
@@ -57,7 +57,7 @@ typehandler = _phase("TypeHandler", apache.DECLINED, 0.2)
 fixuphandler = _phase("FixupHandler", apache.OK, 0.3)
 loghandler = _phase("LogHandler", apache.OK, 0.3)
 cleanuphandler = _phase("CleanupHandler", apache.OK, 0.4)
-strange = _phase("StrangeHandler", -4, 0.5)
+strange = _phase("StrangeHandler", -3, 0.5)
 _authen = _phase("AuthenHandler", apache.OK, 0.2)
 _content = _phase("Handler", apache.OK, 0.9)
 
