@@ -32,7 +32,12 @@ pub(crate) fn register() {
     hooks::process_connection(dispatch::run_connection);
     hooks::post_read_request(concerns::<{ INIT | READ }>, post_read_request);
     hooks::translate_name(concerns::<{ TRANSLATE | CONTENT }>, translate_name);
+    // What has no file is not looked up in the file system.
     hooks::map_to_storage(has_no_file, |_| Status::OK);
+    hooks::post_perdir_config(lacks_name, |request| {
+        request.stand_in();
+        Status::DECLINED
+    });
     hooks::header_parser(concerns::<{ INIT | HEADER }>, header_parser);
     hooks::access_checker(concerns::<ACCESS>, |request| {
         dispatch::run(request, Phase::Access)
@@ -43,12 +48,29 @@ pub(crate) fn register() {
     hooks::auth_checker(concerns::<AUTHZ>, |request| {
         dispatch::run(request, Phase::Authz)
     });
+    hooks::before_first_type_checkers(has_no_file, |request| {
+        request.hide_absence();
+        Status::DECLINED
+    });
+    hooks::after_first_type_checkers(has_no_file, |request| {
+        request.admit_no_file();
+        Status::DECLINED
+    });
     hooks::type_checker(concerns::<TYPE>, |request| {
         dispatch::run(request, Phase::Type)
+    });
+    hooks::before_first_fixups(has_no_file, |request| {
+        request.show_uri();
+        Status::DECLINED
+    });
+    hooks::after_first_fixups(is_of_no_type, |request| {
+        request.hide_uri();
+        Status::DECLINED
     });
     hooks::fixups(concerns::<FIXUP>, |request| {
         dispatch::run(request, Phase::Fixup)
     });
+    hooks::last_fixups(has_no_file, look_like_a_file);
     hooks::handler(concerns::<CONTENT>, content);
     hooks::log_transaction(concerns::<{ LOG | CLEANUP }>, log);
 }
@@ -184,16 +206,15 @@ fn note_init(request: Request<'_>) {
 }
 
 fn translate_name(request: Request<'_>) -> Status {
-    match dispatch::run(request, Phase::Translate) {
-        Status::DECLINED if needs_no_file(request) => Status::OK,
-        result => result,
+    // mod_rewrite leaves the URI as the name of what it has looked at in vain.
+    let given = request.given_name();
+    let result = dispatch::run(request, Phase::Translate);
+    let unnamed = || request.is_unmapped() || given.is_some() && request.given_name() == given;
+    if result == Status::DECLINED && needs_no_file(request) || result == Status::OK && unnamed() {
+        request.stand_in();
+        return Status::OK;
     }
-}
-
-/// A request that `translate_name` left without a file is not looked up in the file system. (The sections that apply
-/// are not known in this phase: httpd has reset them.)
-fn has_no_file(request: Request<'_>) -> bool {
-    request.filename().is_none()
+    result
 }
 
 /// Inside `<Location>`, when the handler is ours, the URI need not map to a file.
@@ -204,12 +225,37 @@ fn needs_no_file(request: Request<'_>) -> bool {
         && request.configured_handler_is(&HANDLERS)
 }
 
-fn content(request: Request<'_>) -> Status {
-    if request.handler_is(&HANDLERS) {
-        dispatch::run(request, Phase::Content)
+fn has_no_file(request: Request<'_>) -> bool {
+    request.has_stand_in()
+}
+
+fn is_of_no_type(request: Request<'_>) -> bool {
+    request.is_of_no_type()
+}
+
+/// Has another module left a request of ours without a file name?
+fn lacks_name(request: Request<'_>) -> bool {
+    request.is_unmapped() && concerns::<{ u32::MAX }>(request)
+}
+
+/// A sub-request that we answer can be an index (DirectoryIndex) or a fallback (FallbackResource): mod_dir asks for a file.
+fn look_like_a_file(request: Request<'_>) -> Status {
+    if request.main().is_some() && request.handler_is(&HANDLERS) {
+        request.pretend_file();
     } else {
-        Status::DECLINED
+        request.admit_no_file();
     }
+    Status::DECLINED
+}
+
+fn content(request: Request<'_>) -> Status {
+    if !request.handler_is(&HANDLERS) {
+        return Status::DECLINED;
+    }
+    if request.has_stand_in() {
+        request.stand_in_root();
+    }
+    dispatch::run(request, Phase::Content)
 }
 
 /// The last hook of a request: what its end needs is prepared here.

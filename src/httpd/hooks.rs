@@ -13,9 +13,9 @@ use std::ffi::{c_char, c_int};
 use std::ptr::null;
 
 macro_rules! request_hooks {
-    ($($name:ident: $register:ident),* $(,)?) => {$(
-        /// Runs `hook` in httpd's phase of this name for the requests that it concerns, in the middle order as
-        /// mod_python does.
+    ($($name:ident: $register:ident, $order:expr, $when:literal);* $(;)?) => {$(
+        /// Runs `hook` in httpd's phase of this name for the requests that it concerns,
+        #[doc = $when]
         pub(crate) fn $name<C, F>(_concerns: C, _hook: F)
         where
             C: Fn(Request<'_>) -> bool + Copy,
@@ -24,22 +24,28 @@ macro_rules! request_hooks {
             const { assert_no_data::<C>() };
             const { assert_no_data::<F>() };
             // SAFETY: registers a function that lives as long as the process.
-            unsafe { sys::$register(Some(on_request::<C, F>), null(), null(), sys::APR_HOOK_MIDDLE) }
+            unsafe { sys::$register(Some(on_request::<C, F>), null(), null(), $order) }
         }
     )*};
 }
 
 request_hooks! {
-    post_read_request: ap_hook_post_read_request,
-    translate_name: ap_hook_translate_name,
-    map_to_storage: ap_hook_map_to_storage,
-    header_parser: ap_hook_header_parser,
-    access_checker: ap_hook_access_checker,
-    auth_checker: ap_hook_auth_checker,
-    type_checker: ap_hook_type_checker,
-    fixups: ap_hook_fixups,
-    handler: ap_hook_handler,
-    log_transaction: ap_hook_log_transaction,
+    post_read_request: ap_hook_post_read_request, sys::APR_HOOK_MIDDLE, "in the middle order as mod_python does.";
+    translate_name: ap_hook_translate_name, sys::APR_HOOK_MIDDLE, "in the middle order as mod_python does.";
+    map_to_storage: ap_hook_map_to_storage, sys::APR_HOOK_MIDDLE, "in the middle order as mod_python does.";
+    post_perdir_config: ap_hook_post_perdir_config, sys::APR_HOOK_FIRST, "before others.";
+    header_parser: ap_hook_header_parser, sys::APR_HOOK_MIDDLE, "in the middle order as mod_python does.";
+    access_checker: ap_hook_access_checker, sys::APR_HOOK_MIDDLE, "in the middle order as mod_python does.";
+    auth_checker: ap_hook_auth_checker, sys::APR_HOOK_MIDDLE, "in the middle order as mod_python does.";
+    type_checker: ap_hook_type_checker, sys::APR_HOOK_MIDDLE, "in the middle order as mod_python does.";
+    fixups: ap_hook_fixups, sys::APR_HOOK_MIDDLE, "in the middle order as mod_python does.";
+    handler: ap_hook_handler, sys::APR_HOOK_MIDDLE, "in the middle order as mod_python does.";
+    log_transaction: ap_hook_log_transaction, sys::APR_HOOK_MIDDLE, "in the middle order as mod_python does.";
+    before_first_type_checkers: ap_hook_type_checker, sys::APR_HOOK_FIRST - 1, "before mod_negotiation.";
+    after_first_type_checkers: ap_hook_type_checker, sys::APR_HOOK_FIRST + 1, "behind mod_negotiation.";
+    before_first_fixups: ap_hook_fixups, sys::APR_HOOK_FIRST - 1, "before mod_rewrite, behind what SetHandler says.";
+    after_first_fixups: ap_hook_fixups, sys::APR_HOOK_FIRST + 1, "behind mod_rewrite.";
+    last_fixups: ap_hook_fixups, sys::APR_HOOK_REALLY_LAST, "when all others have.";
 }
 
 /// Runs `hook` for each new connection (process_connection).

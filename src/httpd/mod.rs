@@ -29,6 +29,7 @@ pub(crate) mod request;
 pub(crate) mod root_locks;
 pub(crate) mod section;
 pub(crate) mod server;
+pub(crate) mod stand_in;
 pub(crate) mod status;
 pub(crate) mod streams;
 pub(crate) mod table;

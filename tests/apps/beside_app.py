@@ -63,7 +63,8 @@ def handler(req):
             req.content_type = value
         else:
             req.headers_out[name] = value
-    req.write(said)
+    # Not flushed: that a filter refuses the answer is no exception here.
+    req.write(said, 0)
     return apache.OK
 
 
