@@ -1,5 +1,6 @@
 //! The itinerary of a request: which phase calls what.
 
+use crate::config::mount::{self, Mount, Place, file_of};
 use crate::config::{HANDLERS, Phase, Server};
 use crate::embed::class::Function;
 use crate::embed::plan::Plan;
@@ -10,6 +11,7 @@ use crate::httpd::log::{self, Level};
 use crate::httpd::mutex;
 use crate::httpd::pool::Pool;
 use crate::httpd::request::Request;
+use crate::httpd::section::{Giver, paths_with_handler};
 use crate::httpd::server::{Server as Host, mpm_query};
 use crate::httpd::status::Status;
 use crate::httpd::table::Table;
@@ -19,6 +21,7 @@ use crate::{ModPython, dispatch, filter, objects, ssi, wsgi};
 use pyo3::prelude::*;
 use std::ffi::CStr;
 use std::iter::successors;
+use std::path::Path;
 
 /// Registers everything with httpd.
 pub(crate) fn register() {
@@ -32,12 +35,10 @@ pub(crate) fn register() {
     hooks::process_connection(dispatch::run_connection);
     hooks::post_read_request(concerns::<{ INIT | READ }>, post_read_request);
     hooks::translate_name(concerns::<{ TRANSLATE | CONTENT }>, translate_name);
+    hooks::translate_name_late(has_applications, mount_application);
     // What has no file is not looked up in the file system.
     hooks::map_to_storage(has_no_file, |_| Status::OK);
-    hooks::post_perdir_config(lacks_name, |request| {
-        request.stand_in();
-        Status::DECLINED
-    });
+    hooks::post_perdir_config(has_no_name, settle);
     hooks::header_parser(concerns::<{ INIT | HEADER }>, header_parser);
     hooks::access_checker(concerns::<ACCESS>, |request| {
         dispatch::run(request, Phase::Access)
@@ -60,6 +61,10 @@ pub(crate) fn register() {
         dispatch::run(request, Phase::Type)
     });
     hooks::before_first_fixups(has_no_file, |request| {
+        // Whatever the SetHandler of a section around it says.
+        if let Some(mount) = request.config::<ModPython>().mount {
+            request.name_handler(mount.handler);
+        }
         request.show_uri();
         Status::DECLINED
     });
@@ -99,7 +104,40 @@ fn check_config(server: Host<'_>) -> Result<(), String> {
     for text in plan.warnings() {
         log::server(server, Level::Warning, &text);
     }
+    for server in successors(Some(server), |server| server.next()) {
+        for text in mistaken_mounts(server) {
+            log::server(server, Level::Warning, &text);
+        }
+    }
     lock_count(server).map(drop)
+}
+
+/// Applications that no request can reach, and those that are not there.
+fn mistaken_mounts(server: Host<'_>) -> Vec<String> {
+    let paths = paths_with_handler(server);
+    let mut found = Vec::new();
+    for mount in server.config::<ModPython>().mounts {
+        let place = format!("line {} of {}", mount.line, mount.file);
+        let is_same = |path: &&CStr| match (mount.place, path.to_str()) {
+            (Place::Prefix(prefix), Ok(path)) => prefix == path.trim_end_matches('/'),
+            _ => false,
+        };
+        if let Some(path) = paths.iter().find(|path| is_same(path)) {
+            let path = path.to_string_lossy();
+            found.push(format!(
+                "the application on {place} is never asked: <Location {path}> has a SetHandler"
+            ));
+        }
+        if !mount.is_pattern()
+            && let Some(file) = file_of(mount.target.name)
+            && let Err(error) = std::fs::metadata(file)
+        {
+            found.push(format!(
+                "the application on {place} is not there: {file}: {error}"
+            ));
+        }
+    }
+    found
 }
 
 fn post_config(pool: Pool<'_>, server: Host<'_>) -> Result<(), String> {
@@ -223,6 +261,43 @@ fn needs_no_file(request: Request<'_>) -> bool {
     config.is_location()
         && config.handlers_for(Phase::Content, None).is_some()
         && request.configured_handler_is(&HANDLERS)
+        && application_at(request).is_none()
+}
+
+fn has_applications(request: Request<'_>) -> bool {
+    !request.server().config::<ModPython>().mounts.is_empty()
+}
+
+/// Takes what lies in an application and nobody else has mapped.
+fn mount_application(request: Request<'_>) -> Status {
+    let Some(mount) = application_at(request) else {
+        return Status::DECLINED;
+    };
+    request.stand_in();
+    request.name_handler(mount.handler);
+    Status::OK
+}
+
+/// The application that a URI belongs to. The SetHandler of a section for the same part of the URI, or for a part of that,
+/// comes before it, `none` too.
+fn application_at(request: Request<'_>) -> Option<&Mount<'_>> {
+    let mounts = request.server().config::<ModPython>().mounts;
+    if mounts.is_empty() || request.proxyreq() != 0 {
+        return None;
+    }
+    let (mount, found) = mount::find(mounts, request.uri()?)?;
+    if mount.is_pattern() && found.file().is_some_and(|file| !Path::new(file).is_file()) {
+        return None;
+    }
+    let is_covered = match request.handler_giver() {
+        Giver::Nobody | Giver::Server => false,
+        Giver::Path(path) => {
+            let path = path.to_bytes();
+            path.strip_suffix(b"/").unwrap_or(path).len() >= found.base
+        }
+        Giver::Other => true,
+    };
+    (!is_covered).then_some(mount)
 }
 
 fn has_no_file(request: Request<'_>) -> bool {
@@ -233,9 +308,25 @@ fn is_of_no_type(request: Request<'_>) -> bool {
     request.is_of_no_type()
 }
 
-/// Has another module left a request of ours without a file name?
-fn lacks_name(request: Request<'_>) -> bool {
-    request.is_unmapped() && concerns::<{ u32::MAX }>(request)
+fn has_no_name(request: Request<'_>) -> bool {
+    request.is_unmapped() || request.has_stand_in()
+}
+
+/// What sections say of the request is known: what an application's line says comes on top.
+fn settle(request: Request<'_>) -> Status {
+    if request.is_unmapped() {
+        // Another module has left it without a name.
+        if concerns::<{ u32::MAX }>(request) {
+            request.stand_in();
+        }
+        return Status::DECLINED;
+    }
+    let handler = request.handler_address();
+    let mut mounts = request.server().config::<ModPython>().mounts.iter();
+    if let Some(mount) = mounts.find(|mount| mount.handler.as_ptr() == handler) {
+        mount.overlay.cover(request);
+    }
+    Status::DECLINED
 }
 
 /// A sub-request that we answer can be an index (DirectoryIndex) or a fallback (FallbackResource): mod_dir asks for a file.

@@ -1,15 +1,17 @@
 //! THE table of directives: httpd, the README and the tests read it.
 
+use super::mount::{self, Mount, Place, Target};
 use super::{
-    ByExtension, Common, Directory, Entry, Filter, Gil, HandlerList, Phase, filter_key, key, merge,
-    options, parse_handlers,
+    ByExtension, Common, Directory, Entry, Filter, Gil, HANDLERS, HandlerList, PHASES, Phase,
+    filter_key, key, merge, options, parse_handlers,
 };
 use crate::ModPython;
 use crate::embed::interpreters::MAIN;
 use crate::embed::plan::pool_of;
 use crate::httpd::command::{Context, Directive, Section, Setter, Setting};
+use crate::httpd::pattern::Pattern;
 use crate::httpd::pool::Pool;
-use crate::httpd::section::Location;
+use crate::httpd::section::Overlay;
 
 use std::path::Path;
 
@@ -31,7 +33,7 @@ const fn handler(
 }
 
 /// Every directive: name, arguments, context, default, help, setter.
-pub(crate) static DIRECTIVES: [Directive<ModPython>; 30] = [
+pub(crate) static DIRECTIVES: [Directive<ModPython>; 31] = [
     handler(c"PythonPostReadRequestHandler", Context::Server, c"Python handlers that run when a request has been read"),
     handler(c"PythonTransHandler", Context::Server, c"Python handlers that translate a URI to a file name"),
     handler(c"PythonHeaderParserHandler", Context::Everywhere, c"Python handlers that run when the sections of a request are known"),
@@ -247,8 +249,16 @@ pub(crate) static DIRECTIVES: [Directive<ModPython>; 30] = [
         arguments: "/prefix module:callable",
         context: Context::Server,
         default: "",
-        help: c"a WSGI application below a part of the URI: short for a <Location> with mod_python.wsgi",
-        setter: Setter::Two(add_application),
+        help: c"a WSGI application below a part of the URI: a module, a file or a factory; what Alias, RewriteRule and ProxyPass have not taken",
+        setter: Setter::Two(|setting, place, target| add_application(setting, place, target, false)),
+    },
+    Directive {
+        name: c"PythonWSGIMatch",
+        arguments: "expression module:callable",
+        context: Context::Server,
+        default: "",
+        help: c"WSGI applications where an expression matches the beginning of the URI; $1 in the module or file is its first group",
+        setter: Setter::Two(|setting, place, target| add_application(setting, place, target, true)),
     },
     Directive {
         name: c"PythonHandlerModule",
@@ -365,53 +375,90 @@ fn add_filter<'c>(
     Ok(())
 }
 
-/// `PythonWSGI /prefix package.module:callable` as the section that it stands for.
+/// `PythonWSGI /prefix target`, and `PythonWSGIMatch expression target`.
 fn add_application<'c>(
     setting: &mut Set<'_, 'c>,
-    prefix: &'c str,
-    application: &'c str,
+    place: &'c str,
+    target: &'c str,
+    is_pattern: bool,
 ) -> Result<(), String> {
-    let base = prefix.trim_end_matches('/');
-    if !prefix.starts_with('/') || base.contains(['*', '?', '[', '"', '\\']) {
+    let pool = setting.pool;
+    let target = beside(target, setting.file);
+    let (module, callable, is_factory) = mount::parse_target(&target, is_pattern)?;
+    let prefix = place.trim_end_matches('/');
+    if is_pattern && !place.starts_with("^/") {
+        return Err(format!("{place:?} must begin with ^/, as the URI does"));
+    }
+    if !is_pattern && (!place.starts_with('/') || prefix.contains(['*', '?', '[', '"', '\\'])) {
         return Err(format!(
-            "{prefix:?} must be a plain path, such as / or /shop"
+            "{place:?} must be a plain path, such as / or /shop"
         ));
     }
-    let (module, callable) = match application.split_once("::") {
-        Some(parts) => parts,
-        None => application
-            .split_once(':')
-            .unwrap_or((application, "application")),
+    let name = pool.text(&format!("{module}::{callable}"));
+    let section = Section::Location {
+        pattern: if is_pattern || !prefix.is_empty() {
+            prefix
+        } else {
+            "/"
+        },
+        regex: is_pattern,
     };
-    let name = format!("{module}::{callable}");
-    if parse_handlers(&name)?.0.len() != 1 || module.contains('/') {
+    let place = if is_pattern {
+        let compiled = Pattern::new(pool, place);
+        Place::Pattern(
+            place,
+            compiled.ok_or_else(|| format!("{place:?} is no regular expression"))?,
+        )
+    } else {
+        Place::Prefix(prefix)
+    };
+    let overlay = Overlay::new(pool).ok_or("no memory")?;
+    let mount: &'c Mount<'c> = pool.store(Mount {
+        place,
+        target: Target { name, is_factory },
+        handler: pool.c_string(HANDLERS[0].to_bytes()),
+        overlay,
+        file: setting.file.unwrap_or_default(),
+        line: setting.line,
+    });
+    let mut all = setting.server.mounts.to_vec();
+    if let Some(other) = all.iter().find(|other| other.same_place(mount)) {
         return Err(format!(
-            "{application:?} must be package.module or package.module:callable"
+            "there is an application at this place already, on line {} of {}",
+            other.line, other.file
         ));
     }
-    let lines = vec![
-        (c"SetHandler", "mod_python".to_string()),
-        (c"PythonHandler", "mod_python.wsgi".to_string()),
-        (
-            c"PythonOption",
-            format!("mod_python.wsgi.application {name}"),
-        ),
-        (
-            c"PythonOption",
-            format!("mod_python.wsgi.base_uri \"{base}\""),
-        ),
+    let entry = Entry {
+        text: "mod_python.wsgi",
+        key: "mod_python.wsgi::handler",
+        section,
+        silent: false,
+    };
+    let mut handlers = [None; PHASES];
+    handlers[Phase::Content as usize] = Some(&*pool.store(HandlerList {
+        entries: pool.concat(&[entry], &[]),
+    }));
+    let options = [
+        ("mod_python.wsgi.application", name),
+        ("mod_python.wsgi.base_uri", prefix),
     ];
-    let path = if base.is_empty() { "/" } else { base };
-    // In front of all `<Location>` sections, so that these can change it, and behind shorter paths, which it covers.
-    let mut all = setting.server.applications.to_vec();
-    let place = all.partition_point(|other| other.len() <= path.len());
-    all.insert(place, path);
-    setting.server.applications = setting.pool.concat(&all, &[]);
-    setting.location = Some(Location {
-        path: path.to_string(),
-        place,
-        lines,
-    });
+    overlay.fill::<ModPython>(
+        pool,
+        Directory {
+            phases: Phase::Content.bit(),
+            handlers,
+            section: Some(section),
+            mount: Some(mount),
+            common: Common {
+                options: pool.concat(&options, &[]),
+                ..Common::default()
+            },
+            ..Directory::default()
+        },
+    );
+    all.push(mount);
+    mount::sort(&mut all);
+    setting.server.mounts = pool.concat(&all, &[]);
     Ok(())
 }
 
@@ -492,8 +539,9 @@ mod tests {
                 continue;
             };
             let directive = &DIRECTIVES[usize::from(*which) % DIRECTIVES.len()];
-            if directive.name.to_bytes().ends_with(b"Filter") {
-                continue; // registers itself with httpd, which is not there
+            let name = directive.name.to_bytes();
+            if name.ends_with(b"Filter") || name.starts_with(b"PythonWSGI") {
+                continue; // asks something of httpd, which is not there
             }
             let rest = pool.text(rest);
             let (first, second) = rest.split_once('\0').unwrap_or((rest, ""));
@@ -518,7 +566,7 @@ mod tests {
                 directory: &mut directory,
                 section,
                 file: Some("/etc/some.conf"),
-                location: None,
+                line: 1,
                 server_level: place % 4 == 0,
             };
             let result = match &directive.setter {

@@ -68,6 +68,39 @@ struct Names<const N: usize>([*const c_char; N]);
 // SAFETY: the names are constants.
 unsafe impl<const N: usize> Sync for Names<N> {}
 
+/// Runs `hook` when a URI is to be mapped and none of httpd's modules that take parts of it out has mapped it; before those
+/// that map everything, as the core does.
+pub(crate) fn translate_name_late<C, F>(_concerns: C, _hook: F)
+where
+    C: Fn(Request<'_>) -> bool + Copy,
+    F: Fn(Request<'_>) -> Status + Copy,
+{
+    const { assert_no_data::<C>() };
+    const { assert_no_data::<F>() };
+    // httpd keeps the lists' addresses until it has sorted its hooks.
+    static BEFORE: Names<5> = Names([
+        c"mod_rewrite.c".as_ptr(),
+        c"mod_proxy.c".as_ptr(),
+        c"mod_alias.c".as_ptr(),
+        c"mod_userdir.c".as_ptr(),
+        null(),
+    ]);
+    static AFTER: Names<3> = Names([
+        c"mod_vhost_alias.c".as_ptr(),
+        c"mod_file_cache.c".as_ptr(),
+        null(),
+    ]);
+    // SAFETY: registers a function that lives as long as the process.
+    unsafe {
+        sys::ap_hook_translate_name(
+            Some(on_request::<C, F>),
+            BEFORE.0.as_ptr(),
+            AFTER.0.as_ptr(),
+            sys::APR_HOOK_LAST,
+        );
+    }
+}
+
 /// Runs `hook` when a user is to be authenticated, before httpd's own modules do: those that are configured by default,
 /// without a password file, would answer 500.
 pub(crate) fn check_user_id<C, F>(_concerns: C, _hook: F)

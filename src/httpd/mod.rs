@@ -24,6 +24,7 @@ pub(crate) mod log;
 mod mime;
 pub(crate) mod module;
 pub(crate) mod mutex;
+pub(crate) mod pattern;
 pub(crate) mod pool;
 pub(crate) mod request;
 pub(crate) mod root_locks;

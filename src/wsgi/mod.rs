@@ -150,7 +150,15 @@ impl<'py> Call<'py> {
         let Some(place) = application::place(&held)? else {
             return Ok(Status::DECLINED);
         };
-        let application = application::find(cx, &held, &place, request)?;
+        let application = match application::find(cx, &held, &place, request) {
+            Err(error) if application::is_absent(cx, &place, &error) => {
+                exception::discard(cx.py, error);
+                let text = format!("there is no {}", place.name);
+                log::request(held.request(), Level::Info, &text);
+                return Ok(Status::NOT_FOUND);
+            }
+            found => found?,
+        };
         if held.request().looks_up_its_name() {
             cx.detached(held.request(), |request| {
                 request.server_name();

@@ -28,7 +28,12 @@ create_app.calls = 0
 
 
 class Namespace:
+    """A class on the way to an application is made with the request."""
+
     application = staticmethod(other)
+
+    def __init__(self, req):
+        self.req = req
 
 
 def environment(environ, start_response):
