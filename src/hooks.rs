@@ -61,8 +61,10 @@ pub(crate) fn register() {
         dispatch::run(request, Phase::Type)
     });
     hooks::before_first_fixups(has_no_file, |request| {
-        // Whatever the SetHandler of a section around it says.
-        if let Some(mount) = request.config::<ModPython>().mount {
+        // Whatever the SetHandler of a section around it has said just now.
+        if let Some(mount) = request.config::<ModPython>().mount
+            && request.handler_giver() != Giver::Nobody
+        {
             request.name_handler(mount.handler);
         }
         request.show_uri();

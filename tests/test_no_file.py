@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from client import raw
 from conftest import Serve, Server
 
 HANDLER = "SetHandler mod_python\nPythonHandler placed"
@@ -36,6 +37,24 @@ PythonWSGI /application placed:environment
     Options +MultiViews
     {RULES % "application"}
 </Location>
+<Location /closed>
+    {HANDLER}
+    RewriteEngine On
+    RewriteRule ^ - [F]
+</Location>
+<Location /proxying>
+    {HANDLER}
+    RewriteEngine On
+    RewriteRule ^proxied/(.*) http://127.0.0.1:@PORT@/handler/$1 [P]
+    RewriteRule ^chosen - [H=other-handler]
+</Location>
+<Location /typed>
+    PythonTypeHandler placed::chooses
+</Location>
+PythonWSGI /typed placed:environment
+ErrorDocument 400 /application/bad
+PythonLogHandler beside_app::look
+PythonPostReadRequestHandler placed::declines
 <Location /forgets>
     {HANDLER}::forgets
     Options +MultiViews
@@ -95,7 +114,9 @@ PythonWSGI /relative/inner placed:environment
 
 @pytest.fixture(scope="module")
 def httpd(serve_module: Serve) -> Server:
-    server = serve_module(CONFIG, modules=("negotiation", "rewrite", "include", "env", "autoindex"), start=False)
+    server = serve_module(
+        CONFIG, modules=("negotiation", "rewrite", "include", "env", "autoindex", "proxy", "proxy_http"), start=False
+    )
     for name in ("handler", "application", "forgets", "files/x", "claimed", "page", "relative/x"):
         server.write(f"htdocs/{name}.html", "a file")
     for name in ("index", "handled", "fallback", "fallen"):
@@ -116,6 +137,38 @@ def test_rules_of_a_section(httpd: Server, place: str) -> None:
     for path in ("", "/", "/insecret", "/deep/secrets", "/page.html"):
         assert httpd.ok(f"/{place}{path}").text
     assert '"MARK": "set"' in httpd.ok("/application/marked").text
+
+
+def test_rules_that_close_a_section(httpd: Server) -> None:
+    """Its own path, too, which mod_rewrite leaves to mod_dir where it is a directory's."""
+    for path in ("/closed", "/closed/", "/closed/x", "//closed", "/closed/../closed"):
+        assert httpd.get(path).status == 403, path
+
+
+def test_rules_that_hand_on(httpd: Server) -> None:
+    assert httpd.ok("/proxying/proxied/x").text == "handler /handler/x None None True"
+    assert httpd.ok("/proxying/x").text == "handler /proxying/x None None True"
+
+
+def test_a_handler_that_chooses_another(httpd: Server) -> None:
+    """A type handler may still name who answers: here nobody can."""
+    assert httpd.get("/typed/other").status == 404
+    assert httpd.ok("/typed/x").text
+
+
+def test_requests_that_are_none(httpd: Server) -> None:
+    for line in (
+        b"GARBAGE",
+        b"GET",
+        b"GET http://[::1 HTTP/1.1",
+        b"GET x HTTP/1.1",
+        b"GET /%zz HTTP/1.1",
+        b"GET * HTTP/1.1",
+    ):
+        said = raw(httpd.port, line + b"\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert b" 404 " in said or b"/bad" in said or b"400 Bad Request" in said, (line, said)
+    httpd.claim("invalid URI path")
+    assert httpd.ok("/handler/x").text
 
 
 def test_what_is_said_of_the_file(httpd: Server) -> None:

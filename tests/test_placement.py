@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import Serve, Server
+
+from httpd import site_config
 
 PATH = "PythonPath \"sys.path+['@ROOT@/apps']\"\n"
 HANDLER = "SetHandler mod_python\nPythonHandler placed"
@@ -65,6 +68,7 @@ PythonWSGI /handled/deep/er placed:other
 PythonWSGI /factory placed:create_app()
 PythonWSGI /dotted placed:Namespace.application
 PythonWSGI /file "@ROOT@/a site/app.wsgi"
+PythonWSGI /script @ROOT@/apps/placed.py:environment
 PythonWSGI /named @ROOT@/files/named.py:app
 PythonWSGI /beside ~/files/named.py:app
 PythonWSGIMatch ^/sites/([^/]+) @ROOT@/sites/$1.wsgi
@@ -97,13 +101,15 @@ SetHandler default-handler
 PythonWSGI / placed:application
 </VirtualHost>
 """
-APPLICATION = "def {}(e, s):\n    s('200 OK', [])\n    return [f\"{} {{e['SCRIPT_NAME']}}|{{e['PATH_INFO']}}\".encode()]\n"
+APPLICATION = (
+    "def {}(e, s):\n    s('200 OK', [])\n    return [f\"{} {{e['SCRIPT_NAME']}}|{{e['PATH_INFO']}}\".encode()]\n"
+)
 
 
-@pytest.fixture(scope="module", params=["event", "prefork"])
-def httpd(request: pytest.FixtureRequest, serve_module: Serve) -> Server:
+@pytest.fixture(scope="module")
+def httpd(mpm: str, serve_module: Serve) -> Server:
     modules = ("alias", "rewrite", "proxy", "proxy_http", "status", "userdir", "negotiation")
-    server = serve_module(CONFIG, mpm=request.param, modules=modules, start=False)
+    server = serve_module(CONFIG, mpm=mpm, modules=modules, start=False)
     for name in ("challenges/token", "files/rewritten.txt", "files/page", "homes/anna/page"):
         server.write(name, f"file {name}")
     for name in ("none", "default", "handled/page"):
@@ -187,6 +193,23 @@ def test_a_handler_around_and_an_application_inside(httpd: Server) -> None:
     assert "is never asked: <Location /> has a SetHandler" in httpd.check().stderr
 
 
+def test_a_directory_of_handlers(serve: Serve, tmp_path: Path) -> None:
+    """What `make run` serves: a handler for everything, and an application beside it."""
+    for name, body in (
+        ("mp", "def handler(req):\n    req.write('mp')\n    return 0\n"),
+        ("hello_wsgi", APPLICATION.format("application", "hello_wsgi")),
+    ):
+        (tmp_path / f"{name}.py").write_text(body)
+    config = site_config(tmp_path)
+    server = serve("", start=False)
+    for file in tmp_path.glob("*.py"):
+        server.write(f"site/{file.name}", file.read_text())
+    server.configure(config.replace(str(tmp_path), str(server.root / "site")))
+    server.start()
+    assert server.ok("/hello_wsgi/x").text == "hello_wsgi /hello_wsgi|/x"
+    assert server.ok("/").text == server.ok("/x").text == "mp"
+
+
 def test_sections_say_the_rest(httpd: Server) -> None:
     assert httpd.get("/denied/x", headers={"Host": "site"}).status == 403
     httpd.claim("client denied by server configuration")
@@ -198,13 +221,26 @@ def test_sections_say_the_rest(httpd: Server) -> None:
 
 
 def test_a_factory_is_called_once(httpd: Server) -> None:
-    for _ in range(3):
-        assert text(httpd, "/factory/x") == "factory1 /factory|/x"
+    assert text(httpd, "/factory/x") == "factory1 /factory|/x"
+    assert len({text(httpd, "/factory/x") for _ in range(10)}) == 1
+
+
+def test_the_file_of_a_script(httpd: Server) -> None:
+    said = json.loads(text(httpd, "/script/x"))
+    assert said["SCRIPT_FILENAME"] == f"{httpd.root}/apps/placed.py" and said["filename"] is None
 
 
 def test_what_a_client_names(httpd: Server) -> None:
     """What there is not is not found; nothing else can be named."""
-    for path in ("/modules/nope", "/sites/nope/x", "/modules/three.x", "/modules/os.path", "/sites/..%2fone", "/sites/deep%2ftwo", "/sites/a:b"):
+    for path in (
+        "/modules/nope",
+        "/sites/nope/x",
+        "/modules/three.x",
+        "/modules/os.path",
+        "/sites/..%2fone",
+        "/sites/deep%2ftwo",
+        "/sites/a:b",
+    ):
         answer = httpd.get(path, headers={"Host": "site"})
         assert answer.status == 404 or answer.text.startswith("application |"), (path, answer)
     for path in ("/modules/nope", "/sites/nope/x"):
@@ -225,6 +261,8 @@ def test_what_a_client_names(httpd: Server) -> None:
         ("PythonWSGI /x a$1:b", "must be package.module"),
         ("PythonWSGI /x 'a:make(1)'", "a factory is called without arguments; write module:make()"),
         ("PythonWSGI /x srv/app.wsgi", "must be package.module"),
+        ("PythonWSGI /a//b a:b", "must be a plain path"),
+        ("PythonWSGI /a/../b a:b", "must be a plain path"),
         ("PythonWSGI /x a..b", "must be package.module"),
         ("<Location /x>\nPythonWSGI /x a:b\n</Location>", "not allowed in <Location> context"),
     ],

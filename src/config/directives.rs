@@ -1,21 +1,18 @@
 //! THE table of directives: httpd, the README and the tests read it.
 
-use super::mount::{self, Mount, Place, Target};
 use super::{
-    ByExtension, Common, Directory, Entry, Filter, Gil, HANDLERS, HandlerList, PHASES, Phase,
+    ByExtension, Common, Directory, Entry, Filter, Gil, HandlerList, Phase, applications,
     filter_key, key, merge, options, parse_handlers,
 };
 use crate::ModPython;
 use crate::embed::interpreters::MAIN;
 use crate::embed::plan::pool_of;
 use crate::httpd::command::{Context, Directive, Section, Setter, Setting};
-use crate::httpd::pattern::Pattern;
 use crate::httpd::pool::Pool;
-use crate::httpd::section::Overlay;
 
 use std::path::Path;
 
-type Set<'a, 'c> = Setting<'a, 'c, ModPython>;
+pub(super) type Set<'a, 'c> = Setting<'a, 'c, ModPython>;
 
 const fn handler(
     name: &'static std::ffi::CStr,
@@ -250,7 +247,7 @@ pub(crate) static DIRECTIVES: [Directive<ModPython>; 31] = [
         context: Context::Server,
         default: "",
         help: c"a WSGI application below a part of the URI: a module, a file or a factory; what Alias, RewriteRule and ProxyPass have not taken",
-        setter: Setter::Two(|setting, place, target| add_application(setting, place, target, false)),
+        setter: Setter::Two(|setting, place, target| applications::add(setting, place, target, false)),
     },
     Directive {
         name: c"PythonWSGIMatch",
@@ -258,7 +255,7 @@ pub(crate) static DIRECTIVES: [Directive<ModPython>; 31] = [
         context: Context::Server,
         default: "",
         help: c"WSGI applications where an expression matches the beginning of the URI; $1 in the module or file is its first group",
-        setter: Setter::Two(|setting, place, target| add_application(setting, place, target, true)),
+        setter: Setter::Two(|setting, place, target| applications::add(setting, place, target, true)),
     },
     Directive {
         name: c"PythonHandlerModule",
@@ -339,7 +336,7 @@ fn add<'c>(
 }
 
 /// `~/file.py` stands beside the configuration file.
-fn beside(handler: &str, file: Option<&str>) -> String {
+pub(super) fn beside(handler: &str, file: Option<&str>) -> String {
     match (
         handler.strip_prefix("~/"),
         file.and_then(|file| Path::new(file).parent()),
@@ -375,93 +372,6 @@ fn add_filter<'c>(
     Ok(())
 }
 
-/// `PythonWSGI /prefix target`, and `PythonWSGIMatch expression target`.
-fn add_application<'c>(
-    setting: &mut Set<'_, 'c>,
-    place: &'c str,
-    target: &'c str,
-    is_pattern: bool,
-) -> Result<(), String> {
-    let pool = setting.pool;
-    let target = beside(target, setting.file);
-    let (module, callable, is_factory) = mount::parse_target(&target, is_pattern)?;
-    let prefix = place.trim_end_matches('/');
-    if is_pattern && !place.starts_with("^/") {
-        return Err(format!("{place:?} must begin with ^/, as the URI does"));
-    }
-    if !is_pattern && (!place.starts_with('/') || prefix.contains(['*', '?', '[', '"', '\\'])) {
-        return Err(format!(
-            "{place:?} must be a plain path, such as / or /shop"
-        ));
-    }
-    let name = pool.text(&format!("{module}::{callable}"));
-    let section = Section::Location {
-        pattern: if is_pattern || !prefix.is_empty() {
-            prefix
-        } else {
-            "/"
-        },
-        regex: is_pattern,
-    };
-    let place = if is_pattern {
-        let compiled = Pattern::new(pool, place);
-        Place::Pattern(
-            place,
-            compiled.ok_or_else(|| format!("{place:?} is no regular expression"))?,
-        )
-    } else {
-        Place::Prefix(prefix)
-    };
-    let overlay = Overlay::new(pool).ok_or("no memory")?;
-    let mount: &'c Mount<'c> = pool.store(Mount {
-        place,
-        target: Target { name, is_factory },
-        handler: pool.c_string(HANDLERS[0].to_bytes()),
-        overlay,
-        file: setting.file.unwrap_or_default(),
-        line: setting.line,
-    });
-    let mut all = setting.server.mounts.to_vec();
-    if let Some(other) = all.iter().find(|other| other.same_place(mount)) {
-        return Err(format!(
-            "there is an application at this place already, on line {} of {}",
-            other.line, other.file
-        ));
-    }
-    let entry = Entry {
-        text: "mod_python.wsgi",
-        key: "mod_python.wsgi::handler",
-        section,
-        silent: false,
-    };
-    let mut handlers = [None; PHASES];
-    handlers[Phase::Content as usize] = Some(&*pool.store(HandlerList {
-        entries: pool.concat(&[entry], &[]),
-    }));
-    let options = [
-        ("mod_python.wsgi.application", name),
-        ("mod_python.wsgi.base_uri", prefix),
-    ];
-    overlay.fill::<ModPython>(
-        pool,
-        Directory {
-            phases: Phase::Content.bit(),
-            handlers,
-            section: Some(section),
-            mount: Some(mount),
-            common: Common {
-                options: pool.concat(&options, &[]),
-                ..Common::default()
-            },
-            ..Directory::default()
-        },
-    );
-    all.push(mount);
-    mount::sort(&mut all);
-    setting.server.mounts = pool.concat(&all, &[]);
-    Ok(())
-}
-
 /// `PythonInterpreterPool name size=4`.
 fn add_pool<'c>(setting: &mut Set<'_, 'c>, name: &'c str, size: &'c str) -> Result<(), String> {
     const MOST: usize = 256;
@@ -493,7 +403,7 @@ fn note_member<'c>(setting: &mut Set<'_, 'c>, name: &'c str) {
 }
 
 /// A directive that is repeated in one place adds to its list.
-fn longer<'c>(
+pub(super) fn longer<'c>(
     pool: Pool<'c>,
     old: Option<&HandlerList<'c>>,
     entries: &[Entry<'c>],

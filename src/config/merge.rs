@@ -161,6 +161,7 @@ mod tests {
             },
             interpreter_per_directory: Some(true),
             section: None,
+            mount: None,
         };
         handlers[Phase::Content as usize] = Some(&INNER);
         handlers[Phase::Log as usize] = Some(&INNER);

@@ -3,6 +3,7 @@
 //! The structs are `Copy`: httpd merges sections for every request, and a merge must cost one small copy. What
 //! they refer to lives in the configuration's pool, or in the request's for .htaccess files.
 
+mod applications;
 pub(crate) mod directives;
 mod handlers;
 mod merge;

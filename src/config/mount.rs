@@ -302,7 +302,7 @@ mod tests {
         let Ok(text) = std::str::from_utf8(input) else {
             return;
         };
-        match parse_target(text, input.len() % 2 == 0) {
+        match parse_target(text, input.len().is_multiple_of(2)) {
             Err(reason) => assert!(!reason.is_empty()),
             Ok((module, callable, _)) => {
                 assert!(!module.is_empty() && !module.contains(':'));

@@ -52,6 +52,19 @@ impl<'r> Request<'r> {
         }
     }
 
+    /// Is the URI the plain path of a `<Location>`, to the letter?
+    pub(super) fn is_path_of_section(self) -> bool {
+        let Some(uri) = self.uri() else {
+            return false;
+        };
+        // SAFETY: a live request and its server.
+        unsafe {
+            sections((*self.as_ptr()).server)
+                .filter_map(|section| core_of(section))
+                .any(|core| core.r.is_null() && super::text(core.d) == Some(uri))
+        }
+    }
+
     /// Where r->handler lies: who has set it to a text of the configuration's knows it again.
     pub(crate) fn handler_address(self) -> *const c_char {
         // SAFETY: a live request.

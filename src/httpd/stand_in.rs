@@ -74,15 +74,18 @@ impl<'r> Request<'r> {
     }
 
     /// mod_rewrite's rules in a section look at the file name, and at the URI where there is none: for the time that they
-    /// run, the URI is the name, of something that is neither file nor directory.
+    /// run, the URI is the name, of something that is neither file nor directory. For a name that is the section's own path
+    /// no rules run, mod_dir being expected to add a slash; without a name they do.
     pub(crate) fn show_uri(self) {
+        let is_section = self.is_path_of_section();
         // SAFETY: a live request; nobody writes into a name before it has made one of its own.
         unsafe {
-            if !(*self.as_ptr()).uri.is_null() {
-                (*self.as_ptr()).filename = (*self.as_ptr()).uri;
-                self.set_file_type(sys::apr_filetype_e_APR_UNKFILE);
-            }
+            (*self.as_ptr()).filename = match is_section {
+                true => std::ptr::null_mut(),
+                false => (*self.as_ptr()).uri,
+            };
         }
+        self.set_file_type(sys::apr_filetype_e_APR_UNKFILE);
     }
 
     /// Is its file of a type that httpd does not know, or that `show_uri` has made up?
@@ -93,7 +96,7 @@ impl<'r> Request<'r> {
 
     /// Ends what `show_uri` has begun. What a rule has named instead stays.
     pub(crate) fn hide_uri(self) {
-        if self.given_name().is_some() {
+        if self.is_unmapped() || self.given_name().is_some() {
             self.stand_in();
         }
     }

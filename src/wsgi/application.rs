@@ -3,7 +3,7 @@
 use super::Object;
 use crate::ModPython;
 use crate::config::Entry;
-use crate::config::mount::{Found, Place as Part};
+use crate::config::mount::{Found, Place as Part, file_of};
 use crate::embed::handlers::{self, Importing};
 use crate::embed::{Cx, exception};
 use crate::httpd::command::Section;
@@ -27,6 +27,13 @@ pub(super) struct Place<'r> {
     is_factory: bool,
     /// Does the client say which module it is (PythonWSGIMatch)?
     is_chosen: bool,
+}
+
+impl Place<'_> {
+    /// The file that PythonWSGI names.
+    pub(super) fn file(&self) -> Option<&str> {
+        file_of(&self.name)
+    }
 }
 
 /// What PythonWSGI, the options, or the `<Location>`, say; None where the URI lies outside the application.
@@ -134,13 +141,13 @@ pub(super) fn find<'py>(
 }
 
 /// Has the client asked for a module that there is not?
-pub(super) fn is_absent(cx: Cx<'_>, place: &Place<'_>, error: &PyErr) -> bool {
-    if !place.is_chosen || !error.is_instance_of::<PyModuleNotFoundError>(cx.py) {
+pub(super) fn is_absent(place: &Place<'_>, raised: &Object<'_>) -> bool {
+    if !place.is_chosen || !raised.is_instance_of::<PyModuleNotFoundError>() {
         return false;
     }
-    let name = error.value(cx.py).getattr("name");
+    let py = raised.py();
     let module = place.name.split("::").next().unwrap_or_default();
-    exception::or_discard(cx.py, name).is_some_and(|name| {
-        exception::or_discard(cx.py, name.extract::<String>()).is_some_and(|name| name == module)
-    })
+    let name = exception::or_discard(py, raised.getattr("name"));
+    let name = name.and_then(|name| exception::or_discard(py, name.extract::<String>()));
+    name.is_some_and(|name| name == module)
 }

@@ -151,13 +151,16 @@ impl<'py> Call<'py> {
             return Ok(Status::DECLINED);
         };
         let application = match application::find(cx, &held, &place, request) {
-            Err(error) if application::is_absent(cx, &place, &error) => {
-                exception::discard(cx.py, error);
+            Ok(application) => application,
+            Err(error) => {
+                let raised = exception::value(cx.py, error);
+                if !application::is_absent(&place, &raised) {
+                    return Err(PyErr::from_value(raised));
+                }
                 let text = format!("there is no {}", place.name);
-                log::request(held.request(), Level::Info, &text);
+                report::log(cx, held.request(), Level::Info, &text);
                 return Ok(Status::NOT_FOUND);
             }
-            found => found?,
         };
         if held.request().looks_up_its_name() {
             cx.detached(held.request(), |request| {

@@ -62,6 +62,18 @@ def forgets(req):
     return apache.OK if req.phase != "PythonHandler" else handler(req)
 
 
+def declines(req):
+    """Before there is a name it can be taken away as well."""
+    req.filename = None
+    return apache.DECLINED
+
+
+def chooses(req):
+    if req.uri.endswith("/other"):
+        req.handler = "other-handler"
+    return apache.DECLINED
+
+
 def claims(req):
     """A translation that gives no name, as mod_python's users write it."""
     if req.uri.startswith("/named"):
@@ -73,4 +85,3 @@ def claims(req):
 def redirects(req):
     req.internal_redirect("/handler/inner")
     return apache.OK
-
