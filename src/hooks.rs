@@ -1,5 +1,6 @@
 //! The itinerary of a request: which phase calls what.
 
+use crate::config::mount::{self, Mount, Place, file_of};
 use crate::config::{HANDLERS, Phase, Server};
 use crate::embed::class::Function;
 use crate::embed::plan::Plan;
@@ -10,6 +11,7 @@ use crate::httpd::log::{self, Level};
 use crate::httpd::mutex;
 use crate::httpd::pool::Pool;
 use crate::httpd::request::Request;
+use crate::httpd::section::{Giver, paths_with_handler};
 use crate::httpd::server::{Server as Host, mpm_query};
 use crate::httpd::status::Status;
 use crate::httpd::table::Table;
@@ -19,6 +21,7 @@ use crate::{ModPython, dispatch, filter, objects, ssi, wsgi};
 use pyo3::prelude::*;
 use std::ffi::CStr;
 use std::iter::successors;
+use std::path::Path;
 
 /// Registers everything with httpd.
 pub(crate) fn register() {
@@ -32,7 +35,10 @@ pub(crate) fn register() {
     hooks::process_connection(dispatch::run_connection);
     hooks::post_read_request(concerns::<{ INIT | READ }>, post_read_request);
     hooks::translate_name(concerns::<{ TRANSLATE | CONTENT }>, translate_name);
+    hooks::translate_name_late(has_applications, mount_application);
+    // What has no file is not looked up in the file system.
     hooks::map_to_storage(has_no_file, |_| Status::OK);
+    hooks::post_perdir_config(has_no_name, settle);
     hooks::header_parser(concerns::<{ INIT | HEADER }>, header_parser);
     hooks::access_checker(concerns::<ACCESS>, |request| {
         dispatch::run(request, Phase::Access)
@@ -43,12 +49,35 @@ pub(crate) fn register() {
     hooks::auth_checker(concerns::<AUTHZ>, |request| {
         dispatch::run(request, Phase::Authz)
     });
+    hooks::before_first_type_checkers(has_no_file, |request| {
+        request.hide_absence();
+        Status::DECLINED
+    });
+    hooks::after_first_type_checkers(has_no_file, |request| {
+        request.admit_no_file();
+        Status::DECLINED
+    });
     hooks::type_checker(concerns::<TYPE>, |request| {
         dispatch::run(request, Phase::Type)
+    });
+    hooks::before_first_fixups(has_no_file, |request| {
+        // Whatever the SetHandler of a section around it has said just now.
+        if let Some(mount) = request.config::<ModPython>().mount
+            && request.handler_giver() != Giver::Nobody
+        {
+            request.name_handler(mount.handler);
+        }
+        request.show_uri();
+        Status::DECLINED
+    });
+    hooks::after_first_fixups(is_of_no_type, |request| {
+        request.hide_uri();
+        Status::DECLINED
     });
     hooks::fixups(concerns::<FIXUP>, |request| {
         dispatch::run(request, Phase::Fixup)
     });
+    hooks::last_fixups(has_no_file, look_like_a_file);
     hooks::handler(concerns::<CONTENT>, content);
     hooks::log_transaction(concerns::<{ LOG | CLEANUP }>, log);
 }
@@ -83,6 +112,11 @@ fn check_config(server: Host<'_>) -> Result<(), String> {
     for text in plan.warnings() {
         log::server(server, Level::Warning, &text);
     }
+    for server in successors(Some(server), |server| server.next()) {
+        for text in mistaken_mounts(server) {
+            log::server(server, Level::Warning, &text);
+        }
+    }
     lock_count(server).map(drop)
 }
 
@@ -95,6 +129,34 @@ fn check_host(host: Host<'_>) -> Result<(), String> {
         let name = host.server_hostname().unwrap_or_default().to_string_lossy();
         format!("PythonHome of the virtual host {name}: {error}")
     })
+}
+
+/// Applications that no request can reach, and those that are not there.
+fn mistaken_mounts(server: Host<'_>) -> Vec<String> {
+    let paths = paths_with_handler(server);
+    let mut found = Vec::new();
+    for mount in server.config::<ModPython>().mounts {
+        let place = format!("line {} of {}", mount.line, mount.file);
+        let is_same = |path: &&CStr| match (mount.place, path.to_str()) {
+            (Place::Prefix(prefix), Ok(path)) => prefix == path.trim_end_matches('/'),
+            _ => false,
+        };
+        if let Some(path) = paths.iter().find(|path| is_same(path)) {
+            let path = path.to_string_lossy();
+            found.push(format!(
+                "the application on {place} is never asked: <Location {path}> has a SetHandler"
+            ));
+        }
+        if !mount.is_pattern()
+            && let Some(file) = file_of(mount.target.name)
+            && let Err(error) = std::fs::metadata(file)
+        {
+            found.push(format!(
+                "the application on {place} is not there: {file}: {error}"
+            ));
+        }
+    }
+    found
 }
 
 fn post_config(pool: Pool<'_>, server: Host<'_>) -> Result<(), String> {
@@ -201,16 +263,15 @@ fn note_init(request: Request<'_>) {
 }
 
 fn translate_name(request: Request<'_>) -> Status {
-    match dispatch::run(request, Phase::Translate) {
-        Status::DECLINED if needs_no_file(request) => Status::OK,
-        result => result,
+    // mod_rewrite leaves the URI as the name of what it has looked at in vain.
+    let given = request.given_name();
+    let result = dispatch::run(request, Phase::Translate);
+    let unnamed = || request.is_unmapped() || given.is_some() && request.given_name() == given;
+    if result == Status::DECLINED && needs_no_file(request) || result == Status::OK && unnamed() {
+        request.stand_in();
+        return Status::OK;
     }
-}
-
-/// A request that `translate_name` left without a file is not looked up in the file system. (The sections that apply
-/// are not known in this phase: httpd has reset them.)
-fn has_no_file(request: Request<'_>) -> bool {
-    request.filename().is_none()
+    result
 }
 
 /// Inside `<Location>`, when the handler is ours, the URI need not map to a file.
@@ -219,14 +280,92 @@ fn needs_no_file(request: Request<'_>) -> bool {
     config.is_location()
         && config.handlers_for(Phase::Content, None).is_some()
         && request.configured_handler_is(&HANDLERS)
+        && application_at(request).is_none()
+}
+
+fn has_applications(request: Request<'_>) -> bool {
+    !request.server().config::<ModPython>().mounts.is_empty()
+}
+
+/// Takes what lies in an application and nobody else has mapped.
+fn mount_application(request: Request<'_>) -> Status {
+    let Some(mount) = application_at(request) else {
+        return Status::DECLINED;
+    };
+    request.stand_in();
+    request.name_handler(mount.handler);
+    Status::OK
+}
+
+/// The application that a URI belongs to. The SetHandler of a section for the same part of the URI, or for a part of that,
+/// comes before it, `none` too.
+fn application_at(request: Request<'_>) -> Option<&Mount<'_>> {
+    let mounts = request.server().config::<ModPython>().mounts;
+    if mounts.is_empty() || request.proxyreq() != 0 {
+        return None;
+    }
+    let (mount, found) = mount::find(mounts, request.uri()?)?;
+    if mount.is_pattern() && found.file().is_some_and(|file| !Path::new(file).is_file()) {
+        return None;
+    }
+    let is_covered = match request.handler_giver() {
+        Giver::Nobody | Giver::Server => false,
+        Giver::Path(path) => {
+            let path = path.to_bytes();
+            path.strip_suffix(b"/").unwrap_or(path).len() >= found.base
+        }
+        Giver::Other => true,
+    };
+    (!is_covered).then_some(mount)
+}
+
+fn has_no_file(request: Request<'_>) -> bool {
+    request.has_stand_in()
+}
+
+fn is_of_no_type(request: Request<'_>) -> bool {
+    request.is_of_no_type()
+}
+
+fn has_no_name(request: Request<'_>) -> bool {
+    request.is_unmapped() || request.has_stand_in()
+}
+
+/// What sections say of the request is known: what an application's line says comes on top.
+fn settle(request: Request<'_>) -> Status {
+    if request.is_unmapped() {
+        // Another module has left it without a name.
+        if concerns::<{ u32::MAX }>(request) {
+            request.stand_in();
+        }
+        return Status::DECLINED;
+    }
+    let handler = request.handler_address();
+    let mut mounts = request.server().config::<ModPython>().mounts.iter();
+    if let Some(mount) = mounts.find(|mount| mount.handler.as_ptr() == handler) {
+        mount.overlay.cover(request);
+    }
+    Status::DECLINED
+}
+
+/// A sub-request that we answer can be an index (DirectoryIndex) or a fallback (FallbackResource): mod_dir asks for a file.
+fn look_like_a_file(request: Request<'_>) -> Status {
+    if request.main().is_some() && request.handler_is(&HANDLERS) {
+        request.pretend_file();
+    } else {
+        request.admit_no_file();
+    }
+    Status::DECLINED
 }
 
 fn content(request: Request<'_>) -> Status {
-    if request.handler_is(&HANDLERS) {
-        dispatch::run(request, Phase::Content)
-    } else {
-        Status::DECLINED
+    if !request.handler_is(&HANDLERS) {
+        return Status::DECLINED;
     }
+    if request.has_stand_in() {
+        request.stand_in_root();
+    }
+    dispatch::run(request, Phase::Content)
 }
 
 /// The last hook of a request: what its end needs is prepared here.

@@ -1,19 +1,18 @@
 //! THE table of directives: httpd, the README and the tests read it.
 
 use super::{
-    ByExtension, Common, Directory, Entry, Filter, Gil, HandlerList, Phase, filter_key, key, merge,
-    options, parse_handlers,
+    ByExtension, Common, Directory, Entry, Filter, Gil, HandlerList, Phase, applications,
+    filter_key, key, merge, options, parse_handlers,
 };
 use crate::ModPython;
 use crate::embed::interpreters::MAIN;
 use crate::embed::plan::pool_of;
 use crate::httpd::command::{Context, Directive, Section, Setter, Setting};
 use crate::httpd::pool::Pool;
-use crate::httpd::section::Location;
 
 use std::path::Path;
 
-type Set<'a, 'c> = Setting<'a, 'c, ModPython>;
+pub(super) type Set<'a, 'c> = Setting<'a, 'c, ModPython>;
 
 const fn handler(
     name: &'static std::ffi::CStr,
@@ -31,7 +30,7 @@ const fn handler(
 }
 
 /// Every directive: name, arguments, context, default, help, setter.
-pub(crate) static DIRECTIVES: [Directive<ModPython>; 30] = [
+pub(crate) static DIRECTIVES: [Directive<ModPython>; 31] = [
     handler(c"PythonPostReadRequestHandler", Context::Server, c"Python handlers that run when a request has been read"),
     handler(c"PythonTransHandler", Context::Server, c"Python handlers that translate a URI to a file name"),
     handler(c"PythonHeaderParserHandler", Context::Everywhere, c"Python handlers that run when the sections of a request are known"),
@@ -248,8 +247,16 @@ pub(crate) static DIRECTIVES: [Directive<ModPython>; 30] = [
         arguments: "/prefix module:callable",
         context: Context::Server,
         default: "",
-        help: c"a WSGI application below a part of the URI: short for a <Location> with mod_python.wsgi",
-        setter: Setter::Two(add_application),
+        help: c"a WSGI application below a part of the URI: a module, a file or a factory; what Alias, RewriteRule and ProxyPass have not taken",
+        setter: Setter::Two(|setting, place, target| applications::add(setting, place, target, false)),
+    },
+    Directive {
+        name: c"PythonWSGIMatch",
+        arguments: "expression module:callable",
+        context: Context::Server,
+        default: "",
+        help: c"WSGI applications where an expression matches the beginning of the URI; $1 in the module or file is its first group",
+        setter: Setter::Two(|setting, place, target| applications::add(setting, place, target, true)),
     },
     Directive {
         name: c"PythonHandlerModule",
@@ -330,7 +337,7 @@ fn add<'c>(
 }
 
 /// `~/file.py` stands beside the configuration file.
-fn beside(handler: &str, file: Option<&str>) -> String {
+pub(super) fn beside(handler: &str, file: Option<&str>) -> String {
     match (
         handler.strip_prefix("~/"),
         file.and_then(|file| Path::new(file).parent()),
@@ -363,56 +370,6 @@ fn add_filter<'c>(
     let directory: &mut Directory<'c> = setting.directory;
     let same = |a: &Filter<'_>, b: &Filter<'_>| a.input == b.input && a.name == b.name;
     directory.filters = merge::cover(pool, directory.filters, pool.concat(&filter, &[]), same);
-    Ok(())
-}
-
-/// `PythonWSGI /prefix package.module:callable` as the section that it stands for.
-fn add_application<'c>(
-    setting: &mut Set<'_, 'c>,
-    prefix: &'c str,
-    application: &'c str,
-) -> Result<(), String> {
-    let base = prefix.trim_end_matches('/');
-    if !prefix.starts_with('/') || base.contains(['*', '?', '[', '"', '\\']) {
-        return Err(format!(
-            "{prefix:?} must be a plain path, such as / or /shop"
-        ));
-    }
-    let (module, callable) = match application.split_once("::") {
-        Some(parts) => parts,
-        None => application
-            .split_once(':')
-            .unwrap_or((application, "application")),
-    };
-    let name = format!("{module}::{callable}");
-    if parse_handlers(&name)?.0.len() != 1 || module.contains('/') {
-        return Err(format!(
-            "{application:?} must be package.module or package.module:callable"
-        ));
-    }
-    let lines = vec![
-        (c"SetHandler", "mod_python".to_string()),
-        (c"PythonHandler", "mod_python.wsgi".to_string()),
-        (
-            c"PythonOption",
-            format!("mod_python.wsgi.application {name}"),
-        ),
-        (
-            c"PythonOption",
-            format!("mod_python.wsgi.base_uri \"{base}\""),
-        ),
-    ];
-    let path = if base.is_empty() { "/" } else { base };
-    // In front of all `<Location>` sections, so that these can change it, and behind shorter paths, which it covers.
-    let mut all = setting.server.applications.to_vec();
-    let place = all.partition_point(|other| other.len() <= path.len());
-    all.insert(place, path);
-    setting.server.applications = setting.pool.concat(&all, &[]);
-    setting.location = Some(Location {
-        path: path.to_string(),
-        place,
-        lines,
-    });
     Ok(())
 }
 
@@ -452,7 +409,7 @@ fn note_member<'c>(setting: &mut Set<'_, 'c>, name: &'c str) {
 }
 
 /// A directive that is repeated in one place adds to its list.
-fn longer<'c>(
+pub(super) fn longer<'c>(
     pool: Pool<'c>,
     old: Option<&HandlerList<'c>>,
     entries: &[Entry<'c>],
@@ -498,8 +455,9 @@ mod tests {
                 continue;
             };
             let directive = &DIRECTIVES[usize::from(*which) % DIRECTIVES.len()];
-            if directive.name.to_bytes().ends_with(b"Filter") {
-                continue; // registers itself with httpd, which is not there
+            let name = directive.name.to_bytes();
+            if name.ends_with(b"Filter") || name.starts_with(b"PythonWSGI") {
+                continue; // asks something of httpd, which is not there
             }
             let rest = pool.text(rest);
             let (first, second) = rest.split_once('\0').unwrap_or((rest, ""));
@@ -524,7 +482,7 @@ mod tests {
                 directory: &mut directory,
                 section,
                 file: Some("/etc/some.conf"),
-                location: None,
+                line: 1,
                 server_level: place % 4 == 0,
             };
             let result = match &directive.setter {

@@ -3,6 +3,7 @@
 //! Single values: the inner one, where it is set. Handler lists: replaced whole, a phase and extension at a time.
 //! Options: key by key, ignoring case.
 
+use super::mount::{self, Mount};
 use super::{ByExtension, Common, Directory, Server};
 use crate::httpd::pool::Pool;
 
@@ -40,6 +41,7 @@ impl<'c> Directory<'c> {
                 .interpreter_per_directory
                 .or(base.interpreter_per_directory),
             section: over.section.or(base.section),
+            mount: over.mount.or(base.mount),
         }
     }
 }
@@ -57,7 +59,7 @@ impl<'c> Server<'c> {
             members: over.members,
             interpreters: over.interpreters,
             imports: over.imports,
-            applications: over.applications,
+            mounts: mounts(pool, base.mounts, over.mounts),
         }
     }
 }
@@ -85,6 +87,21 @@ impl ByExtension<'_> {
     pub(crate) fn same_place(&self, other: &Self) -> bool {
         self.phase == other.phase && self.extension == other.extension
     }
+}
+
+/// A virtual host's applications, and the main server's at other places.
+fn mounts<'c>(
+    pool: Pool<'c>,
+    base: &'c [&'c Mount<'c>],
+    over: &'c [&'c Mount<'c>],
+) -> &'c [&'c Mount<'c>] {
+    let same = |outer: &&Mount<'_>, inner: &&Mount<'_>| inner.same_place(outer);
+    // Its own are the first of those that are equally long.
+    let mut all = over.to_vec();
+    let kept = base.iter();
+    all.extend(kept.filter(|outer| !over.iter().any(|inner| same(outer, inner))));
+    mount::sort(&mut all);
+    pool.concat(&all, &[])
 }
 
 /// The inner items, and those of the outer ones that no inner one covers. Shares memory where one side is empty.
@@ -145,6 +162,7 @@ mod tests {
             },
             interpreter_per_directory: Some(true),
             section: None,
+            mount: None,
         };
         handlers[Phase::Content as usize] = Some(&INNER);
         handlers[Phase::Log as usize] = Some(&INNER);
@@ -164,6 +182,7 @@ mod tests {
                 pattern: "/",
                 regex: false,
             }),
+            mount: None,
         };
         vec![Directory::default(), outer, inner]
     }

@@ -3,9 +3,11 @@
 //! The structs are `Copy`: httpd merges sections for every request, and a merge must cost one small copy. What
 //! they refer to lives in the configuration's pool, or in the request's for .htaccess files.
 
+mod applications;
 pub(crate) mod directives;
 mod handlers;
 mod merge;
+pub(crate) mod mount;
 pub(crate) mod options;
 mod phase;
 pub(crate) mod proxies;
@@ -14,6 +16,7 @@ pub(crate) use handlers::{Entry, HandlerList, filter_key, key, parse as parse_ha
 pub(crate) use phase::{PHASES, Phase};
 
 use crate::httpd::command::Section;
+use mount::Mount;
 
 /// The names under which SetHandler and AddHandler know us.
 pub(crate) const HANDLERS: [&std::ffi::CStr; 2] = [c"mod_python", c"python-program"];
@@ -33,6 +36,8 @@ pub(crate) struct Directory<'c> {
     pub(crate) interpreter_per_directory: Option<bool>,
     /// Where the last handler directive stood.
     pub(crate) section: Option<Section<'c>>,
+    /// The application that has taken the request.
+    pub(crate) mount: Option<&'c Mount<'c>>,
 }
 
 /// The `Directory::phases` of a configuration that could not be merged: every phase, and more than there are.
@@ -76,8 +81,8 @@ pub(crate) struct Server<'c> {
     pub(crate) interpreters: &'c [&'c str],
     /// PythonImport: module and interpreter, in file order. Not inherited: each is done once.
     pub(crate) imports: &'c [(&'c str, &'c str)],
-    /// The paths of PythonWSGI, the shorter ones first. Not inherited: each server has its own sections.
-    pub(crate) applications: &'c [&'c str],
+    /// PythonWSGI and PythonWSGIMatch, in the order in which they are looked at.
+    pub(crate) mounts: &'c [&'c Mount<'c>],
 }
 
 /// Whether an interpreter has a lock of its own (PEP 684).

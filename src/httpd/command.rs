@@ -5,7 +5,6 @@
 use super::guard::guard;
 use super::module::{self, Module};
 use super::pool::Pool;
-use super::section::{self, Location};
 use super::sys;
 use std::ffi::{CStr, c_char, c_int, c_void};
 
@@ -52,8 +51,8 @@ pub(crate) struct Setting<'a, 'c, M: Module> {
     pub(crate) section: Section<'c>,
     /// The configuration file that the directive stands in.
     pub(crate) file: Option<&'c str>,
-    /// A section that the directive stands for; added once the setter is done.
-    pub(crate) location: Option<Location>,
+    /// Its line there.
+    pub(crate) line: u32,
     /// Outside any section (cmd_parms.path is NULL).
     pub(crate) server_level: bool,
 }
@@ -221,17 +220,10 @@ unsafe fn call<'c, M: Module>(
                 directory: &mut *config.cast::<M::Directory<'c>>(),
                 section: around(command, pool)?,
                 file: utf8((*(*command).directive).filename)?,
-                location: None,
+                line: u32::try_from((*(*command).directive).line_num).unwrap_or_default(),
                 server_level: (*command).path.is_null(),
             };
-            set(directive, &mut setting)?;
-            Ok(setting.location)
-        });
-        // Afterwards: the directives of the section reach the same configuration.
-        let result = result.map(|location| match location {
-            Ok(Some(location)) => section::add(command, pool, &location),
-            Ok(None) => Ok(()),
-            Err(text) => Err(text),
+            set(directive, &mut setting)
         });
         match result.unwrap_or_else(Err) {
             Ok(()) => std::ptr::null(),

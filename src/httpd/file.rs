@@ -76,6 +76,10 @@ impl FileInfo {
     /// # Safety
     /// The strings of `info` that are valid are NULL or live.
     unsafe fn from_raw(info: &sys::apr_finfo_t) -> FileInfo {
+        if info.filetype == sys::apr_filetype_e_APR_NOFILE {
+            // httpd fills in nothing else then: what is there comes from its stack.
+            return FileInfo::default();
+        }
         let has_name = i64::from(info.valid) & valid::NAME != 0;
         // SAFETY: the caller's promise; the name is anything where it is not valid.
         let (fname, name) = unsafe {

@@ -13,9 +13,9 @@ use std::ffi::{c_char, c_int};
 use std::ptr::null;
 
 macro_rules! request_hooks {
-    ($($name:ident: $register:ident),* $(,)?) => {$(
-        /// Runs `hook` in httpd's phase of this name for the requests that it concerns, in the middle order as
-        /// mod_python does.
+    ($($name:ident: $register:ident, $order:expr, $when:literal);* $(;)?) => {$(
+        /// Runs `hook` in httpd's phase of this name for the requests that it concerns,
+        #[doc = $when]
         pub(crate) fn $name<C, F>(_concerns: C, _hook: F)
         where
             C: Fn(Request<'_>) -> bool + Copy,
@@ -24,22 +24,28 @@ macro_rules! request_hooks {
             const { assert_no_data::<C>() };
             const { assert_no_data::<F>() };
             // SAFETY: registers a function that lives as long as the process.
-            unsafe { sys::$register(Some(on_request::<C, F>), null(), null(), sys::APR_HOOK_MIDDLE) }
+            unsafe { sys::$register(Some(on_request::<C, F>), null(), null(), $order) }
         }
     )*};
 }
 
 request_hooks! {
-    post_read_request: ap_hook_post_read_request,
-    translate_name: ap_hook_translate_name,
-    map_to_storage: ap_hook_map_to_storage,
-    header_parser: ap_hook_header_parser,
-    access_checker: ap_hook_access_checker,
-    auth_checker: ap_hook_auth_checker,
-    type_checker: ap_hook_type_checker,
-    fixups: ap_hook_fixups,
-    handler: ap_hook_handler,
-    log_transaction: ap_hook_log_transaction,
+    post_read_request: ap_hook_post_read_request, sys::APR_HOOK_MIDDLE, "in the middle order as mod_python does.";
+    translate_name: ap_hook_translate_name, sys::APR_HOOK_MIDDLE, "in the middle order as mod_python does.";
+    map_to_storage: ap_hook_map_to_storage, sys::APR_HOOK_MIDDLE, "in the middle order as mod_python does.";
+    post_perdir_config: ap_hook_post_perdir_config, sys::APR_HOOK_FIRST, "before others.";
+    header_parser: ap_hook_header_parser, sys::APR_HOOK_MIDDLE, "in the middle order as mod_python does.";
+    access_checker: ap_hook_access_checker, sys::APR_HOOK_MIDDLE, "in the middle order as mod_python does.";
+    auth_checker: ap_hook_auth_checker, sys::APR_HOOK_MIDDLE, "in the middle order as mod_python does.";
+    type_checker: ap_hook_type_checker, sys::APR_HOOK_MIDDLE, "in the middle order as mod_python does.";
+    fixups: ap_hook_fixups, sys::APR_HOOK_MIDDLE, "in the middle order as mod_python does.";
+    handler: ap_hook_handler, sys::APR_HOOK_MIDDLE, "in the middle order as mod_python does.";
+    log_transaction: ap_hook_log_transaction, sys::APR_HOOK_MIDDLE, "in the middle order as mod_python does.";
+    before_first_type_checkers: ap_hook_type_checker, sys::APR_HOOK_FIRST - 1, "before mod_negotiation.";
+    after_first_type_checkers: ap_hook_type_checker, sys::APR_HOOK_FIRST + 1, "behind mod_negotiation.";
+    before_first_fixups: ap_hook_fixups, sys::APR_HOOK_FIRST - 1, "before mod_rewrite, behind what SetHandler says.";
+    after_first_fixups: ap_hook_fixups, sys::APR_HOOK_FIRST + 1, "behind mod_rewrite.";
+    last_fixups: ap_hook_fixups, sys::APR_HOOK_REALLY_LAST, "when all others have.";
 }
 
 /// Runs `hook` for each new connection (process_connection).
@@ -61,6 +67,39 @@ struct Names<const N: usize>([*const c_char; N]);
 
 // SAFETY: the names are constants.
 unsafe impl<const N: usize> Sync for Names<N> {}
+
+/// Runs `hook` when a URI is to be mapped and none of httpd's modules that take parts of it out has mapped it; before those
+/// that map everything, as the core does.
+pub(crate) fn translate_name_late<C, F>(_concerns: C, _hook: F)
+where
+    C: Fn(Request<'_>) -> bool + Copy,
+    F: Fn(Request<'_>) -> Status + Copy,
+{
+    const { assert_no_data::<C>() };
+    const { assert_no_data::<F>() };
+    // httpd keeps the lists' addresses until it has sorted its hooks.
+    static BEFORE: Names<5> = Names([
+        c"mod_rewrite.c".as_ptr(),
+        c"mod_proxy.c".as_ptr(),
+        c"mod_alias.c".as_ptr(),
+        c"mod_userdir.c".as_ptr(),
+        null(),
+    ]);
+    static AFTER: Names<3> = Names([
+        c"mod_vhost_alias.c".as_ptr(),
+        c"mod_file_cache.c".as_ptr(),
+        null(),
+    ]);
+    // SAFETY: registers a function that lives as long as the process.
+    unsafe {
+        sys::ap_hook_translate_name(
+            Some(on_request::<C, F>),
+            BEFORE.0.as_ptr(),
+            AFTER.0.as_ptr(),
+            sys::APR_HOOK_LAST,
+        );
+    }
+}
 
 /// Runs `hook` when a user is to be authenticated, before httpd's own modules do: those that are configured by default,
 /// without a password file, would answer 500.

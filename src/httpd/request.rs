@@ -329,6 +329,11 @@ impl<'r> Request<'r> {
     pub(crate) fn add_common_vars(self) {
         // SAFETY: a live request.
         unsafe { sys::ap_add_common_vars(self.as_ptr()) }
+        if self.filename().is_none()
+            && let Some(table) = self.subprocess_env()
+        {
+            table.unset(c"SCRIPT_FILENAME");
+        }
     }
 }
 
@@ -357,7 +362,7 @@ macro_rules! texts {
 texts! {
     the_request, protocol, hostname, method, unparsed_uri, range, content_encoding, vlist_validator, useragent_ip, content_type,
     status_line set_status_line, handler set_handler, user set_user, ap_auth_type set_ap_auth_type, uri set_uri,
-    filename set_filename, canonical_filename set_canonical_filename, path_info set_path_info, args set_args,
+    canonical_filename set_canonical_filename, path_info set_path_info, args set_args,
 }
 
 macro_rules! numbers {

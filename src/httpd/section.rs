@@ -1,106 +1,166 @@
-//! A `<Location>` that a directive stands for: its lines are applied as if they had been written there.
+//! Which section gives a request its handler, and a section of our own that is laid over what applies to it.
 
+use super::module::{self, Module};
 use super::pool::Pool;
+use super::request::Request;
 use super::sys;
-use std::ffi::{CStr, c_char, c_void};
-use std::ptr::null_mut;
+use std::ffi::{CStr, c_char};
+use std::marker::PhantomData;
+use std::ptr::NonNull;
 
-/// A section in the making: a path, and the directives in it.
-pub(crate) struct Location {
-    pub(crate) path: String,
-    /// Its place among the server's sections: later ones win over earlier ones.
-    pub(crate) place: usize,
-    pub(crate) lines: Vec<(&'static CStr, String)>,
+/// Who says `SetHandler` for a request's URI.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Giver<'r> {
+    Nobody,
+    /// The server, outside sections.
+    Server,
+    /// The `<Location>` with this plain path.
+    Path(&'r CStr),
+    /// A `<Location>` with wild cards or an expression, or an `<If>`.
+    Other,
 }
 
-/// Applies the directives and adds the section to the server (ap_walk_config, ap_add_per_url_conf), as httpd's core does
-/// for `<Location>`.
-///
-/// # Errors
-/// What a directive answers.
-///
-/// # Safety
-/// `command` is httpd's cmd_parms while a directive at server level is executed.
-pub(super) unsafe fn add(
-    command: *mut sys::cmd_parms,
-    pool: Pool<'_>,
-    location: &Location,
-) -> Result<(), String> {
-    // SAFETY: the nodes and texts lie in the configuration's pool; the command's fields are put back.
-    unsafe {
-        let here = *(*command).directive;
-        let text = |text: &str| pool.c_string(text.as_bytes()).as_ptr();
-        let around = std::ptr::from_mut(pool.store(sys::ap_directive_t {
-            directive: c"<Location".as_ptr(),
-            args: text(&format!("{}>", location.path)),
-            next: null_mut(),
-            first_child: null_mut(),
-            parent: here.parent,
-            ..here
-        }));
-        let mut first: *mut sys::ap_directive_t = null_mut();
-        for (name, arguments) in location.lines.iter().rev() {
-            first = std::ptr::from_mut(pool.store(sys::ap_directive_t {
-                directive: name.as_ptr(),
-                args: text(arguments),
-                next: first,
-                first_child: null_mut(),
-                parent: around,
-                ..here
-            }));
+impl<'r> Request<'r> {
+    /// Which section gives the request its handler; before the URI is mapped, when only `<Location>` and `<If>` can.
+    pub(crate) fn handler_giver(self) -> Giver<'r> {
+        // SAFETY: a live request and its server; the core's places hold the core's structures. A section that says nothing of
+        // the handler takes over the expression of the one before it, so its address tells where it was written.
+        unsafe {
+            let Some(expression) = self
+                .core_config()
+                .map(|core| core.expr_handler)
+                .filter(|expression| !expression.is_null())
+            else {
+                return Giver::Nobody;
+            };
+            let server = (*self.as_ptr()).server;
+            for section in sections(server) {
+                let Some(core) = core_of(section).filter(|core| core.expr_handler == expression)
+                else {
+                    continue;
+                };
+                return match super::text(core.d) {
+                    Some(path) if core.r.is_null() && core.d_is_fnmatch() == 0 => Giver::Path(path),
+                    _ => Giver::Other,
+                };
+            }
+            let everywhere = core_of((*server).lookup_defaults);
+            match everywhere.is_some_and(|core| core.expr_handler == expression) {
+                true => Giver::Server,
+                false => Giver::Other,
+            }
         }
-        (*around).first_child = first;
-        let (path, overrides, directive, context) = (
-            (*command).path,
-            (*command).override_,
-            (*command).directive,
-            (*command).context,
-        );
-        let own: *mut c_char = text(&location.path).cast_mut();
-        (*command).path = own;
-        (*command).override_ = sys::OR_ALL | sys::ACCESS_CONF;
-        let section = sys::ap_create_per_dir_config(pool.as_ptr());
-        let error = sys::ap_walk_config(first, command, section);
-        (*command).override_ = overrides;
-        (*command).directive = directive;
-        (*command).context = context;
-        let result = if error.is_null() {
-            let core = sys::ap_set_config_vectors(
-                (*command).server,
-                section,
-                own,
-                &raw mut sys::core_module,
-                pool.as_ptr(),
-            )
-            .cast::<sys::core_dir_config>();
-            (*core).d = own;
-            (*core).set_d_is_fnmatch(0);
-            (*core).r = null_mut();
-            sys::ap_add_per_url_conf((*command).server, section.cast::<c_void>());
-            move_last((*command).server, location.place);
-            Ok(())
-        } else {
-            Err(CStr::from_ptr(error).to_string_lossy().into_owned())
+    }
+
+    /// Is the URI the plain path of a `<Location>`, to the letter?
+    pub(super) fn is_path_of_section(self) -> bool {
+        let Some(uri) = self.uri() else {
+            return false;
         };
-        (*command).path = path;
-        result
+        // SAFETY: a live request and its server.
+        unsafe {
+            sections((*self.as_ptr()).server)
+                .filter_map(|section| core_of(section))
+                .any(|core| core.r.is_null() && super::text(core.d) == Some(uri))
+        }
+    }
+
+    /// Where r->handler lies: who has set it to a text of the configuration's knows it again.
+    pub(crate) fn handler_address(self) -> *const c_char {
+        // SAFETY: a live request.
+        unsafe { (*self.as_ptr()).handler }
+    }
+
+    /// Sets r->handler to a text of the configuration's, without a copy.
+    pub(crate) fn name_handler(self, name: &'r CStr) {
+        // SAFETY: a live request; the configuration outlives it.
+        unsafe { (*self.as_ptr()).handler = name.as_ptr() }
     }
 }
 
-/// Moves the section that was added last to its place.
+/// The plain paths of a server's `<Location>` sections that have a SetHandler.
+pub(crate) fn paths_with_handler(server: super::server::Server<'_>) -> Vec<&CStr> {
+    // SAFETY: a live server whose configuration has been read.
+    unsafe {
+        sections(server.as_ptr())
+            .filter_map(|section| core_of(section))
+            .filter(|core| {
+                !core.expr_handler.is_null() && core.r.is_null() && core.d_is_fnmatch() == 0
+            })
+            .filter_map(|core| super::text(core.d))
+            .collect()
+    }
+}
+
+/// The `<Location>` sections of a server, in their order.
 ///
 /// # Safety
-/// `server` is a live server whose configuration is being read.
-unsafe fn move_last(server: *mut sys::server_rec, place: usize) {
-    // SAFETY: the core's configuration of a server; its array holds pointers to sections.
-    unsafe {
+/// `server` is a live server.
+unsafe fn sections<'s>(
+    server: *mut sys::server_rec,
+) -> impl Iterator<Item = *mut sys::ap_conf_vector_t> + use<'s> {
+    // SAFETY: the core's configuration of a server has an array of pointers to sections.
+    let all: &'s [*mut sys::ap_conf_vector_t] = unsafe {
         let core = sys::ap_get_core_module_config((*server).module_config)
             .cast::<sys::core_server_config>();
-        let array = &mut *(*core).sec_url;
-        let count = usize::try_from(array.nelts).unwrap_or(0);
-        let sections = std::slice::from_raw_parts_mut(array.elts.cast::<*mut c_void>(), count);
-        if let Some(moved) = sections.get_mut(place..) {
-            moved.rotate_right(1);
+        let array = &*(*core).sec_url;
+        match usize::try_from(array.nelts) {
+            Ok(count) if count > 0 => std::slice::from_raw_parts(array.elts.cast(), count),
+            _ => &[],
+        }
+    };
+    all.iter().copied()
+}
+
+/// # Safety
+/// `section` is NULL or a live configuration vector.
+unsafe fn core_of<'s>(section: *mut sys::ap_conf_vector_t) -> Option<&'s sys::core_dir_config> {
+    if section.is_null() {
+        return None;
+    }
+    // SAFETY: the core's place is NULL or holds this structure.
+    unsafe {
+        sys::ap_get_core_module_config(section)
+            .cast::<sys::core_dir_config>()
+            .as_ref()
+    }
+}
+
+/// A section that holds our module's settings alone. Owned by the configuration's pool; read only once it is filled.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Overlay<'c>(NonNull<sys::ap_conf_vector_t>, PhantomData<&'c ()>);
+
+impl<'c> Overlay<'c> {
+    /// An empty one.
+    pub(crate) fn new(pool: Pool<'c>) -> Option<Overlay<'c>> {
+        // SAFETY: while the configuration is read; the vector lies in its pool.
+        let vector = unsafe { sys::ap_create_per_dir_config(pool.as_ptr()) };
+        NonNull::new(vector).map(|vector| Overlay(vector, PhantomData))
+    }
+
+    /// Fills it.
+    pub(crate) fn fill<M: Module>(self, pool: Pool<'c>, directory: M::Directory<'c>) {
+        let directory = pool.store(directory);
+        // SAFETY: our place of a live vector, which is read as what is stored here.
+        unsafe {
+            *self
+                .0
+                .as_ptr()
+                .cast::<*mut std::ffi::c_void>()
+                .add(module::index().cast_unsigned() as usize) =
+                std::ptr::from_mut(directory).cast();
+        }
+    }
+
+    /// Lays it over everything that applies to the request.
+    pub(crate) fn cover(self, request: Request<'_>) {
+        // SAFETY: a live request; the result lies in its pool.
+        unsafe {
+            (*request.as_ptr()).per_dir_config = sys::ap_merge_per_dir_configs(
+                (*request.as_ptr()).pool,
+                (*request.as_ptr()).per_dir_config,
+                self.0.as_ptr(),
+            );
         }
     }
 }

@@ -24,5 +24,6 @@ impl Status {
     pub(crate) const UNAUTHORIZED: Status = Status(401);
     pub(crate) const BAD_REQUEST: Status = Status(400);
     pub(crate) const REQUEST_TIME_OUT: Status = Status(408);
+    pub(crate) const NOT_FOUND: Status = Status(404);
     pub(crate) const INTERNAL_SERVER_ERROR: Status = Status(500);
 }

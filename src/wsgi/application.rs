@@ -3,13 +3,14 @@
 use super::Object;
 use crate::ModPython;
 use crate::config::Entry;
-use crate::embed::Cx;
+use crate::config::mount::{Found, Place as Part, file_of};
 use crate::embed::handlers::{self, Importing};
+use crate::embed::{Cx, exception};
 use crate::httpd::command::Section;
 use crate::httpd::lease::Held;
 use crate::httpd::log::{self, Level};
 use crate::objects::exchange::Exchange;
-use pyo3::exceptions::{PyAttributeError, PyLookupError, PyValueError};
+use pyo3::exceptions::{PyAttributeError, PyLookupError, PyModuleNotFoundError, PyValueError};
 use pyo3::prelude::*;
 use std::borrow::Cow;
 
@@ -22,15 +23,36 @@ pub(super) struct Place<'r> {
     pub(super) name: Cow<'r, str>,
     /// How many bytes of the URI are SCRIPT_NAME.
     pub(super) base: usize,
+    /// Is it called once, to give the application?
+    is_factory: bool,
+    /// Does the client say which module it is (PythonWSGIMatch)?
+    is_chosen: bool,
 }
 
-/// What the options, or the `<Location>`, say; None where the URI lies outside the application.
+impl Place<'_> {
+    /// The file that PythonWSGI names.
+    pub(super) fn file(&self) -> Option<&str> {
+        file_of(&self.name)
+    }
+}
+
+/// What PythonWSGI, the options, or the `<Location>`, say; None where the URI lies outside the application.
 ///
 /// # Errors
 /// LookupError without the option, ValueError for one that cannot be.
 pub(super) fn place<'h>(held: &'h Held<'_, Exchange>) -> PyResult<Option<Place<'h>>> {
     let request = held.request();
-    let common = &request.config::<ModPython>().common;
+    let config = request.config::<ModPython>();
+    if let Some(mount) = config.mount {
+        let found = request.uri().and_then(|uri| mount.find(uri));
+        return Ok(found.map(|Found { base, name }| Place {
+            name,
+            base,
+            is_factory: mount.target.is_factory,
+            is_chosen: matches!(mount.place, Part::Pattern(..)),
+        }));
+    }
+    let common = &config.common;
     let Some(text) = common.option(APPLICATION).filter(|text| !text.is_empty()) else {
         return Err(PyLookupError::new_err(format!(
             "no application: set PythonOption {APPLICATION} package.module, or package.module::callable"
@@ -57,6 +79,8 @@ pub(super) fn place<'h>(held: &'h Held<'_, Exchange>) -> PyResult<Option<Place<'
         return Ok(Some(Place {
             name,
             base: base.len(),
+            is_factory: false,
+            is_chosen: false,
         }));
     }
     let uri = String::from_utf8_lossy(uri);
@@ -107,6 +131,23 @@ pub(super) fn find<'py>(
         silent: false,
     };
     let importing = Importing::new(common, host.time());
-    handlers::resolve(cx, &entry, importing, request)?
-        .ok_or_else(|| PyAttributeError::new_err(format!("there is no {}", place.name)))
+    let found = handlers::resolve(cx, &entry, importing, request)?
+        .ok_or_else(|| PyAttributeError::new_err(format!("there is no {}", place.name)))?;
+    if !place.is_factory {
+        return Ok(found);
+    }
+    let factories = cx.py.import("mod_python._factories")?;
+    factories.getattr("made")?.call1((entry.key, found))
+}
+
+/// Has the client asked for a module that there is not?
+pub(super) fn is_absent(place: &Place<'_>, raised: &Object<'_>) -> bool {
+    if !place.is_chosen || !raised.is_instance_of::<PyModuleNotFoundError>() {
+        return false;
+    }
+    let py = raised.py();
+    let module = place.name.split("::").next().unwrap_or_default();
+    let name = exception::or_discard(py, raised.getattr("name"));
+    let name = name.and_then(|name| exception::or_discard(py, name.extract::<String>()));
+    name.is_some_and(|name| name == module)
 }

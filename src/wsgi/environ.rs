@@ -18,6 +18,7 @@ use crate::httpd::gateway::server_banner;
 use crate::httpd::lease::Held;
 use crate::httpd::request::Request as Host;
 use crate::httpd::server::mpm_query;
+use crate::httpd::stand_in::is_stand_in;
 use crate::objects::exchange::Exchange;
 use pyo3::exceptions::PyMemoryError;
 use pyo3::prelude::*;
@@ -149,7 +150,7 @@ impl Template {
         let told = proxies.map(|proxies| hear(host, proxies));
         let has_body = filling.headers(host, memory.as_deref_mut(), told.as_ref())?;
         let said = filling.variables(host)?;
-        filling.sometimes(host)?;
+        filling.sometimes(host, place)?;
         if told.is_some() || said.is_some() {
             let (script, _) = parts(host, place);
             filling.origin(host, script, said.unwrap_or_default(), told.as_ref())?;
@@ -366,7 +367,7 @@ impl<'py> Filling<'_, 'py> {
                 continue;
             }
             let is_own = || KEYS.iter().take(ALWAYS).any(|key| key.as_bytes() == name);
-            if !HIDDEN.contains(&name) && !is_own() {
+            if !HIDDEN.contains(&name) && !is_own() && !is_stand_in(value) {
                 let name = Encoding::Latin1.decode(self.cx.py, name)?;
                 let value = self.template.text(self.cx, value)?;
                 self.environ.set_item(name, value)?;
@@ -376,10 +377,13 @@ impl<'py> Filling<'_, 'py> {
     }
 
     /// What only some requests have.
-    fn sometimes(&self, host: Host<'_>) -> PyResult<()> {
+    fn sometimes(&self, host: Host<'_>, place: &Place<'_>) -> PyResult<()> {
         self.optional(Key::REMOTE_USER, host.user())?;
         self.optional(Key::AUTH_TYPE, host.ap_auth_type())?;
-        self.optional(Key::FILENAME, host.filename())?;
+        match place.file() {
+            Some(file) => self.bytes(Key::FILENAME, file.as_bytes())?,
+            None => self.optional(Key::FILENAME, host.filename())?,
+        }
         // The template has it empty.
         let signature = host.signature().filter(|text| !text.is_empty());
         self.optional(Key::SIGNATURE, signature)?;

@@ -150,7 +150,18 @@ impl<'py> Call<'py> {
         let Some(place) = application::place(&held)? else {
             return Ok(Status::DECLINED);
         };
-        let application = application::find(cx, &held, &place, request)?;
+        let application = match application::find(cx, &held, &place, request) {
+            Ok(application) => application,
+            Err(error) => {
+                let raised = exception::value(cx.py, error);
+                if !application::is_absent(&place, &raised) {
+                    return Err(PyErr::from_value(raised));
+                }
+                let text = format!("there is no {}", place.name);
+                report::log(cx, held.request(), Level::Info, &text);
+                return Ok(Status::NOT_FOUND);
+            }
+        };
         if held.request().looks_up_its_name() {
             cx.detached(held.request(), |request| {
                 request.server_name();

@@ -2,6 +2,7 @@
 
 use super::actions::number_of;
 use super::{Kept, Object, Request};
+use crate::config::Phase;
 use crate::embed::capsule;
 use crate::embed::class::{self, Attribute, This};
 use crate::embed::text::Encoding;
@@ -444,10 +445,19 @@ pub(super) const ATTRIBUTES: &[Attribute<Request>] = &[
         |this| this.text(|request| request.filename()),
         |this, value| {
             let name = optional(value, |value| Encoding::Utf8.encode(value))?;
-            Ok(this
-                .hold()?
-                .request()
-                .set_filename(name.as_ref().map(|name| name.as_bytes())))
+            let held = this.hold()?;
+            let request = held.request();
+            let phase = held.value().phase.get();
+            match name {
+                Some(name) => request.set_filename(name.as_bytes()),
+                // Whoever maps the URI has to find nothing; httpd's other modules rely on a name afterwards.
+                None if matches!(phase, Some(Phase::PostReadRequest | Phase::Translate)) => {
+                    request.unmap();
+                }
+                None if request.is_unmapped() => {}
+                None => request.stand_in(),
+            }
+            Ok(())
         },
     ),
     Attribute::new(
