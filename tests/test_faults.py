@@ -264,7 +264,7 @@ def test_a_session_file_that_cannot_be_renamed(serve: Serve, faults: Faults, mpm
 
 
 def test_every_entry_is_tried() -> None:
-    """Each name that `guard` and `strike` know occurs above."""
+    """Each name that `guard` and `strike` know occurs above, but for the sink: what it does cannot panic by itself."""
     names: set[str] = set()
     for file in (PROJECT / "src").rglob("*.rs"):
         text = file.read_text()
@@ -272,6 +272,8 @@ def test_every_entry_is_tried() -> None:
         names |= set(re.findall(r'faults::(?:strike|status)\(\s*"([^"]+)"', text))
     tried = Path(__file__).read_text()
     missing = {
-        name for name in names - {"test", "concern", "pre_config"} if not re.search(rf'"{name}(=panic)?"', tried)
+        name
+        for name in names - {"test", "concern", "pre_config", "sink"}
+        if not re.search(rf'"{name}(=panic)?"', tried)
     }
     assert not missing
