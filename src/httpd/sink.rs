@@ -120,6 +120,10 @@ unsafe extern "C" fn swallow(
         }
         sys::apr_brigade_cleanup(brigade.cast());
     });
-    let _ = done;
+    if let Err(panic) = done {
+        crate::httpd::log::process(crate::httpd::log::Level::Critical, &panic);
+        // SAFETY: as above. What cannot be taken up is refused all the same.
+        unsafe { *(*filter).ctx.cast::<c_int>() = 500 };
+    }
     sys::AP_FILTER_ERROR
 }
