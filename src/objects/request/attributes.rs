@@ -44,9 +44,7 @@ pub(super) const ATTRIBUTES: &[Attribute<Request>] = &[
         c"server",
         c"The server that answers it (mp_server).",
         |this| {
-            this.kept(Kept::Server, || {
-                server::object(this.cx, this.hold()?.request().server())
-            })
+            this.kept(Kept::Server, || server::of_request(this.cx, &this.lease))
         },
     ),
     fixed(
@@ -258,7 +256,7 @@ pub(super) const ATTRIBUTES: &[Attribute<Request>] = &[
         c"subprocess_env",
         c"The environment for CGI and SSI (mp_table).",
         |this| {
-            table(&this, Kept::SubprocessEnv, Rules::Notes, |request| {
+            table(&this, Kept::SubprocessEnv, Rules::Environment, |request| {
                 request.subprocess_env()
             })
         },
