@@ -9,15 +9,17 @@ use crate::httpd::body::{Aborted, End, Parcel};
 use crate::httpd::connection::Connection as HostConnection;
 use crate::httpd::lease::{Held, Lease};
 use crate::httpd::log::{self, Level};
-use crate::httpd::request::Request;
+use crate::httpd::request::{Departure, Request};
 use crate::httpd::server::{Server, is_defined};
 use crate::httpd::status::Status;
 use crate::httpd::streams::Serving;
 use crate::objects::connection::Connection;
 use crate::objects::exchange::{Exchange, RequestLease, lease_of};
 use crate::objects::request as object;
-use crate::report;
+use crate::{report, routing};
 use pyo3::prelude::*;
+use std::cell::Cell;
+use std::ops::Deref;
 use std::time::SystemTime;
 
 /// Runs the handlers of a phase, configured and added ones; DECLINED when there are none.
@@ -52,39 +54,36 @@ fn run_listed(request: Request<'_>, phase: Phase) -> Status {
         return Status::DECLINED;
     }
     let (list, extension) = found.map_or((None, None), |(list, extension)| (Some(list), extension));
-    let first = list.and_then(|list| list.entries.first());
-    let interpreter = match Exchange::interpreter(request, config, first) {
-        Ok(interpreter) => interpreter,
-        Err(reason) => {
-            let text = format!("{}: {reason}", phase.directive());
-            log::request(request, Level::Error, &text);
-            return Status::INTERNAL_SERVER_ERROR;
-        }
-    };
-    if phase == Phase::Content
-        && let Some(row) = interpreter.row()
-    {
-        row.count_request();
-    }
     let lease = lease_of(request);
     let _serving = Serving::new(request, lease.turn());
-    let outcome = embed::enter(interpreter, |cx| {
-        let run = Run {
-            cx,
-            request,
-            config,
-            phase,
-            listed: list.map_or(0, |list| list.entries.len()),
-            lease,
-        };
-        let _opened = cx.open(lease.turn(), request.address());
-        run.all(extension)
-    });
-    let (status, rest) = outcome.unwrap_or_else(|reason| {
-        let text = format!("{}: {reason}", phase.directive());
-        log::request(request, Level::Error, &text);
-        (Status::INTERNAL_SERVER_ERROR, None)
-    });
+    let mut leg = Leg {
+        first: list.and_then(|list| list.entries.first()).copied(),
+        status: Status::DECLINED,
+        position: 0,
+    };
+    if leg.first.is_none() && config.common.interpreter_per_directive == Some(true) {
+        leg.first = Exchange::first_added(request, phase);
+    }
+    let run = Run {
+        request,
+        config,
+        phase,
+        extension,
+        listed: list.map_or(0, |list| list.entries.len()),
+        lease,
+        failed: Cell::new(false),
+    };
+    let (status, rest) = loop {
+        match run.leg(leg) {
+            Ok(Done::Phase(status, rest)) => break (status, rest),
+            Ok(Done::Leg(next)) => leg = next,
+            Err(reason) => {
+                let text = format!("{}: {reason}", phase.directive());
+                log::request(request, Level::Error, &text);
+                break (Status::INTERNAL_SERVER_ERROR, None);
+            }
+        }
+    };
     // Without the interpreter: sending may block, and nobody has to wait for its lock again.
     if rest.is_some_and(|rest| rest.send(request).is_err()) {
         let text = "the client closed the connection before the answer was sent";
@@ -100,6 +99,23 @@ fn run_listed(request: Request<'_>, phase: Phase) -> Status {
         request.ensure_location();
     }
     status
+}
+
+/// A part of a phase: the handlers, one behind the other, that one interpreter runs. Nearly always that is all of them.
+struct Leg<'r> {
+    /// Whose place chooses the interpreter.
+    first: Option<Entry<'r>>,
+    /// What the handlers before have given.
+    status: Status,
+    position: usize,
+}
+
+/// How far handlers have come.
+enum Done<'r> {
+    /// The phase's status, and what is to be sent when the interpreter has been left.
+    Phase(Status, Option<Rest>),
+    /// Another interpreter goes on.
+    Leg(Leg<'r>),
 }
 
 /// What the handlers of a phase have written and nobody has sent yet.
@@ -137,11 +153,8 @@ pub(crate) fn run_imports(server: Server<'_>) {
             all.try_for_each(|interpreter| embed::enter(interpreter, import).and_then(|done| done))
         });
         if let Err(reason) = done {
-            log::server(
-                server,
-                Level::Error,
-                &format!("PythonImport {module} {name}: {reason}"),
-            );
+            let place = format!("PythonImport {module} {name}");
+            log::server_lines(server, Level::Error, &report::titled(&place, &reason));
         }
     }
 }
@@ -156,8 +169,8 @@ pub(crate) fn run_connection(connection: HostConnection<'_>) -> Status {
         return Status::DECLINED;
     };
     let failed = |reason: String| {
-        let text = format!("PythonConnectionHandler {}: {reason}", entry.text);
-        log::connection_raw(connection, Level::Error as i32, text.as_bytes());
+        let text = report::titled(&format!("PythonConnectionHandler {}", entry.text), &reason);
+        log::connection_lines(connection, Level::Error as i32, text.as_bytes());
         Status::INTERNAL_SERVER_ERROR
     };
     let name = server.server_hostname().and_then(|name| name.to_str().ok());
@@ -206,20 +219,54 @@ pub(crate) fn run_connection(connection: HostConnection<'_>) -> Status {
 }
 
 /// One phase of one request.
-struct Run<'a, 'py, 'r> {
-    cx: Cx<'py>,
+struct Run<'a, 'r> {
     request: Request<'r>,
     config: &'a Directory<'r>,
     phase: Phase,
+    extension: Option<&'r str>,
     /// How many handlers are configured.
     listed: usize,
     lease: &'a RequestLease,
+    /// Has a handler failed, not answered with an error of its own choice?
+    failed: Cell<bool>,
 }
 
-impl<'r> Run<'_, '_, 'r> {
+impl<'r> Run<'_, 'r> {
+    /// Runs handlers in the interpreter of the first one.
+    fn leg(&self, leg: Leg<'r>) -> Result<Done<'r>, String> {
+        let interpreter = Exchange::interpreter(self.request, self.config, leg.first.as_ref())?;
+        if self.phase == Phase::Content
+            && leg.position == 0
+            && let Some(row) = interpreter.row()
+        {
+            row.count_request();
+        }
+        embed::enter(interpreter, |cx| {
+            let _opened = cx.open(self.lease.turn(), self.request.address());
+            Attached { cx, run: self }.all(leg)
+        })
+    }
+}
+
+/// A phase in the interpreter that runs it.
+#[derive(Clone, Copy)]
+struct Attached<'a, 'py, 'r> {
+    cx: Cx<'py>,
+    run: &'a Run<'a, 'r>,
+}
+
+impl<'a, 'r> Deref for Attached<'a, '_, 'r> {
+    type Target = Run<'a, 'r>;
+
+    fn deref(&self) -> &Run<'a, 'r> {
+        self.run
+    }
+}
+
+impl<'a, 'r> Attached<'a, '_, 'r> {
     /// Holds the request, once no other thread does; for moments only: a thread that a handler starts may use it, too.
-    fn hold(&self) -> Option<Held<'_, Exchange>> {
-        embed::acquire(self.cx.py, self.lease).ok()
+    fn hold(&self) -> Option<Held<'a, Exchange>> {
+        embed::acquire(self.cx.py, self.run.lease).ok()
     }
 
     /// Tells the operator something of the request, once no other thread is at work on it.
@@ -229,49 +276,80 @@ impl<'r> Run<'_, '_, 'r> {
         }
     }
 
-    /// The phase's status, and what is to be sent when the interpreter has been left.
-    fn all(&self, extension: Option<&str>) -> (Status, Option<Rest>) {
+    fn all(&self, leg: Leg<'r>) -> Done<'r> {
         let cx = self.cx;
         let Some(held) = self.hold() else {
-            return (Status::INTERNAL_SERVER_ERROR, None);
+            return Done::Phase(Status::INTERNAL_SERVER_ERROR, None);
         };
         if self.phase == Phase::Log {
             held.end();
         }
-        let outer = held.value().begin(self.phase, extension);
+        let outer = held.value().begin(self.phase, self.extension);
+        held.value().position.set(leg.position);
         let argument = object::object(cx, &held, self.lease);
         let first = held.value().current(self.request);
         drop(held);
-        let mut status = match argument {
-            Ok(argument) => self.handlers(first, &argument),
-            Err(error) => self.failed(None, &exception::value(cx.py, error)),
+        let mut status = leg.status;
+        let next = match argument {
+            Ok(argument) => self.handlers(&leg, first, &mut status, &argument),
+            Err(error) => {
+                status = self.failed(None, &exception::value(cx.py, error));
+                None
+            }
         };
-        if self.phase == Phase::Authen {
+        if self.phase == Phase::Authen && next.is_none() {
             status = self.check_authentication(status);
         }
         let Some(held) = self.hold() else {
-            return (status, None);
+            return Done::Phase(status, None);
         };
         let state = held.value();
-        let before_the_end = !matches!(self.phase, Phase::Log | Phase::Cleanup);
-        if let Some(refused) = Exchange::refusal(&held).filter(|_| before_the_end) {
-            // Whatever the handler has made of it: it has not seen all of the request.
-            state.output.borrow_mut().discard();
-            status = refused;
+        if next.is_none() {
+            let before_the_end = !matches!(self.phase, Phase::Log | Phase::Cleanup);
+            if let Some(refused) = Exchange::refusal(&held).filter(|_| before_the_end) {
+                // Whatever the handler has made of it: it has not seen all of the request.
+                state.output.borrow_mut().discard();
+                status = refused;
+            }
+            status = self.late(&held, status);
         }
-        let rest = self.rest(state, status);
+        let rest = next
+            .as_ref()
+            .map_or_else(|| self.rest(state, status), |_| None);
         state.finish(outer);
         state.let_go::<object::Request>(cx, |object| object::is_unremarkable(object, cx));
-        (status, rest)
+        match next {
+            Some(leg) => Done::Leg(leg),
+            None => Done::Phase(status, rest),
+        }
     }
 
-    fn handlers(&self, first: Option<Entry<'r>>, argument: &Bound<'_, PyAny>) -> Status {
-        let mut status = Status::DECLINED;
-        let (mut next, mut ran) = (first, 0);
+    /// Runs one handler after the other; what is left, where that belongs to another interpreter.
+    fn handlers(
+        &self,
+        leg: &Leg<'r>,
+        first: Option<Entry<'r>>,
+        status: &mut Status,
+        argument: &Bound<'_, PyAny>,
+    ) -> Option<Leg<'r>> {
+        let place = routing::of_place(self.request, self.config, leg.first.as_ref());
+        let (mut next, mut ran) = (first, leg.position);
         while let Some(entry) = next {
+            // The configured ones share the first one's interpreter.
+            if place.is_some()
+                && ran >= self.listed.max(leg.position + 1)
+                && place != routing::of_place(self.request, self.config, Some(&entry))
+            {
+                let position = self.hold()?.value().position.get();
+                return Some(Leg {
+                    first: Some(entry),
+                    status: *status,
+                    position,
+                });
+            }
             if let Some(result) = self.handler(&entry, argument) {
-                status = result;
-                if !self.phase.goes_on_after(status) {
+                *status = result;
+                if !self.phase.goes_on_after(*status) {
                     break;
                 }
             }
@@ -284,7 +362,44 @@ impl<'r> Run<'_, '_, 'r> {
                 held.value().current(self.request)
             });
         }
-        status
+        None
+    }
+
+    /// An error that comes when a part of the answer has left cannot be told: the connection breaks, so that the client can
+    /// see that the answer is not complete.
+    fn late(&self, held: &Held<'_, Exchange>, status: Status) -> Status {
+        let request = self.request;
+        if status.0 < 400 || matches!(self.phase, Phase::Log | Phase::Cleanup) {
+            return status;
+        }
+        let told = held.value().output.borrow().told();
+        match request.departure() {
+            Departure::Nothing => return status,
+            // There is nothing left to be broken.
+            Departure::Complete if self.phase == Phase::Content => return Status::DONE,
+            Departure::Complete => return status,
+            Departure::Begun if request.connection().aborted() => return status,
+            Departure::Begun => {}
+        }
+        if request.main().is_some() || told.is_none() && request.next().is_none() {
+            // A part of a page that another request gives: httpd goes on with it, and says in it that this part has failed.
+            return status;
+        }
+        if !self.failed.get() {
+            if told.is_some_and(|told| told >= 400) {
+                return status;
+            }
+            let text = format!(
+                "{}: {} comes too late, when a part of the answer has left; the answer is broken off",
+                self.phase.directive(),
+                status.0
+            );
+            report::log(self.cx, request, Level::Error, &text);
+        }
+        held.value().output.borrow_mut().discard();
+        self.cx
+            .detached(request.last(), |request| request.break_off());
+        Status::DONE
     }
 
     /// The result of one handler; None where a silent one has no function.
@@ -354,18 +469,24 @@ impl<'r> Run<'_, '_, 'r> {
     fn status(&self, entry: &Entry<'r>, result: &Bound<'_, PyAny>, how: &str) -> Status {
         let status = exception::exact_int(result).and_then(Status::of_handler);
         status.unwrap_or_else(|| {
-            let text = report::no_status(self.cx, self.phase, entry, result, how);
-            self.log(Level::Error, &text);
-            Status::INTERNAL_SERVER_ERROR
+            let text = report::no_status(self.cx, result, how);
+            let debug = self.has_failed();
+            report::mistake(self.cx, self.lease, self.phase, entry, &text, debug)
         })
     }
 
     fn failed(&self, entry: Option<&Entry<'r>>, raised: &Bound<'_, PyAny>) -> Status {
+        let debug = self.has_failed();
+        report::exception(self.cx, self.lease, self.phase, entry, raised, debug)
+    }
+
+    /// Counts the failure; is it to be shown to the browser?
+    fn has_failed(&self) -> bool {
+        self.run.failed.set(true);
         if let Some(row) = self.cx.interpreter.row() {
             row.count_error();
         }
-        let debug = self.config.common.debug == Some(true) && self.phase != Phase::Cleanup;
-        report::exception(self.cx, self.lease, self.phase, entry, raised, debug)
+        self.config.common.debug == Some(true) && self.phase != Phase::Cleanup
     }
 
     /// OK needs a user; a 401 needs a challenge.

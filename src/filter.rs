@@ -65,8 +65,8 @@ fn run(request: Request<'_>, name: &CStr, input: bool, invocation: &mut Invocati
             } else {
                 "PythonOutputFilter"
             };
-            let text = format!("{place} {}: {text}", entry.text);
-            log::request(request, Level::Error, &text);
+            let text = report::titled(&format!("{place} {}", entry.text), &text);
+            log::request_lines(request, Level::Error as i32, text.as_bytes());
             Verdict::Failed
         }
         Err(reason) => {

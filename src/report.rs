@@ -2,12 +2,14 @@
 
 use crate::config::{Entry, Phase};
 use crate::embed::{self, Cx, exception, text};
-use crate::httpd::log::Level;
+use crate::httpd::log::{self, Level};
+use crate::httpd::request::{Departure, Request};
 use crate::httpd::status::Status;
 use crate::objects::exchange::RequestLease;
 pub(crate) use crate::objects::log;
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
+use std::ffi::CStr;
 
 /// Logs an uncaught exception with its traceback; with PythonDebug On it becomes the answer, too.
 pub(crate) fn exception(
@@ -46,48 +48,86 @@ pub(crate) fn exception(
             failed
         };
     }
-    let text = describe(cx, raised);
+    tell(cx, lease, &place, &describe(cx, raised), debug)
+}
+
+/// Logs what is wrong with a handler's result; with PythonDebug On it becomes the answer, as an exception does.
+pub(crate) fn mistake(
+    cx: Cx<'_>,
+    lease: &RequestLease,
+    phase: Phase,
+    entry: &Entry<'_>,
+    text: &str,
+    debug: bool,
+) -> Status {
+    tell(cx, lease, &place(phase, Some(entry)), text, debug)
+}
+
+/// What has been written and has not left is forgotten: the error's page stands in its place.
+fn tell(cx: Cx<'_>, lease: &RequestLease, place: &str, text: &str, debug: bool) -> Status {
+    let failed = Status::INTERNAL_SERVER_ERROR;
     let Ok(held) = embed::acquire(cx.py, lease) else {
         return failed;
     };
     let request = held.request();
-    self::log(cx, request, Level::Error, &format!("{place}: {text}"));
-    if !debug || request.eos_sent() != 0 {
+    traceback(cx, request, place, text);
+    let mut output = held.value().output.borrow_mut();
+    output.discard();
+    if !debug || request.departure() != Departure::Nothing {
         return failed;
     }
     request.set_status(failed.0);
     request.set_content_type(b"text/html; charset=utf-8");
+    if let Some(headers) = request.headers_out() {
+        OF_ANOTHER_BODY.iter().for_each(|name| headers.unset(name));
+    }
     let page = format!(
         "\n<pre>\nMod_python error: \"{}\"\n\n{}\n</pre>\n",
-        escape(&place),
-        escape(&text)
+        escape(place),
+        escape(text)
     );
-    let mut output = held.value().output.borrow_mut();
     match output.write(request, page.as_bytes()) {
         Ok(()) => Status::DONE,
         Err(_) => failed,
     }
 }
 
+/// The headers of an answer that an error's page is not.
+const OF_ANOTHER_BODY: [&CStr; 6] = [
+    c"Content-Length",
+    c"Content-Encoding",
+    c"Content-Range",
+    c"Content-MD5",
+    c"ETag",
+    c"Last-Modified",
+];
+
+/// Writes an exception to the error log, an entry a line; what comes first is where it was raised.
+pub(crate) fn traceback(cx: Cx<'_>, request: Request<'_>, place: &str, text: &str) {
+    let text = titled(place, text);
+    let entry = (Level::Error as i32, text.as_bytes());
+    cx.detached((request, entry), |(request, (level, text))| {
+        log::request_lines(request, level, text);
+    });
+}
+
+/// A traceback behind its place, which is one line.
+pub(crate) fn titled(place: &str, text: &str) -> String {
+    format!("{}: {text}", place.replace('\n', " "))
+}
+
 /// What is to be said of a result that is no status.
-pub(crate) fn no_status(
-    cx: Cx<'_>,
-    phase: Phase,
-    entry: &Entry<'_>,
-    result: &Bound<'_, PyAny>,
-    how: &str,
-) -> String {
-    let place = place(phase, Some(entry));
+pub(crate) fn no_status(cx: Cx<'_>, result: &Bound<'_, PyAny>, how: &str) -> String {
     if let Some(number) = exception::exact_int(result) {
         return format!(
-            "{place}: the handler {how} {number}, which is no status; it must be apache.OK, DECLINED, DONE or 100 to 599"
+            "the handler {how} {number}, which is no status; it must be apache.OK, DECLINED, DONE or 100 to 599"
         );
     }
     let kind = exception::or_discard(cx.py, result.get_type().name())
         .map(|name| name.to_string())
         .unwrap_or_default();
     format!(
-        "{place}: the handler {how} a value of type {kind}; it must be an int such as apache.OK or apache.HTTP_NOT_FOUND"
+        "the handler {how} a value of type {kind}; it must be an int such as apache.OK or apache.HTTP_NOT_FOUND"
     )
 }
 

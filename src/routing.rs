@@ -34,7 +34,10 @@ pub(crate) fn find(
     let home = request.server().config::<ModPython>().home;
     let found = interpreters::find(&name, home)
         .map_err(|reason| format!("no interpreter {name:?}: {reason}"))?;
-    if let Some(server) = server {
+    // A module may give a request a server of its own, in its pool: another one's may lie there next time.
+    if let Some(server) = server
+        && request.server().in_child().is_some()
+    {
         LAST.set(Some((server, found)));
     }
     Ok(found)
@@ -49,6 +52,19 @@ pub(crate) fn shown_name<'r>(request: Request<'r>, interpreter: &'r Interpreter)
         return name;
     }
     server_name(request).unwrap_or(name)
+}
+
+/// The name of the interpreter that a handler's place asks for, where handlers of one phase may ask for several: those that
+/// `req.add_handler()` adds with a directory of their own under PythonInterpPerDirective.
+pub(crate) fn of_place<'r>(
+    request: Request<'r>,
+    config: &Directory<'r>,
+    entry: Option<&Entry<'r>>,
+) -> Option<Cow<'r, str>> {
+    let place_decides = config.common.interpreter.is_none()
+        && config.interpreter_per_directory != Some(true)
+        && config.common.interpreter_per_directive == Some(true);
+    place_decides.then(|| interpreter_name(request, config, entry))
 }
 
 /// Does the server alone decide?

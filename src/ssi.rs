@@ -40,7 +40,8 @@ fn run(request: Request<'_>, code: Code<'_>, invocation: &mut Invocation) -> boo
     let Some(text) = failure.unwrap_or_else(Some) else {
         return true;
     };
-    log::request(request, Level::Error, &format!("#python: {text}"));
+    let entry = report::titled("#python", &text);
+    log::request_lines(request, Level::Error as i32, entry.as_bytes());
     if config.common.debug == Some(true) {
         let page = format!("\n<pre>\n{}\n</pre>\n", report::escape(&text));
         let _ = invocation.write(page.as_bytes());

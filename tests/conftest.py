@@ -16,7 +16,7 @@ from typing import Any, Callable
 import pytest
 from client import Answer, ask
 
-from httpd import INTERPRETER, MODE, Httpd
+from httpd import INTERPRETER, MODE, Httpd, entries
 
 APPS = Path(__file__).parent / "apps"
 MPMS = ("event", "worker", "prefork")
@@ -33,8 +33,8 @@ CAPACITY = re.compile("server reached MaxRequestWorkers setting|scoreboard is fu
 
 
 def alarms(text: str) -> list[str]:
-    """The lines of an error log that somebody has to look into."""
-    return [line for line in text.splitlines() if SERIOUS.search(line) and not CAPACITY.search(line)]
+    """What somebody has to look into in an error log: lines, tracebacks."""
+    return [line for line in entries(text) if SERIOUS.search(line) and not CAPACITY.search(line)]
 
 
 class Server(Httpd):

@@ -191,7 +191,7 @@ class Httpd:
         found: list[str] = []
 
         def look() -> bool:
-            found[:] = [line for line in self.log_text()[self._read :].splitlines() if re.search(pattern, line)]
+            found[:] = [line for line in entries(self.log_text()[self._read :]) if re.search(pattern, line)]
             return bool(found)
 
         self._wait(look, f"the error log shows no {pattern!r}")
@@ -290,6 +290,35 @@ class Httpd:
             if time.monotonic() > limit:
                 raise TimeoutError(complaint)
             time.sleep(0.01)
+
+
+_DECORATION = re.compile(r"\[[^]]*\] \[python:\w+\] \[(pid \d+[^]]*)\] (?:\[(?:client|remote) [^]]*\] )?(?=(.*))")
+_CHAINED = re.compile("During handling of the above exception, another|The above exception was the direct cause")
+
+
+def entries(log: str) -> list[str]:
+    """What a log tells: its lines, but a traceback as one line, with `\\n` between its lines, which are entries of their own."""
+    found: list[list[str]] = []
+    # The traceback that a thread is in the middle of, and whether its exception is still to come.
+    open_ones: dict[str, tuple[list[str], bool]] = {}
+    for line in log.splitlines():
+        decoration = _DECORATION.match(line)
+        if decoration is None:
+            found.append([line])
+            continue
+        thread, text = decoration[1], decoration[2]
+        parts, running = open_ones.get(thread, ([], False))
+        # A SyntaxError may have no frames.
+        starts = "Traceback (most recent call last):" in text or re.search(r'\S:   File "', text) is not None
+        goes_on = parts and (running or starts or _CHAINED.match(text) or text.startswith("mod_python: "))
+        if goes_on and not (starts and re.match(r"[#\w]", text) and not text.startswith("Traceback")):
+            parts.append(line[decoration.end() :])
+            ends = not starts and not re.match(r"\s", text)
+            open_ones[thread] = (parts, (running and not ends) or starts)
+        else:
+            found.append([line])
+            open_ones[thread] = (found[-1], True) if starts else ([], False)
+    return ["\\n".join(parts) for parts in found]
 
 
 def resident(pid: int) -> int:

@@ -37,10 +37,9 @@ class Command:
         if user:
             shutil.chown(self.place, user)
         assert server.module
-        self.module = server.root / "module/libmod_python.so"
-        if not self.module.exists():
-            self.module = server.module
-        self.package = self.module.parent / "python"
+        staged = server.root / "module/libmod_python.so"
+        self.module = staged if staged.exists() else server.module
+        self.package = server.root / "module/python" if staged.exists() else PROJECT / "python"
         self.configs: list[Path] = []
 
     def __call__(self, *arguments: str, user: Optional[str] = None) -> subprocess.CompletedProcess[str]:

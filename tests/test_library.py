@@ -73,7 +73,7 @@ def test_cgi_scripts_and_handlers_do_not_see_each_other(httpd: Server) -> None:
 def test_mistakes_of_cgi_scripts(httpd: Server) -> None:
     assert httpd.get("/cgi/headless.py").status == 500
     httpd.claim("the CGI script has written no empty line behind its headers")
-    httpd.get("/cgi/raises.py")
+    assert httpd.get("/cgi/raises.py").status == 500
     httpd.claim("raises.py.*ZeroDivisionError")
     assert httpd.get("/cgi/none.py").status == 404
     answer = httpd.get("/cgi/moved.py")

@@ -22,18 +22,7 @@ _MAX_HEAD = 65536
 def build_cgi_env(req: mp_request) -> dict[str, str]:
     """The variables of RFC 3875 for a request, and Authorization: UTF-8 with surrogateescape, whatever they hold."""
     req.add_cgi_vars()
-    table = req.subprocess_env
-    read = str if _is_utf8(table) else _from_latin1
-    environ = {read(name): read(value) for name, value in table.items() if value is not None}
-    path_info = req.path_info or ""
-    uri = req.uri or ""
-    environ["SCRIPT_NAME"] = uri[: len(uri) - len(path_info)] if path_info else uri
-    if path_info and "PATH_TRANSLATED" not in environ:
-        environ["PATH_TRANSLATED"] = (req.document_root() or "") + path_info
-    sent = (req.the_request or "").split(" ")
-    if len(sent) == 3:
-        # As the client has sent it, with its query.
-        environ["REQUEST_URI"] = sent[1]
+    environ = {name: value for name, value in req.subprocess_env.items() if value is not None}
     environ["GATEWAY_INTERFACE"] = "Python-CGI/1.1"
     if "authorization" in req.headers_in:
         environ["HTTP_AUTHORIZATION"] = _from_latin1(req.headers_in["authorization"])
@@ -42,18 +31,8 @@ def build_cgi_env(req: mp_request) -> dict[str, str]:
     return environ
 
 
-def _is_utf8(table: Any) -> bool:
-    """Does this table read its bytes as UTF-8? Others read them as latin-1."""
-    name = "mod_python.probe"
-    table[name] = b"\xc3\xa9"
-    try:
-        return bool(table[name] == "\xe9")
-    finally:
-        del table[name]
-
-
 def _from_latin1(text: Any) -> str:
-    """The same bytes, read as UTF-8; a list of values has several of them."""
+    """A header's bytes, read as UTF-8; a list of values has several of them."""
     if not isinstance(text, str):
         return ", ".join(map(_from_latin1, text))
     return text if text.isascii() else text.encode("latin-1").decode("utf-8", "surrogateescape")
@@ -116,12 +95,16 @@ class _Answer(io.RawIOBase):
     def __init__(self, req: mp_request) -> None:
         self._req = req
         self._head: Optional[bytearray] = bytearray()
+        self.abandoned = False
+        """Is nothing to come of what is still written?"""
 
     def writable(self) -> bool:
         return True
 
     def write(self, data: Any) -> int:
         data = bytes(data)
+        if self.abandoned:
+            return len(data)
         if self._head is None:
             self._req.write(data, 0)
             return len(data)
@@ -159,7 +142,7 @@ class _Answer(io.RawIOBase):
                     req.status = 302
 
     def flush(self) -> None:
-        if not self.closed and self._head is None:
+        if not self.closed and not self.abandoned and self._head is None:
             self._req.flush()
 
     @property
@@ -230,6 +213,10 @@ class CGIStdout(io.TextIOWrapper):
                 self.flush()
         if not self._binary.closed:
             self._binary.flush()
+
+    def abandon(self) -> None:
+        """Forget what has not been sent: the script has failed, and an error's page may be the answer."""
+        self._answer.abandoned = True
 
     @property
     def lacks_head(self) -> bool:

@@ -28,7 +28,11 @@ _CHAIN = 50
 
 
 def describe(error: BaseException) -> str:
-    """The traceback as text, several lines; hints stand at its end."""
+    """The traceback as text, several lines; hints stand at its end.
+
+    A line of it is an entry of the log. The line ends of an exception's own text, in which there may be what a client has
+    sent, are CR LF instead: the log escapes them.
+    """
     try:
         text = _formatted(error)
     except BaseException:  # exceptions of applications may raise what they like when they are shown
@@ -38,7 +42,7 @@ def describe(error: BaseException) -> str:
         hints = list(dict.fromkeys(_hints(error)))
     except BaseException:
         hints = []
-    return "\n".join([text, *(f"mod_python: {hint}" for hint in hints)])
+    return "\n".join([text, *(f"mod_python: {_inner(hint)}" for hint in hints)])
 
 
 def log(text: str) -> None:
@@ -48,7 +52,9 @@ def log(text: str) -> None:
     """
     try:
         _apache._stream_flush(1)
-        _apache._stream_write(1, (text + "\n").encode("utf-8", "backslashreplace"))
+        # A stream's lines end at each LF.
+        data = text.replace("\r\n", "\\n") + "\n"
+        _apache._stream_write(1, data.encode("utf-8", "backslashreplace"))
     except RuntimeError:  # outside httpd
         _apache.log_error(text)
 
@@ -59,8 +65,29 @@ def _formatted(error: BaseException) -> str:
     return "".join(shown.format()).rstrip()
 
 
+def _inner(text: str) -> str:
+    """Text inside a line."""
+    return text.rstrip("\r").replace("\r\n", "\n").replace("\n", "\r\n")
+
+
+def _keep_in_line(one: traceback.TracebackException) -> None:
+    """What an exception says of itself must not look like a line of the traceback."""
+    # `_str` is what is shown behind the class's name; a SyntaxError shows the others.
+    for name in ("_str", "msg", "text", "filename"):
+        text = getattr(one, name, None)
+        if isinstance(text, str):
+            end = "\n" if name == "text" and text.endswith("\n") else ""
+            setattr(one, name, _inner(text[: len(text) - len(end)]) + end)
+    notes = getattr(one, "__notes__", None)
+    if isinstance(notes, (list, tuple)):
+        # The exception's own list stays as it is.
+        vars(one)["__notes__"] = [_inner(note) if isinstance(note, str) else note for note in notes]
+    for frame in one.stack:
+        frame.filename, frame.name = _inner(frame.filename), _inner(frame.name)
+
+
 def _trim(shown: traceback.TracebackException) -> None:
-    """Leave out frames of importlib and of this package, in the whole chain; one place stays."""
+    """Leave out frames of importlib and of this package, in the whole chain; one place stays. A line stays one."""
     pending, seen = [shown], set()
     while pending:
         one = pending.pop()
@@ -73,6 +100,7 @@ def _trim(shown: traceback.TracebackException) -> None:
             own = [frame for frame in one.stack if frame.filename.startswith(_INNER[0])]
             kept = (own or one.stack)[-1:]
         one.stack[:] = kept
+        _keep_in_line(one)
         related = [one.__cause__, one.__context__, *(getattr(one, "exceptions", None) or ())]
         pending += [other for other in related if other is not None]
 
@@ -84,11 +112,11 @@ def _plain(error: BaseException) -> str:
     while step is not None and len(lines) < _CHAIN:
         code = step.tb_frame.f_code
         if not code.co_filename.startswith(_INNER):
-            lines.append(f'  File "{code.co_filename}", line {step.tb_lineno}, in {code.co_name}')
+            lines.append(_inner(f'  File "{code.co_filename}", line {step.tb_lineno}, in {code.co_name}'))
         step = step.tb_next
     kind = type.__dict__["__name__"].__get__(type(error))
     try:
-        lines.append(f"{kind}: {error}")
+        lines.append(_inner(f"{kind}: {error}"))
     except BaseException:
         lines.append(f"{kind}: <exception str() failed>")
     return "\n".join(lines)

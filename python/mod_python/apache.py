@@ -355,7 +355,7 @@ def _end() -> None:
         try:
             step()
         except BaseException as error:
-            log_error(_describe(error), APLOG_ERR)
+            _tracebacks.log(_describe(error))
 
 
 def _load(

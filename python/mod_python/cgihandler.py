@@ -81,6 +81,11 @@ def _run(req: mp_request, script: str, code: CodeType) -> None:
         output.finish()
         if output.lacks_head:
             raise ValueError("the CGI script has written no empty line behind its headers")
+    except apache.SERVER_RETURN:
+        raise
+    except BaseException:
+        output.abandon()
+        raise
     finally:
         _cgi.restore_nocgi(*streams)
         try:

@@ -1,28 +1,37 @@
-//! A dict whose keys are ours: interned `str`, kept by the interpreter.
+//! Items of a dict by keys of ours: `str`, kept by the interpreter.
 
 use super::cell::Ref;
+use super::exception;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-/// The value of a `str` key in a module's dictionary (PyDict_GetItemRef, PyDict_GetItemWithError).
+/// The value of a `str` key in a module's dictionary (PyDict_GetItemRef, PyDict_GetItemWithError); None where there is none.
+///
+/// # Errors
+/// What comparing the key with another one raises: an application may put a key of any class into its module's dictionary.
 pub(crate) fn get<'py>(
     dict: &Bound<'py, PyAny>,
     key: &Bound<'py, PyAny>,
-) -> Option<Bound<'py, PyAny>> {
-    // SAFETY: a dict and a str; the result is new, or NULL: no error can be set for a str key.
+) -> PyResult<Option<Bound<'py, PyAny>>> {
+    // SAFETY: a dict and a str; the result is new, or NULL, perhaps with an error set.
     #[cfg(Py_3_13)]
-    unsafe {
+    let found = unsafe {
         let mut found = std::ptr::null_mut();
         ffi::PyDict_GetItemRef(dict.as_ptr(), key.as_ptr(), &raw mut found);
         Bound::from_owned_ptr_or_opt(dict.py(), found)
-    }
+    };
     // SAFETY: as above; the result is borrowed.
     #[cfg(not(Py_3_13))]
-    unsafe {
+    let found = unsafe {
         let found = ffi::PyDict_GetItemWithError(dict.as_ptr(), key.as_ptr());
         Bound::from_borrowed_ptr_or_opt(dict.py(), found)
+    };
+    // SAFETY: attached; looks whether an error is set.
+    if found.is_none() && !unsafe { ffi::PyErr_Occurred() }.is_null() {
+        return Err(PyErr::from_value(exception::raised(dict.py())));
     }
+    Ok(found)
 }
 
 /// `dict[key] = value` (PyDict_SetItem).

@@ -21,7 +21,14 @@ pub(crate) struct Handlers {
     places: FxHashMap<String, usize>,
     /// The places of those that were asked for last: a WSGI request asks for two, others mostly for one.
     recent: Cell<[usize; 2]>,
+    /// How many came whose names were interned.
+    interned: usize,
 }
+
+/// So many handlers are remembered, then all are looked up anew: `req.add_handler()` and .htaccess files may name any number.
+const MOST: usize = 1024;
+/// So many sys.path settings of a handler are remembered.
+const MOST_SETTINGS: usize = 64;
 
 impl Handlers {
     fn find(&self, key: &str) -> Option<&Known> {
@@ -34,30 +41,40 @@ impl Handlers {
         })
     }
 
-    /// Gives the one that it replaces: dropping it may run Python code.
+    /// Gives those that it replaces: dropping them may run Python code.
     #[must_use]
-    fn put(&mut self, known: Known) -> Option<Known> {
+    fn put(&mut self, known: Known) -> Vec<Known> {
+        let mut before = Vec::new();
+        if self.known.len() >= MOST && !self.places.contains_key(&known.key) {
+            self.places.clear();
+            before = std::mem::take(&mut self.known);
+        }
         let place = *self
             .places
             .entry(known.key.clone())
             .or_insert(self.known.len());
         match self.known.get_mut(place) {
-            Some(slot) => Some(std::mem::replace(slot, known)),
-            None => {
-                self.known.push(known);
-                None
-            }
+            Some(slot) => before.push(std::mem::replace(slot, known)),
+            None => self.known.push(known),
         }
+        before
+    }
+
+    /// May the names of this handler be interned? Some Pythons never forget such a name.
+    fn may_intern(&mut self, key: &str) -> bool {
+        if !self.places.contains_key(key) {
+            self.interned = self.interned.saturating_add(1);
+        }
+        self.interned <= MOST
     }
 }
 
 struct Known {
     /// `Entry::key`.
     key: String,
-    module: Ref,
     /// The module's dictionary.
     names: Ref,
-    /// The object's path in the module, interned.
+    /// The object's path in the module.
     path: Vec<Ref>,
     /// When the module was last looked at, in microseconds since the epoch.
     checked: i64,
@@ -101,11 +118,11 @@ pub(crate) fn resolve<'py>(
     importing: Importing<'_>,
     argument: &Bound<'py, PyAny>,
 ) -> PyResult<Option<Bound<'py, PyAny>>> {
-    if let Some(found) = known(cx, entry, importing) {
+    if let Some(found) = known(cx, entry, importing)? {
         return Ok(Some(found));
     }
-    import(cx, entry, importing)?;
-    walk(cx, entry, argument)
+    let module = import(cx, entry, importing)?;
+    walk(entry, module, argument)
 }
 
 /// The fast path: a function of a module that is known and fresh.
@@ -113,13 +130,16 @@ fn known<'py>(
     cx: Cx<'py>,
     entry: &Entry<'_>,
     importing: Importing<'_>,
-) -> Option<Bound<'py, PyAny>> {
+) -> PyResult<Option<Bound<'py, PyAny>>> {
     let handlers = cx.interpreter.handlers(cx.py);
-    let known = handlers
+    let Some(known) = handlers
         .find(entry.key)
-        .filter(|known| known.is_fresh(entry, importing))?;
+        .filter(|known| known.is_fresh(entry, importing))
+    else {
+        return Ok(None);
+    };
     let [name] = known.path.as_slice() else {
-        return None;
+        return Ok(None);
     };
     let (names, name) = (known.names.bind(cx.py), name.bind(cx.py));
     drop(handlers);
@@ -151,7 +171,11 @@ fn directory_for<'c>(entry: &Entry<'c>, importing: Importing<'_>) -> Option<&'c 
 }
 
 /// Imports the module, or looks whether it has changed.
-fn import(cx: Cx<'_>, entry: &Entry<'_>, importing: Importing<'_>) -> PyResult<()> {
+fn import<'py>(
+    cx: Cx<'py>,
+    entry: &Entry<'_>,
+    importing: Importing<'_>,
+) -> PyResult<Bound<'py, PyAny>> {
     let (module_name, object) = entry.parts();
     let directory = directory_for(entry, importing);
     let setting = (
@@ -176,9 +200,14 @@ fn import(cx: Cx<'_>, entry: &Entry<'_>, importing: Importing<'_>) -> PyResult<(
         directory,
     ))?;
     let names = Ref::new(module.getattr("__dict__")?);
+    let intern = cx.interpreter.handlers(cx.py).may_intern(entry.key);
+    let string = |name| match intern {
+        true => PyString::intern(cx.py, name),
+        false => PyString::new(cx.py, name),
+    };
     let path = object
         .split('.')
-        .map(|name| Ref::new(PyString::intern(cx.py, name).into_any()))
+        .map(|name| Ref::new(string(name).into_any()))
         .collect();
     let mut handlers = cx.interpreter.handlers(cx.py);
     let mut settings = handlers
@@ -186,11 +215,13 @@ fn import(cx: Cx<'_>, entry: &Entry<'_>, importing: Importing<'_>) -> PyResult<(
         .map(|known| known.settings.clone())
         .unwrap_or_default();
     if !seen {
+        if settings.len() >= MOST_SETTINGS {
+            settings.remove(0);
+        }
         settings.push(setting);
     }
     let before = handlers.put(Known {
         key: entry.key.to_string(),
-        module: Ref::new(module),
         names,
         path,
         checked: importing.now,
@@ -198,25 +229,17 @@ fn import(cx: Cx<'_>, entry: &Entry<'_>, importing: Importing<'_>) -> PyResult<(
     });
     drop(handlers);
     drop(before);
-    Ok(())
+    Ok(module)
 }
 
 /// Follows the object's path; a class on the way is instantiated with the argument and the next name looked up in the
 /// instance.
 fn walk<'py>(
-    cx: Cx<'py>,
     entry: &Entry<'_>,
+    module: Bound<'py, PyAny>,
     argument: &Bound<'py, PyAny>,
 ) -> PyResult<Option<Bound<'py, PyAny>>> {
     let (_, object) = entry.parts();
-    let module = cx
-        .interpreter
-        .handlers(cx.py)
-        .find(entry.key)
-        .map(|known| known.module.bind(cx.py));
-    let Some(module) = module else {
-        return Ok(None);
-    };
     let mut found = module.clone();
     for (place, name) in object.split('.').enumerate() {
         if place > 0 && found.is_instance_of::<PyType>() {
@@ -227,7 +250,7 @@ fn walk<'py>(
             None if entry.silent => return Ok(None),
             None => {
                 let file = exception::or_discard(
-                    cx.py,
+                    module.py(),
                     module
                         .getattr("__file__")
                         .and_then(|file| file.extract::<String>()),

@@ -47,8 +47,17 @@ pub(crate) struct Interpreter {
     row: OnceLock<&'static Row>,
     /// What the gateway keeps for this interpreter.
     gateway: OnceLock<Box<dyn Any + Send + Sync>>,
+    /// What handlers see of httpd's servers, by their addresses.
+    tables: Mutex<FxHashMap<(usize, TableOf), Ref>>,
     /// Why it could not be prepared. Such an interpreter stays, and is prepared anew: making another would leave one behind.
     failure: Mutex<Option<Failure>>,
+}
+
+/// Which table of a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum TableOf {
+    Directives,
+    Options,
 }
 
 /// An attempt to prepare an interpreter that went wrong.
@@ -375,6 +384,7 @@ fn register(
         server_return: OnceLock::new(),
         row: OnceLock::new(),
         gateway: OnceLock::new(),
+        tables: Mutex::default(),
         failure: Mutex::default(),
     }));
     REGISTRY
@@ -498,6 +508,30 @@ impl Interpreter {
         }
         let kept = self.gateway.get().and_then(|kept| kept.downcast_ref());
         kept.ok_or_else(|| PySystemError::new_err("the gateway has no state"))
+    }
+
+    /// The table that this interpreter keeps for a server; made at first use.
+    ///
+    /// # Errors
+    /// What making it raises.
+    pub(crate) fn table_of_server<'py>(
+        &self,
+        py: Python<'py>,
+        key: (usize, TableOf),
+        make: impl FnOnce() -> PyResult<Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let tables = || self.tables.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = tables().get(&key).map(|table| table.bind(py));
+        if let Some(found) = found {
+            return Ok(found);
+        }
+        // Not under the lock: it may run code of Python's. Another thread may be quicker.
+        let made = make()?;
+        let mut all = tables();
+        let kept = all.entry(key).or_insert_with(|| Ref::new(made.clone()));
+        let kept = kept.bind(py);
+        drop(all);
+        Ok(kept)
     }
 
     pub(super) fn raw(&self) -> *mut ffi::PyInterpreterState {

@@ -5,11 +5,11 @@
 
 use super::brigade::{append, first, read, sentinel};
 use super::faults;
+use super::file_part::{READ_AT_ONCE, SentFile};
 use super::request::Request;
 use super::sink;
 use super::status::Status;
 use super::sys;
-use std::ffi::CStr;
 use std::mem::MaybeUninit;
 use std::ptr::{NonNull, null_mut};
 
@@ -20,6 +20,8 @@ pub(crate) struct Output {
     brigade: Option<NonNull<sys::apr_bucket_brigade>>,
     pending: usize,
     queued: i64,
+    /// The request's status when the first of it was given on.
+    told: Option<i64>,
 }
 
 // SAFETY: reached through the lease, by one thread at a time.
@@ -76,56 +78,22 @@ impl Output {
         if status == 0 { Ok(()) } else { Err(Aborted) }
     }
 
-    /// Adds a part of a file to the pending output; it is sent from the file, not read (apr_brigade_insert_file).
-    ///
-    /// # Errors
-    /// The system's error number, where the file cannot be opened.
+    /// Adds a part of a file to the pending output; it is sent from the file, not read (apr_brigade_insert_file). It is never
+    /// mapped into memory: who shortens it then would kill the child (SIGBUS).
     pub(crate) fn write_file(
         &mut self,
         request: Request<'_>,
-        path: &CStr,
-        offset: i64,
-        length: i64,
-    ) -> Result<(), i32> {
-        let mut file = null_mut();
-        let flags = sys::APR_FOPEN_READ | sys::APR_FOPEN_BINARY | sendfile_flag(request);
-        // SAFETY: the file is opened in the request's pool, which closes it; the bucket refers to it there.
-        unsafe {
-            let status = sys::apr_file_open(
-                &raw mut file,
-                path.as_ptr(),
-                flags,
-                sys::APR_OS_DEFAULT,
-                request.pool().as_ptr(),
-            );
-            if status != 0 {
-                return Err(status);
-            }
-            self.insert(request, file, offset, length);
-        }
-        Ok(())
-    }
-
-    /// # Safety
-    /// `file` is open as long as the request's pool lives.
-    unsafe fn insert(
-        &mut self,
-        request: Request<'_>,
-        file: *mut sys::apr_file_t,
+        file: SentFile<'_>,
         offset: i64,
         length: i64,
     ) {
         let brigade = self.brigade(request).as_ptr();
-        // SAFETY: a brigade of ours, and the caller's promise; the bucket that comes back is that of the file.
+        // SAFETY: a brigade of ours, and a file that is open until the request's pool ends; the bucket is that of the file.
         unsafe {
             let pool = request.pool().as_ptr();
-            let bucket = sys::apr_brigade_insert_file(brigade, file, offset, length, pool);
-            if request
-                .core_config()
-                .is_some_and(|core| core.enable_mmap() == OFF)
-            {
-                sys::apr_bucket_file_enable_mmap(bucket, 0);
-            }
+            let bucket = sys::apr_brigade_insert_file(brigade, file.keep(), offset, length, pool);
+            sys::apr_bucket_file_enable_mmap(bucket, 0);
+            sys::apr_bucket_file_set_buf_size(bucket, READ_AT_ONCE);
         }
         self.pending = self
             .pending
@@ -147,9 +115,17 @@ impl Output {
         self.queued
     }
 
+    /// The request's status when the first of it was given on; None when nothing was.
+    pub(crate) fn told(&self) -> Option<i64> {
+        self.told
+    }
+
     /// What is pending, ended as asked. Send it with `Parcel::pass`.
     pub(crate) fn take(&mut self, request: Request<'_>, end: End) -> Parcel {
         let brigade = self.brigade.take().unwrap_or_else(|| new_brigade(request));
+        if self.pending > 0 || end == End::Flush {
+            self.told.get_or_insert(request.status());
+        }
         self.pending = 0;
         // SAFETY: a live brigade and the connection's bucket allocator; appends one metadata bucket.
         unsafe {
@@ -179,21 +155,6 @@ impl Output {
 
     fn brigade(&mut self, request: Request<'_>) -> NonNull<sys::apr_bucket_brigade> {
         *self.brigade.get_or_insert_with(|| new_brigade(request))
-    }
-}
-
-const OFF: u32 = sys::ENABLE_MMAP_OFF.cast_unsigned();
-const ON: u32 = sys::ENABLE_SENDFILE_ON.cast_unsigned();
-
-/// Files are sent by the kernel where EnableSendfile says so, as httpd's own are.
-fn sendfile_flag(request: Request<'_>) -> i32 {
-    let on = request
-        .core_config()
-        .is_some_and(|core| core.enable_sendfile() == ON);
-    if on {
-        sys::APR_FOPEN_SENDFILE_ENABLED
-    } else {
-        0
     }
 }
 

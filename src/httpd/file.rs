@@ -41,9 +41,6 @@ pub(crate) mod valid {
     pub(crate) const NAME: i64 = sys::APR_FINFO_NAME as i64;
 }
 
-/// What `stat` must find to know a file's size.
-pub(crate) const SIZE: i32 = sys::APR_FINFO_SIZE | sys::APR_FINFO_TYPE;
-
 /// Looks at a file (apr_stat). A missing one is an answer of type APR_NOFILE. May block.
 ///
 /// # Errors
@@ -68,11 +65,6 @@ pub(crate) fn stat(path: &CStr, wanted: i32) -> Result<FileInfo, c_int> {
 }
 
 impl FileInfo {
-    /// Is it a regular file (APR_REG)?
-    pub(crate) fn is_file(&self) -> bool {
-        self.filetype == i64::from(sys::apr_filetype_e_APR_REG)
-    }
-
     /// # Safety
     /// The strings of `info` that are valid are NULL or live.
     unsafe fn from_raw(info: &sys::apr_finfo_t) -> FileInfo {

@@ -1,6 +1,6 @@
-//! A part of a file that an application has opened, sent from where it lies.
+//! Files that are sent from where they lie: a part of one that an application has opened, and those of `req.sendfile()`.
 //!
-//! The file stays the application's: it may be shortened or closed at any time. It is never mapped into memory, and an answer that
+//! An application's file stays the application's: it may be shortened or closed at any time. It is never mapped into memory, and an answer that
 //! the file is too short for breaks off.
 
 use super::body::Aborted;
@@ -9,8 +9,11 @@ use super::log::{self, Level};
 use super::request::Request;
 use super::sys;
 use std::cell::Cell;
-use std::ffi::c_int;
+use std::ffi::{CStr, c_int};
+use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::ptr::NonNull;
 
 /// A part of an open regular file, to be sent from there. The descriptor is a duplicate: the file's owner may close it.
 pub(crate) struct FilePart {
@@ -107,8 +110,86 @@ impl FilePart {
     }
 }
 
+/// A regular file that has been opened to be sent. Lies in the request's pool, which closes what has been kept.
+pub(crate) struct SentFile<'r> {
+    file: NonNull<sys::apr_file_t>,
+    size: i64,
+    _request: PhantomData<Request<'r>>,
+}
+
+/// Why a file cannot be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unsendable {
+    Missing,
+    Unreadable,
+    /// A directory cannot be read, a pipe would have to be waited for, a device has no end.
+    Irregular,
+}
+
+impl<'r> SentFile<'r> {
+    /// Opens a file, and looks at what has been opened: what the path leads to may change. May block, but not for a pipe.
+    ///
+    /// # Errors
+    /// `Unsendable`.
+    pub(crate) fn open(request: Request<'r>, path: &CStr) -> Result<SentFile<'r>, Unsendable> {
+        let mut file = std::ptr::null_mut();
+        let flags = sys::APR_FOPEN_READ | sys::APR_FOPEN_BINARY | sys::APR_FOPEN_NONBLOCK;
+        let flags = flags | sendfile_flag(request);
+        // SAFETY: the file is opened in the request's pool; a structure that is filled, or an error.
+        unsafe {
+            let pool = request.pool().as_ptr();
+            let status = sys::apr_file_open(
+                &raw mut file,
+                path.as_ptr(),
+                flags,
+                sys::APR_OS_DEFAULT,
+                pool,
+            );
+            let opened = NonNull::new(file).filter(|_| status == 0);
+            let opened = opened.ok_or(match status {
+                libc::ENOENT | libc::ENOTDIR | libc::ELOOP | libc::ENAMETOOLONG => {
+                    Unsendable::Missing
+                }
+                // A socket's name.
+                libc::ENXIO => Unsendable::Irregular,
+                _ => Unsendable::Unreadable,
+            })?;
+            let mut info: sys::apr_finfo_t = std::mem::zeroed();
+            let wanted = sys::APR_FINFO_SIZE | sys::APR_FINFO_TYPE;
+            let status = sys::apr_file_info_get(&raw mut info, wanted, opened.as_ptr());
+            let file = SentFile {
+                file: opened,
+                size: info.size,
+                _request: PhantomData,
+            };
+            match (status, info.filetype) {
+                (0, sys::apr_filetype_e_APR_REG) => Ok(file),
+                (0, _) => Err(Unsendable::Irregular),
+                _ => Err(Unsendable::Unreadable),
+            }
+        }
+    }
+
+    /// In bytes.
+    pub(crate) fn size(&self) -> i64 {
+        self.size
+    }
+
+    /// Leaves it open until the request's pool ends.
+    pub(super) fn keep(self) -> *mut sys::apr_file_t {
+        ManuallyDrop::new(self).file.as_ptr()
+    }
+}
+
+impl Drop for SentFile<'_> {
+    fn drop(&mut self) {
+        // SAFETY: an open file that nobody else knows of.
+        unsafe { sys::apr_file_close(self.file.as_ptr()) };
+    }
+}
+
 /// Bytes that are read at once where the kernel does not send the file.
-const READ_AT_ONCE: usize = 65536;
+pub(super) const READ_AT_ONCE: usize = 65536;
 
 /// A file on its way. Owned by the request's pool, which ends when all has been sent; used by the request's thread.
 struct Sending {

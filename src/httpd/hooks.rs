@@ -325,9 +325,11 @@ unsafe extern "C" fn on_child_init<F: Fn(Pool<'static>, Server<'static>) + Copy>
             summon::<F>(),
         )
     };
-    if let (Some(pool), Some(server)) = (pool, server)
-        && let Err(place) = guard("child_init", || hook(pool, server))
-    {
+    let (Some(pool), Some(server)) = (pool, server) else {
+        return;
+    };
+    server.remember();
+    if let Err(place) = guard("child_init", || hook(pool, server)) {
         log::server(server, Level::Critical, &place);
     }
 }

@@ -1,6 +1,9 @@
 //! The error log, with httpd's own decoration: `[python:error] … [client …]`.
 //!
 //! Keeps invariant 6: the format is always the constant "%s". A text longer than one entry is cut into several.
+//!
+//! A message is one entry: httpd escapes the line ends in it, which may be a client's. Only tracebacks (`*_lines`) are an
+//! entry a line, each with httpd's decoration; a line end of an exception's own text comes as CR LF, and is none.
 
 use super::connection::Connection;
 use super::request::Request;
@@ -43,6 +46,23 @@ pub(crate) fn request_raw(request: Request<'_>, level: c_int, text: &[u8]) {
                 entry.as_ptr(),
             );
         }
+    });
+}
+
+/// Logs a traceback for a request, an entry a line.
+pub(crate) fn request_lines(request: Request<'_>, level: c_int, text: &[u8]) {
+    lines(text, |line| request_raw(request, level, line));
+}
+
+/// Logs a traceback for a connection, an entry a line.
+pub(crate) fn connection_lines(connection: Connection<'_>, level: c_int, text: &[u8]) {
+    lines(text, |line| connection_raw(connection, level, line));
+}
+
+/// Logs a traceback for a server, an entry a line.
+pub(crate) fn server_lines(server: Server<'_>, level: Level, text: &str) {
+    lines(text.as_bytes(), |line| {
+        server_raw(Some(server), level as c_int, line);
     });
 }
 
@@ -99,6 +119,34 @@ const FORMAT: *const std::ffi::c_char = c"%s".as_ptr();
 // httpd shows the source file only at trace levels; ours would mean nothing to an operator.
 const FILE: *const std::ffi::c_char = c"mod_python".as_ptr();
 
+/// So many lines of a traceback are logged at each of its ends; a chain of exceptions may have any number.
+const MOST_LINES: usize = 200;
+
+/// Calls `write` with each line that is not empty.
+fn lines(text: &[u8], mut write: impl FnMut(&[u8])) {
+    let lines: Vec<&[u8]> = split(text).collect();
+    let left_out = lines.len().saturating_sub(2 * MOST_LINES);
+    for (place, line) in lines.iter().enumerate() {
+        if left_out > 0 && place == MOST_LINES {
+            write(format!("  ... {left_out} lines are left out ...").as_bytes());
+        }
+        if left_out == 0 || place < MOST_LINES || place >= MOST_LINES + left_out {
+            write(line);
+        }
+    }
+}
+
+/// The lines of a traceback. CR LF stays in its line.
+fn split(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut before = 0;
+    let lines = text.split(move |&byte| {
+        let ends = byte == b'\n' && before != b'\r';
+        before = byte;
+        ends
+    });
+    lines.filter(|line| !line.trim_ascii().is_empty())
+}
+
 fn entries(text: &[u8], mut write: impl FnMut(&CString)) {
     let text = text.trim_ascii_end();
     for chunk in text.chunks(ENTRY) {
@@ -130,4 +178,37 @@ pub(super) fn server_startup(server: Server<'_>, text: &str) {
             );
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all(text: &[u8]) -> Vec<Vec<u8>> {
+        let mut found = Vec::new();
+        lines(text, |line| found.push(line.to_vec()));
+        found
+    }
+
+    #[test]
+    fn a_traceback_is_its_lines_and_the_exceptions_own_line_ends_are_none() {
+        let text = b"x: Traceback:\n  File\n\n   \nValueError: a\r\nb\r\n\nend\n";
+        let expected: [&[u8]; 4] = [
+            b"x: Traceback:",
+            b"  File",
+            b"ValueError: a\r\nb\r\n",
+            b"end",
+        ];
+        assert_eq!(all(text), expected);
+    }
+
+    #[test]
+    fn there_is_a_bound_on_lines_and_both_ends_are_shown() {
+        let text: Vec<String> = (0..100_000).map(|line| format!("l{line}")).collect();
+        let found = all(text.join("\n").as_bytes());
+        assert_eq!(found.len(), 2 * MOST_LINES + 1);
+        assert_eq!(found.first().unwrap(), b"l0");
+        assert_eq!(found.last().unwrap(), b"l99999");
+        assert_eq!(found[MOST_LINES], b"  ... 99600 lines are left out ...");
+    }
 }

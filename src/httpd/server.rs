@@ -5,10 +5,14 @@ use super::sys;
 use std::ffi::{CStr, c_int};
 use std::marker::PhantomData;
 use std::ptr::NonNull;
+use std::sync::OnceLock;
 
-/// A borrowed server_rec. In a child the configuration is never freed, so `Server<'static>` is sound there.
+/// A borrowed server_rec. In a child the configuration is never freed, so `Server<'static>` is sound there (`in_child`).
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Server<'s>(NonNull<sys::server_rec>, PhantomData<&'s sys::server_rec>);
+
+/// The addresses of this child's servers, sorted. Set when it starts; a child reads no other configuration.
+static CHILDS: OnceLock<Vec<usize>> = OnceLock::new();
 
 // SAFETY: after start-up a server_rec is read only.
 unsafe impl Send for Server<'_> {}
@@ -31,9 +35,20 @@ impl<'s> Server<'s> {
         self.0.cast()
     }
 
-    /// The same server for as long as this child lives: httpd frees a configuration in the parent only.
-    pub(crate) fn in_child(self) -> Server<'static> {
-        Server(self.0, PhantomData)
+    /// The same server for as long as this child lives: httpd frees a configuration in the parent only. None for one that is
+    /// not in httpd's list: modules may make such a server for a request, in its pool.
+    pub(crate) fn in_child(self) -> Option<Server<'static>> {
+        let listed = CHILDS.get()?;
+        let found = listed.binary_search(&self.0.as_ptr().addr()).is_ok();
+        found.then_some(Server(self.0, PhantomData))
+    }
+
+    /// Remembers which servers there are: this one and those behind it. Called once, when the child starts.
+    pub(super) fn remember(self) {
+        let all = std::iter::successors(Some(self), |server| server.next());
+        let mut all: Vec<usize> = all.map(|server| server.0.as_ptr().addr()).collect();
+        all.sort_unstable();
+        let _ = CHILDS.set(all);
     }
 
     /// The main server (ap_server_conf); None before the configuration has been read.

@@ -80,6 +80,30 @@ impl<'t> Table<'t> {
         unsafe { sys::apr_table_unset(self.as_ptr(), name.as_ptr()) }
     }
 
+    /// Removes the first entry, and no other of its name. Takes no memory: a table's pool would keep it.
+    pub(crate) fn remove_first(self) {
+        let Some((name, _)) = self.entry(0) else {
+            return;
+        };
+        let mut others = self.entries().skip(1);
+        if !others.any(|(other, _)| other.to_bytes().eq_ignore_ascii_case(name.to_bytes())) {
+            return self.unset(name);
+        }
+        // SAFETY: a live table; the pointers are those that it had, to strings that live as long as its pool.
+        unsafe {
+            let entries = (*sys::apr_table_elts(self.as_ptr()))
+                .elts
+                .cast::<sys::apr_table_entry_t>();
+            let rest: Vec<_> = (1..self.len())
+                .map(|place| ((*entries.add(place)).key, (*entries.add(place)).val))
+                .collect();
+            sys::apr_table_clear(self.as_ptr());
+            for (key, value) in rest {
+                sys::apr_table_addn(self.as_ptr(), key, value);
+            }
+        }
+    }
+
     pub(crate) fn clear(self) {
         // SAFETY: a live table.
         unsafe { sys::apr_table_clear(self.as_ptr()) }
@@ -129,8 +153,14 @@ mod tests {
                 .count(),
             2
         );
+        table.remove_first();
+        assert_eq!(table.len(), 2);
+        assert_eq!(table.first(c"Set-Cookie"), Some(c"b=2"));
         table.unset(c"set-cookie");
         assert_eq!(table.entry(0), Some((c"Other", Some(c"x"))));
         assert_eq!(table.entry(1), None);
+        table.remove_first();
+        assert_eq!((table.len(), table.first(c"Other")), (0, None));
+        table.remove_first();
     }
 }

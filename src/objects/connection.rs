@@ -74,12 +74,7 @@ impl Class for Connection {
             c"The server that accepted the connection.",
             |this| {
                 this.kept(0, |this| {
-                    this.with(|host| {
-                        host.base_server()
-                            .map(|base| server::object(this.cx, base))
-                            .transpose()
-                    })?
-                    .into_bound_py_any(this.cx.py)
+                    this.with(|host| server::listed(this.cx, host.base_server()))
                 })
             },
         ),

@@ -268,12 +268,19 @@ impl Exchange {
 
     /// The handler whose turn it is in the running phase: a configured one, then those that were added.
     pub(crate) fn current<'r>(&self, request: Host<'r>) -> Option<Entry<'r>> {
-        let phase = self.phase.get()?;
+        self.entry(request, self.phase.get()?, self.position.get())
+    }
+
+    /// The first handler that was added to a phase, where none is configured.
+    pub(crate) fn first_added<'r>(request: Host<'r>, phase: Phase) -> Option<Entry<'r>> {
+        within(request, |_, exchange| exchange.entry(request, phase, 0)).flatten()
+    }
+
+    fn entry<'r>(&self, request: Host<'r>, phase: Phase, position: usize) -> Option<Entry<'r>> {
         let list = request
             .config::<ModPython>()
             .list(phase, self.extension.borrow().as_deref());
         let configured = list.map_or(&[][..], |list| list.entries);
-        let position = self.position.get();
         if let Some(entry) = configured.get(position) {
             return Some(located(request, *entry));
         }

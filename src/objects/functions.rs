@@ -53,10 +53,7 @@ pub(crate) static FUNCTIONS: &[Function] = &[
         c"main_server(): the main server (mp_server).",
         |cx, args| {
             args.count("main_server", 0..=0)?;
-            host::Server::main()
-                .map(|server| super::server::object(cx, server))
-                .transpose()?
-                .into_bound_py_any(cx.py)
+            super::server::listed(cx, host::Server::main())
         },
     ),
     Function::new(
@@ -214,22 +211,17 @@ pub(super) fn log_arguments<'py>(
 fn log_error<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
     args.count("log_error", 1..=3)?;
     let level = i32::try_from(args.integer_or(1, 0)?).unwrap_or(0);
-    let server = match args.get(2).filter(|server| !server.is_none()) {
-        Some(server) => {
-            let server = class::payload::<Server>(cx, &server).map(|server| server.0);
-            Some(server.ok_or_else(|| {
-                PyTypeError::new_err("log_error() needs a server object as its third argument")
-            })?)
-        }
-        None => host::Server::main(),
-    };
+    let given = args.get(2).filter(|server| !server.is_none());
     let message = args.required(0)?;
-    if !message.is_none() {
-        let level = if level == 0 {
-            log::Level::Error as i32
-        } else {
-            level
-        };
+    let level = if level == 0 {
+        log::Level::Error as i32
+    } else {
+        level
+    };
+    let write = |server: Option<host::Server<'_>>| -> PyResult<()> {
+        if message.is_none() {
+            return Ok(());
+        }
         let message = text::copy(&message)?;
         cx.detached(
             (server, (level, message.as_slice())),
@@ -237,6 +229,16 @@ fn log_error<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
                 log::server_raw(server, level, message);
             },
         );
+        Ok(())
+    };
+    match given {
+        Some(server) => {
+            let server = class::payload::<Server>(cx, &server).ok_or_else(|| {
+                PyTypeError::new_err("log_error() needs a server object as its third argument")
+            })?;
+            server.with(|server| write(Some(server)))?;
+        }
+        None => write(host::Server::main())?,
     }
     Ok(cx.py.None().into_bound(cx.py))
 }

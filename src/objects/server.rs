@@ -1,9 +1,13 @@
 //! `mp_server`: the main server or a virtual host.
 
+use super::exchange::RequestLease;
+use super::refused;
 use super::request::Request;
 use super::table::{Rules, Table};
 use crate::ModPython;
+use crate::config::Common;
 use crate::embed::class::{self, Args, Attribute, Class, Method, This};
+use crate::embed::interpreters::TableOf;
 use crate::embed::text::{self, Encoding};
 use crate::embed::{Cx, capsule};
 use crate::httpd::log;
@@ -14,8 +18,13 @@ use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 use std::ffi::CStr;
 
-/// A server; lives as long as the child.
-pub(crate) struct Server(pub(crate) Host<'static>);
+/// A server, as far as what it was reached by lives.
+pub(crate) enum Server {
+    /// One of httpd's list, which lives as long as the child.
+    Listed(Host<'static>),
+    /// One that a module has made for a request, in its pool: reached through the request.
+    OfRequest(RequestLease),
+}
 
 type Object<'py> = Bound<'py, PyAny>;
 
@@ -28,13 +37,7 @@ impl Class for Server {
         Attribute::read_only(
             c"next",
             c"The next server in httpd's list, or None.",
-            |this| {
-                this.0
-                    .next()
-                    .map(|server| object(this.cx, server))
-                    .transpose()?
-                    .into_bound_py_any(this.cx.py)
-            },
+            |this| this.with(|server| listed(this.cx, server.next())),
         ),
         Attribute::read_only(
             c"defn_name",
@@ -44,7 +47,7 @@ impl Class for Server {
         Attribute::read_only(
             c"defn_line_number",
             c"The line where its definition begins.",
-            |this| this.give(this.0.defn_line_number()),
+            |this| this.give(|server| server.defn_line_number()),
         ),
         Attribute::read_only(c"server_admin", c"ServerAdmin.", |this| {
             this.text(|server| server.server_admin())
@@ -55,79 +58,79 @@ impl Class for Server {
             |this| this.text(|server| server.server_hostname()),
         ),
         Attribute::read_only(c"port", c"ServerName's port, or 0.", |this| {
-            this.give(this.0.port())
+            this.give(|server| server.port())
         }),
         Attribute::read_only(c"error_fname", c"ErrorLog.", |this| {
             this.text(|server| server.error_fname())
         }),
         Attribute::read_only(c"loglevel", c"LogLevel as a number (APLOG_*).", |this| {
-            this.give(this.0.loglevel())
+            this.give(|server| server.loglevel())
         }),
         Attribute::read_only(c"is_virtual", c"1 for a virtual host.", |this| {
-            this.give(i32::from(this.0.is_virtual()))
+            this.give(|server| i32::from(server.is_virtual()))
         }),
         Attribute::read_only(c"timeout", c"Timeout, in seconds.", |this| {
-            this.give(this.0.timeout())
+            this.give(|server| server.timeout())
         }),
         Attribute::read_only(
             c"keep_alive_timeout",
             c"KeepAliveTimeout, in seconds.",
-            |this| this.give(this.0.keep_alive_timeout()),
+            |this| this.give(|server| server.keep_alive_timeout()),
         ),
         Attribute::read_only(c"keep_alive_max", c"MaxKeepAliveRequests.", |this| {
-            this.give(this.0.keep_alive_max())
+            this.give(|server| server.keep_alive_max())
         }),
         Attribute::read_only(c"keep_alive", c"KeepAlive, 0 or 1.", |this| {
-            this.give(this.0.keep_alive())
+            this.give(|server| server.keep_alive())
         }),
         Attribute::read_only(
             c"_server_rec",
             c"A capsule with the address of the server_rec, for extensions in C.",
-            |this| capsule(this.cx, this.0.address()),
+            |this| this.with(|server| capsule(this.cx, server.address())),
         ),
         Attribute::read_only(c"pathlen", c"The length of ServerPath.", |this| {
-            this.give(this.0.pathlen())
+            this.give(|server| server.pathlen())
         }),
         Attribute::read_only(c"names", c"ServerAlias without wild cards.", |this| {
-            this.texts(this.0.names())
+            this.texts(|server| server.names())
         }),
         Attribute::read_only(c"wild_names", c"ServerAlias with wild cards.", |this| {
-            this.texts(this.0.wild_names())
+            this.texts(|server| server.wild_names())
         }),
         Attribute::read_only(
             c"my_generation",
             c"How often httpd has been restarted.",
-            |this| this.give(generation()),
+            |this| this.give(|_| generation()),
         ),
         Attribute::read_only(
             c"restart_time",
             c"When httpd was (re)started, in seconds since the epoch.",
-            |this| this.give(restart_time()),
+            |this| this.give(|_| restart_time()),
         ),
         Attribute::read_only(c"path", c"ServerPath, or None.", |this| {
             this.text(|server| server.path())
         }),
         Attribute::read_only(c"limit_req_line", c"LimitRequestLine, in bytes.", |this| {
-            this.give(this.0.limit_req_line())
+            this.give(|server| server.limit_req_line())
         }),
         Attribute::read_only(
             c"limit_req_fieldsize",
             c"LimitRequestFieldSize, in bytes.",
-            |this| this.give(this.0.limit_req_fieldsize()),
+            |this| this.give(|server| server.limit_req_fieldsize()),
         ),
         Attribute::read_only(c"limit_req_fields", c"LimitRequestFields.", |this| {
-            this.give(this.0.limit_req_fields())
+            this.give(|server| server.limit_req_fields())
         }),
     ];
     const METHODS: &'static [Method<Self>] = &[
         Method::new(
             c"get_config",
-            c"get_config(): a table of the directives that are set at server level.",
+            c"get_config(): the interpreter's table of the directives that are set at server level.",
             get_config,
         ),
         Method::new(
             c"get_options",
-            c"get_options(): a table of the PythonOption values at server level.",
+            c"get_options(): the interpreter's table of the PythonOption values at server level.",
             get_options,
         ),
         Method::new(c"register_cleanup", c"register_cleanup(req, callable, data=None): calls callable(data) when the child ends.", register_cleanup),
@@ -139,29 +142,77 @@ impl Class for Server {
     ];
 }
 
-/// The Python object of a server.
+/// The Python object of one of httpd's servers; None for others.
 ///
 /// # Errors
 /// MemoryError.
-pub(crate) fn object<'py>(cx: Cx<'py>, server: Host<'_>) -> PyResult<Object<'py>> {
-    class::instance(cx, Server(server.in_child()))
+pub(crate) fn listed<'py>(cx: Cx<'py>, server: Option<Host<'_>>) -> PyResult<Object<'py>> {
+    match server.and_then(Host::in_child) {
+        Some(server) => class::instance(cx, Server::Listed(server)),
+        None => Ok(cx.py.None().into_bound(cx.py)),
+    }
+}
+
+/// The Python object of the server that answers a request.
+///
+/// # Errors
+/// RuntimeError when the request cannot be held; MemoryError.
+pub(crate) fn of_request<'py>(cx: Cx<'py>, lease: &RequestLease) -> PyResult<Object<'py>> {
+    let server = lease.hold().map_err(refused)?.request().server().in_child();
+    let server = server.map_or_else(|| Server::OfRequest(lease.clone()), Server::Listed);
+    class::instance(cx, server)
+}
+
+impl Server {
+    /// Looks at the server.
+    ///
+    /// # Errors
+    /// RuntimeError when it is a request's and that cannot be held; what `body` gives.
+    pub(super) fn with<R>(&self, body: impl FnOnce(Host<'_>) -> PyResult<R>) -> PyResult<R> {
+        match self {
+            Server::Listed(server) => body(*server),
+            Server::OfRequest(lease) => body(lease.hold().map_err(refused)?.request().server()),
+        }
+    }
 }
 
 impl<'py> This<'_, 'py, Server> {
     fn text(&self, field: for<'s> fn(&Host<'s>) -> Option<&'s CStr>) -> PyResult<Object<'py>> {
-        Encoding::Utf8.optional(self.cx.py, field(&self.0))
+        self.with(|server| Encoding::Utf8.optional(self.cx.py, field(&server)))
     }
 
-    fn texts(&self, texts: Vec<&CStr>) -> PyResult<Object<'py>> {
-        let texts = texts
-            .into_iter()
-            .map(|text| Encoding::Utf8.decode(self.cx.py, text.to_bytes()));
-        let texts: PyResult<Vec<_>> = texts.collect();
-        PyTuple::new(self.cx.py, texts?)?.into_bound_py_any(self.cx.py)
+    fn texts(&self, field: for<'s> fn(Host<'s>) -> Vec<&'s CStr>) -> PyResult<Object<'py>> {
+        self.with(|server| {
+            let texts = field(server).into_iter();
+            let texts = texts.map(|text| Encoding::Utf8.decode(self.cx.py, text.to_bytes()));
+            let texts: PyResult<Vec<_>> = texts.collect();
+            PyTuple::new(self.cx.py, texts?)?.into_bound_py_any(self.cx.py)
+        })
     }
 
-    fn give<T: IntoPyObjectExt<'py>>(&self, value: T) -> PyResult<Object<'py>> {
-        value.into_bound_py_any(self.cx.py)
+    fn give<T: IntoPyObjectExt<'py>>(&self, field: fn(Host<'_>) -> T) -> PyResult<Object<'py>> {
+        self.with(|server| field(server).into_bound_py_any(self.cx.py))
+    }
+
+    /// A table of what is configured for the server. The interpreter keeps one of each: what is written to it is seen by
+    /// whoever asks later, and changes nothing of httpd's configuration.
+    fn table(
+        &self,
+        kind: TableOf,
+        fill: impl FnOnce(&Common<'_>, &Table) -> PyResult<()>,
+    ) -> PyResult<Object<'py>> {
+        let make = || {
+            let table = Table::own(Rules::Configuration)?;
+            self.with(|server| fill(&server.config::<ModPython>().common, &table))?;
+            class::instance(self.cx, table)
+        };
+        match &**self {
+            Server::Listed(server) => {
+                let key = (server.address().addr().get(), kind);
+                self.cx.interpreter.table_of_server(self.cx.py, key, make)
+            }
+            Server::OfRequest(_) => make(),
+        }
     }
 }
 
@@ -189,38 +240,32 @@ fn register_cleanup<'py>(
 
 fn get_config<'py>(this: This<'_, 'py, Server>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
     args.count("get_config", 0..=0)?;
-    let table = Table::own(Rules::Configuration)?;
-    this.0
-        .config::<ModPython>()
-        .common
-        .listed()
-        .into_iter()
-        .try_for_each(|(name, value)| table.put(this.cx.py, name, value))?;
-    class::instance(this.cx, table)
+    this.table(TableOf::Directives, |common, table| {
+        let mut directives = common.listed().into_iter();
+        directives.try_for_each(|(name, value)| table.put(this.cx.py, name, value))
+    })
 }
 
 fn get_options<'py>(this: This<'_, 'py, Server>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
     args.count("get_options", 0..=0)?;
-    let table = Table::own(Rules::Configuration)?;
-    this.0
-        .config::<ModPython>()
-        .common
-        .options
-        .iter()
-        .try_for_each(|(key, value)| table.put(this.cx.py, key, value))?;
-    class::instance(this.cx, table)
+    this.table(TableOf::Options, |common, table| {
+        let mut options = common.options.iter();
+        options.try_for_each(|(key, value)| table.put(this.cx.py, key, value))
+    })
 }
 
 fn log_error<'py>(this: This<'_, 'py, Server>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
     super::functions::log_arguments(&args, |level, message| {
         let message = text::copy(message)?;
-        this.cx.detached(
-            (this.0, (level, message.as_slice())),
-            |(server, (level, message))| {
-                log::server_raw(Some(server), level, message);
-            },
-        );
-        Ok(())
+        this.with(|server| {
+            this.cx.detached(
+                (server, (level, message.as_slice())),
+                |(server, (level, message))| {
+                    log::server_raw(Some(server), level, message);
+                },
+            );
+            Ok(())
+        })
     })?;
     Ok(this.cx.py.None().into_bound(this.cx.py))
 }

@@ -15,6 +15,7 @@ use pyo3::exceptions::{
 };
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
+use rustc_hash::FxHashMap;
 use std::ffi::{CStr, CString};
 
 /// A table. Behind a view is the lease of its request: the table is found anew at each use, since httpd may swap it.
@@ -43,6 +44,8 @@ pub(crate) enum Rules {
     Notes,
     /// Any text without NUL, as UTF-8.
     Configuration,
+    /// Variables for other programs, among them paths: any text without NUL, as UTF-8.
+    Environment,
 }
 
 type Object<'py> = Bound<'py, PyAny>;
@@ -222,10 +225,9 @@ impl Table {
     }
 
     fn encoding(&self) -> Encoding {
-        if self.rules == Rules::Configuration {
-            Encoding::Utf8
-        } else {
-            Encoding::Latin1
+        match self.rules {
+            Rules::Configuration | Rules::Environment => Encoding::Utf8,
+            Rules::Response | Rules::Headers | Rules::Notes => Encoding::Latin1,
         }
     }
 
@@ -306,18 +308,37 @@ impl Table {
         })
     }
 
+    /// Name and value, or list of values, of all: names that differ in case alone are those that come first.
     fn dict<'py>(&self, cx: Cx<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let dict = PyDict::new(cx.py);
-        let names = self.with(cx.py, |table, _| {
-            Ok(table
-                .entries()
-                .map(|(name, _)| name.to_owned())
+        let entries = self.with(cx.py, |table, _| {
+            let entries = table.entries();
+            Ok(entries
+                .map(|(name, value)| (name.to_owned(), value.map(CStr::to_owned)))
                 .collect::<Vec<_>>())
         })?;
-        for name in names {
-            let key = self.text(cx, Some(&name))?;
-            if !dict.contains(&key)? {
-                dict.set_item(key, self.values(cx, &name)?)?;
+        let mut places = FxHashMap::<Vec<u8>, usize>::default();
+        let mut groups: Vec<(&CStr, Vec<Option<&CStr>>)> = Vec::new();
+        for (name, value) in &entries {
+            let next = groups.len();
+            let place = *places
+                .entry(name.to_bytes().to_ascii_lowercase())
+                .or_insert(next);
+            match groups.get_mut(place) {
+                Some((_, values)) => values.push(value.as_deref()),
+                None => groups.push((name, vec![value.as_deref()])),
+            }
+        }
+        let dict = PyDict::new(cx.py);
+        for (name, values) in groups {
+            let key = self.text(cx, Some(name))?;
+            if let [only] = values.as_slice() {
+                dict.set_item(key, self.text(cx, *only)?)?;
+            } else {
+                let all = PyList::empty(cx.py);
+                for value in values {
+                    all.append(self.text(cx, value)?)?;
+                }
+                dict.set_item(key, all)?;
             }
         }
         Ok(dict)
@@ -436,8 +457,11 @@ fn get<'py>(this: This<'_, 'py, Table>, args: Args<'_, 'py>) -> PyResult<Object<
     args.count("get", 1..=2)?;
     let name = this.key(&args.required(0)?)?;
     let found = this.with(this.cx.py, |table, _| {
-        table
-            .first(&name)
+        // APR's index may be out of date where two tables share their entries (apr_table_overlay, as a fast internal redirect
+        // leaves them): what the entries show is there.
+        let listed = || table.entries().find(|(other, _)| same(other, &name));
+        let value = table.first(&name).or_else(|| listed()?.1);
+        value
             .map(|value| this.text(this.cx, Some(value)))
             .transpose()
     })?;
@@ -484,20 +508,15 @@ fn setdefault<'py>(this: This<'_, 'py, Table>, args: Args<'_, 'py>) -> PyResult<
     Ok(value)
 }
 
+/// The first pair.
 fn popitem<'py>(this: This<'_, 'py, Table>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
     args.count("popitem", 0..=0)?;
     this.with(this.cx.py, |table, _| {
-        let rest: Vec<(CString, CString)> = table
-            .entries()
-            .skip(1)
-            .map(|(name, value)| (name.to_owned(), value.unwrap_or_default().to_owned()))
-            .collect();
         let Some(first) = table.entry(0) else {
             return Err(PyKeyError::new_err("popitem(): table is empty"));
         };
         let item = this.part(this.cx, first, Part::Item)?;
-        table.clear();
-        rest.iter().for_each(|(name, value)| table.add(name, value));
+        table.remove_first();
         Ok(item)
     })
 }

@@ -269,8 +269,13 @@ impl<'py> Call<'py> {
 
     fn log(&self, error: PyErr) -> PyResult<()> {
         let text = report::describe(self.cx, &exception::value(self.cx.py, error));
-        let text = format!("PythonHandler mod_python.wsgi: {text}");
-        log::request(self.hold()?.request(), Level::Error, &text);
+        let held = self.hold()?;
+        report::traceback(
+            self.cx,
+            held.request(),
+            "PythonHandler mod_python.wsgi",
+            &text,
+        );
         Ok(())
     }
 

@@ -92,7 +92,7 @@ def cgi_vars(req):
     req.add_cgi_vars()
     env = req.subprocess_env
     assert env["GATEWAY_INTERFACE"] == "CGI/1.1" and env["QUERY_STRING"] == "a=b"
-    assert env["REQUEST_URI"] == env["SCRIPT_NAME"] == "/actions/cgi_vars" and "PATH_INFO" not in env
+    assert env["REQUEST_URI"] == env["SCRIPT_NAME"] + "?a=b" == "/actions/cgi_vars?a=b" and "PATH_INFO" not in env
     assert env["REQUEST_METHOD"] == "GET" and env["SERVER_PROTOCOL"] == "HTTP/1.1"
     return passed(req)
 

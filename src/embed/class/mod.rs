@@ -9,7 +9,7 @@ mod trampolines;
 
 pub(crate) use arguments::{Args, Named, integer, is_sequence};
 pub(in crate::embed) use reuse::Spare;
-pub(crate) use reuse::{is_plain, recycle};
+pub(crate) use reuse::{is_plain, is_unmarked, recycle};
 
 use super::cell::Slot;
 use super::interpreters::Interpreter;

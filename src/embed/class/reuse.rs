@@ -2,7 +2,7 @@
 
 use super::{Class, Instance};
 use crate::embed::Cx;
-use crate::embed::cell::Ref;
+use crate::embed::cell::{Ref, Slot};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use std::sync::Mutex;
@@ -17,6 +17,21 @@ pub(crate) fn is_plain<T: Class>(cx: Cx<'_>, object: &Ref) -> bool {
     // SAFETY: a live instance of T's class, at least as it was made.
     unsafe {
         object.is_unique(cx.py)
+            && Some(ffi::Py_TYPE(object.as_ptr())) == class
+            && (*object.as_ptr().cast::<Instance<T>>()).dict.is_null()
+    }
+}
+
+/// Is what a slot holds as it was made, and nobody else's? So is nothing.
+pub(crate) fn is_unmarked<T: Class>(cx: Cx<'_>, slot: &Slot) -> bool {
+    let Some(object) = slot.get(cx.py) else {
+        return true;
+    };
+    let class = cx.interpreter.class_pointer(T::PLACE);
+    // SAFETY: a live object, of T's class where that is what it says. The slot has one reference, and we another.
+    unsafe {
+        !cfg!(Py_GIL_DISABLED)
+            && ffi::Py_REFCNT(object.as_ptr()) == 2
             && Some(ffi::Py_TYPE(object.as_ptr())) == class
             && (*object.as_ptr().cast::<Instance<T>>()).dict.is_null()
     }

@@ -8,7 +8,7 @@ use crate::embed::class::{self, Args, This};
 use crate::embed::text::{self, Encoding};
 use crate::httpd::actions::canonical_directory;
 use crate::httpd::body::End;
-use crate::httpd::file;
+use crate::httpd::file_part::{SentFile, Unsendable};
 use crate::httpd::log::Level;
 use crate::httpd::request::Request as Host;
 use crate::httpd::status::Status;
@@ -97,17 +97,21 @@ pub(super) fn sendfile<'py>(
     args.count("sendfile", 1..=3)?;
     let path = Encoding::Utf8.encode(&args.required(0)?)?;
     let (offset, length) = (args.integer_or(1, 0)?, args.integer_or(2, -1)?);
-    let found = this
+    let held = this.hold()?;
+    Exchange::check_way_out(&held)?;
+    let opened = this
         .cx
-        .detached(path.as_c_str(), |path| file::stat(path, file::SIZE));
-    let size = match found {
-        Ok(info) if info.is_file() => info.size,
-        // A directory cannot be read, a pipe would have to be waited for, a device has no end.
-        Ok(info) if info.filetype != 0 => {
-            return Err(PyOSError::new_err("Only a regular file can be sent"));
-        }
-        _ => return Err(PyOSError::new_err("Could not stat file for reading")),
-    };
+        .detached((held.request(), path.as_c_str()), |(request, path)| {
+            SentFile::open(request, path)
+        });
+    let file = opened.map_err(|unsendable| {
+        PyOSError::new_err(match unsendable {
+            Unsendable::Missing => "Could not stat file for reading",
+            Unsendable::Unreadable => "Could not open file for reading",
+            Unsendable::Irregular => "Only a regular file can be sent",
+        })
+    })?;
+    let size = file.size();
     if !(0..=size).contains(&offset) {
         return Err(PyValueError::new_err("the offset lies outside the file"));
     }
@@ -116,23 +120,15 @@ pub(super) fn sendfile<'py>(
     } else {
         length.min(size - offset)
     };
-    let held = this.hold()?;
-    Exchange::check_way_out(&held)?;
     if is_complete(&held) || length == 0 {
         return 0.into_bound_py_any(this.cx.py);
     }
-    let written = {
-        let busy = |_| PyRuntimeError::new_err("the answer is being written already");
-        let mut output = held.value().output.try_borrow_mut().map_err(busy)?;
-        let part = (held.request(), (path.as_c_str(), (offset, length)));
-        this.cx.detached(
-            (&mut *output, part),
-            |(output, (request, (path, (offset, length))))| {
-                output.write_file(request, path, offset, length)
-            },
-        )
-    };
-    written.map_err(|_| PyOSError::new_err("Could not open file for reading"))?;
+    let busy = |_| PyRuntimeError::new_err("the answer is being written already");
+    held.value()
+        .output
+        .try_borrow_mut()
+        .map_err(busy)?
+        .write_file(held.request(), file, offset, length);
     let full = held.value().output.borrow().is_full();
     if full {
         Exchange::send(this.cx, &held, End::Open).map_err(write_failed)?;
@@ -303,7 +299,8 @@ pub(super) fn update_mtime<'py>(
     Ok(this.none())
 }
 
-/// The variables that CGI programs get, without a look at the file system.
+/// The variables that CGI programs get (ap_add_cgi_vars), without a sub-request for PATH_TRANSLATED: it lies below
+/// DocumentRoot.
 pub(super) fn add_cgi_vars<'py>(
     this: This<'_, 'py, Request>,
     args: Args<'_, 'py>,
@@ -327,10 +324,16 @@ pub(super) fn add_cgi_vars<'py>(
         env.set(c"SERVER_PROTOCOL", request.protocol().unwrap_or_default());
         env.set(c"REQUEST_METHOD", request.method().unwrap_or_default());
         env.set(c"QUERY_STRING", request.args().unwrap_or_default());
-        env.set(c"REQUEST_URI", uri);
+        // As the client has sent it, with its query; it may be an internal redirect's.
+        let first = std::iter::successors(Some(request), |request| request.prev()).last();
+        let sent = first.and_then(Host::unparsed_uri).unwrap_or(uri);
+        env.set(c"REQUEST_URI", sent);
         env.set(c"SCRIPT_NAME", script);
         if !path_info.is_empty() {
             env.set(c"PATH_INFO", path_info);
+            let root = request.document_root().unwrap_or_default();
+            let path = [root.to_bytes(), path_info.to_bytes()].concat();
+            env.set(c"PATH_TRANSLATED", request.pool().c_string(&path));
         }
     }
     // It may look up the client's name.

@@ -45,9 +45,7 @@ pub(super) const ATTRIBUTES: &[Attribute<Request>] = &[
         c"server",
         c"The server that answers it (mp_server).",
         |this| {
-            this.kept(Kept::Server, || {
-                server::object(this.cx, this.hold()?.request().server())
-            })
+            this.kept(Kept::Server, || server::of_request(this.cx, &this.lease))
         },
     ),
     fixed(
@@ -259,7 +257,7 @@ pub(super) const ATTRIBUTES: &[Attribute<Request>] = &[
         c"subprocess_env",
         c"The environment for CGI and SSI (mp_table).",
         |this| {
-            table(&this, Kept::SubprocessEnv, Rules::Notes, |request| {
+            table(&this, Kept::SubprocessEnv, Rules::Environment, |request| {
                 request.subprocess_env()
             })
         },

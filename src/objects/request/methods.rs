@@ -2,7 +2,7 @@
 
 use super::{Kept, Object, Request, actions, body};
 use crate::ModPython;
-use crate::config::{Common, HANDLERS};
+use crate::config::{Directory, HANDLERS};
 use crate::embed::class::{self, Args, Method, This};
 use crate::embed::text::{self, Encoding};
 use crate::httpd::log;
@@ -25,14 +25,17 @@ pub(super) const METHODS: &[Method<Request>] = &[
     M::new(c"log_error", c"log_error(message, level=APLOG_ERR): writes to the error log.", log_error),
     M::new(c"get_config", c"get_config(): a table of the directives that are in effect.", |this, args| {
         args.count("get_config", 0..=0)?;
-        this.kept(Kept::Config, || configuration(&this, |common, table| {
-            common.listed().into_iter().try_for_each(|(name, value)| table.put(this.cx.py, name, value))
+        this.kept(Kept::Config, || configuration(&this, |config, table| {
+            let per_directory = config.interpreter_per_directory.map(|on| if on { "1" } else { "0" });
+            let per_directory = per_directory.map(|value| ("PythonInterpPerDirectory", value));
+            let mut listed = config.common.listed().into_iter().chain(per_directory);
+            listed.try_for_each(|(name, value)| table.put(this.cx.py, name, value))
         }))
     }),
     M::new(c"get_options", c"get_options(): a table of the PythonOption values that are in effect.", |this, args| {
         args.count("get_options", 0..=0)?;
-        this.kept(Kept::Options, || configuration(&this, |common, table| {
-            let set = common.options.iter().filter(|(_, value)| !value.is_empty());
+        this.kept(Kept::Options, || configuration(&this, |config, table| {
+            let set = config.common.options.iter().filter(|(_, value)| !value.is_empty());
             set.into_iter().try_for_each(|(key, value)| table.put(this.cx.py, key, value))
         }))
     }),
@@ -119,10 +122,10 @@ fn plain<'py>(
 
 fn configuration<'py>(
     this: &This<'_, 'py, Request>,
-    fill: impl FnOnce(&Common<'_>, &Table) -> PyResult<()>,
+    fill: impl FnOnce(&Directory<'_>, &Table) -> PyResult<()>,
 ) -> PyResult<Object<'py>> {
     let table = Table::own(Rules::Configuration)?;
-    fill(&this.hold()?.request().config::<ModPython>().common, &table)?;
+    fill(this.hold()?.request().config::<ModPython>(), &table)?;
     class::instance(this.cx, table)
 }
 

@@ -7,6 +7,7 @@ mod methods;
 
 use super::exchange::{Exchange, RequestLease, lease_of};
 use super::refused;
+use super::server::Server;
 use crate::embed::Cx;
 use crate::embed::cell::Slot;
 use crate::embed::class::{self, Attribute, Class, Method, Slots, This};
@@ -97,12 +98,14 @@ impl Request {
 /// Could a new object for the same request stand in for this one? Nobody else refers to it (the caller has checked),
 /// and it keeps nothing that somebody else may refer to or have changed.
 pub(crate) fn is_unremarkable(object: &Bound<'_, PyAny>, cx: Cx<'_>) -> bool {
-    let state = class::payload::<Request>(cx, object);
-    state.is_some_and(|request| {
-        [Kept::Config, Kept::Options]
-            .iter()
-            .all(|&place| request.kept.get(place as usize).is_some_and(Slot::is_empty))
-    })
+    let Some(request) = class::payload::<Request>(cx, object) else {
+        return false;
+    };
+    let slot = |place: Kept| request.kept.get(place as usize);
+    [Kept::Config, Kept::Options]
+        .into_iter()
+        .all(|place| slot(place).is_some_and(Slot::is_empty))
+        && slot(Kept::Server).is_some_and(|server| class::is_unmarked::<Server>(cx, server))
 }
 
 /// An object that is made once and then kept.
