@@ -54,14 +54,15 @@ impl<'r> Request<'r> {
 
     /// Is the URI the plain path of a `<Location>`, to the letter?
     pub(super) fn is_path_of_section(self) -> bool {
-        let Some(uri) = self.uri() else {
-            return false;
-        };
-        // SAFETY: a live request and its server.
+        // SAFETY: a live request and its server; C strings are compared, most of which differ at once.
         unsafe {
-            sections((*self.as_ptr()).server)
-                .filter_map(|section| core_of(section))
-                .any(|core| core.r.is_null() && super::text(core.d) == Some(uri))
+            let uri = (*self.as_ptr()).uri;
+            !uri.is_null()
+                && sections((*self.as_ptr()).server)
+                    .filter_map(|section| core_of(section))
+                    .any(|core| {
+                        core.r.is_null() && !core.d.is_null() && libc::strcmp(core.d, uri) == 0
+                    })
         }
     }
 

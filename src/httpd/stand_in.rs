@@ -7,9 +7,10 @@
 
 use super::request::Request;
 use super::sys;
-use std::ffi::CStr;
+use std::ffi::{CStr, c_char};
+use std::ptr::NonNull;
 
-const STAND_IN: &CStr = c"/dev/null/-";
+static STAND_IN: &CStr = c"/dev/null/-";
 /// The last part, in the document root.
 const IN_ROOT: &[u8] = b"/.has-no-file";
 
@@ -47,17 +48,38 @@ impl<'r> Request<'r> {
 
     /// Gives it the stand-in: there is no file. A copy, for modules that write into file names.
     pub(crate) fn stand_in(self) {
-        self.set_filename(STAND_IN.to_bytes());
+        if let Some(name) = self.own_stand_in() {
+            // SAFETY: a live request, which the copy belongs to.
+            unsafe { (*self.as_ptr()).filename = name.as_ptr() }
+        } else {
+            self.set_filename(STAND_IN.to_bytes());
+            // SAFETY: a live request. `valid` says that nothing is known of a file, so nobody else reads the names.
+            unsafe {
+                let finfo = &raw mut (*self.as_ptr()).finfo;
+                (*finfo).valid = 0;
+                (*finfo).fname = STAND_IN.as_ptr();
+                (*finfo).name = (*self.as_ptr()).filename;
+            }
+        }
         self.set_file_type(sys::apr_filetype_e_APR_NOFILE);
+    }
+
+    /// The copy of the stand-in that was made for the request. Whoever looks at a file since, by `apr_stat`, has set the
+    /// `fname` that tells; asked in several phases of every request, static files too.
+    fn own_stand_in(self) -> Option<NonNull<c_char>> {
+        // SAFETY: a live request; addresses are compared.
+        unsafe {
+            let finfo = &raw const (*self.as_ptr()).finfo;
+            let is_own = std::ptr::eq((*finfo).fname, STAND_IN.as_ptr());
+            is_own.then_some(NonNull::new((*finfo).name.cast_mut())?)
+        }
     }
 
     /// Has it the stand-in that it has until the answer is made?
     pub(crate) fn has_stand_in(self) -> bool {
-        // SAFETY: a live request whose file name is NULL or a C string; two C strings are compared.
-        unsafe {
-            let name = (*self.as_ptr()).filename;
-            !name.is_null() && libc::strcmp(name, STAND_IN.as_ptr()) == 0
-        }
+        // SAFETY: a live request; addresses are compared.
+        self.own_stand_in()
+            .is_some_and(|own| unsafe { own.as_ptr() == (*self.as_ptr()).filename })
     }
 
     /// The answer is made from now on.
