@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Optional
 
 BASIC = "AuthType Basic\nAuthName a-realm\nAuthUserFile @ROOT@/passwords\n"
@@ -50,6 +51,7 @@ class Row:
 MULTIVIEWS, SLASH = "Options +MultiViews", "DirectorySlash On\nDirectoryIndex index.html start"
 REWRITE = "RewriteEngine On\n"
 FILTER = "SetOutputFilter "
+DAV = partial(Row, "dav_fs", "Dav On", needs="dav", server="DavLockDB @ROOT@/cache/lock")
 SSI = '<!--#echo var="DOCUMENT_URI" -->, <!--#echo var="DOCUMENT_NAME" -->, <!--#include virtual="/inner" -->'
 
 ROWS = [
@@ -123,48 +125,12 @@ ROWS = [
     Row("xsendfile", "XSendFile on\nXSendFilePath @ROOT@/htdocs"),
     Row("xsendfile", "XSendFile on\nXSendFilePath @ROOT@/htdocs", path="/sent", text="some page"),
     Row("xsendfile", "XSendFile on", path="/sent-missing", status=404, text=None),
-    Row("dav_fs", "Dav On", needs="dav", server="DavLockDB @ROOT@/cache/lock"),
-    Row("dav_fs", "Dav On", needs="dav", server="DavLockDB @ROOT@/cache/lock", method="PROPFIND", status=0, text=None),
-    Row(
-        "dav_fs",
-        "Dav On",
-        needs="dav",
-        server="DavLockDB @ROOT@/cache/lock",
-        method="PROPFIND",
-        path="/",
-        status=0,
-        text=None,
-    ),
-    Row(
-        "dav_fs",
-        "Dav On",
-        needs="dav",
-        server="DavLockDB @ROOT@/cache/lock",
-        method="PUT",
-        body="x",
-        status=0,
-        text=None,
-    ),
-    Row(
-        "dav_fs",
-        "Dav On",
-        needs="dav",
-        server="DavLockDB @ROOT@/cache/lock",
-        method="DELETE",
-        path="/some/page.html",
-        status=0,
-        text=None,
-    ),
-    Row(
-        "dav_fs",
-        "Dav On",
-        needs="dav",
-        server="DavLockDB @ROOT@/cache/lock",
-        method="MKCOL",
-        path="/made",
-        status=0,
-        text=None,
-    ),
+    DAV(),
+    DAV(method="PROPFIND", status=0, text=None),
+    DAV(method="PROPFIND", path="/", status=0, text=None),
+    DAV(method="PUT", body="x", status=0, text=None),
+    DAV(method="DELETE", path="/some/page.html", status=0, text=None),
+    DAV(method="MKCOL", path="/made", status=0, text=None),
     Row("actions", "Action text/plain /act\nAction other-handler /act"),
     Row("actions", "Action own-action /act virtual\nScript PUT /act", method="PUT", body="x", text=None),
     Row("mime_magic", server="MimeMagicFile @ROOT@/magic"),

@@ -163,6 +163,9 @@ GUARDED = [
     ("guarded/method", {}, 401),
     ("guarded/method", SPAM, 200),
     ("guarded/inner", SPAM, 403),
+    *((f"in_{wrapper}", {}, 401) for wrapper in ("partial", "partials", "cache", "call", "called")),
+    *((f"in_{wrapper}", WRONG, 401) for wrapper in ("partial", "partials", "cache", "call", "called")),
+    *((f"in_{wrapper}", SPAM, 200) for wrapper in ("partial", "partials", "cache", "call", "called")),
 ]
 
 

@@ -8,6 +8,7 @@ import random
 import re
 import secrets
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Optional, Union
 
 import _apache
@@ -50,26 +51,24 @@ def option(req: mp_request, *names: str, default: Optional[str] = None) -> Optio
     return next((options[name] for name in names if name in options), default)
 
 
-def root_of(req: mp_request) -> mp_request:
-    """The request that the client sent, of sub-requests and redirects, as far as it can be reached."""
+def _outermost(req: mp_request, outer_of: Callable[[mp_request], Optional[mp_request]]) -> mp_request:
     try:
-        outer = req.main or req.prev
-        while outer is not None:
-            req, outer = outer, outer.main or outer.prev
+        while (outer := outer_of(req)) is not None:
+            req = outer
     except RuntimeError:
+        # The others cannot be reached any more.
         pass
     return req
+
+
+def root_of(req: mp_request) -> mp_request:
+    """The request that the client sent, of sub-requests and redirects, as far as it can be reached."""
+    return _outermost(req, lambda req: req.main or req.prev)
 
 
 def _answered(req: mp_request) -> mp_request:
     """The request whose headers the client gets: a sub-request's go nowhere."""
-    try:
-        outer = req.main
-        while outer is not None:
-            req, outer = outer, outer.main
-    except RuntimeError:
-        pass
-    return req
+    return _outermost(req, lambda req: req.main)
 
 
 def _can_be_used(req: mp_request) -> bool:

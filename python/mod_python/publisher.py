@@ -241,16 +241,16 @@ def _same(expected: Any, given: Optional[str]) -> bool:
 
 
 def _demands(object: Any) -> tuple[Any, Any, Any]:
-    """``__auth__``, ``__access__`` and ``__auth_realm__`` of an object; of a function, those in its body."""
+    """``__auth__``, ``__access__`` and ``__auth_realm__`` of an object; of what is called in the end, those in its body."""
+    # What the page's author wrote and marked may stand in a functools.wraps, a partial, a cache: it does not get lost there.
+    plain = _reachable.origin(object) if callable(object) else None
+    found = dict(_marked(plain)) if isinstance(plain, FunctionType) else {}
     function = object.__func__ if isinstance(object, MethodType) else object
-    if not isinstance(function, FunctionType):
-        return tuple(getattr(object, name, _UNSET) for name in _MARKERS)  # type: ignore[return-value]
-    # functools.wraps leads to what the page's author wrote, and marked.
-    plain = inspect.unwrap(function)
-    found = {name: getattr(function, name, _UNSET) for name in ("__auth_realm__",)}
-    if isinstance(plain, FunctionType):
-        found.update(_marked(plain))
-    return tuple(found.get(name, _UNSET) for name in _MARKERS)  # type: ignore[return-value]
+    if isinstance(function, FunctionType):
+        found.setdefault("__auth_realm__", getattr(function, "__auth_realm__", _UNSET))
+    else:
+        found.update((name, getattr(object, name)) for name in _MARKERS if hasattr(object, name))
+    return tuple(found.get(name, _UNSET) for name in _MARKERS)
 
 
 def _marked(function: FunctionType) -> dict[str, Any]:

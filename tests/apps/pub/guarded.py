@@ -1,5 +1,7 @@
 """Authentication at every level."""
 
+import functools
+
 ran = []
 
 
@@ -76,3 +78,16 @@ class Guarded:
 
 
 guarded = Guarded()
+
+
+class Called:
+    def __call__(self, req):
+        __auth__ = {"spam": "eggs"}
+        return "secret"
+
+
+in_partial = functools.partial(by_dict)
+in_partials = functools.partial(functools.partial(by_name))
+in_cache = functools.lru_cache(maxsize=1)(by_dict)
+in_call = Called()
+in_called = functools.partial(in_call)
