@@ -95,9 +95,7 @@ fn run_listed(request: Request<'_>, phase: Phase) -> Status {
     if before_the_end && request.eos_sent() != 0 {
         return Status::DONE;
     }
-    if status.is_redirect() {
-        request.ensure_location();
-    }
+    request.ensure_location();
     status
 }
 

@@ -229,6 +229,16 @@ def test_a_redirect_without_a_location(httpd: Server) -> None:
         assert httpd.get(f"/soundness/old?{number}").status in (number, 999)
 
 
+@pytest.mark.parametrize("handler", ["leads_astray", "led_astray"])
+def test_a_redirect_without_a_location_whose_page_fails(httpd: Server, handler: str) -> None:
+    pids = httpd.child_pids()
+    for number in (301, 302, 303, 305, 307, 308, 201):
+        with socket.create_connection(("127.0.0.1", httpd.port), 30) as client:
+            client.sendall(f"GET /soundness/{handler}?{number} HTTP/1.0\r\n\r\n".encode())
+            assert b"</html>" in b"".join(iter(lambda: client.recv(4096), b""))
+    assert httpd.child_pids() == pids
+
+
 def test_results_in_the_first_phase(serve: Serve, mpm: str) -> None:
     h2 = mpm != "prefork"
     config = "PythonPath \"sys.path+['@ROOT@/apps']\"\nPythonPostReadRequestHandler soundness\n"

@@ -6,6 +6,7 @@ use super::status::Status;
 use super::table::Table;
 use super::{pool::Pool, sys};
 use std::ffi::{CStr, c_char, c_int};
+use std::iter::successors;
 
 impl<'r> Request<'r> {
     /// OK, or 304 or 412 (ap_meets_conditions).
@@ -43,23 +44,27 @@ impl<'r> Request<'r> {
 
     /// Runs another request in this one's place (ap_internal_redirect). May block, and runs hooks.
     pub(crate) fn internal_redirect(self, uri: &CStr) {
+        self.ensure_location();
         // SAFETY: a live request; httpd copies the URI.
         unsafe {
             sys::ap_internal_redirect(self.pool().c_string(uri.to_bytes()).as_ptr(), self.as_ptr())
         }
     }
 
-    /// httpd follows the pointer to a redirect's Location where the answer has no headers (HTTP/0.9): there must be one.
+    /// httpd follows the pointer to a redirect's Location where the answer has no headers (HTTP/0.9): there must be one. When
+    /// the page of an error fails, too, httpd goes back to the first request that has a status of its own.
     pub(crate) fn ensure_location(self) {
         let has = |table: Option<Table<'_>>| {
             table.is_some_and(|table| table.first(c"Location").is_some())
         };
-        if self.assbackwards() != 0
-            && !has(self.headers_out())
-            && !has(self.err_headers_out())
-            && let Some(table) = self.err_headers_out()
-        {
-            table.set(c"Location", c"");
+        for request in successors(Some(self), |request| request.prev()) {
+            if request.assbackwards() != 0
+                && !has(request.headers_out())
+                && !has(request.err_headers_out())
+                && let Some(table) = request.err_headers_out()
+            {
+                table.set(c"Location", c"");
+            }
         }
     }
 

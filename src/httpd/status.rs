@@ -13,11 +13,6 @@ impl Status {
         matches!(number, -2..=0 | 100..=599).then_some(Status(number))
     }
 
-    /// Does it tell the client to look elsewhere?
-    pub(crate) fn is_redirect(self) -> bool {
-        (300..400).contains(&self.0)
-    }
-
     pub(crate) const OK: Status = Status(0);
     pub(crate) const DECLINED: Status = Status(-1);
     pub(crate) const DONE: Status = Status(-2);

@@ -247,6 +247,23 @@ def old(req):
     return int(req.args)
 
 
+def leads_astray(req):
+    """The page that it leads to fails, and httpd goes back to the first request with a status of its own."""
+    req.status = int(req.args)
+    req.assbackwards = 1
+    req.internal_redirect("/soundness/raises?404")
+    return apache.DONE
+
+
+def led_astray(req):
+    """The same, but of the request that has led here."""
+    if req.prev is None:
+        req.internal_redirect(req.unparsed_uri)
+        return apache.DONE
+    req.prev.status, req.prev.assbackwards, req.status = int(req.args), 1, 500
+    return 404
+
+
 def raises(req):
     raise apache.SERVER_RETURN(int(req.args))
 
