@@ -9,7 +9,8 @@ use crate::httpd::body::{Aborted, End, Parcel};
 use crate::httpd::connection::Connection as HostConnection;
 use crate::httpd::lease::{Held, Lease};
 use crate::httpd::log::{self, Level};
-use crate::httpd::request::{Departure, Request};
+use crate::httpd::departure::Departure;
+use crate::httpd::request::Request;
 use crate::httpd::server::{Server, is_defined};
 use crate::httpd::status::Status;
 use crate::httpd::streams::Serving;
@@ -367,20 +368,27 @@ impl<'a, 'r> Attached<'a, '_, 'r> {
     /// see that the answer is not complete.
     fn late(&self, held: &Held<'_, Exchange>, status: Status) -> Status {
         let request = self.request;
-        if status.0 < 400 || matches!(self.phase, Phase::Log | Phase::Cleanup) {
+        // Another module gives the rest, or an error's page.
+        let is_left = status == Status::DECLINED && self.phase == Phase::Content;
+        if status.0 < 300 && !is_left || matches!(self.phase, Phase::Log | Phase::Cleanup) {
             return status;
         }
         let told = held.value().output.borrow().told();
-        match request.departure() {
+        match request.departure(told) {
             Departure::Nothing => return status,
             // There is nothing left to be broken.
-            Departure::Complete if self.phase == Phase::Content => return Status::DONE,
+            Departure::Complete if self.phase == Phase::Content && !is_left => return Status::DONE,
             Departure::Complete => return status,
             Departure::Begun if request.connection().aborted() => return status,
             Departure::Begun => {}
         }
-        if request.main().is_some() || told.is_none() && request.next().is_none() {
+        let own = told.is_some() || request.next().is_some() || request.follows_a_part();
+        if request.main().is_some() || !own {
             // A part of a page that another request gives: httpd goes on with it, and says in it that this part has failed.
+            return status;
+        }
+        if is_left {
+            request.refuse_error_pages(told.unwrap_or(request.status()));
             return status;
         }
         if !self.failed.get() {
@@ -394,9 +402,9 @@ impl<'a, 'r> Attached<'a, '_, 'r> {
             );
             report::log(self.cx, request, Level::Error, &text);
         }
-        held.value().output.borrow_mut().discard();
-        self.cx
-            .detached(request.last(), |request| request.break_off());
+        // Only an exception's page is pending, if anything is.
+        let debug = self.failed.get() && self.config.common.debug == Some(true);
+        Exchange::break_off(self.cx, held, debug);
         Status::DONE
     }
 

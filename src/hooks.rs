@@ -5,6 +5,7 @@ use crate::config::{HANDLERS, Phase, Server};
 use crate::embed::class::Function;
 use crate::embed::plan::Plan;
 use crate::embed::{Cx, home, interpreters, lifecycle, package, tally};
+use crate::httpd::departure;
 use crate::httpd::filter::names;
 use crate::httpd::hooks;
 use crate::httpd::log::{self, Level};
@@ -25,6 +26,7 @@ use std::path::Path;
 
 /// Registers everything with httpd.
 pub(crate) fn register() {
+    departure::register();
     filter::register(GENERIC, true);
     filter::register(GENERIC, false);
     hooks::pre_config(mutex::register);

@@ -3,7 +3,8 @@
 use crate::config::{Entry, Phase};
 use crate::embed::{self, Cx, exception, text};
 use crate::httpd::log::{self, Level};
-use crate::httpd::request::{Departure, Request};
+use crate::httpd::departure::Departure;
+use crate::httpd::request::Request;
 use crate::httpd::status::Status;
 use crate::objects::exchange::RequestLease;
 pub(crate) use crate::objects::log;
@@ -30,10 +31,7 @@ pub(crate) fn exception(
     drop(held);
     let gone = lost || aborted;
     // Who debugs it wants to see what the handler has raised, too.
-    if gone
-        && (aborted || !debug)
-        && exception::is_instance(raised, cx.py.get_type::<PyOSError>().as_any())
-    {
+    if gone && (aborted || !debug) && is_of_the_client(raised) {
         let text = exception::or_discard(cx.py, raised.str())
             .map(|text| text.to_string())
             .unwrap_or_default();
@@ -49,6 +47,13 @@ pub(crate) fn exception(
         };
     }
     tell(cx, lease, &place, &describe(cx, raised), debug)
+}
+
+/// Is it the error of reading from, or writing to, a client? One of the system's, a database's say, has a number.
+fn is_of_the_client(raised: &Bound<'_, PyAny>) -> bool {
+    let arguments = raised.getattr("args").and_then(|arguments| arguments.len());
+    raised.is_exact_instance_of::<PyOSError>()
+        && exception::or_discard(raised.py(), arguments).is_some_and(|count| count < 2)
 }
 
 /// Logs what is wrong with a handler's result; with PythonDebug On it becomes the answer, as an exception does.
@@ -73,13 +78,21 @@ fn tell(cx: Cx<'_>, lease: &RequestLease, place: &str, text: &str, debug: bool) 
     traceback(cx, request, place, text);
     let mut output = held.value().output.borrow_mut();
     output.discard();
-    if !debug || request.departure() != Departure::Nothing {
+    if !debug {
         return failed;
     }
-    request.set_status(failed.0);
-    request.set_content_type(b"text/html; charset=utf-8");
-    if let Some(headers) = request.headers_out() {
-        OF_ANOTHER_BODY.iter().for_each(|name| headers.unset(name));
+    let told = output.told();
+    let late = match request.departure(told) {
+        Departure::Nothing => false,
+        Departure::Begun if takes_more(request, told) => true,
+        _ => return failed,
+    };
+    if !late {
+        request.set_status(failed.0);
+        request.set_content_type(b"text/html; charset=utf-8");
+        if let Some(headers) = request.headers_out() {
+            OF_ANOTHER_BODY.iter().for_each(|name| headers.unset(name));
+        }
     }
     let page = format!(
         "\n<pre>\nMod_python error: \"{}\"\n\n{}\n</pre>\n",
@@ -87,9 +100,22 @@ fn tell(cx: Cx<'_>, lease: &RequestLease, place: &str, text: &str, debug: bool) 
         escape(text)
     );
     match output.write(request, page.as_bytes()) {
-        Ok(()) => Status::DONE,
-        Err(_) => failed,
+        Ok(()) if !late => Status::DONE,
+        // The answer breaks off behind it.
+        _ => failed,
     }
+}
+
+/// May the answer, which has begun to leave, have a text at its end that nobody has announced?
+fn takes_more(request: Request<'_>, told: Option<i64>) -> bool {
+    let has_length = || {
+        request
+            .headers_out()
+            .is_some_and(|headers| headers.first(c"Content-Length").is_some())
+    };
+    request.main().is_none()
+        && !request.is_head_only(told.unwrap_or(request.status()))
+        && !has_length()
 }
 
 /// The headers of an answer that an error's page is not.

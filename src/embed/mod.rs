@@ -102,6 +102,8 @@ impl Detachable for std::ffi::CStr {}
 impl<T: Detachable> Detachable for Option<T> {}
 impl Detachable for crate::httpd::request::Request<'_> {}
 impl Detachable for crate::httpd::body::Parcel {}
+impl Detachable for crate::httpd::file_part::FilePart {}
+impl Detachable for bool {}
 impl<T: Detachable + ?Sized> Detachable for &T {}
 impl Detachable for &mut crate::httpd::body::Input {}
 impl Detachable for &mut crate::httpd::body::Room<'_> {}

@@ -113,6 +113,25 @@ impl<'r> Request<'r> {
         (host, is_ip != 0)
     }
 
+    /// Would a filter of that name, added here, be left behind in the chain that all of the answer passes? A sub-request ends
+    /// before the page that it is a part of, and its filters end with it.
+    pub(crate) fn would_outlive_itself(self, name: &CStr, input: bool) -> bool {
+        if self.main().is_none() {
+            return false;
+        }
+        // SAFETY: httpd looks the name up; its records live as long as the configuration.
+        let record = unsafe {
+            match input {
+                true => sys::ap_get_input_filter_handle(name.as_ptr()).as_ref(),
+                false => sys::ap_get_output_filter_handle(name.as_ptr()).as_ref(),
+            }
+        };
+        record.is_some_and(|record| {
+            (sys::ap_filter_type_AP_FTYPE_PROTOCOL..sys::ap_filter_type_AP_FTYPE_CONNECTION)
+                .contains(&record.ftype)
+        })
+    }
+
     /// Adds a filter by name, at the front of its kind; httpd warns where there is none (ap_add_output_filter).
     pub(crate) fn add_output_filter(self, name: &CStr) {
         // SAFETY: a live request and connection; the name is only looked up.

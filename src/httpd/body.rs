@@ -120,11 +120,16 @@ impl Output {
         self.told
     }
 
+    /// The first of the answer is given on now.
+    pub(crate) fn tell(&mut self, request: Request<'_>) {
+        self.told.get_or_insert(request.status());
+    }
+
     /// What is pending, ended as asked. Send it with `Parcel::pass`.
     pub(crate) fn take(&mut self, request: Request<'_>, end: End) -> Parcel {
         let brigade = self.brigade.take().unwrap_or_else(|| new_brigade(request));
         if self.pending > 0 || end == End::Flush {
-            self.told.get_or_insert(request.status());
+            self.tell(request);
         }
         self.pending = 0;
         // SAFETY: a live brigade and the connection's bucket allocator; appends one metadata bucket.

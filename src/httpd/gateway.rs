@@ -130,40 +130,6 @@ impl<'r> Request<'r> {
             }
         }
     }
-
-    /// Breaks the connection, so that the client can tell that the answer is not complete: what has been sent has no
-    /// proper end, and nothing follows. May block.
-    pub(crate) fn break_off(self) {
-        if self.eos_sent() != 0 {
-            // It has had its end, from whomever.
-            return;
-        }
-        // SAFETY: a live request and connection; the brigade lies in the request's pool. The error bucket tells the chunk
-        // filter, and HTTP/2, that the end must not be sent.
-        unsafe {
-            let connection = (*self.as_ptr()).connection;
-            let allocator = (*connection).bucket_alloc;
-            let brigade = sys::apr_brigade_create((*self.as_ptr()).pool, allocator);
-            let error = sys::ap_bucket_error_create(
-                sys::HTTP_BAD_GATEWAY,
-                std::ptr::null(),
-                (*self.as_ptr()).pool,
-                allocator,
-            );
-            super::brigade::append(brigade, error);
-            super::brigade::append(brigade, sys::apr_bucket_flush_create(allocator));
-            // The request's own filters have done their work once they have seen its end.
-            let filters = if (*self.as_ptr()).eos_sent == 0 {
-                (*self.as_ptr()).output_filters
-            } else {
-                (*connection).output_filters
-            };
-            sys::ap_pass_brigade(filters, brigade);
-            sys::apr_brigade_destroy(brigade);
-            (*connection).keepalive = sys::ap_conn_keepalive_e_AP_CONN_CLOSE;
-            (*connection).aborted = 1;
-        }
-    }
 }
 
 /// What httpd calls itself, as ServerTokens says (ap_get_server_banner).

@@ -9,6 +9,7 @@ pub(crate) mod body;
 mod brigade;
 pub(crate) mod command;
 pub(crate) mod connection;
+pub(crate) mod departure;
 pub(crate) mod faults;
 pub(crate) mod file;
 pub(crate) mod file_part;

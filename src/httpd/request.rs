@@ -19,15 +19,6 @@ use std::sync::atomic::Ordering;
 /// What stands in a request's slot when its lease has ended: no marks, and nothing behind them.
 static ENDED: Marks = Marks::new(0);
 
-/// How much of an answer has left.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Departure {
-    Nothing,
-    /// Its head, at least.
-    Begun,
-    Complete,
-}
-
 /// A borrowed request_rec, used by the thread that serves the request.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Request<'r>(NonNull<sys::request_rec>, PhantomData<&'r sys::request_rec>);
@@ -191,37 +182,6 @@ impl<'r> Request<'r> {
     pub(crate) fn main(self) -> Option<Request<'r>> {
         // SAFETY: as above.
         unsafe { Request::from_raw((*self.as_ptr()).main) }
-    }
-
-    /// Has the answer's head left already?
-    pub(crate) fn has_begun_to_leave(self) -> bool {
-        let mut outermost = self;
-        while let Some(main) = outermost.main() {
-            outermost = main;
-        }
-        outermost.sent_bodyct() != 0
-    }
-
-    /// The request that the internal redirects of this one have led to, or itself: the answer passes its filters. Another's
-    /// would answer anew, with an error's page.
-    pub(crate) fn last(self) -> Request<'r> {
-        let mut last = self;
-        while let Some(next) = last.next() {
-            last = next;
-        }
-        last
-    }
-
-    /// How much of the answer has left: of this request's, or of that which an internal redirect of its own gives.
-    pub(crate) fn departure(self) -> Departure {
-        let last = self.last();
-        if self.eos_sent() != 0 {
-            Departure::Complete
-        } else if last.has_begun_to_leave() {
-            Departure::Begun
-        } else {
-            Departure::Nothing
-        }
     }
 
     /// Does the URI map to a directory?

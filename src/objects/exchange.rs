@@ -8,6 +8,7 @@ use crate::embed::pools::Place;
 use crate::embed::{self, Cx, class, exception};
 use crate::httpd::body::{Aborted, End, Input, Output};
 use crate::httpd::command::Section;
+use crate::httpd::file_part::FilePart;
 use crate::httpd::lease::{Held, Lease};
 use crate::httpd::log::{self, Level};
 use crate::httpd::pool::Pool as HostPool;
@@ -357,11 +358,58 @@ impl Exchange {
         Ok(())
     }
 
-    /// Sends what has been written, without the interpreter's lock.
-    pub(crate) fn send(cx: Cx<'_>, held: &Held<'_, Exchange>, end: End) -> Result<(), Aborted> {
+    /// Is there a way out for a part of the answer? None behind its end, where what comes is forgotten: it would be taken
+    /// for the next answer.
+    ///
+    /// # Errors
+    /// Aborted where `check_way_out` refuses, and when the request is over.
+    fn is_way_open(held: &Held<'_, Exchange>) -> Result<bool, Aborted> {
         let under_way = held.is_under_way(Way::Out) || held.is_under_way(Way::In);
         if held.is_over() || under_way || !held.is_served() {
             return Err(Aborted);
+        }
+        Ok(held.request().eos_sent() == 0)
+    }
+
+    /// Sends a part of a file, behind what has been written; False where it has become shorter.
+    pub(crate) fn send_file(
+        cx: Cx<'_>,
+        held: &Held<'_, Exchange>,
+        part: &FilePart,
+        complete: bool,
+    ) -> Result<bool, Aborted> {
+        if held.value().output.borrow().is_pending() {
+            Exchange::send(cx, held, End::Open)?;
+        }
+        if !Exchange::is_way_open(held)? {
+            return Ok(true);
+        }
+        held.value().output.borrow_mut().tell(held.request());
+        cx.detached((held.request(), part, complete), |(request, part, complete)| {
+            part.pass(request, complete)
+        })
+    }
+
+    /// Breaks the answer off, with what has been written and `keep` says is to be seen; nothing where the answer is
+    /// complete, or another one's to send.
+    pub(crate) fn break_off(cx: Cx<'_>, held: &Held<'_, Exchange>, keep: bool) {
+        if Exchange::is_way_open(held) != Ok(true) {
+            held.value().output.borrow_mut().discard();
+            return;
+        }
+        if keep && held.value().output.borrow().is_pending() {
+            // It breaks off in any case.
+            let _ = Exchange::send(cx, held, End::Flush);
+        }
+        held.value().output.borrow_mut().discard();
+        cx.detached(held.request().last(), |request| request.break_off());
+    }
+
+    /// Sends what has been written, without the interpreter's lock.
+    pub(crate) fn send(cx: Cx<'_>, held: &Held<'_, Exchange>, end: End) -> Result<(), Aborted> {
+        if !Exchange::is_way_open(held)? {
+            held.value().output.borrow_mut().discard();
+            return Ok(());
         }
         let (request, exchange) = (held.request(), held.value());
         let parcel = exchange.output.borrow_mut().take(request, end);

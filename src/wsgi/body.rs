@@ -2,7 +2,6 @@
 
 use super::start_response::{StartResponse, send};
 use super::{Call, Object, State, application, file_wrapper, input};
-use crate::embed::Detachable;
 use crate::embed::class::{self, This};
 use crate::embed::text::Encoding;
 use crate::httpd::body::{Aborted, End};
@@ -13,8 +12,6 @@ use crate::objects::exchange::Exchange;
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
-
-impl Detachable for FilePart {}
 
 /// Why the sending ends early.
 pub(super) enum Stop {
@@ -132,21 +129,10 @@ impl<'a, 'py> Body<'a, 'py> {
         if room == 0 || !self.start.has_body(request) {
             return Ok(());
         }
-        if held.value().output.borrow().is_pending() {
-            Exchange::send(self.call.cx, &held, End::Open)?;
-        }
         self.start.left.set(true);
         let complete = stated.is_some() || self.start.length() == Some(self.start.written.get());
         self.start.ended.set(complete);
-        let cx = self.call.cx;
-        let is_whole = if complete {
-            cx.detached((request, &part), |(request, part)| part.pass(request, true))?
-        } else {
-            cx.detached((request, &part), |(request, part)| {
-                part.pass(request, false)
-            })?
-        };
-        if is_whole {
+        if Exchange::send_file(self.call.cx, &held, &part, complete)? {
             return Ok(());
         }
         drop(held);

@@ -19,7 +19,6 @@ use crate::embed::cell::Ref;
 use crate::embed::class::{self, Args, Function};
 use crate::embed::exception;
 use crate::embed::{self, Cx};
-use crate::httpd::body::End;
 use crate::httpd::lease::Held;
 use crate::httpd::log::{self, Level};
 use crate::httpd::status::Status;
@@ -147,6 +146,10 @@ impl<'py> Call<'py> {
         let cx = self.cx;
         let state = state(cx)?;
         let held = self.hold()?;
+        Exchange::check_way_out(&held)?;
+        if held.is_over() || held.request().eos_sent() != 0 {
+            return Err(PyRuntimeError::new_err("the request has been answered"));
+        }
         let Some(place) = application::place(&held)? else {
             return Ok(Status::DECLINED);
         };
@@ -223,7 +226,7 @@ impl<'py> Call<'py> {
             Stop::Broken(reason) => {
                 let held = self.hold()?;
                 log::request(held.request(), Level::Error, &reason);
-                self.break_off(held)
+                self.break_off(&held)
             }
             Stop::Raised(error) => self.failed(&body, error),
         }
@@ -236,12 +239,7 @@ impl<'py> Call<'py> {
         };
         let held = self.hold()?;
         log::request(held.request(), Level::Error, &reason);
-        // What there is leaves before the connection breaks, so that the client can tell what is missing.
-        let sent = Exchange::send(self.cx, &held, End::Flush);
-        if sent.is_err() {
-            return Ok(Status::OK);
-        }
-        self.break_off(held)
+        self.break_off(&held)
     }
 
     /// An exception: the error's page, or a broken connection where a part of the answer has been sent.
@@ -264,7 +262,7 @@ impl<'py> Call<'py> {
         if body.has_ended() {
             return Ok(Status::OK);
         }
-        self.break_off(self.hold()?)
+        self.break_off(&self.hold()?)
     }
 
     fn log(&self, error: PyErr) -> PyResult<()> {
@@ -279,10 +277,13 @@ impl<'py> Call<'py> {
         Ok(())
     }
 
-    fn break_off(&self, held: Held<'_, Exchange>) -> PyResult<Status> {
-        held.value().output.borrow_mut().discard();
-        self.cx
-            .detached(held.request(), |request| request.break_off());
+    /// What there is leaves before the connection breaks, so that the client can tell what is missing.
+    fn break_off(&self, held: &Held<'_, Exchange>) -> PyResult<Status> {
+        if held.request().main().is_some() {
+            // A part of a page: the page says that this part has failed.
+            return Ok(Status::INTERNAL_SERVER_ERROR);
+        }
+        Exchange::break_off(self.cx, held, true);
         Ok(Status::DONE)
     }
 }

@@ -83,8 +83,12 @@ pub(super) fn internal_redirect<'py>(
     if held.value().output.borrow().is_pending() {
         Exchange::send(this.cx, &held, End::Open).map_err(write_failed)?;
     }
+    let request = held.request();
+    if request.has_begun_to_leave() && request.main().is_none() {
+        request.refuse_error_pages(request.status());
+    }
     this.cx
-        .detached((held.request(), uri.as_c_str()), |(request, uri)| {
+        .detached((request, uri.as_c_str()), |(request, uri)| {
             request.internal_redirect(uri)
         });
     Ok(this.none())
@@ -232,6 +236,10 @@ fn add_filter<'py>(
     if held.value().has_own_filter(&name.to_string_lossy(), input) {
         let name = name.to_string_lossy().to_lowercase();
         request.add_named_filter(GENERIC, request.pool().c_string(name.as_bytes()), input);
+    } else if request.would_outlive_itself(&name, input) {
+        return Err(PyRuntimeError::new_err(format!(
+            "{name:?} is a filter of whole answers: add it to req.main"
+        )));
     } else if input {
         request.add_input_filter(&name);
     } else {
