@@ -7,9 +7,9 @@ use crate::embed::interpreters::{Found, MAIN};
 use crate::embed::{self, Cx, class, exception, interpreters};
 use crate::httpd::body::{Aborted, End, Parcel};
 use crate::httpd::connection::Connection as HostConnection;
+use crate::httpd::departure::Departure;
 use crate::httpd::lease::{Held, Lease};
 use crate::httpd::log::{self, Level};
-use crate::httpd::departure::Departure;
 use crate::httpd::request::Request;
 use crate::httpd::server::{Server, is_defined};
 use crate::httpd::status::Status;
@@ -189,7 +189,7 @@ pub(crate) fn run_connection(connection: HostConnection<'_>) -> Status {
         (Found::Pool(_), None) => return failed("the pool is empty".into()),
     };
     let lease = Lease::for_connection(connection);
-    let status = embed::enter(interpreter, |cx| {
+    let result = embed::enter(interpreter, |cx| {
         let opened = cx.open(lease.turn(), connection.address());
         let now = SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)
@@ -209,12 +209,12 @@ pub(crate) fn run_connection(connection: HostConnection<'_>) -> Status {
         let result = attempt();
         drop(opened);
         match result {
-            Ok(Some(status)) => status,
-            Ok(None) => failed("the handler's result must be an int such as apache.OK".into()),
-            Err(error) => failed(report::describe(cx, &exception::value(cx.py, error))),
+            Ok(Some(status)) => Ok(status),
+            Ok(None) => Err("the handler's result must be an int such as apache.OK".into()),
+            Err(error) => Err(report::describe(cx, &exception::value(cx.py, error))),
         }
     });
-    status.unwrap_or_else(failed)
+    result.and_then(|result| result).unwrap_or_else(failed)
 }
 
 /// One phase of one request.

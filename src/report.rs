@@ -2,8 +2,8 @@
 
 use crate::config::{Entry, Phase};
 use crate::embed::{self, Cx, exception, text};
-use crate::httpd::log::{self, Level};
 use crate::httpd::departure::Departure;
+use crate::httpd::log::{self, Level};
 use crate::httpd::request::Request;
 use crate::httpd::status::Status;
 use crate::objects::exchange::RequestLease;

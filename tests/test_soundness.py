@@ -7,6 +7,7 @@ import contextlib
 import http.client
 import socket
 import subprocess
+import sys
 
 import pytest
 from conftest import DEFAULT_INTERPRETER, Serve, Server, places
@@ -60,7 +61,7 @@ PythonInputFilter soundness::upper INUPPY
 </Files>
 <Directory @ROOT@/htdocs>
     Options +Includes
-    <Files page.shtml>
+    <Files page*.shtml>
         SetOutputFilter INCLUDES
     </Files>
 </Directory>
@@ -305,3 +306,47 @@ def test_errors_of_the_module_s_own(serve: Serve, where: str) -> None:
     for _ in range(20):
         assert server.ok("/soundness/tables").text == "tables"
     assert "exit signal" not in server.log_text()
+
+
+def test_classes_that_nobody_can_change(httpd: Server) -> None:
+    changed = httpd.ok("/soundness/classes").text
+    assert changed == "changed: []" or sys.version_info < (3, 10)
+
+
+def test_an_interpreter_of_a_handler_s_own(httpd: Server) -> None:
+    assert httpd.ok("/soundness/foreign").text == "3 ended"
+    assert httpd.ok("/soundness/hello").text
+
+
+def test_a_part_of_a_page_adds_filters_of_whole_answers(httpd: Server) -> None:
+    """A sub-request's filters end with it; those that all of the answer passes would be left behind."""
+    httpd.write("htdocs/page2.shtml", '<!--#include virtual="/soundness/outlives_the_page" -->' * 20 + "end")
+    for _ in range(3):
+        assert httpd.ok("/page2.shtml").text == "refused;" * 80 + "end"
+
+
+def test_an_error_log_that_nobody_reads(serve: Serve, mpm: str) -> None:
+    """A full pipe stops who has something to tell, and nobody else."""
+    if mpm == "prefork":
+        return
+    logger = "|/bin/sh -c 'until [ -e @ROOT@/run/read ]; do sleep 0.1; done; exec cat >/dev/null'"
+    config = places("soundness") + "PythonWSGI /lengths soundness:lengths\n"
+    own = f'<VirtualHost *:@PORT@>\nServerName stuck\nErrorLog "{logger}"\nLogLevel info\n{config}</VirtualHost>\n'
+    free = f"<VirtualHost *:@PORT@>\nServerName free\n{config}</VirtualHost>\n"
+    server = serve(free + own, mpm=mpm, threads=16)
+    stuck = {"Host": "stuck"}
+    paths = ["soundness/logs?log_error", "soundness/logs?stream", "soundness/logs?cleanup", "soundness/logs?raises"]
+    paths += ["lengths?2", "lengths?9"]
+    with concurrent.futures.ThreadPoolExecutor(len(paths)) as pool:
+        first = pool.submit(server.get, f"/{paths[0]}", headers=stuck)
+        try:
+            # It waits once the pipe is full, and the others after it.
+            waiting = [pool.submit(server.get, f"/{path}", headers=stuck, timeout=60) for path in paths[1:]]
+            for _ in range(20):
+                assert server.ok("/soundness/hello", headers={"Host": "free"}).text
+        finally:
+            (server.root / "run/read").touch()
+        for future in (first, *waiting):
+            with contextlib.suppress(http.client.HTTPException, OSError):
+                future.result()
+    assert server.ok("/soundness/hello", headers=stuck).text

@@ -59,6 +59,7 @@ pub(crate) fn start(
     populate: Populate,
 ) -> bool {
     let begun = Instant::now();
+    log::check_waits(threads::assert_detached);
     let started =
         initialize(server, functions, populate).and_then(|()| interpreters::adopt_main(begun));
     match started {

@@ -103,11 +103,19 @@ unsafe extern "C" fn initialize() -> *mut ffi::PyObject {
 }
 
 unsafe extern "C" fn execute(module: *mut ffi::PyObject) -> c_int {
+    let Some(interpreter) = Interpreter::current() else {
+        // One of another maker's. Only the thread's own state for the first interpreter could be found by pyo3, and would be
+        // waited for.
+        // SAFETY: Python calls it attached; the text is a C string.
+        unsafe {
+            let text = c"_apache works only in the interpreters that httpd has made";
+            ffi::PyErr_SetString(ffi::PyExc_SystemError, text.as_ptr());
+        }
+        return -1;
+    };
     // SAFETY: Python calls it attached, with a new module whose state is zeroed (None).
     called(|py| unsafe {
         let result = guard("module", || {
-            let interpreter = Interpreter::current()
-                .ok_or_else(|| PySystemError::new_err("_apache works only inside httpd"))?;
             ffi::PyModule_GetState(module)
                 .cast::<Option<&'static Interpreter>>()
                 .write(Some(interpreter));

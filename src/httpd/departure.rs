@@ -54,7 +54,9 @@ impl<'r> Request<'r> {
     pub(crate) fn departure(self, told: Option<i64>) -> Departure {
         if self.eos_sent() != 0 {
             Departure::Complete
-        } else if self.last().has_begun_to_leave() || told.is_some_and(|told| self.is_head_only(told)) {
+        } else if self.last().has_begun_to_leave()
+            || told.is_some_and(|told| self.is_head_only(told))
+        {
             Departure::Begun
         } else {
             Departure::Nothing

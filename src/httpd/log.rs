@@ -10,6 +10,7 @@ use super::request::Request;
 use super::server::Server;
 use super::{module, sys};
 use std::ffi::{CString, c_int};
+use std::sync::OnceLock;
 
 /// Levels of the error log (http_log.h: APLOG_*).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,8 +31,25 @@ pub(crate) fn request(request: Request<'_>, level: Level, text: &str) {
     request_raw(request, level as c_int, text.as_bytes());
 }
 
+/// What test builds call where an entry is written: the log may be a pipe that is full.
+static WAITS: OnceLock<fn()> = OnceLock::new();
+
+/// Has test builds call `check` where an entry is written.
+pub(crate) fn check_waits(check: fn()) {
+    let _ = WAITS.set(check);
+}
+
+fn waits() {
+    if cfg!(debug_assertions)
+        && let Some(check) = WAITS.get()
+    {
+        check();
+    }
+}
+
 /// Logs for a request at a numeric level that Python chose.
 pub(crate) fn request_raw(request: Request<'_>, level: c_int, text: &[u8]) {
+    waits();
     entries(text, |entry| {
         // SAFETY: a live request and a constant format with its one argument.
         unsafe {
@@ -61,6 +79,7 @@ pub(crate) fn connection_lines(connection: Connection<'_>, level: c_int, text: &
 
 /// Logs a traceback for a server, an entry a line.
 pub(crate) fn server_lines(server: Server<'_>, level: Level, text: &str) {
+    waits();
     lines(text.as_bytes(), |line| {
         server_raw(Some(server), level as c_int, line);
     });
@@ -68,6 +87,7 @@ pub(crate) fn server_lines(server: Server<'_>, level: Level, text: &str) {
 
 /// Logs for a connection (ap_log_cerror).
 pub(crate) fn connection_raw(connection: Connection<'_>, level: c_int, text: &[u8]) {
+    waits();
     entries(text, |entry| {
         // SAFETY: as in `request_raw`.
         unsafe {

@@ -385,19 +385,20 @@ impl Exchange {
             return Ok(true);
         }
         held.value().output.borrow_mut().tell(held.request());
-        cx.detached((held.request(), part, complete), |(request, part, complete)| {
-            part.pass(request, complete)
-        })
+        cx.detached(
+            (held.request(), part, complete),
+            |(request, part, complete)| part.pass(request, complete),
+        )
     }
 
-    /// Breaks the answer off, with what has been written and `keep` says is to be seen; nothing where the answer is
+    /// Breaks the answer off, behind its head and what has been written if that is to be kept; nothing where the answer is
     /// complete, or another one's to send.
     pub(crate) fn break_off(cx: Cx<'_>, held: &Held<'_, Exchange>, keep: bool) {
         if Exchange::is_way_open(held) != Ok(true) {
             held.value().output.borrow_mut().discard();
             return;
         }
-        if keep && held.value().output.borrow().is_pending() {
+        if keep {
             // It breaks off in any case.
             let _ = Exchange::send(cx, held, End::Flush);
         }
@@ -544,7 +545,7 @@ impl Cleanup {
             shown(error.str())
         );
         if let Ok(held) = embed::acquire(cx.py, lease) {
-            log::request(held.request(), Level::Error, &text);
+            super::log(cx, held.request(), Level::Error, &text);
         }
     }
 }

@@ -118,11 +118,7 @@ pub(crate) static FUNCTIONS: &[Function] = &[
             args.count("_stream_write", 2..=2)?;
             let data = text::copy(&args.required(1)?)?;
             let stream = usize::try_from(args.integer_or(0, 1)?).unwrap_or(1);
-            if data.contains(&b'\n') {
-                cx.detached((stream, data.as_slice()), |(stream, data)| streams::write(stream, data));
-            } else {
-                streams::write(stream, &data);
-            }
+            cx.detached((stream, data.as_slice()), |(stream, data)| streams::write(stream, data));
             data.len().into_bound_py_any(cx.py)
         },
     ),

@@ -8,8 +8,9 @@ use crate::embed::handlers::{self, Importing};
 use crate::embed::{Cx, exception};
 use crate::httpd::command::Section;
 use crate::httpd::lease::Held;
-use crate::httpd::log::{self, Level};
+use crate::httpd::log::Level;
 use crate::objects::exchange::Exchange;
+use crate::report;
 use pyo3::exceptions::{PyAttributeError, PyLookupError, PyModuleNotFoundError, PyValueError};
 use pyo3::prelude::*;
 use std::borrow::Cow;
@@ -40,7 +41,7 @@ impl Place<'_> {
 ///
 /// # Errors
 /// LookupError without the option, ValueError for one that cannot be.
-pub(super) fn place<'h>(held: &'h Held<'_, Exchange>) -> PyResult<Option<Place<'h>>> {
+pub(super) fn place<'h>(cx: Cx<'_>, held: &'h Held<'_, Exchange>) -> PyResult<Option<Place<'h>>> {
     let request = held.request();
     let config = request.config::<ModPython>();
     if let Some(mount) = config.mount {
@@ -85,7 +86,7 @@ pub(super) fn place<'h>(held: &'h Held<'_, Exchange>) -> PyResult<Option<Place<'
     }
     let uri = String::from_utf8_lossy(uri);
     let text = format!("mod_python.wsgi: {uri} lies outside PythonOption {BASE} {base}");
-    log::request(request, Level::Warning, &text);
+    report::log(cx, request, Level::Warning, &text);
     Ok(None)
 }
 
@@ -93,8 +94,8 @@ pub(super) fn place<'h>(held: &'h Held<'_, Exchange>) -> PyResult<Option<Place<'
 ///
 /// # Errors
 /// As for `place`.
-pub(super) fn name(held: &Held<'_, Exchange>) -> PyResult<String> {
-    let place = place(held)?;
+pub(super) fn name(cx: Cx<'_>, held: &Held<'_, Exchange>) -> PyResult<String> {
+    let place = place(cx, held)?;
     Ok(place
         .map(|place| place.name.into_owned())
         .unwrap_or_default())

@@ -85,7 +85,10 @@ impl<'a, 'py> Body<'a, 'py> {
             let length = i64::try_from(data.len()).unwrap_or(i64::MAX);
             if !data.is_empty() {
                 self.start.install(held.request(), Some(length));
-                let (room, request) = (self.start.room(held.request(), length), held.request());
+                let (room, request) = (
+                    self.start.room(self.call.cx, held.request(), length),
+                    held.request(),
+                );
                 self.start.written.set(room);
                 if self.start.has_body(request) {
                     let kept = data.get(..usize::try_from(room).unwrap_or(0));
@@ -162,7 +165,7 @@ impl<'a, 'py> Body<'a, 'py> {
 
     /// The application's name, for the log.
     fn application(&self) -> PyResult<String> {
-        application::name(&self.call.hold()?)
+        application::name(self.call.cx, &self.call.hold()?)
     }
 
     /// Where httpd has refused the request's body and nothing has been sent, its status is the answer.
@@ -194,7 +197,7 @@ impl<'a, 'py> Body<'a, 'py> {
         }
         if item.is_instance_of::<PyString>() {
             let text = "gives str where PEP 3333 wants bytes; it is taken as latin-1";
-            state.warn_once(&self.call.hold()?, text, "")?;
+            state.warn_once(self.call.cx, &self.call.hold()?, text, "")?;
             return body(&Encoding::Latin1.encode_bytes(item)?);
         }
         let kind = item.get_type().name()?;

@@ -9,10 +9,11 @@ use crate::config::options::{self, CHUNKED_BUFFER};
 use crate::embed::Cx;
 use crate::httpd::body::ReadError;
 use crate::httpd::lease::Held;
-use crate::httpd::log::{self, Level};
+use crate::httpd::log::Level;
 use crate::httpd::request::Request as Host;
 use crate::httpd::status::Status;
 use crate::objects::exchange::Exchange;
+use crate::report;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -60,7 +61,7 @@ pub(super) fn prepare(
         Err(ReadError::Lost) => {
             held.value().lost.set(true);
             let text = "the client went away before its body was complete";
-            log::request(request, Level::Debug, text);
+            report::log(cx, request, Level::Debug, text);
         }
     }
     Ok(refusal(held))

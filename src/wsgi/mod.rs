@@ -20,7 +20,7 @@ use crate::embed::class::{self, Args, Function};
 use crate::embed::exception;
 use crate::embed::{self, Cx};
 use crate::httpd::lease::Held;
-use crate::httpd::log::{self, Level};
+use crate::httpd::log::Level;
 use crate::httpd::status::Status;
 use crate::objects::exchange::{Exchange, RequestLease};
 use crate::objects::request::Request;
@@ -81,8 +81,14 @@ const REMEMBERED: usize = 1000;
 
 impl State {
     /// Logs what an application does again and again, but once: `habit`, and what it was this time.
-    fn warn_once(&self, held: &Held<'_, Exchange>, habit: &str, now: &str) -> PyResult<()> {
-        let mut text = format!("{} {habit}", application::name(held)?);
+    fn warn_once(
+        &self,
+        cx: Cx<'_>,
+        held: &Held<'_, Exchange>,
+        habit: &str,
+        now: &str,
+    ) -> PyResult<()> {
+        let mut text = format!("{} {habit}", application::name(cx, held)?);
         let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
         if warned.contains(&text) {
             return Ok(());
@@ -92,7 +98,7 @@ impl State {
         }
         drop(warned);
         text.push_str(now);
-        log::request(held.request(), Level::Warning, &text);
+        report::log(cx, held.request(), Level::Warning, &text);
         Ok(())
     }
 
@@ -150,7 +156,7 @@ impl<'py> Call<'py> {
         if held.is_over() || held.request().eos_sent() != 0 {
             return Err(PyRuntimeError::new_err("the request has been answered"));
         }
-        let Some(place) = application::place(&held)? else {
+        let Some(place) = application::place(cx, &held)? else {
             return Ok(Status::DECLINED);
         };
         let application = match application::find(cx, &held, &place, request) {
@@ -219,13 +225,13 @@ impl<'py> Call<'py> {
         match stop {
             Stop::Gone => {
                 let text = "the client went away before the answer was complete";
-                log::request(self.hold()?.request(), Level::Debug, text);
+                report::log(cx, self.hold()?.request(), Level::Debug, text);
                 Ok(Status::OK)
             }
             Stop::Refused(status) => Ok(status),
             Stop::Broken(reason) => {
                 let held = self.hold()?;
-                log::request(held.request(), Level::Error, &reason);
+                report::log(cx, held.request(), Level::Error, &reason);
                 self.break_off(&held)
             }
             Stop::Raised(error) => self.failed(&body, error),
@@ -238,7 +244,7 @@ impl<'py> Call<'py> {
             return Ok(Status::OK);
         };
         let held = self.hold()?;
-        log::request(held.request(), Level::Error, &reason);
+        report::log(self.cx, held.request(), Level::Error, &reason);
         self.break_off(&held)
     }
 

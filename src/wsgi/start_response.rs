@@ -2,14 +2,16 @@
 
 use super::Object;
 use super::head::head;
+use crate::embed::Cx;
 use crate::embed::cell::{Flag, Number};
 use crate::embed::class::{Args, Class, Method, Named, Slots, This};
 use crate::httpd::body::{Aborted, End};
 use crate::httpd::gateway::Head;
 use crate::httpd::lease::Held;
-use crate::httpd::log::{self, Level};
+use crate::httpd::log::Level;
 use crate::httpd::request::Request as Host;
 use crate::objects::exchange::{Exchange, RequestLease, write_failed};
+use crate::report;
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
@@ -90,7 +92,7 @@ impl StartResponse {
     }
 
     /// How many of `count` bytes fit into the stated length; the rest is cut off, and said so once.
-    pub(super) fn room(&self, request: Host<'_>, count: i64) -> i64 {
+    pub(super) fn room(&self, cx: Cx<'_>, request: Host<'_>, count: i64) -> i64 {
         let Some(length) = self.length() else {
             return count;
         };
@@ -99,7 +101,7 @@ impl StartResponse {
             let text = format!(
                 "the application gives more than the {length} bytes of its Content-Length; the rest is cut off"
             );
-            log::request(request, Level::Error, &text);
+            report::log(cx, request, Level::Error, &text);
         }
         room
     }
@@ -148,7 +150,7 @@ fn start<'py>(
     let (head, dropped) = head(held.request(), &status, &headers)?;
     if let Some(name) = dropped {
         let habit = "sets a header that is the server's own to set; it is left out: ";
-        super::state(this.cx)?.warn_once(&held, habit, &name)?;
+        super::state(this.cx)?.warn_once(this.cx, &held, habit, &name)?;
     }
     this.status.set(i64::from(head.status()));
     this.length.set(head.length().unwrap_or(ABSENT));
@@ -227,12 +229,16 @@ pub(super) fn send<'py>(
     let request = held.request();
     if data.is_empty() || this.ended.get() {
         if !data.is_empty() {
-            this.room(request, i64::try_from(data.len()).unwrap_or(i64::MAX));
+            this.room(
+                this.cx,
+                request,
+                i64::try_from(data.len()).unwrap_or(i64::MAX),
+            );
         }
         return Ok(());
     }
     let count = i64::try_from(data.len()).unwrap_or(i64::MAX);
-    let room = this.room(request, count);
+    let room = this.room(this.cx, request, count);
     this.install(request, None);
     this.written.set(this.written.get() + room);
     if !this.has_body(request) {

@@ -107,3 +107,57 @@ def chained(req):
         _fail(req)
     except LookupError as error:
         raise KeyError("outer") from error
+
+
+def fails(req):
+    _fail(req)
+
+
+def no_content(req):
+    req.status = apache.HTTP_NO_CONTENT
+    req.flush()
+    return apache.HTTP_NOT_FOUND
+
+
+def not_modified(req):
+    req.status = apache.HTTP_NOT_MODIFIED
+    req.flush()
+    return apache.HTTP_FORBIDDEN
+
+
+def _part(req):
+    req.write("first;")
+    req.flush()
+
+
+def to_missing(req):
+    _part(req)
+    req.internal_redirect("/late/not_there")
+    return apache.OK
+
+
+def not_there(req):
+    return apache.HTTP_NOT_FOUND
+
+
+def to_failing(req):
+    _part(req)
+    req.internal_redirect("/late/fails")
+    return apache.OK
+
+
+def to_file(req):
+    _part(req)
+    req.internal_redirect("/no-such-file")
+    return apache.OK
+
+
+def declined(req):
+    _part(req)
+    return apache.DECLINED
+
+
+def moved(req):
+    _part(req)
+    req.headers_out["Location"] = "/elsewhere"
+    return apache.HTTP_MOVED_TEMPORARILY

@@ -443,3 +443,92 @@ def tables(req):
         req.headers_in.update([["X-C", "d"]])
     req.write("tables")
     return apache.OK
+
+
+# Classes of the module's own.
+
+
+def classes(req):
+    """None of them can be changed, and what is made past them holds nothing."""
+    import _apache
+
+    kinds = {type(thing) for thing in (req, req.connection, req.server, req.finfo, req.hlist, req.headers_in)}
+    kinds |= {type(iter(req.headers_in)), type(iter(req)), _apache.table, apache.table}
+    changed = []
+    for kind in kinds:
+        for name in ("__new__", "__init__", "__len__", "write", "anything"):
+            try:
+                setattr(kind, name, staticmethod(lambda kind, *arguments: object.__new__(kind)))
+            except TypeError:
+                continue
+            changed.append(f"{kind.__name__}.{name}")
+        for make in (object.__new__, kind.__new__, lambda kind: kind()):
+            try:
+                made = make(kind)
+            except TypeError:
+                continue
+            repr(made)
+            del made
+    req.write(f"changed: {changed}")
+    return apache.OK
+
+
+def foreign(req):
+    """An interpreter that a handler makes by itself, in a thread of its own."""
+    try:
+        import _interpreters as interpreters
+    except ImportError:
+        import _xxsubinterpreters as interpreters
+    found = []
+
+    def run():
+        for text in ("import _apache", "from mod_python import apache", "import sys; sys.stdout.write('x')"):
+            made = interpreters.create()
+            try:
+                found.append(repr(interpreters.run_string(made, text)))
+            except Exception as error:
+                found.append(repr(error))
+            interpreters.destroy(made)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join(60)
+    req.write("hangs" if thread.is_alive() else f"{len(found)} ended")
+    return apache.OK
+
+
+# What waits for the error log.
+
+
+def logs(req):
+    import sys
+
+    if req.args == "stream":
+        sys.stdout.write("y" * 300_000)
+    elif req.args == "cleanup":
+        for _ in range(100):
+            req.register_cleanup("x".index, "y" * 3000)
+    elif req.args == "log_error":
+        for _ in range(100):
+            req.log_error("x" * 3000)
+    elif req.args == "raises":
+        raise ValueError("x" * 100_000)
+    return apache.OK
+
+
+def lengths(environ, start_response):
+    start_response("200 OK", [("Content-Length", "5"), ("Connection", "x")])
+    return [b"x" * int(environ["QUERY_STRING"])]
+
+
+# Filters of whole answers.
+
+
+def outlives_the_page(req):
+    for name in ("CONTENT_LENGTH", "BYTERANGE", "HTTP_HEADER", "chunk"):
+        try:
+            req.add_output_filter(name)
+        except RuntimeError:
+            req.write("refused;")
+    req.add_output_filter("DEFLATE")
+    return apache.OK

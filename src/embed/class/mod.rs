@@ -21,6 +21,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
 use std::ffi::{CStr, c_int, c_void};
 use std::marker::PhantomData;
+use std::mem::MaybeUninit;
 use std::ops::Deref;
 use std::ptr::null_mut;
 
@@ -215,16 +216,39 @@ impl Function {
     }
 }
 
-/// What Python's memory manager gives for an instance.
+/// What Python's memory manager gives for an instance. Zeroed, as it is given, it has no payload.
 #[repr(C)]
 struct Instance<T> {
     head: ffi::PyObject,
     dict: *mut ffi::PyObject,
     /// For classes whose instances can be called.
     call: Option<ffi::vectorcallfunc>,
+    /// Whose it is: the payload is there if this is.
     interpreter: Option<&'static Interpreter>,
-    /// None only while an instance is being made.
-    payload: Option<T>,
+    payload: MaybeUninit<T>,
+}
+
+impl<T> Instance<T> {
+    /// None while it is being made, for one that its class has not made, and for a spare.
+    #[inline]
+    fn payload(&self) -> Option<(&'static Interpreter, &T)> {
+        let interpreter = self.interpreter?;
+        // SAFETY: `fill` has written it, and `empty` has not been called since.
+        Some((interpreter, unsafe { self.payload.assume_init_ref() }))
+    }
+
+    /// Gives an empty instance its payload.
+    fn fill(&mut self, interpreter: &'static Interpreter, payload: T) {
+        self.payload.write(payload);
+        self.interpreter = Some(interpreter);
+    }
+
+    /// Takes the payload away.
+    fn empty(&mut self) -> Option<T> {
+        self.interpreter.take()?;
+        // SAFETY: `fill` has written it, and nobody else takes it.
+        Some(unsafe { self.payload.assume_init_read() })
+    }
 }
 
 /// Makes the class in an interpreter.
@@ -401,8 +425,33 @@ pub(crate) fn define<'py, T: Class>(
         let name = PyString::new(cx.py, &T::NAME.to_string_lossy());
         class.setattr("__name__", &name)?;
         class.setattr("__qualname__", &name)?;
-        (*class.as_ptr().cast::<ffi::PyTypeObject>()).tp_name = T::NAME.as_ptr();
+        let kind = class.as_ptr().cast::<ffi::PyTypeObject>();
+        (*kind).tp_name = T::NAME.as_ptr();
+        // As classes of C are: a method that a handler puts in another one's place would be there for all sites.
+        #[cfg(Py_3_10)]
+        {
+            make_immutable(kind);
+            ffi::PyType_Modified(kind);
+        }
         Ok(class)
+    }
+}
+
+/// # Safety
+/// A class that nobody else has seen yet.
+#[cfg(Py_3_10)]
+unsafe fn make_immutable(class: *mut ffi::PyTypeObject) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        #[cfg(not(Py_GIL_DISABLED))]
+        {
+            (*class).tp_flags |= ffi::Py_TPFLAGS_IMMUTABLETYPE;
+        }
+        #[cfg(Py_GIL_DISABLED)]
+        (*class).tp_flags.fetch_or(
+            ffi::Py_TPFLAGS_IMMUTABLETYPE as _,
+            std::sync::atomic::Ordering::Relaxed,
+        );
     }
 }
 
@@ -461,7 +510,8 @@ pub(crate) fn payload<'a, T: Class>(cx: Cx<'_>, object: &'a Object<'_>) -> Optio
         if ffi::PyObject_TypeCheck(object.as_ptr(), class) == 0 {
             return None;
         }
-        (*object.as_ptr().cast::<Instance<T>>()).payload.as_ref()
+        let instance = &*object.as_ptr().cast::<Instance<T>>();
+        instance.payload().map(|(_, payload)| payload)
     }
 }
 
@@ -470,8 +520,7 @@ unsafe fn allocate<'py, T: Class>(
     class: *mut ffi::PyTypeObject,
     payload: T,
 ) -> PyResult<Object<'py>> {
-    // SAFETY: PyType_GenericAlloc gives zeroed memory of the type's size, a valid `Instance` without payload:
-    // `write` must not drop the zeroed Option.
+    // SAFETY: PyType_GenericAlloc gives zeroed memory of the type's size, a valid `Instance` without payload.
     unsafe {
         let object = if faults::strike("instance") {
             ffi::PyErr_NoMemory()
@@ -485,8 +534,7 @@ unsafe fn allocate<'py, T: Class>(
         if T::SLOTS.call.is_some() {
             (&raw mut (*instance).call).write(Some(trampolines::call_instance::<T>));
         }
-        (&raw mut (*instance).interpreter).write(Some(cx.interpreter));
-        (&raw mut (*instance).payload).write(Some(payload));
+        (*instance).fill(cx.interpreter, payload);
         Ok(Bound::from_owned_ptr(cx.py, object))
     }
 }

@@ -44,7 +44,7 @@ pub(crate) fn recycle<T: Class>(cx: Cx<'_>, object: Ref) {
         return;
     }
     // SAFETY: nobody else can be inside the payload: ours is the only reference.
-    drop(unsafe { (*object.as_ptr().cast::<Instance<T>>()).payload.take() });
+    drop(unsafe { (*object.as_ptr().cast::<Instance<T>>()).empty() });
     let spare = cx.interpreter.spare(T::PLACE);
     if let Some(mut spare) = spare.and_then(|spare| spare.try_lock().ok()) {
         // Outside the lock, should there be one.
@@ -66,6 +66,6 @@ pub(super) fn again<'py, T: Class>(cx: Cx<'py>, payload: T) -> Result<Bound<'py,
         return Err(payload);
     }
     // SAFETY: an emptied instance of T's class, and ours is the only reference.
-    unsafe { (*object.as_ptr().cast::<Instance<T>>()).payload = Some(payload) };
+    unsafe { (*object.as_ptr().cast::<Instance<T>>()).fill(cx.interpreter, payload) };
     Ok(object.into_bound(cx.py))
 }

@@ -42,15 +42,13 @@ unsafe fn on<T: Class, R>(
     // SAFETY: the caller's promise; the payload is dropped only by `deallocate`.
     unsafe {
         let instance = &*object.cast::<Instance<T>>();
-        run(failure, |py| {
-            match (instance.interpreter, &instance.payload) {
-                (Some(interpreter), Some(payload)) => body(This {
-                    cx: Cx { py, interpreter },
-                    payload,
-                    object,
-                }),
-                _ => Err(PyTypeError::new_err("the object was not made by its class")),
-            }
+        run(failure, |py| match instance.payload() {
+            Some((interpreter, payload)) => body(This {
+                cx: Cx { py, interpreter },
+                payload,
+                object,
+            }),
+            None => Err(PyTypeError::new_err("the object was not made by its class")),
         })
     }
 }
@@ -365,7 +363,7 @@ unsafe extern "C" fn free<T: Class>(object: *mut ffi::PyObject) {
     unsafe {
         let class = ffi::Py_TYPE(object);
         let instance = object.cast::<Instance<T>>();
-        let payload = (*instance).payload.take();
+        let payload = (*instance).empty();
         if let Err(place) = guard("deallocate", move || drop(payload)) {
             log::process(Level::Critical, &place);
         }
@@ -385,7 +383,9 @@ pub(super) unsafe extern "C" fn traverse<T: Class>(
     // SAFETY: the collector passes an instance; only pointers are read, nothing is touched.
     unsafe {
         let instance = &*object.cast::<Instance<T>>();
-        let references = instance.payload.as_ref().map_or(&[][..], T::references);
+        let references = instance
+            .payload()
+            .map_or(&[][..], |(_, payload)| payload.references());
         let own = [ffi::Py_TYPE(object).cast(), instance.dict];
         for pointer in references.iter().map(Slot::as_ptr).chain(own) {
             if !pointer.is_null() {
@@ -403,7 +403,7 @@ pub(super) unsafe extern "C" fn clear<T: Class>(object: *mut ffi::PyObject) -> c
     // SAFETY: the collector passes an instance that only a cycle keeps alive.
     unsafe {
         let instance = object.cast::<Instance<T>>();
-        if let Some(payload) = &(*instance).payload {
+        if let Some((_, payload)) = (*instance).payload() {
             payload.references().iter().for_each(Slot::clear);
         }
         ffi::Py_CLEAR(&raw mut (*instance).dict);
