@@ -497,8 +497,13 @@ def test_the_text_of_an_exception() -> None:
     assert "x.py" not in text and "test_imports" in text
     error = raised("1 / 0", inner)
     error.__traceback__ = error.__traceback__.tb_next if error.__traceback__ else None
-    text = _tracebacks.describe(error)
-    assert text.count("File ") == 1 and text.endswith("ZeroDivisionError: division by zero")
+    # Frames of ours alone: what it says, and what was served.
+    assert _tracebacks.describe(error) == "ZeroDivisionError: division by zero"
+    _tracebacks.place(error, "/srv/a\nb.py")
+    assert _tracebacks.describe(error) == "ZeroDivisionError: division by zero\nmod_python: raised for /srv/a\r\nb.py"
+    error = raised("1 / 0", "/srv/a.py")
+    _tracebacks.place(error, "/srv/a.py")
+    assert "raised for" not in _tracebacks.describe(error)
     error = raised("def f(:", inner)
     assert "SyntaxError" in _tracebacks.describe(error) and 'x.py", line 1' in _tracebacks.describe(error)
     looped = raised("try:\n    1 / 0\nexcept ZeroDivisionError as e:\n    raise LookupError('x') from e", "/srv/a.py")
@@ -519,4 +524,9 @@ def test_the_text_of_an_exception() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_tracebacks.traceback, "TracebackException", fails)
         text = _tracebacks.describe(raised("1 / 0", "/srv/a.py"))
+        error = raised("1 / 0", inner)
+        error.__traceback__ = error.__traceback__.tb_next if error.__traceback__ else None
+        _tracebacks.place(error, "/srv/b.py")
+        alone = _tracebacks.describe(error)
     assert text.endswith("ZeroDivisionError: division by zero") and '  File "/srv/a.py", line 1, in <module>' in text
+    assert alone == "ZeroDivisionError: division by zero\nmod_python: raised for /srv/b.py"
