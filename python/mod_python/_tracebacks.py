@@ -22,8 +22,15 @@ _INNER = (
 )
 """How the files of frames begin that tell nothing about the application."""
 
-# What extension modules, CPython and PyO3 say of interpreters that they cannot be loaded in.
-_REFUSALS = ("subinterpreter", "sub-interpreter", "more than once per process", "once per interpreter process")
+# What extension modules, CPython, Cython and PyO3 say of interpreters that they cannot be loaded in: all but the main one, or
+# all but the one that came first.
+_REFUSALS = (
+    "subinterpreter",
+    "sub-interpreter",
+    "more than once per process",
+    "once per interpreter process",
+    "one interpreter per process",
+)
 
 _PLACE = "_mod_python_place"
 """The attribute of an exception that ``place`` sets."""
@@ -152,15 +159,31 @@ def _placed(error: BaseException, has_frames: bool) -> Iterator[str]:
         yield f"raised for {name}"
 
 
+def _refused(interpreter: str) -> str:
+    """What to do about an extension module that this interpreter cannot load."""
+    if interpreter != "main_interpreter":
+        return (
+            f"this extension module cannot be used in the interpreter {interpreter!r}; "
+            "run what needs it in the first one: PythonInterpreter main_interpreter"
+        )
+    # It is the process's first one: a refusal can only mean that another was quicker.
+    pid = os.getpid()
+    names = sorted({str(row[1]) for row in _apache._interpreters() if row[0] == pid} - {interpreter})
+    others = (
+        f" (there are {', '.join(map(repr, names))})" if len(names) > 1 else "".join(f" ({name!r})" for name in names)
+    )
+    return (
+        f"another interpreter of this process{others} has loaded this extension module before {interpreter!r}; let every "
+        "virtual host and section that needs it name the same one: PythonInterpreter main_interpreter"
+    )
+
+
 def _hints(error: BaseException) -> Iterator[str]:
     # Lower files than that one use this.
     interpreter = getattr(sys.modules.get("mod_python.apache"), "interpreter", "")
     for one in _chain(error):
-        if interpreter != "main_interpreter" and isinstance(one, ImportError):
+        if isinstance(one, ImportError):
             text = str(one)
             if any(word in text for word in _REFUSALS):
-                yield (
-                    f"this extension module cannot be used in the interpreter {interpreter!r}; "
-                    "run what needs it in the first one: PythonInterpreter main_interpreter"
-                )
+                yield _refused(interpreter)
         yield from _path.explain(one)
