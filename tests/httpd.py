@@ -293,6 +293,8 @@ class Httpd:
 
 
 _DECORATION = re.compile(r"\[[^]]*\] \[python:\w+\] \[(pid \d+[^]]*)\] (?:\[(?:client|remote) [^]]*\] )?(?=(.*))")
+# One that has no frames of the application.
+_FRAMELESS = re.compile(r"(?:^|: )[A-Za-z_][\w.]*(?:Error|Exception|Exit)(?:: |$)")
 _CHAINED = re.compile("During handling of the above exception, another|The above exception was the direct cause")
 
 
@@ -314,10 +316,10 @@ def entries(log: str) -> list[str]:
         if goes_on and not (starts and re.match(r"[#\w]", text) and not text.startswith("Traceback")):
             parts.append(line[decoration.end() :])
             ends = not starts and not re.match(r"\s", text)
-            open_ones[thread] = (parts, (running and not ends) or starts)
+            open_ones[thread] = (parts, (running and not ends) or starts or _CHAINED.match(text) is not None)
         else:
             found.append([line])
-            open_ones[thread] = (found[-1], True) if starts else ([], False)
+            open_ones[thread] = (found[-1], starts) if starts or _FRAMELESS.search(text) else ([], False)
     return ["\\n".join(parts) for parts in found]
 
 

@@ -153,6 +153,14 @@ def test_root_chooses_a_user(serve: Serve) -> None:
         assert made.returncode == 1 and reason in made.stderr and not (command.place / "other").exists()
 
 
+def test_where_a_server_cannot_listen(command: Command) -> None:
+    place = command.place / "other"
+    for listen in ("99999", "abc", "127.0.0.1:0"):
+        made = command("create", str(place), "--listen", listen, "--pythonhandler", "x")
+        assert made.returncode == 1 and "is no port, which is a number from 1 to 65535" in made.stderr
+        assert made.stderr.count("\n") == 1 and not place.exists()
+
+
 def test_only_root_chooses_a_user(command: Command) -> None:
     made = command("create", str(command.place / "other"), "--pythonhandler", "x", "--user", "daemon")
     if ROOT and not command.user:

@@ -103,6 +103,62 @@ def test_charsets_of_other_forms(query: str, options: dict[str, str], text: str)
         assert found["a"].file.read() == (b"\xe9" if "%E9" in query else "é".encode())
 
 
+DECLARED = [
+    ("a=%E9", "ISO-8859-1", {}, "é"),
+    ("a=%E9", '"windows-1251"', {}, "й"),
+    ("a=%C3%A9", "UTF-8", LATIN, "é"),
+    ("a=%E9&_charset_=koi8-r", "iso-8859-1", {"mod_python.form.charset": "cp437"}, "И"),
+    ("a=%E9", "iso-8859-1", {"mod_python.form.charset": "cp437"}, "é"),
+    # What is unknown, no charset of a form, or says nothing, is passed over.
+    ("a=%E9&_charset_=nonsense", "iso-8859-1", {}, "é"),
+    ("a=%E9", "nonsense", LATIN, "é"),
+    ("a=%E9", "utf-16", LATIN, "é"),
+    ("a=%E9", "us-ascii", LATIN, "é"),
+    ("a=%E9", "", LATIN, "é"),
+    ("a=%E9", "x" * 5000, {}, "\ufffd"),
+    ("a=%E9", "rot13; charset=iso-8859-1", {}, "\ufffd"),
+]
+
+
+@pytest.mark.parametrize(("query", "charset", "options", "text"), DECLARED)
+@pytest.mark.parametrize("multipart", [False, True])
+def test_the_charset_of_a_body(query: str, charset: str, options: dict[str, str], text: str, multipart: bool) -> None:
+    """What Content-Type says of the whole body comes behind what the form says of itself."""
+    headers, body = URLENCODED, query.encode()
+    if multipart:
+        pairs = [pair.partition(b"=") for pair in body.split(b"&")]
+        values = {name: b"\xe9" if value == b"%E9" else value for name, _, value in pairs}
+        values = {name: "é".encode() if value == b"%C3%A9" else value for name, value in values.items()}
+        body = b"".join(part(value, b"name=" + name) for name, value in values.items()) + END
+        headers = MULTIPART
+    found = form(body, {"Content-Type": f"{headers['Content-Type']}; charset={charset}"}, options, "/?q=%C3%A9")
+    assert found["a"] == text
+    assert found["a"].file.read() == (b"\xe9" if "%E9" in query else "é".encode())
+    # The query is none of the body's.
+    assert found["q"] == form(b"", URLENCODED, options, "/?q=%C3%A9")["q"]
+
+
+def test_the_charset_of_a_body_in_httpd(httpd: Server) -> None:
+    for charset, text in (("ISO-8859-1", "é"), ("nonsense", "\ufffd")):
+        headers = {"Content-Type": f"application/x-www-form-urlencoded; charset={charset}"}
+        answer = httpd.ok("/forms/everything", "POST", body=b"%E9=%E9", headers=headers)
+        assert json.loads(answer.text)["items"] == [[text, text]]
+
+
+def test_a_callback_is_told_names_in_the_charset_of_the_body() -> None:
+    import io
+
+    names = []
+
+    def made(name: str) -> io.BytesIO:
+        names.append(name)
+        return io.BytesIO()
+
+    headers = {"Content-Type": MULTIPART["Content-Type"] + "; charset=iso-8859-1"}
+    req: Any = FakeRequest("/", "POST", part(b"x", b'name=f; filename="\xe9"') + END, headers)
+    assert util.FieldStorage(req, file_callback=made)["f"].filename == "é" and names == ["é"]
+
+
 def test_names_are_in_the_charset_of_the_form(httpd: Server) -> None:
     body = part(b"\xe9", b'name="\xe9"') + part(b"\xe9", b'name="f"; filename="\xe9.txt"') + END
     names = json.loads(httpd.ok("/latin", "POST", body=body, headers=MULTIPART).text)["items"]
@@ -182,6 +238,14 @@ TOLERATED = [
     ("the end in the headers", part(b"1") + HEADERS + END, {"a": ["1"]}),
     ("no name", part(b"1", b"x=y") + part(b"2") + END, {None: ["1"], "a": ["2"]}),
     ("nothing but the disposition", part(b"1").replace(b"; name=a", b"") + END, {None: ["1"]}),
+    ("no disposition", b"--b\r\nContent-Type: text/plain\r\n\r\n1\r\n" + part(b"2") + END, {None: ["1"], "a": ["2"]}),
+    ("another header", b"--b\r\nX: y\r\n\r\n1\r\n" + part(b"2") + END, {None: ["1"], "a": ["2"]}),
+    ("no header", b"--b\r\n\r\n1\r\n" + part(b"2") + END, {None: ["1"], "a": ["2"]}),
+    ("no header, bare line ends", b"--b\n\n1\n--b--\n", {None: ["1\n"]}),
+    ("no header, several times", b"--b\r\n\r\n1\r\n--b\r\n\r\n2\r\n--b\r\n\r\n\r\n" + END, {None: ["1", "2", ""]}),
+    ("no header and no end", b"--b\r\n\r\n1", {None: ["1"]}),
+    ("an empty disposition", b"--b\r\nContent-Disposition:\r\n\r\n1\r\n" + END, {None: ["1"]}),
+    ("an empty name", part(b"1", b'name=""') + END, {"": ["1"]}),
     ("a disposition of its own", part(b"1", name=b"attachment") + END, {"a": ["1"]}),
     ("no parts", END, {}),
     ("no parts and a boundary", b"--b\r\n" + END, {}),
@@ -203,12 +267,43 @@ def test_what_is_tolerated_in_httpd(httpd: Server) -> None:
     assert json.loads(answer.text)["items"] == [["a", "1"], [None, "2"], ["f", ["file", 'a"b.txt', "text/plain", 7]]]
 
 
+def test_a_field_without_a_name_is_a_field() -> None:
+    """Whatever is done with a form; its name can be given later."""
+    body = b"--b\r\nContent-Type: image/png\r\nX-A: y\r\n\r\n\xff\r\n" + b"--b\r\n\r\n2\r\n" + part(b"3") + END
+    found = form(body, MULTIPART)
+    assert found.keys() == list(found) == [None, "a"] and len(found) == 2 and None in found
+    assert [str(field) for field in found[None]] == ["\ufffd", "2"]  # type: ignore[index]
+    first, second = found.getlist(None)  # type: ignore[arg-type]
+    assert (first.name, first.filename, first.type, first.disposition) == (None, None, "image/png", None)
+    assert first.disposition_options == {} and first.headers["x-a"] == "y" and first.file.read() == b"\xff"
+    assert (second.type, second.type_options, second.disposition, len(second.headers)) == ("text/plain", {}, None, 0)
+    assert repr(found) == "{None: [Field(None, '\ufffd'), Field(None, '2')], 'a': [Field('a', '3')]}"
+    found.list.sort()
+    assert found.items() == [(None, "2"), ("a", "3"), (None, "\ufffd")]
+    second.name = "b"
+    assert found["b"] == "2" and found.getlist(None) == ["\ufffd"]  # type: ignore[arg-type]
+    del found[None]  # type: ignore[arg-type]
+    found.add_field("c", "4")
+    assert found.keys() == ["b", "a", "c"]
+
+
+def test_a_field_without_a_name_is_no_argument(httpd: Server) -> None:
+    body = b"--b\r\n\r\n1\r\n" + part(b"spam", b"name=name") + b"--b\r\nX: y\r\n\r\n2\r\n" + END
+    answer = httpd.ok("/forms/applied", "POST", body=body, headers=MULTIPART)
+    assert json.loads(answer.text) == ["/forms/applied spam", "spam default", ["name", "own"], "keyword spam"]
+
+    def takes_all(*places: Any, **names: Any) -> Any:
+        return places, names
+
+    assert util.apply_fs_data(takes_all, form(body, MULTIPART), req=5) == ((), {"name": "spam", "req": 5})
+
+
 def test_a_file_without_a_name_and_an_end() -> None:
     field = form(part(b"\x00\xff\r\n", b'filename="f"'), MULTIPART).list[0]
     assert (field.name, field.filename, field.value) == (None, "f", b"\x00\xff\r\n")
 
 
-@pytest.mark.parametrize("body", [b"", b"junk", b"--b", b"--b\r\nX", HEADERS, HEADERS + b"\r", b"--b\r\nX: y\r\n\r\nv"])
+@pytest.mark.parametrize("body", [b"", b"junk", b"--b", b"--b\r\nX", HEADERS, HEADERS + b"\r"])
 def test_a_body_that_holds_no_form_is_refused(body: bytes) -> None:
     if body == b"--b":
         assert not form(body, MULTIPART)

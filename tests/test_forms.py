@@ -116,15 +116,16 @@ BAD_BODIES = [
     ("another type", b"{}", {"Content-Type": "application/json"}, 501),
     ("nothing", b"", MULTIPART, 400),
     ("garbage", b"garbage\r\n" * 100, MULTIPART, 400),
-    ("no disposition", f"--{BOUNDARY}\r\nX: y\r\n\r\nv\r\n".encode() + END, MULTIPART, 400),
     ("no colon", f"--{BOUNDARY}\r\nnonsense\r\n\r\nv\r\n".encode() + END, MULTIPART, 400),
     ("NUL", f"--{BOUNDARY}\r\nContent-Disposition: form-data; name=a\0b\r\n\r\nv\r\n".encode() + END, MULTIPART, 400),
     ("long headers", f"--{BOUNDARY}\r\nX: {'y' * 20000}\r\n\r\nv\r\n".encode() + END, MULTIPART, 400),
     ("ends in headers", f"--{BOUNDARY}\r\nContent-Dispo".encode(), MULTIPART, 400),
     ("10,000 fields", b"&".join(b"a=1" for _ in range(10000)), URLENCODED, 413),
     ("10,000 parts", b"".join(part("a", b"") for _ in range(10000)) + END, MULTIPART, 413),
+    ("10,000 parts without headers", f"--{BOUNDARY}\r\n\r\nv\r\n".encode() * 10000 + END, MULTIPART, 413),
     ("20 MB of text", b"a=" + b"x" * (20 << 20), URLENCODED, 413),
     ("20 MB in a part", part("a", b"x" * (20 << 20)) + END, MULTIPART, 413),
+    ("20 MB without headers", f"--{BOUNDARY}\r\n\r\n".encode() + b"x" * (20 << 20) + END, MULTIPART, 413),
 ]
 
 

@@ -482,7 +482,7 @@ def test_what_others_set_meanwhile_counts(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_the_text_of_an_exception() -> None:
     """Frames of the application, the chain, groups; and something where nothing can be formatted."""
-    from mod_python import _tracebacks
+    from mod_python import _tracebacks, apache
 
     inner = str(Path(_tracebacks.__file__).with_name("x.py"))
 
@@ -497,10 +497,27 @@ def test_the_text_of_an_exception() -> None:
     assert "x.py" not in text and "test_imports" in text
     error = raised("1 / 0", inner)
     error.__traceback__ = error.__traceback__.tb_next if error.__traceback__ else None
-    text = _tracebacks.describe(error)
-    assert text.count("File ") == 1 and text.endswith("ZeroDivisionError: division by zero")
+    # Frames of ours alone: what it says, and what was served.
+    assert _tracebacks.describe(error) == "ZeroDivisionError: division by zero"
+    _tracebacks.place(error, "/srv/a\nb.py")
+    assert _tracebacks.describe(error) == "ZeroDivisionError: division by zero\nmod_python: raised for /srv/a\r\nb.py"
+    error = raised("1 / 0", "/srv/a.py")
+    _tracebacks.place(error, "/srv/a.py")
+    assert "raised for" not in _tracebacks.describe(error)
     error = raised("def f(:", inner)
     assert "SyntaxError" in _tracebacks.describe(error) and 'x.py", line 1' in _tracebacks.describe(error)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(apache, "interpreter", "main_interpreter")
+        patch.setattr(_tracebacks._apache, "_interpreters", list, raising=False)
+        for refusal in (
+            "cannot load module more than once per process",
+            "PyO3 modules may only be initialized once per interpreter process",
+            "PyO3 modules do not yet support subinterpreters",
+            "Interpreter change detected - this module can only be loaded into one interpreter per process.",
+        ):
+            text = _tracebacks.describe(ImportError(refusal))
+            assert "this process has loaded this extension module before 'main_interpreter'" in text
+        assert _tracebacks.describe(ImportError("once")) == "ImportError: once"
     looped = raised("try:\n    1 / 0\nexcept ZeroDivisionError as e:\n    raise LookupError('x') from e", "/srv/a.py")
     assert looped.__cause__ is not None
     looped.__cause__.__cause__ = looped
@@ -519,4 +536,9 @@ def test_the_text_of_an_exception() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_tracebacks.traceback, "TracebackException", fails)
         text = _tracebacks.describe(raised("1 / 0", "/srv/a.py"))
+        error = raised("1 / 0", inner)
+        error.__traceback__ = error.__traceback__.tb_next if error.__traceback__ else None
+        _tracebacks.place(error, "/srv/b.py")
+        alone = _tracebacks.describe(error)
     assert text.endswith("ZeroDivisionError: division by zero") and '  File "/srv/a.py", line 1, in <module>' in text
+    assert alone == "ZeroDivisionError: division by zero\nmod_python: raised for /srv/b.py"

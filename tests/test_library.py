@@ -287,6 +287,81 @@ def test_the_command_makes_a_server_that_runs(tmp_path: Path, capsys: pytest.Cap
         assert subprocess.run([*command, *wrong], env=environment, capture_output=True).returncode == 2
 
 
+@pytest.mark.parametrize(
+    ("listen", "written"),
+    [
+        ("8080", "127.0.0.1:8080"),
+        ("65535", "127.0.0.1:65535"),
+        ("08080", "127.0.0.1:8080"),
+        ("0.0.0.0:80", "0.0.0.0:80"),
+        ("[::1]:8080", "[::1]:8080"),
+        ("[::]:8080", "[::]:8080"),
+        ("[fe80::1%eth0]:8080", "[fe80::1%eth0]:8080"),
+        ("localhost:8080", "localhost:8080"),
+        ("www-1.example.org:1", "www-1.example.org:1"),
+        ("*:8080", "*:8080"),
+    ],
+)
+def test_where_a_new_server_listens(tmp_path: Path, listen: str, written: str) -> None:
+    site = tmp_path / "site"
+    assert main(["create", str(site), "--listen", listen, "--pythonhandler", "mp"]) == 0
+    assert f"Listen('{written}')" in (site / "conf/httpd_conf.py").read_text()
+
+
+PORTS = [
+    "99999",
+    "65536",
+    "0",
+    "abc",
+    "-1",
+    "+80",
+    "",
+    " 80",
+    "80 ",
+    "8_0",
+    "8.0",
+    "80x",
+    "٨٠",
+    "0" * 5000 + "80",
+    "80 https",
+]
+HOSTS = [
+    "[::1",
+    "::1",
+    "::1]",
+    "[::1]x",
+    "[127.0.0.1]",
+    "[]",
+    "",
+    "127.0.0",
+    "127.0.0.256",
+    "1",
+    "a b",
+    "a\nListen 80",
+    '"',
+    "-a",
+]
+HOSTS += ["a..b", ".", "a/b", "user@host", "127.0.0.1:80", "[fe80::1%a b]", "[fe80::1%]", "http://host", "ü", "a" * 64]
+
+
+@pytest.mark.parametrize(
+    ("listen", "wrong"),
+    [
+        *((port, port) for port in PORTS),
+        *((f"{host}:{port}", port) for port in PORTS for host in ("127.0.0.1", "[::1]", "host")),
+        ("host:port", "port"),
+        ("[::1]", "1]"),
+        *((f"{host}:80", host) for host in HOSTS),
+    ],
+)
+def test_where_no_server_can_listen(tmp_path: Path, listen: str, wrong: str) -> None:
+    site = tmp_path / "site"
+    with pytest.raises(SystemExit) as refusal:
+        main(["create", str(site), f"--listen={listen}", "--pythonhandler", "mp"])
+    said = str(refusal.value.code)
+    assert said.startswith(f"mod_python create: --listen {listen!r}: {wrong!r} is no ") and not site.exists()
+
+
 def test_start_restart_stop(tmp_path: Path) -> None:
     log = tmp_path / "log"
     fake = tmp_path / "apache2"

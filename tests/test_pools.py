@@ -248,6 +248,57 @@ def test_extensions_in_a_sub_interpreter(serve: Serve, module: str, gil: str) ->
     assert pids <= set(server.child_pids())
 
 
+ONCE = """
+#include <Python.h>
+static int execute(PyObject *module)
+{
+    static PyInterpreterState *first;
+    if (!first)
+        first = PyInterpreterState_Get();
+    if (first == PyInterpreterState_Get())
+        return 0;
+    PyErr_SetString(PyExc_ImportError, "cannot load module more than once per process");
+    return -1;
+}
+static PyModuleDef_Slot slots[] = {{Py_mod_exec, execute}, {0, NULL}};
+static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "once", .m_slots = slots};
+PyMODINIT_FUNC PyInit_once(void)
+{
+    return PyModuleDef_Init(&definition);
+}
+"""
+
+
+@pytest.mark.parametrize("first", ["one", "two"])
+def test_an_extension_that_another_interpreter_has_loaded(serve: Serve, first: str) -> None:
+    """The main interpreter may be too late for it as any other: the log says who was there, and what to do."""
+    config = "PythonPath \"sys.path+['@ROOT@/apps']\"\n" + "".join(
+        f"<Location /{name}>\nSetHandler mod_python\nPythonHandler needs_once\nPythonInterpreter {interpreter}\n"
+        "</Location>\nPythonInterpreterGIL shared one\nPythonInterpreterGIL shared two\n"
+        for name, interpreter in (("one", "one"), ("two", "two"), ("main", "main_interpreter"))
+    )
+    server = serve(config, start=False)
+    server.write(
+        "apps/needs_once.py", "def handler(req):\n    import once\n    req.write(once.__name__)\n    return 0\n"
+    )
+    (server.root / "once.c").write_text(ONCE)
+    flags = ["-shared", "-fPIC", "-I", sysconfig.get_paths()["include"]]
+    library = server.root / "apps/once.so"
+    subprocess.run(["cc", *flags, str(server.root / "once.c"), "-o", str(library)], check=True)
+    server.start()
+    assert server.ok(f"/{first}").text == "once"
+    assert server.get("/main").status == 500
+    line = server.claim("ImportError: cannot load module more than once per process")
+    assert (
+        f"another interpreter of this process ('{first}') has loaded this extension module before 'main_interpreter'"
+        in line
+    )
+    assert line.endswith("name the same one: PythonInterpreter main_interpreter")
+    other = "two" if first == "one" else "one"
+    assert server.get(f"/{other}").status == 500
+    server.claim(f"cannot be used in the interpreter '{other}'.*PythonInterpreter main_interpreter")
+
+
 ABORTING = """
 #include <Python.h>
 #include <stdlib.h>

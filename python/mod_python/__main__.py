@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import ipaddress
 import os
 import platform
+import re
 import runpy
 import sys
 from collections.abc import Sequence
@@ -64,6 +66,44 @@ platform:    {platform.platform()}
     return 0
 
 
+_HOST = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63})*")
+_NUMBERS = re.compile(r"[0-9.]+")
+
+
+def _listen(text: str) -> str:
+    """The argument of httpd's Listen for a port, of 127.0.0.1, or for an address and a port. Raises ValueError.
+
+    httpd would say so itself, but of a file that nobody has written.
+    """
+    host, colon, port = text.rpartition(":")
+    if not re.fullmatch("[0-9]{1,5}", port) or not 0 < int(port) < 65536:
+        raise ValueError(f"--listen {text!r}: {port!r} is no port, which is a number from 1 to 65535")
+    if not colon:
+        host = "127.0.0.1"
+    elif not _is_host(host):
+        raise ValueError(
+            f"--listen {text!r}: {host!r} is no address in front of a port, such as 127.0.0.1, [::1], localhost, or * for all"
+        )
+    return f"{host}:{int(port)}"
+
+
+def _is_host(host: str) -> bool:
+    if host == "*":
+        return True
+    try:
+        if host.startswith("[") and host.endswith("]"):
+            # The zone, as in fe80::1%eth0, stands in a configuration as a word of its own.
+            address = ipaddress.IPv6Address(host[1:-1])
+            return re.fullmatch(r"[\w.-]+", address.scope_id or "eth0", re.ASCII) is not None
+        elif _NUMBERS.fullmatch(host):
+            ipaddress.IPv4Address(host)
+        else:
+            return len(host) < 254 and _HOST.fullmatch(host) is not None
+    except ValueError:
+        return False
+    return True
+
+
 def cmd_create(arguments: argparse.Namespace) -> int:
     """make a directory for a server, with a configuration"""
     comments = []
@@ -72,8 +112,8 @@ def cmd_create(arguments: argparse.Namespace) -> int:
             "PythonOption mod_python.wsgi.application package.module::application",
             "PythonOption mod_python.wsgi.base_uri /prefix",
         ]
-    listen = arguments.listen if ":" in arguments.listen else f"127.0.0.1:{arguments.listen}"
     try:
+        listen = _listen(arguments.listen)
         user = _users.children_user(arguments.user)
     except ValueError as error:
         raise SystemExit(f"mod_python create: {error}") from None
@@ -117,7 +157,9 @@ def parser() -> argparse.ArgumentParser:
     commands.add_parser("version", help=cmd_version.__doc__)
     command = commands.add_parser("create", help=cmd_create.__doc__)
     command.add_argument("directory")
-    command.add_argument("--listen", default="8888", help="port, or address:port (8888, of 127.0.0.1)")
+    command.add_argument(
+        "--listen", default="8888", help="port, or address:port, such as [::1]:8888 (8888, of 127.0.0.1)"
+    )
     command.add_argument("--pythonpath", default="", help="directories for modules, with colons between")
     command.add_argument("--user", help="whom handlers run as, where root starts the server (httpd's usual user)")
     command.add_argument("--pythonhandler", required=True, help="such as mod_python.publisher")

@@ -6,6 +6,8 @@ from __future__ import annotations
 import threading
 from typing import Any, Callable
 
+from mod_python import _tracebacks
+
 _made: dict[str, tuple[Callable[[], Any], Any]] = {}
 _locks: dict[str, threading.RLock] = {}
 
@@ -17,5 +19,9 @@ def made(name: str, factory: Callable[[], Any]) -> Any:
         with _locks.setdefault(name, threading.RLock()):
             found = _made.get(name)
             if found is None or found[0] is not factory:
-                found = _made[name] = (factory, factory())
+                try:
+                    found = _made[name] = (factory, factory())
+                except Exception as error:
+                    _tracebacks.place(error, name)
+                    raise
     return found[1]

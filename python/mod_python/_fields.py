@@ -24,7 +24,7 @@ class _Named:
 
     @name.setter
     def name(self, name: Optional[str]) -> None:
-        if self._name is not None:
+        if "_name" in vars(self):
             _Named.renamed += 1
         self._name = name
 

@@ -61,6 +61,10 @@ class Limits:
             self.req.log_error(message, apache.APLOG_WARNING)
         return found or _charsets.UTF_8
 
+    def charset_of(self, *named: Union[str, bytes, bytearray, None]) -> str:
+        """The charset that a form is in: the first of these names that is one, or what the option says."""
+        return next(filter(None, map(_charsets.form_charset, named)), self.charset)
+
     def count_fields(self, number: int) -> None:
         """That many fields more."""
         self._seen += number
@@ -122,13 +126,13 @@ class FieldStorage:
         if req.method == "POST":
             kind, options = parse_header(req.headers_in.get("content-type", "") or "application/x-www-form-urlencoded")
             if kind == "application/x-www-form-urlencoded":
-                self._add_encoded(iter(limits.read, b""), keep_blank_values)
+                self._add_encoded(iter(limits.read, b""), keep_blank_values, options.get("charset"))
             elif kind.startswith("multipart/"):
-                self._add_multipart(options.get("boundary", ""), file_callback, field_callback)
+                self._add_multipart(options, file_callback, field_callback)
             else:
                 limits.refuse(apache.HTTP_NOT_IMPLEMENTED, f"{kind[:100]!r} is not the content type of a form")
 
-    def _add_encoded(self, blocks: Iterator[bytes], keep_blank_values: int) -> None:
+    def _add_encoded(self, blocks: Iterator[bytes], keep_blank_values: int, declared: Optional[str] = None) -> None:
         parser = EncodedParser(self._limits.count_fields, keep_blank_values)
         for block in blocks:
             self._limits.keep(len(block))
@@ -136,7 +140,7 @@ class FieldStorage:
         parser.finish()
         pairs = parser.pairs
         named = next((value for name, value in pairs if name == _CHARSET_FIELD.encode()), None)
-        charset = _charsets.form_charset(named) or self._limits.charset
+        charset = self._limits.charset_of(named, declared)
         # What has become text is let go of at once.
         pairs.reverse()
         while pairs:
@@ -145,11 +149,14 @@ class FieldStorage:
 
     def _add_multipart(
         self,
-        boundary: str,
+        options: dict[str, str],
         file_callback: Optional[Callable[[str], Any]],
         field_callback: Optional[Callable[[], Any]],
     ) -> None:
         limits = self._limits
+        boundary, declared = options.get("boundary", ""), options.get("charset")
+        # Callbacks are told names of files before the form can say itself what it is in.
+        expected = limits.charset_of(declared)
         parts: list[Part] = []
         try:
             parser = MultipartParser(boundary.encode("latin-1", "replace"), limits.header or 1 << 30)
@@ -161,7 +168,7 @@ class FieldStorage:
                 for event in parser.finish() if ended else parser.feed(block):
                     if isinstance(event, PartHeaders):
                         limits.count_fields(1)
-                        parts.append(Part(event, limits, file_callback, field_callback))
+                        parts.append(Part(event, limits, expected, file_callback, field_callback))
                     elif not isinstance(event, PartEnd):
                         of_files += parts[-1].write(event)
                 # Headers, boundaries, what stands before and behind them: everything but files.
@@ -169,7 +176,7 @@ class FieldStorage:
         except MultipartError as error:
             limits.refuse(apache.HTTP_BAD_REQUEST, str(error))
         named = next(filter(None, (part.names_charset() for part in parts)), None)
-        charset = _charsets.form_charset(named) or limits.charset
+        charset = limits.charset_of(named, declared)
         parts.reverse()
         while parts:
             self.list.append(parts.pop().field(charset))
@@ -272,13 +279,14 @@ class Part:
         self,
         headers: PartHeaders,
         limits: Limits,
+        charset: str,
         file_callback: Optional[Callable[[str], Any]],
         field_callback: Optional[Callable[[], Any]],
     ) -> None:
         self._limits = limits
         self._file: Any
         self._read_headers(headers)
-        self._describe(limits.charset)
+        self._describe(charset)
         self._text = bytearray()
         given = self._disposition[1].get("filename")
         self._is_file = given is not None
@@ -295,17 +303,18 @@ class Part:
             except ValueError as error:
                 raise MultipartError(f"a header of a part cannot be used: {error}") from None
         values = {name.lower(): value for name, value in headers}
-        if b"content-disposition" not in values:
-            raise MultipartError("a part has no Content-Disposition")
-        self._sent = values[b"content-disposition"], values.get(b"content-type", b"text/plain")
+        # Both may be missing, as mod_python has it.
+        self._sent = values.get(b"content-disposition"), values.get(b"content-type", b"text/plain")
 
     def _describe(self, charset: str) -> None:
         """What the headers say, in a charset: browsers write names in that of the form."""
         self._charset = charset
+        disposition, kind = self._sent
+        self._disposition: tuple[Optional[str], dict[str, str]] = (None, {})
         try:
-            self._disposition, self._type = (
-                split(line.decode(charset, "replace"), _HEADER_OPTIONS) for line in self._sent
-            )
+            if disposition is not None:
+                self._disposition = split(disposition.decode(charset, "replace"), _HEADER_OPTIONS)
+            self._type = split(kind.decode(charset, "replace"), _HEADER_OPTIONS)
         except ValueError as error:
             raise MultipartError(str(error)) from None
         self.name = self._disposition[1].get("name")

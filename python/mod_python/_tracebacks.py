@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import sys
 import traceback
 from collections.abc import Iterator
+from typing import Optional
 
 import _apache
 
@@ -20,8 +22,18 @@ _INNER = (
 )
 """How the files of frames begin that tell nothing about the application."""
 
-# What extension modules, CPython and PyO3 say of interpreters that they cannot be loaded in.
-_REFUSALS = ("subinterpreter", "sub-interpreter", "more than once per process", "once per interpreter process")
+# What extension modules, CPython, Cython and PyO3 say of interpreters that they cannot be loaded in: all but the main one, or
+# all but the one that came first.
+_REFUSALS = (
+    "subinterpreter",
+    "sub-interpreter",
+    "more than once per process",
+    "once per interpreter process",
+    "one interpreter per process",
+)
+
+_PLACE = "_mod_python_place"
+"""The attribute of an exception that ``place`` sets."""
 
 _CHAIN = 50
 """So many exceptions of a chain are looked at."""
@@ -34,15 +46,21 @@ def describe(error: BaseException) -> str:
     sent, are CR LF instead: the log escapes them.
     """
     try:
-        text = _formatted(error)
+        text, has_frames = _formatted(error)
     except BaseException:  # exceptions of applications may raise what they like when they are shown
         # Formatting imports and reads files: neither need work.
-        text = _plain(error)
+        text, has_frames = _plain(error)
     try:
-        hints = list(dict.fromkeys(_hints(error)))
+        hints = list(dict.fromkeys([*_placed(error, has_frames), *_hints(error)]))
     except BaseException:
         hints = []
     return "\n".join([text, *(f"mod_python: {_inner(hint)}" for hint in hints)])
+
+
+def place(error: BaseException, name: Optional[str]) -> None:
+    """Remember what of the application's was served when it was raised: a page's file. It is shown where no frame says so."""
+    with contextlib.suppress(Exception):  # classes of applications may refuse attributes
+        setattr(error, _PLACE, name)
 
 
 def log(text: str) -> None:
@@ -59,10 +77,11 @@ def log(text: str) -> None:
         _apache.log_error(text)
 
 
-def _formatted(error: BaseException) -> str:
+def _formatted(error: BaseException) -> tuple[str, bool]:
+    """The text, and whether it says where in the application it comes from."""
     shown = traceback.TracebackException(type(error), error, error.__traceback__)
     _trim(shown)
-    return "".join(shown.format()).rstrip()
+    return "".join(shown.format()).rstrip(), bool(shown.stack) or getattr(shown, "lineno", None) is not None
 
 
 def _inner(text: str) -> str:
@@ -87,39 +106,38 @@ def _keep_in_line(one: traceback.TracebackException) -> None:
 
 
 def _trim(shown: traceback.TracebackException) -> None:
-    """Leave out frames of importlib and of this package, in the whole chain; one place stays. A line stays one."""
+    """Leave out frames of importlib and of this package, in the whole chain. A line stays one.
+
+    Where no others are, what the exception says is all: the application has not been entered.
+    """
     pending, seen = [shown], set()
     while pending:
         one = pending.pop()
         if id(one) in seen:
             continue
         seen.add(id(one))
-        kept = [frame for frame in one.stack if not frame.filename.startswith(_INNER)]
-        # A SyntaxError says itself where it is.
-        if not kept and getattr(one, "lineno", None) is None:
-            own = [frame for frame in one.stack if frame.filename.startswith(_INNER[0])]
-            kept = (own or one.stack)[-1:]
-        one.stack[:] = kept
+        one.stack[:] = [frame for frame in one.stack if not frame.filename.startswith(_INNER)]
         _keep_in_line(one)
         related = [one.__cause__, one.__context__, *(getattr(one, "exceptions", None) or ())]
         pending += [other for other in related if other is not None]
 
 
-def _plain(error: BaseException) -> str:
-    """A traceback without source lines, for which nothing has to be imported."""
-    lines = ["Traceback (most recent call last):"]
+def _plain(error: BaseException) -> tuple[str, bool]:
+    """The same without source lines, for which nothing has to be imported."""
+    frames: list[str] = []
     step = error.__traceback__
-    while step is not None and len(lines) < _CHAIN:
+    while step is not None and len(frames) < _CHAIN:
         code = step.tb_frame.f_code
         if not code.co_filename.startswith(_INNER):
-            lines.append(_inner(f'  File "{code.co_filename}", line {step.tb_lineno}, in {code.co_name}'))
+            frames.append(_inner(f'  File "{code.co_filename}", line {step.tb_lineno}, in {code.co_name}'))
         step = step.tb_next
+    lines = ["Traceback (most recent call last):", *frames] if frames else []
     kind = type.__dict__["__name__"].__get__(type(error))
     try:
         lines.append(_inner(f"{kind}: {error}"))
     except BaseException:
         lines.append(f"{kind}: <exception str() failed>")
-    return "\n".join(lines)
+    return "\n".join(lines), bool(frames)
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
@@ -135,15 +153,37 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
             pending += [other for other in (context, one.__cause__) if other is not None]
 
 
+def _placed(error: BaseException, has_frames: bool) -> Iterator[str]:
+    name = getattr(error, _PLACE, None)
+    if type(name) is str and not has_frames:
+        yield f"raised for {name}"
+
+
+def _refused(interpreter: str) -> str:
+    """What to do about an extension module that this interpreter cannot load."""
+    if interpreter != "main_interpreter":
+        return (
+            f"this extension module cannot be used in the interpreter {interpreter!r}; "
+            "run what needs it in the first one: PythonInterpreter main_interpreter"
+        )
+    # It is the process's first one: a refusal can only mean that another was quicker.
+    pid = os.getpid()
+    names = sorted({str(row[1]) for row in _apache._interpreters() if row[0] == pid} - {interpreter})
+    others = (
+        f" (there are {', '.join(map(repr, names))})" if len(names) > 1 else "".join(f" ({name!r})" for name in names)
+    )
+    return (
+        f"another interpreter of this process{others} has loaded this extension module before {interpreter!r}; let every "
+        "virtual host and section that needs it name the same one: PythonInterpreter main_interpreter"
+    )
+
+
 def _hints(error: BaseException) -> Iterator[str]:
     # Lower files than that one use this.
     interpreter = getattr(sys.modules.get("mod_python.apache"), "interpreter", "")
     for one in _chain(error):
-        if interpreter != "main_interpreter" and isinstance(one, ImportError):
+        if isinstance(one, ImportError):
             text = str(one)
             if any(word in text for word in _REFUSALS):
-                yield (
-                    f"this extension module cannot be used in the interpreter {interpreter!r}; "
-                    "run what needs it in the first one: PythonInterpreter main_interpreter"
-                )
+                yield _refused(interpreter)
         yield from _path.explain(one)

@@ -355,7 +355,7 @@ def _end() -> None:
         try:
             step()
         except BaseException as error:
-            _tracebacks.log(_describe(error))
+            _tracebacks.log(f"the end of the interpreter {interpreter!r}: {_describe(error)}")
 
 
 def _load(

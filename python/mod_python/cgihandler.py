@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import _apache
 
-from mod_python import _cgi, _modules, apache
+from mod_python import _cgi, _modules, _tracebacks, apache
 from mod_python.cache import Entry, FileCache
 
 if TYPE_CHECKING:
@@ -49,6 +49,14 @@ def handler(req: mp_request) -> int:
     if not script or "\0" in script or not os.path.isfile(script):
         raise apache.SERVER_RETURN(apache.HTTP_NOT_FOUND)
     script = os.path.abspath(script)
+    try:
+        return _serve(req, script)
+    except Exception as error:
+        _tracebacks.place(error, script)
+        raise
+
+
+def _serve(req: mp_request, script: str) -> int:
     code = _scripts[script]
     _modules.use_directory(os.path.dirname(script))
     own = _apache._own_directory()

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Optional, Union
 
 import _apache
 
-from mod_python import Session, _private, _psp, apache, util
+from mod_python import Session, _private, _psp, _tracebacks, apache, util
 from mod_python.cache import Cache, Entry
 
 if TYPE_CHECKING:
@@ -271,8 +271,12 @@ def handler(req: mp_request) -> int:
     debug = str(req.get_config().get("PythonDebug", "0")) == "1"
     if debug and (req.filename or "").endswith("_"):
         PSP(req, (req.filename or "")[:-1]).display_code()
-    else:
+        return apache.OK
+    try:
         PSP(req).run()
+    except Exception as error:
+        _tracebacks.place(error, req.filename)
+        raise
     return apache.OK
 
 

@@ -24,7 +24,7 @@ from functools import partial
 from types import FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any, NoReturn, Optional
 
-from mod_python import _reachable, apache, util
+from mod_python import _reachable, _tracebacks, apache, util
 from mod_python.cache import ModuleCache
 
 if TYPE_CHECKING:
@@ -64,8 +64,17 @@ def handler(req: mp_request) -> int:
     req.allow_methods(["GET", "POST", "HEAD"])
     if req.method not in ("GET", "POST", "HEAD"):
         raise apache.SERVER_RETURN(apache.HTTP_METHOD_NOT_ALLOWED)
-    req.filename, path = _locate(req)
-    module = page_cache.load(req.filename, req.get_config().get("PythonAutoReload", "1") != "0")
+    file, path = _locate(req)
+    req.filename = file
+    try:
+        return _publish(req, file, path)
+    except Exception as error:
+        _tracebacks.place(error, file)
+        raise
+
+
+def _publish(req: mp_request, file: str, path: str) -> int:
+    module = page_cache.load(file, req.get_config().get("PythonAutoReload", "1") != "0")
     found = resolve_object(req, module, path)
     published = publish_object(req, found)
     if not published and not req._bytes_queued and req.next is None and _debugs(req):

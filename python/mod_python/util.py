@@ -1,8 +1,12 @@
 """Forms, redirects, and calling functions with a form's fields.
 
 Names and simple values of a form are ``str``, uploaded content is ``bytes``. Text is decoded by the charset that a part of
-a multipart form names, else by the one that the field ``_charset_`` names, as browsers fill it, else by ``PythonOption
-mod_python.form.charset``, else as UTF-8. What cannot be decoded becomes U+FFFD; a field's ``file`` has the bytes themselves.
+a multipart form names, else by the one that the field ``_charset_`` names, as browsers fill it, else by the one in the
+body's Content-Type, else by ``PythonOption mod_python.form.charset``, else as UTF-8. A name that stands for no charset is
+passed over. What cannot be decoded becomes U+FFFD; a field's ``file`` has the bytes themselves.
+
+A part of a multipart form that has no Content-Disposition, or one that names no field, is a field whose name is None. It
+counts as others do, and is never an argument of a function that is called with the form.
 
 What a client may send is limited, each limit by a PythonOption (0: none):
 
