@@ -49,6 +49,8 @@ fn run(request: Request<'_>, name: &CStr, input: bool, invocation: &mut Invocati
         return Verdict::Failed;
     };
     let entry = located(request, entry);
+    // What has been printed is logged at its end, detached.
+    let _serving = Serving::new(request, lease.turn());
     let outcome = Exchange::interpreter(request, config, Some(&entry)).and_then(|interpreter| {
         embed::enter(interpreter, |cx| {
             let way = if input { Way::In } else { Way::Out };
@@ -85,7 +87,6 @@ pub(crate) fn lend<R>(
     invocation: &mut Invocation,
     body: impl FnOnce(&Running) -> R,
 ) -> R {
-    let _serving = Serving::new(request, lease.turn());
     let _opened = cx.open(lease.turn(), request.address());
     let _set_out = lease.turn().set_out(way);
     let running: Running = Arc::new(Mutex::new(None));

@@ -7,6 +7,7 @@ use crate::httpd::filter::Invocation;
 use crate::httpd::include::{self, Code};
 use crate::httpd::log::{self, Level};
 use crate::httpd::request::Request;
+use crate::httpd::streams::Serving;
 use crate::httpd::turn::Way;
 use crate::objects::exchange::{Exchange, RequestLease, lease_of};
 use crate::objects::filter::{self, Parts, Running};
@@ -30,6 +31,7 @@ fn run(request: Request<'_>, code: Code<'_>, invocation: &mut Invocation) -> boo
         }
     };
     let lease = lease_of(request);
+    let _serving = Serving::new(request, lease.turn());
     let failure = embed::enter(interpreter, |cx| {
         lend(cx, request, lease, Way::Out, invocation, |running| {
             let done = evaluate(cx, request, code, lease, running);
