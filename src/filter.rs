@@ -135,10 +135,7 @@ fn call(
     let common = &request.config::<ModPython>().common;
     let importing = Importing::new(common, request.time());
     let attempt = || -> PyResult<Verdict> {
-        let held = embed::acquire(cx.py, lease)
-            .map_err(|_| pyo3::exceptions::PyRuntimeError::new_err("the request is in use"))?;
-        let request = object::object(cx, &held, lease)?;
-        drop(held);
+        let request = object::object(cx, lease)?;
         let parts = Parts {
             lease: lease.clone(),
             running: running.clone(),
