@@ -106,7 +106,7 @@ def actions_of(table):
         "get": lambda: table.get("k1"),
         "copy": table.copy,
         "repr": lambda: repr(table),
-        "equals": lambda: table == table,  # noqa: PLR0124
+        "equals": lambda: table == table,
         "update": lambda: table.update({"k1": "v", "k2": [1, 2]}),
         "missing": lambda: table.get("missing", ()),
     }

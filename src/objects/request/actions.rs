@@ -245,6 +245,11 @@ fn add_filter<'py>(
     let name = Encoding::Latin1.encode(&args.required(0)?)?;
     let held = this.hold()?;
     let request = held.request();
+    if request.filters(input) >= MOST_FILTERS {
+        return Err(PyRuntimeError::new_err(format!(
+            "the request has {MOST_FILTERS} filters already"
+        )));
+    }
     if held.value().has_own_filter(&name.to_string_lossy(), input) {
         let name = name.to_string_lossy().to_lowercase();
         request.add_named_filter(GENERIC, request.pool().c_string(name.as_bytes()), input);
@@ -255,6 +260,10 @@ fn add_filter<'py>(
     }
     Ok(this.none())
 }
+
+/// So many filters may be on a way, httpd's own among them: they call one another on the stack of one thread. A Python filter that
+/// flushes takes 2.5 KB of it.
+const MOST_FILTERS: usize = 100;
 
 pub(super) fn register_output_filter<'py>(
     this: This<'_, 'py, Request>,
