@@ -285,9 +285,9 @@ impl<'a, 'r> Attached<'a, '_, 'r> {
         }
         let outer = held.value().begin(self.phase, self.extension);
         held.value().position.set(leg.position);
-        let argument = object::object(cx, &held, self.lease);
         let first = held.value().current(self.request);
         drop(held);
+        let argument = object::object(cx, self.lease);
         let mut status = leg.status;
         let next = match argument {
             Ok(argument) => self.handlers(&leg, first, &mut status, &argument),

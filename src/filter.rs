@@ -4,7 +4,7 @@ use crate::ModPython;
 use crate::config::Entry;
 use crate::embed::handlers::{self, Importing};
 use crate::embed::{self, Cx, exception};
-use crate::httpd::filter::{self as host, Invocation, Verdict};
+use crate::httpd::filter::{self as host, Invocation, Verdict, names};
 use crate::httpd::log::{self, Level};
 use crate::httpd::request::Request;
 use crate::httpd::status::Status;
@@ -15,17 +15,19 @@ use crate::objects::filter::{self, Filter, Parts, Running, lock};
 use crate::objects::request as object;
 use crate::routing::located;
 use crate::{embed::class, report};
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use std::ffi::CStr;
 use std::sync::{Arc, Mutex};
 
-/// Registers a name with httpd, so that SetOutputFilter and the like know it.
-pub(crate) fn register(name: &CStr, input: bool) {
+/// Registers a name with httpd, so that SetOutputFilter and the like know it. False for an output filter that mod_filter cannot
+/// tell from others: there are too many.
+pub(crate) fn register(name: &CStr, input: bool) -> bool {
     if input {
         host::register_input(name, run);
-    } else {
-        host::register_output(name, run);
+        return true;
     }
+    host::register_output(name, run)
 }
 
 /// Runs a filter's handler on one invocation.
@@ -44,9 +46,12 @@ fn run(request: Request<'_>, name: &CStr, input: bool, invocation: &mut Invocati
         log::request(
             request,
             Level::Error,
-            &format!("no Python filter of the name {name:?} is configured here; nothing passes it"),
+            &format!(
+                "no Python filter of the name {name:?} is configured here; nothing passes it (mod_filter can tell {} names apart)",
+                names::MOST
+            ),
         );
-        return Verdict::Failed;
+        return Verdict::BROKEN;
     };
     let entry = located(request, entry);
     // What has been printed is logged at its end, detached.
@@ -69,11 +74,11 @@ fn run(request: Request<'_>, name: &CStr, input: bool, invocation: &mut Invocati
             };
             let text = report::titled(&format!("{place} {}", entry.text), &text);
             log::request_lines(request, Level::Error as i32, text.as_bytes());
-            Verdict::Failed
+            Verdict::BROKEN
         }
         Err(reason) => {
             log::request(request, Level::Error, &format!("filter {name}: {reason}"));
-            Verdict::Failed
+            Verdict::BROKEN
         }
     }
 }
@@ -136,10 +141,7 @@ fn call(
     let common = &request.config::<ModPython>().common;
     let importing = Importing::new(common, request.time());
     let attempt = || -> PyResult<Verdict> {
-        let held = embed::acquire(cx.py, lease)
-            .map_err(|_| pyo3::exceptions::PyRuntimeError::new_err("the request is in use"))?;
-        let request = object::object(cx, &held, lease)?;
-        drop(held);
+        let request = object::object(cx, lease)?;
         let parts = Parts {
             lease: lease.clone(),
             running: running.clone(),
@@ -154,12 +156,8 @@ fn call(
             match exception::call(cx, &callable, &argument) {
                 Ok(_) => {}
                 Err(raised) if cx.is_server_return(&raised) => {
-                    let status = raised.getattr("args")?.get_item(1);
-                    let status = exception::or_discard(cx.py, status)
-                        .and_then(|status| exception::exact_int(&status));
-                    let status = status.and_then(Status::of_handler);
-                    if let (Some(status), Ok(held)) = (status, embed::acquire(cx.py, lease)) {
-                        held.request().set_status(status.0);
+                    if let Some(refused) = server_return(cx, lease, &raised)? {
+                        return Ok(Verdict::Failed(refused));
                     }
                 }
                 Err(raised) => return Err(PyErr::from_value(raised)),
@@ -174,4 +172,30 @@ fn call(
         })
     };
     attempt().map_err(|error| report::describe(cx, &exception::value(cx.py, error)))
+}
+
+/// SERVER_RETURN(result) or SERVER_RETURN(result, status): an error or a redirection is what the filter refuses the body with;
+/// otherwise it has returned.
+fn server_return(
+    cx: Cx<'_>,
+    lease: &RequestLease,
+    raised: &Bound<'_, PyAny>,
+) -> PyResult<Option<Status>> {
+    let args = raised.getattr("args")?;
+    let result = args.get_item(0)?;
+    let status = if args.len()? > 1 {
+        exception::exact_int(&args.get_item(1)?).and_then(Status::of_handler)
+    } else {
+        None
+    };
+    let Some(result) = exception::exact_int(&result).and_then(Status::of_handler) else {
+        let text = report::no_status(cx, &result, "raised SERVER_RETURN with");
+        return Err(PyValueError::new_err(text.replace("handler", "filter")));
+    };
+    if let Some(status) = status
+        && let Ok(held) = embed::acquire(cx.py, lease)
+    {
+        held.request().set_status(status.0);
+    }
+    Ok((result.0 >= 300).then_some(result))
 }

@@ -58,11 +58,7 @@ fn evaluate(
     lease: &RequestLease,
     running: &Running,
 ) -> PyResult<()> {
-    let argument = {
-        let held = embed::acquire(cx.py, lease)
-            .map_err(|_| pyo3::exceptions::PyRuntimeError::new_err("the request is in use"))?;
-        object::object(cx, &held, lease)?
-    };
+    let argument = object::object(cx, lease)?;
     let parts = Parts {
         lease: lease.clone(),
         running: running.clone(),

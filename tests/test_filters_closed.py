@@ -20,6 +20,17 @@ FILTERS = {
     "UPPY": "closed::upper",
     "PASSES": "closed::passes",
 }
+RETURNING = {
+    "FORBIDS": "closed::forbids",
+    "UNREAD": "closed::forbids_unread",
+    "REDIRECTS": "closed::redirects",
+    "LATEGONE": "closed::ends_late",
+    "NOSTATUS": "closed::is_no_status",
+    "ENDS": "closed::ends",
+    "DONE": "closed::is_done",
+    "FLUSHES": "closed::flushes",
+    "ADDS": "closed::adds_while_read",
+}
 CGI = """#!/bin/sh
 printf 'Content-Type: text/plain\\r\\n\\r\\nfirst\\n'
 while [ ! -e "$DOCUMENT_ROOT/go" ]; do sleep 0.02; done
@@ -41,6 +52,12 @@ def httpd(serve_module: Serve, mpm: str) -> Server:
         config += section(f"/deflated/{name}", "content", f"SetOutputFilter {name};DEFLATE")
         config += section(f"/in/{name}", "echo", f"SetInputFilter IN{name}")
         config += f"<Location /static/{name}>\nSetOutputFilter {name}\n</Location>\n"
+    for name, handler in RETURNING.items():
+        config += f"PythonOutputFilter {handler} {name}\nPythonInputFilter {handler} IN{name}\n"
+        config += section(f"/out/{name}", "content", f"SetOutputFilter {name}")
+        config += section(f"/in/{name}", "reads", f"SetInputFilter IN{name}")
+    config += section("/many", "many", "")
+    config += "LimitInternalRecursion 30\n" + section("/redirected", "redirected", "LimitRequestBody 10")
     config += section("/in/caught", "catches", "SetInputFilter INRAISES")
     config += section("/bytype/one", "content", "AddOutputFilterByType UPPY text/plain")
     config += section("/bytype/two", "content", "AddOutputFilterByType PASSES;UPPY text/plain")
@@ -55,7 +72,7 @@ def httpd(serve_module: Serve, mpm: str) -> Server:
     cgi = "cgi" if mpm == "prefork" else "cgid"
     socket_at = "" if mpm == "prefork" else "ScriptSock @ROOT@/run/cgisock\n"
     server = serve_module(
-        config + socket_at, mpm=mpm, modules=("deflate", "filter", "include", cgi), level="info", start=False
+        config + socket_at, mpm=mpm, modules=("buffer", "deflate", "filter", "include", cgi), level="info", start=False
     )
     for name in FILTERS:
         server.write(f"htdocs/static/{name}/file.txt", "secret " * 1000)
@@ -136,3 +153,66 @@ def test_pass_on_holds_nothing_back(httpd: Server) -> None:
         while block := client.recv(4096):
             received += block
     assert received.endswith(b"first\nsecond\n")
+
+
+@pytest.mark.parametrize(("name", "status"), [("FORBIDS", 403), ("UNREAD", 403), ("REDIRECTS", 302), ("NOSTATUS", 500)])
+def test_server_return_with_an_error_lets_nothing_pass(httpd: Server, name: str, status: int) -> None:
+    httpd.claims += ["OSError: Write failed", "raised SERVER_RETURN with a value of type str"]
+    for answer in (httpd.get(f"/out/{name}"), httpd.get(f"/in/{name}", "POST", body=b"a secret " * 10)):
+        assert answer.status == status and "secret" not in answer.text
+        assert status != 302 or answer.header("Location") == "/elsewhere"
+
+
+def test_server_return_in_the_middle_breaks_the_answer_off(httpd: Server) -> None:
+    httpd.claims.append("OSError: Write failed")
+    connection = http.client.HTTPConnection("127.0.0.1", httpd.port, timeout=30)
+    connection.request("GET", "/out/LATEGONE")
+    with pytest.raises((http.client.IncompleteRead, ConnectionResetError)):
+        connection.getresponse().read()
+
+
+@pytest.mark.parametrize("name", ["ENDS", "DONE"])
+def test_server_return_that_is_no_error_ends_the_call(httpd: Server, name: str) -> None:
+    assert httpd.ok(f"/out/{name}").text == "secret " * 300
+    assert httpd.ok(f"/in/{name}", "POST", body=b"a body").text == "secret a body"
+
+
+@pytest.mark.parametrize(
+    "wanted", ["out,PASSES", "out,FLUSHES", "out,BUFFER", "own,mine", "in,INPASSES", "in,INFLUSHES"]
+)
+def test_filters_are_not_added_for_ever(httpd: Server, wanted: str) -> None:
+    children = httpd.child_pids()
+    text = httpd.ok(f"/many?{wanted}", "POST", body=b"a body", timeout=60).text
+    added, _, rest = text.partition(" ")
+    assert 80 < int(added) < 100 and rest.startswith("the request has 100 filters already"), text
+    assert not wanted.startswith("in") or rest.endswith("a body")
+    assert httpd.mpm == "prefork" or httpd.child_pids() == children
+    assert "exit signal" not in httpd.log_text()
+
+
+def test_an_output_filter_that_an_input_filter_adds(httpd: Server) -> None:
+    assert httpd.ok("/in/ADDS", "POST", body=b"a body").text == "SECRET A BODY"
+
+
+def test_a_body_that_is_refused_behind_many_redirects(httpd: Server) -> None:
+    for number in (0, 3, 12, 25):
+        answer = httpd.get(f"/redirected?{number}", "POST", body=b"x" * 100)
+        assert answer.status == 413 and "secret" not in answer.text, number
+        assert httpd.ok(f"/redirected?{number}", "POST", body=b"x" * 5).text == "secret xxxxx"
+    httpd.claims.append("larger than the configured limit")
+
+
+def test_mod_filter_tells_many_names_apart(serve: Serve) -> None:
+    config = "PythonPath \"sys.path+['@ROOT@/apps']\"\n"
+    config += "".join(f"PythonOutputFilter closed::{'upper' if n % 2 else 'passes'} NAME{n}\n" for n in range(256))
+    numbers = (0, 31, 32, 33, 255)
+    for number in numbers:
+        config += section(f"/{number}", "content", f"AddOutputFilterByType NAME{number} text/plain")
+    server = serve(config, modules=("filter",))
+    for number in numbers:
+        assert server.ok(f"/{number}").text == ("SECRET " if number % 2 else "secret ") * 300
+    server.configure(config + "PythonOutputFilter closed::upper NAME7\n")
+    assert server.check().returncode == 0
+    server.configure(config + "PythonOutputFilter closed::upper another\n")
+    text = server.check().stderr
+    assert 'PythonOutputFilter: "another" is one name too many' in text and "256 different ones" in text

@@ -8,6 +8,7 @@ use crate::ModPython;
 use crate::embed::interpreters::MAIN;
 use crate::embed::plan::pool_of;
 use crate::httpd::command::{Context, Directive, Section, Setter, Setting};
+use crate::httpd::filter::names;
 use crate::httpd::pool::Pool;
 
 use std::path::Path;
@@ -359,7 +360,13 @@ fn add_filter<'c>(
     }
     let pool = setting.pool;
     let name = pool.text(&name.unwrap_or(handler).to_lowercase());
-    crate::filter::register(pool.c_string(name.as_bytes()), input);
+    let told_apart = crate::filter::register(pool.c_string(name.as_bytes()), input);
+    if !told_apart {
+        return Err(format!(
+            "{name:?} is one name too many: a configuration can have {} different ones",
+            names::MOST
+        ));
+    }
     let entry = Entry {
         text: handler,
         key: pool.text(&filter_key(&beside(handler, setting.file), input)),

@@ -53,6 +53,21 @@ impl Encoding {
         )
     }
 
+    /// As `optional`, of a copy.
+    ///
+    /// # Errors
+    /// MemoryError.
+    pub(crate) fn copied<'py>(
+        self,
+        py: Python<'py>,
+        text: Option<&Text>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        text.map_or_else(
+            || Ok(py.None().into_bound(py)),
+            |text| self.decode(py, text.bytes()),
+        )
+    }
+
     /// `str` or `bytes` for httpd, as a C string.
     ///
     /// # Errors
@@ -122,6 +137,39 @@ impl Encoding {
     }
 }
 
+/// A copy of a text of httpd's, taken while its owner is held and decoded when that has been let go: a Python object that is made
+/// may have the collector run, which runs whatever a `__del__` does. Small ones take no memory but the stack's.
+pub(crate) enum Text {
+    Near([u8; NEAR], u8),
+    Far(Box<[u8]>),
+}
+
+const NEAR: usize = 126;
+
+impl Text {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        match self {
+            Text::Near(bytes, length) => bytes.get(..usize::from(*length)).unwrap_or_default(),
+            Text::Far(bytes) => bytes,
+        }
+    }
+}
+
+impl From<&CStr> for Text {
+    #[inline]
+    fn from(text: &CStr) -> Text {
+        let bytes = text.to_bytes();
+        let mut near = [0; NEAR];
+        match (near.get_mut(..bytes.len()), u8::try_from(bytes.len())) {
+            (Some(place), Ok(length)) => {
+                place.copy_from_slice(bytes);
+                Text::Near(near, length)
+            }
+            _ => Text::Far(bytes.into()),
+        }
+    }
+}
+
 /// The bytes of a `str` that holds ASCII only, without a copy.
 pub(crate) fn ascii<'a>(text: &'a Bound<'_, PyString>) -> Option<&'a [u8]> {
     // SAFETY: an attached `str`, whose data lie in the object itself, a byte a character.
@@ -147,21 +195,42 @@ pub(crate) fn ascii<'a>(text: &'a Bound<'_, PyString>) -> Option<&'a [u8]> {
     }
 }
 
-/// A `str` for Rust; what UTF-8 cannot express becomes U+FFFD.
+/// A `str` for Rust. Nothing of it is lost: what came from httpd by surrogateescape and is no UTF-8 becomes U+FFFD, other lone
+/// surrogates are shown as `\\ud800`.
 pub(crate) fn lossy(text: &Bound<'_, PyString>) -> String {
-    let mut length = 0;
-    // SAFETY: an attached `str`; its UTF-8 form is kept by the object. NULL comes with an error set, which goes.
-    unsafe {
-        let bytes = ffi::PyUnicode_AsUTF8AndSize(text.as_ptr(), &raw mut length);
-        if !bytes.is_null() {
-            let bytes = std::slice::from_raw_parts(bytes.cast::<u8>(), length.cast_unsigned());
-            return String::from_utf8_lossy(bytes).into_owned();
-        }
-        ffi::PyErr_Clear();
+    String::from_utf8_lossy(&shown_bytes(text)).into_owned()
+}
+
+/// A `str` as UTF-8, for people to read.
+fn shown_bytes(text: &Bound<'_, PyString>) -> Vec<u8> {
+    if let Some(bytes) = super::exception::or_discard(text.py(), Encoding::Utf8.encode_text(text)) {
+        return bytes;
     }
-    let bytes = Encoding::Utf8.encode_text(text);
-    let bytes = super::exception::or_discard(text.py(), bytes).unwrap_or_default();
-    String::from_utf8_lossy(&bytes).into_owned()
+    // SAFETY: an attached `str`; NULL comes with an error set, which goes.
+    let bytes = unsafe {
+        let (encoding, errors) = (c"utf-8".as_ptr(), c"backslashreplace".as_ptr());
+        let bytes = ffi::PyUnicode_AsEncodedString(text.as_ptr(), encoding, errors);
+        if bytes.is_null() {
+            ffi::PyErr_Clear();
+        }
+        Bound::from_owned_ptr_or_opt(text.py(), bytes)
+    };
+    let bytes = bytes.and_then(|bytes| bytes.cast_into::<PyBytes>().ok());
+    bytes.map_or_else(
+        || b"(no memory for a text)".to_vec(),
+        |bytes| bytes.as_bytes().to_vec(),
+    )
+}
+
+/// A copy of a message for a log: `str` and bytes-like objects, as `copy`, but no `str` is refused.
+///
+/// # Errors
+/// TypeError for other types.
+pub(crate) fn message(data: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
+    match data.cast::<PyString>() {
+        Ok(text) => Ok(shown_bytes(text)),
+        Err(_) => copy(data),
+    }
 }
 
 /// Is this what a `str` holds? Where it is not ASCII, nobody knows.

@@ -537,8 +537,8 @@ fn read_error(request: Request<'_>, status: sys::apr_status_t) -> ReadError {
     if aborted || !told && is_lost(status) {
         return ReadError::Lost;
     }
-    if status == super::filter::BROKEN {
-        return ReadError::Refused(Status::INTERNAL_SERVER_ERROR);
+    if let Some(status) = super::filter::failed_with(status) {
+        return ReadError::Refused(status);
     }
     // SAFETY: maps a status of the input filters to one of HTTP.
     match unsafe { sys::ap_map_http_request_error(status, sys::HTTP_BAD_REQUEST) } {

@@ -162,8 +162,9 @@ impl Lease<OwnedTable> {
 }
 
 impl Held<'_, OwnedTable> {
-    pub(crate) fn table(&self) -> Table<'_> {
-        self.0.value.table()
+    /// As `OwnedTable::with`.
+    pub(crate) fn with<R: 'static>(&self, room: usize, body: impl FnOnce(Table<'_>) -> R) -> R {
+        self.0.value.with(room, body)
     }
 }
 

@@ -9,6 +9,7 @@ use super::connection::Connection;
 use super::request::Request;
 use super::server::Server;
 use super::{module, sys};
+use std::borrow::Cow;
 use std::ffi::{CString, c_int};
 use std::sync::OnceLock;
 
@@ -139,20 +140,47 @@ const FORMAT: *const std::ffi::c_char = c"%s".as_ptr();
 // httpd shows the source file only at trace levels; ours would mean nothing to an operator.
 const FILE: *const std::ffi::c_char = c"mod_python".as_ptr();
 
-/// So many lines of a traceback are logged at each of its ends; a chain of exceptions may have any number.
+/// So many lines of a traceback are logged at each of its ends, with so many bytes; a chain of exceptions may have any number.
 const MOST_LINES: usize = 200;
+const MOST_BYTES: usize = 64 << 10;
+/// So much is logged of each end of a long line: an exception's own text is one line.
+const MOST_OF_LINE: usize = 8 << 10;
 
 /// Calls `write` with each line that is not empty.
 fn lines(text: &[u8], mut write: impl FnMut(&[u8])) {
-    let lines: Vec<&[u8]> = split(text).collect();
-    let left_out = lines.len().saturating_sub(2 * MOST_LINES);
+    let lines: Vec<_> = split(text).map(shortened).collect();
+    let end = |lines: &mut dyn Iterator<Item = &Cow<'_, [u8]>>| {
+        let mut bytes = 0;
+        let fits = |line: &&Cow<'_, [u8]>| {
+            bytes += line.len();
+            bytes <= MOST_BYTES
+        };
+        lines.take(MOST_LINES).take_while(fits).count()
+    };
+    let (first, last) = (end(&mut lines.iter()), end(&mut lines.iter().rev()));
+    let left_out = lines.len().saturating_sub(first + last);
     for (place, line) in lines.iter().enumerate() {
-        if left_out > 0 && place == MOST_LINES {
+        if left_out > 0 && place == first {
             write(format!("  ... {left_out} lines are left out ...").as_bytes());
         }
-        if left_out == 0 || place < MOST_LINES || place >= MOST_LINES + left_out {
+        if place < first || place >= first + left_out {
             write(line);
         }
+    }
+}
+
+/// A long line's two ends.
+fn shortened(line: &[u8]) -> Cow<'_, [u8]> {
+    let left_out = line.len().saturating_sub(2 * MOST_OF_LINE);
+    match (
+        line.first_chunk::<MOST_OF_LINE>(),
+        line.last_chunk::<MOST_OF_LINE>(),
+    ) {
+        (Some(first), Some(last)) if left_out > 0 => {
+            let between = format!(" ... {left_out} bytes are left out ... ");
+            Cow::Owned([first.as_slice(), between.as_bytes(), last].concat())
+        }
+        _ => Cow::Borrowed(line),
     }
 }
 
@@ -230,5 +258,22 @@ mod tests {
         assert_eq!(found.first().unwrap(), b"l0");
         assert_eq!(found.last().unwrap(), b"l99999");
         assert_eq!(found[MOST_LINES], b"  ... 99600 lines are left out ...");
+    }
+
+    #[test]
+    fn there_is_a_bound_on_bytes_and_both_ends_are_shown() {
+        let text = format!("first\nx: {}the end\nlast", "a\r\n".repeat(10_000_000));
+        let found = all(text.as_bytes());
+        assert_eq!(found.len(), 3);
+        assert!(found[1].len() < 2 * MOST_OF_LINE + 100);
+        assert!(found[1].starts_with(b"x: a") && found[1].ends_with(b"the end"));
+        let text: Vec<String> = (0..300)
+            .map(|line| format!("{line}{}", "y".repeat(4000)))
+            .collect();
+        let found = all(text.join("\n").as_bytes());
+        assert!(found.iter().map(Vec::len).sum::<usize>() <= 2 * MOST_BYTES + 100);
+        assert!(
+            found.first().unwrap().starts_with(b"0y") && found.last().unwrap().starts_with(b"299y")
+        );
     }
 }

@@ -12,14 +12,72 @@ use super::sys;
 use std::ffi::c_int;
 use std::ptr::null_mut;
 
-/// How many requests the input filters of one can belong to: it, and those that it was redirected from or to.
-const MOST: usize = 8;
+/// A filter that stands before a request's others, so that its answer goes nowhere, and what is to be put back: ap_pass_brigade sets
+/// the flag of the answer's end.
+struct Sink {
+    filter: sys::ap_filter_t,
+    /// Of the request and those that it was redirected from.
+    ends: (*mut sys::request_rec, c_int),
+    other_ends: Vec<(*mut sys::request_rec, c_int)>,
+}
 
-/// A request whose answer goes nowhere for now, and what it had.
-#[derive(Clone, Copy)]
-struct Diverted {
-    request: *mut sys::request_rec,
-    filters: *mut sys::ap_filter_t,
+impl Sink {
+    /// # Safety
+    /// A live request; record and number live as long as the sink.
+    unsafe fn new(
+        request: *mut sys::request_rec,
+        record: *mut sys::ap_filter_rec_t,
+        refused: *mut c_int,
+    ) -> Sink {
+        // SAFETY: the caller's promise; a request lives as long as those that it was redirected to.
+        unsafe {
+            let end = |request: *mut sys::request_rec| (request, (*request).eos_sent);
+            let from = |request: &*mut sys::request_rec| {
+                Some((**request).prev).filter(|prev| !prev.is_null())
+            };
+            Sink {
+                filter: sys::ap_filter_t {
+                    frec: record,
+                    ctx: refused.cast(),
+                    next: (*request).output_filters,
+                    r: request,
+                    c: (*request).connection,
+                },
+                ends: end(request),
+                other_ends: std::iter::successors(from(&request), from)
+                    .map(end)
+                    .collect(),
+            }
+        }
+    }
+
+    /// # Safety
+    /// As for `new`; it stays where it is until it is taken out.
+    unsafe fn put(&mut self) {
+        // SAFETY: the caller's promise.
+        unsafe { (*self.filter.r).output_filters = &raw mut self.filter };
+    }
+
+    /// Takes it out from where it stands: others may have been added meanwhile, or have gone.
+    ///
+    /// # Safety
+    /// As for `new`, and its request is still there.
+    unsafe fn take_out(&mut self) {
+        let this = &raw mut self.filter;
+        // SAFETY: the caller's promise; the chain is that of a live request.
+        unsafe {
+            let mut place = &raw mut (*self.filter.r).output_filters;
+            while !(*place).is_null() && *place != this {
+                place = &raw mut (**place).next;
+            }
+            if !(*place).is_null() {
+                *place = (*this).next;
+            }
+            for &(request, eos_sent) in self.other_ends.iter().chain([&self.ends]) {
+                (*request).eos_sent = eos_sent;
+            }
+        }
+    }
 }
 
 /// Calls `read`, which reads the body of a request, and says what it returns, and with which status the body was refused.
@@ -28,6 +86,8 @@ pub(super) fn reading(
     read: impl FnOnce() -> c_int,
 ) -> (c_int, Option<Status>) {
     let mut refused: c_int = 0;
+    let number = &raw mut refused;
+    // Of the first kind that there is: whatever is added meanwhile comes behind it.
     let mut record = sys::ap_filter_rec_t {
         name: c"mod_python_sink".as_ptr(),
         filter_func: sys::ap_filter_func {
@@ -36,71 +96,31 @@ pub(super) fn reading(
         filter_init_func: None,
         next: null_mut(),
         providers: null_mut(),
-        ftype: sys::ap_filter_type_AP_FTYPE_RESOURCE,
+        ftype: 0,
         debug: 0,
         proto_flags: 0,
     };
-    let mut diverted = [Diverted {
-        request: null_mut(),
-        filters: null_mut(),
-    }; MOST];
-    let mut count = 0;
-    // SAFETY: the filters of a live request; the sink lives until everything has been put back, below. Where a request has been
-    // given to the sink, its flag of the answer's end is put back, too: ap_pass_brigade sets it.
+    // SAFETY: the filters of a live request; each sink stays where it is until it has been taken out, below.
     unsafe {
-        let mut sink = sys::ap_filter_t {
-            frec: &raw mut record,
-            ctx: (&raw mut refused).cast(),
-            next: null_mut(),
-            r: request.as_ptr(),
-            c: (*request.as_ptr()).connection,
-        };
+        let mut sink = Sink::new(request.as_ptr(), &raw mut record, number);
+        sink.put();
+        // The input filters may belong to requests that this one was redirected from or to.
+        let mut others: Vec<Box<Sink>> = Vec::new();
         let mut filter = (*request.as_ptr()).input_filters;
         while let Some(this) = filter.as_ref() {
             filter = this.next;
-            let known = this.r.is_null() || diverted.iter().any(|one| one.request == this.r);
-            if let Some(place) = diverted.get_mut(count).filter(|_| !known) {
-                *place = Diverted {
-                    request: this.r,
-                    filters: (*this.r).output_filters,
-                };
-                (*this.r).output_filters = &raw mut sink;
-                count += 1;
+            let known = |one: &Sink| one.filter.r == this.r;
+            if this.r.is_null() || known(&sink) || others.iter().any(|one| known(one)) {
+                continue;
             }
+            others.push(Box::new(Sink::new(this.r, &raw mut record, number)));
+            others.last_mut().map(|other| other.put());
         }
-        let ends = Ends::of(request);
         let status = read();
-        for one in diverted.iter().take(count) {
-            (*one.request).output_filters = one.filters;
-        }
-        ends.put_back();
+        others.iter_mut().rev().for_each(|other| other.take_out());
+        sink.take_out();
+        let refused = *number;
         (status, (refused != 0).then_some(Status(refused)))
-    }
-}
-
-/// Which of a request and those that it was redirected from have had their answer's end.
-struct Ends([(*mut sys::request_rec, c_int); MOST]);
-
-impl Ends {
-    fn of(request: Request<'_>) -> Ends {
-        let mut ends = [(null_mut(), 0); MOST];
-        let mut next = Some(request);
-        for place in &mut ends {
-            let Some(one) = next else { break };
-            // SAFETY: a live request.
-            *place = (one.as_ptr(), unsafe { (*one.as_ptr()).eos_sent });
-            next = one.prev();
-        }
-        Ends(ends)
-    }
-
-    fn put_back(self) {
-        for (request, eos_sent) in self.0 {
-            // SAFETY: NULL, or a request that lives as long as the one that it came from.
-            if let Some(request) = unsafe { request.as_mut() } {
-                request.eos_sent = eos_sent;
-            }
-        }
     }
 }
 

@@ -3,7 +3,9 @@
 use super::faults;
 use super::pool::{OwnedPool, Pool};
 use super::sys;
-use std::ffi::CStr;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::ffi::{CStr, CString};
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
@@ -68,6 +70,58 @@ impl<'t> Table<'t> {
         unsafe { sys::apr_table_set(self.as_ptr(), name.as_ptr(), value.as_ptr()) }
     }
 
+    /// As `set` of each pair, but in one go: APR looks through the table for each.
+    pub(crate) fn set_all(self, pairs: &[(CString, CString)]) {
+        if pairs.len() < FEW {
+            return pairs.iter().for_each(|(name, value)| self.set(name, value));
+        }
+        let last: HashMap<Vec<u8>, usize> = pairs
+            .iter()
+            .enumerate()
+            .map(|(place, (name, _))| (lower(name), place))
+            .collect();
+        let mut written = vec![false; pairs.len()];
+        // SAFETY: a live table; the pointers that are added are those that it had, to strings that live as long as its pool, or
+        // to copies in that pool.
+        unsafe {
+            let array = sys::apr_table_elts(self.as_ptr());
+            let pool = (*array).pool;
+            let elements = (*array).elts.cast::<sys::apr_table_entry_t>();
+            let old: Vec<_> = (0..self.len())
+                .map(|place| ((*elements.add(place)).key, (*elements.add(place)).val))
+                .collect();
+            sys::apr_table_clear(self.as_ptr());
+            let copy = |text: &CStr| sys::apr_pstrmemdup(pool, text.as_ptr(), text.count_bytes());
+            for (key, value) in old {
+                let found = super::text(key).and_then(|name| last.get(&lower(name)));
+                let Some((&place, (_, new))) =
+                    found.and_then(|place| Some((place, pairs.get(*place)?)))
+                else {
+                    sys::apr_table_addn(self.as_ptr(), key, value);
+                    continue;
+                };
+                // The first one is replaced, the others of the name go.
+                if let Some(written) = written.get_mut(place).filter(|written| !**written) {
+                    *written = true;
+                    sys::apr_table_addn(self.as_ptr(), key, copy(new));
+                }
+            }
+            // A new name stands where it comes first, as it is written there.
+            for (name, _) in pairs {
+                let Some(&place) = last.get(&lower(name)) else {
+                    continue;
+                };
+                if let (Some(written), Some((_, value))) =
+                    (written.get_mut(place), pairs.get(place))
+                    && !*written
+                {
+                    *written = true;
+                    sys::apr_table_addn(self.as_ptr(), copy(name), copy(value));
+                }
+            }
+        }
+    }
+
     /// Adds a value beside those that are there (apr_table_add).
     pub(crate) fn add(self, name: &CStr, value: &CStr) {
         // SAFETY: a live table; both strings are copied.
@@ -110,8 +164,25 @@ impl<'t> Table<'t> {
     }
 }
 
-/// A table that its holder owns, with a pool of its own.
+/// So many are set one after the other.
+const FEW: usize = 8;
+
+fn lower(name: &CStr) -> Vec<u8> {
+    name.to_bytes().to_ascii_lowercase()
+}
+
+/// A table that its holder owns, with a pool of its own. APR's pools free nothing before their end: once more of it is garbage
+/// than not, the entries move to a fresh one.
 pub(crate) struct OwnedTable {
+    /// Borrowed while somebody looks at the table.
+    held: RefCell<InPool>,
+    /// How many bytes the pool has been asked for, and how many are to be looked into.
+    taken: Cell<usize>,
+    checked_at: Cell<usize>,
+}
+
+/// A table in the pool that it owns.
+struct InPool {
     table: NonNull<sys::apr_table_t>,
     _pool: OwnedPool,
 }
@@ -119,17 +190,68 @@ pub(crate) struct OwnedTable {
 // SAFETY: the table lies in the pool that moves with it.
 unsafe impl Send for OwnedTable {}
 
+/// Less garbage than this is not worth a copy.
+const LITTLE: usize = 64 << 10;
+
 impl OwnedTable {
     /// None when memory is short.
     pub(crate) fn new() -> Option<OwnedTable> {
-        let pool = OwnedPool::new().filter(|_| !faults::strike("table"))?;
-        let table = Table::new(pool.pool()).0;
-        Some(OwnedTable { table, _pool: pool })
+        Some(OwnedTable {
+            held: RefCell::new(InPool::new()?),
+            taken: Cell::new(0),
+            checked_at: Cell::new(LITTLE),
+        })
     }
 
-    pub(crate) fn table(&self) -> Table<'_> {
-        Table(self.table, PhantomData)
+    /// Looks at the table, or changes it. `room`: how much it is given to copy (`room_of`). What `body` gives is a value of its
+    /// own: nothing of the table's pool.
+    pub(crate) fn with<R: 'static>(&self, room: usize, body: impl FnOnce(Table<'_>) -> R) -> R {
+        let result = body(Table(self.held.borrow().table, PhantomData));
+        if room > 0 {
+            self.taken.set(self.taken.get().saturating_add(room));
+            if self.taken.get() >= self.checked_at.get() {
+                self.tidy();
+            }
+        }
+        result
     }
+
+    /// Moves the entries to another pool where most of this one is what has been replaced or removed. Looked into when the pool has
+    /// grown by as much as there is, so that it costs no more than the writing did.
+    fn tidy(&self) {
+        let Ok(mut held) = self.held.try_borrow_mut() else {
+            return;
+        };
+        let old = Table(held.table, PhantomData);
+        let rooms = old.entries().map(|(name, value)| room_of(name, value));
+        let live: usize = rooms.sum();
+        if self.taken.get() > live.saturating_mul(2)
+            && let Some(fresh) = InPool::new()
+        {
+            let new: Table<'_> = Table(fresh.table, PhantomData);
+            for (name, value) in old.entries() {
+                new.add(name, value.unwrap_or_default());
+            }
+            self.taken.set(live);
+            *held = fresh;
+        }
+        self.checked_at
+            .set(self.taken.get().saturating_add(live.max(LITTLE)));
+    }
+}
+
+impl InPool {
+    fn new() -> Option<InPool> {
+        let pool = OwnedPool::new().filter(|_| !faults::strike("table"))?;
+        let table = Table::new(pool.pool()).0;
+        Some(InPool { table, _pool: pool })
+    }
+}
+
+/// So much of a pool an entry takes.
+pub(crate) fn room_of(name: &CStr, value: Option<&CStr>) -> usize {
+    let texts = name.count_bytes() + value.map_or(0, CStr::count_bytes);
+    texts + 2 * size_of::<sys::apr_table_entry_t>()
 }
 
 #[cfg(test)]
@@ -162,5 +284,59 @@ mod tests {
         table.remove_first();
         assert_eq!((table.len(), table.first(c"Other")), (0, None));
         table.remove_first();
+    }
+
+    #[test]
+    fn many_are_set_as_one_by_one() {
+        let text = |text: String| CString::new(text).unwrap();
+        for count in [3_usize, 40] {
+            let pool = OwnedPool::new().unwrap();
+            let (one, other) = (Table::new(pool.pool()), Table::new(pool.pool()));
+            let pairs: Vec<_> = (0..count)
+                .map(|n| {
+                    (
+                        text(format!("{}{}", ["n", "N"][n % 2], n % 25)),
+                        text(format!("v{n}")),
+                    )
+                })
+                .collect();
+            for table in [one, other] {
+                for name in [c"first", c"n2", c"N3", c"n2", c"last"] {
+                    table.add(name, c"old");
+                }
+            }
+            pairs.iter().for_each(|(name, value)| one.set(name, value));
+            other.set_all(&pairs);
+            assert_eq!(
+                one.entries().collect::<Vec<_>>(),
+                other.entries().collect::<Vec<_>>()
+            );
+            assert_eq!(other.first(c"N2"), one.first(c"n2"));
+        }
+    }
+
+    #[test]
+    fn what_is_replaced_again_and_again_does_not_stay() {
+        let table = OwnedTable::new().unwrap();
+        let value = CString::new(vec![b'x'; 1000]).unwrap();
+        let mut highest = 0;
+        for _ in 0..10_000 {
+            table.with(room_of(c"name", Some(&value)), |table| {
+                table.set(c"name", &value)
+            });
+            highest = highest.max(table.taken.get());
+        }
+        assert!(highest < 3 * LITTLE, "{highest}");
+        table.with(0, |table| {
+            assert_eq!(table.first(c"NAME"), Some(value.as_c_str()))
+        });
+        // What is there stays.
+        for place in 0..1000 {
+            let name = CString::new(format!("n{place}")).unwrap();
+            table.with(room_of(&name, Some(&value)), |table| {
+                table.set(&name, &value)
+            });
+        }
+        assert_eq!(table.with(0, |table| table.len()), 1001);
     }
 }

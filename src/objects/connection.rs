@@ -6,11 +6,12 @@ use super::table::{Rules, Table};
 use super::{refused, server};
 use crate::embed::cell::Slot;
 use crate::embed::class::{self, Args, Attribute, Class, Method, This};
-use crate::embed::text::{self, Encoding};
+use crate::embed::text::{self, Encoding, Text};
 use crate::embed::{Detachable, capsule};
 use crate::httpd::connection::Connection as Host;
 use crate::httpd::lease::{Lease, OfConnection};
 use crate::httpd::log;
+use crate::httpd::server::Server as HostServer;
 use crate::httpd::wire::{Amount, Broken, Wire};
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::{PyOSError, PyRuntimeError};
@@ -74,7 +75,8 @@ impl Class for Connection {
             c"The server that accepted the connection.",
             |this| {
                 this.kept(0, |this| {
-                    this.with(|host| server::listed(this.cx, host.base_server()))
+                    let server = this.with(|host| host.base_server().and_then(HostServer::in_child))?;
+                    server::listed(this.cx, server)
                 })
             },
         ),
@@ -135,7 +137,7 @@ impl Class for Connection {
             |this| this.number(|host| i64::from(host.keepalive())),
             |this, value| {
                 let value = i32::try_from(class::integer(value)?)?;
-                this.with(|host| Ok(host.set_keepalive(value)))
+                this.with(move |host| host.set_keepalive(value))
             },
         ),
         Attribute::read_only(
@@ -167,7 +169,10 @@ impl Class for Connection {
         Attribute::read_only(
             c"_conn_rec",
             c"A capsule with the address of the conn_rec, for extensions in C; valid during the phase.",
-            |this| this.with(|host| capsule(this.cx, host.address())),
+            |this| {
+                let address = this.with(|host| host.address())?;
+                capsule(this.cx, address)
+            },
         ),
     ];
     const METHODS: &'static [Method<Self>] = &[
@@ -199,7 +204,13 @@ impl Class for Connection {
 }
 
 impl<'py> This<'_, 'py, Connection> {
-    fn with<R>(&self, body: impl FnOnce(Host<'_>) -> PyResult<R>) -> PyResult<R> {
+    /// Looks at the connection. Objects are made of what `body` gives (`Text`), when it has been let go.
+    fn with<R: 'static>(&self, body: impl FnOnce(Host<'_>) -> R + 'static) -> PyResult<R> {
+        self.hold(|host| Ok(body(host)))
+    }
+
+    /// Holds the connection for an operation that may block.
+    fn hold<R>(&self, body: impl FnOnce(Host<'_>) -> PyResult<R>) -> PyResult<R> {
         let expired = |_| PyRuntimeError::new_err("connection object has expired");
         match &self.via {
             Via::Request(lease) => body(lease.hold().map_err(refused)?.request().connection()),
@@ -224,7 +235,7 @@ impl<'py> This<'_, 'py, Connection> {
         body: fn((&mut Wire, (Host<'_>, A))) -> Result<R, Broken>,
     ) -> PyResult<Result<R, Broken>> {
         self.check_use()?;
-        self.with(|host| {
+        self.hold(|host| {
             let busy =
                 |_| PyRuntimeError::new_err("the connection is being read or written already");
             let mut wire = self.wire.try_lock().map_err(busy)?;
@@ -233,21 +244,25 @@ impl<'py> This<'_, 'py, Connection> {
     }
 
     fn text(&self, field: for<'r> fn(&Host<'r>) -> Option<&'r CStr>) -> PyResult<Object<'py>> {
-        self.with(|host| Encoding::Utf8.optional(self.cx.py, field(&host)))
+        let text = self.with(move |host| field(&host).map(Text::from))?;
+        Encoding::Utf8.copied(self.cx.py, text.as_ref())
     }
 
     fn number(&self, field: for<'r> fn(&Host<'r>) -> i64) -> PyResult<Object<'py>> {
-        self.with(|host| field(&host).into_bound_py_any(self.cx.py))
+        let number = self.with(move |host| field(&host))?;
+        number.into_bound_py_any(self.cx.py)
     }
 
     fn address(
         &self,
         field: for<'r> fn(&Host<'r>) -> (Option<&'r CStr>, u16),
     ) -> PyResult<Object<'py>> {
-        self.with(|host| {
+        let (ip, port) = self.with(move |host| {
             let (ip, port) = field(&host);
-            (Encoding::Utf8.optional(self.cx.py, ip)?, port).into_bound_py_any(self.cx.py)
-        })
+            (ip.map(Text::from), port)
+        })?;
+        let ip = Encoding::Utf8.copied(self.cx.py, ip.as_ref())?;
+        (ip, port).into_bound_py_any(self.cx.py)
     }
 
     fn kept(
@@ -261,8 +276,8 @@ impl<'py> This<'_, 'py, Connection> {
 
 fn log_error<'py>(this: This<'_, 'py, Connection>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
     super::functions::log_arguments(&args, |level, message| {
-        let message = text::copy(message)?;
-        this.with(|host| {
+        let message = text::message(message)?;
+        this.hold(|host| {
             this.cx.detached(
                 (host, (level, message.as_slice())),
                 |(host, (level, message))| {

@@ -5,7 +5,7 @@ use crate::config::{Directory, Entry, Phase, filter_key, key};
 use crate::embed::cell::Ref;
 use crate::embed::interpreters::{Found, Interpreter};
 use crate::embed::pools::Place;
-use crate::embed::{self, Cx, class, exception};
+use crate::embed::{self, Cx, class, exception, text};
 use crate::httpd::body::{Aborted, End, Input, Output};
 use crate::httpd::command::Section;
 use crate::httpd::file_part::FilePart;
@@ -535,8 +535,7 @@ impl Cleanup {
         };
         let shown = |text: PyResult<Bound<'_, pyo3::types::PyString>>| {
             exception::or_discard(cx.py, text)
-                .map(|text| text.to_string())
-                .unwrap_or_default()
+                .map_or_else(|| "(it cannot be shown)".into(), |text| text::lossy(&text))
         };
         let kind = shown(error.get_type().name());
         let text = format!(

@@ -116,7 +116,7 @@ pub(crate) static FUNCTIONS: &[Function] = &[
         c"_stream_write(stream, data): standard output (0) or error (1); whole lines go to the error log.",
         |cx, args| {
             args.count("_stream_write", 2..=2)?;
-            let data = text::copy(&args.required(1)?)?;
+            let data = text::message(&args.required(1)?)?;
             let stream = usize::try_from(args.integer_or(0, 1)?).unwrap_or(1);
             cx.detached((stream, data.as_slice()), |(stream, data)| streams::write(stream, data));
             data.len().into_bound_py_any(cx.py)
@@ -214,29 +214,28 @@ fn log_error<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
     } else {
         level
     };
-    let write = |server: Option<host::Server<'_>>| -> PyResult<()> {
-        if message.is_none() {
-            return Ok(());
-        }
-        let message = text::copy(&message)?;
-        cx.detached(
-            (server, (level, message.as_slice())),
-            |(server, (level, message))| {
-                log::server_raw(server, level, message);
-            },
-        );
-        Ok(())
-    };
+    if message.is_none() {
+        return Ok(cx.py.None().into_bound(cx.py));
+    }
+    let message = text::message(&message)?;
     match given {
         Some(server) => {
             let server = class::payload::<Server>(cx, &server).ok_or_else(|| {
                 PyTypeError::new_err("log_error() needs a server object as its third argument")
             })?;
-            server.with(|server| write(Some(server)))?;
+            server.log(cx, level, &message)?;
         }
-        None => write(host::Server::main())?,
+        None => log_for(cx, host::Server::main(), level, &message),
     }
     Ok(cx.py.None().into_bound(cx.py))
+}
+
+/// Writes to a server's log, which may be a pipe that is full: detached.
+pub(super) fn log_for(cx: Cx<'_>, server: Option<host::Server<'_>>, level: i32, message: &[u8]) {
+    let entry = (level, message);
+    cx.detached((server, entry), |(server, (level, message))| {
+        log::server_raw(server, level, message);
+    });
 }
 
 /// For the calling interpreter, whose object the callable is; upstream's first argument names it.

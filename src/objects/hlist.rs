@@ -70,9 +70,9 @@ impl Class for HandlerList {
 }
 
 impl<'py> This<'_, 'py, HandlerList> {
-    fn give<T: IntoPyObjectExt<'py>>(
+    fn give<T: IntoPyObjectExt<'py> + 'static>(
         &self,
-        part: impl FnOnce(&Entry<'_>) -> T,
+        part: impl FnOnce(&Entry<'_>) -> T + 'static,
     ) -> PyResult<Object<'py>> {
         let part = match &**self {
             HandlerList::Request(lease) => {

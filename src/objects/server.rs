@@ -3,14 +3,13 @@
 use super::exchange::RequestLease;
 use super::refused;
 use super::request::Request;
-use super::table::{Rules, Table};
+use super::table::Table;
 use crate::ModPython;
 use crate::config::Common;
 use crate::embed::class::{self, Args, Attribute, Class, Method, This};
 use crate::embed::interpreters::TableOf;
-use crate::embed::text::{self, Encoding};
+use crate::embed::text::{self, Encoding, Text};
 use crate::embed::{Cx, capsule};
-use crate::httpd::log;
 use crate::httpd::server::{Server as Host, generation, restart_time};
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::PyValueError;
@@ -37,7 +36,10 @@ impl Class for Server {
         Attribute::read_only(
             c"next",
             c"The next server in httpd's list, or None.",
-            |this| this.with(|server| listed(this.cx, server.next())),
+            |this| {
+                let next = this.with(|server| server.next().and_then(Host::in_child))?;
+                listed(this.cx, next)
+            },
         ),
         Attribute::read_only(
             c"defn_name",
@@ -86,7 +88,10 @@ impl Class for Server {
         Attribute::read_only(
             c"_server_rec",
             c"A capsule with the address of the server_rec, for extensions in C.",
-            |this| this.with(|server| capsule(this.cx, server.address())),
+            |this| {
+                let address = this.with(|server| server.address())?;
+                capsule(this.cx, address)
+            },
         ),
         Attribute::read_only(c"pathlen", c"The length of ServerPath.", |this| {
             this.give(|server| server.pathlen())
@@ -164,34 +169,55 @@ pub(crate) fn of_request<'py>(cx: Cx<'py>, lease: &RequestLease) -> PyResult<Obj
 }
 
 impl Server {
-    /// Looks at the server.
+    /// Looks at the server. Objects are made of what `body` gives (`Text`), when a request has been let go.
     ///
     /// # Errors
-    /// RuntimeError when it is a request's and that cannot be held; what `body` gives.
-    pub(super) fn with<R>(&self, body: impl FnOnce(Host<'_>) -> PyResult<R>) -> PyResult<R> {
-        match self {
+    /// RuntimeError when it is a request's and that cannot be held.
+    pub(super) fn with<R: 'static>(
+        &self,
+        body: impl FnOnce(Host<'_>) -> R + 'static,
+    ) -> PyResult<R> {
+        Ok(match self {
             Server::Listed(server) => body(*server),
             Server::OfRequest(lease) => body(lease.hold().map_err(refused)?.request().server()),
+        })
+    }
+
+    /// Writes to the server's log, which may be a pipe that is full: detached.
+    ///
+    /// # Errors
+    /// As for `with`.
+    pub(super) fn log(&self, cx: Cx<'_>, level: i32, message: &[u8]) -> PyResult<()> {
+        let write = |server| super::functions::log_for(cx, Some(server), level, message);
+        match self {
+            Server::Listed(server) => write(*server),
+            Server::OfRequest(lease) => write(lease.hold().map_err(refused)?.request().server()),
         }
+        Ok(())
     }
 }
 
 impl<'py> This<'_, 'py, Server> {
     fn text(&self, field: for<'s> fn(&Host<'s>) -> Option<&'s CStr>) -> PyResult<Object<'py>> {
-        self.with(|server| Encoding::Utf8.optional(self.cx.py, field(&server)))
+        let text = self.with(move |server| field(&server).map(Text::from))?;
+        Encoding::Utf8.copied(self.cx.py, text.as_ref())
     }
 
     fn texts(&self, field: for<'s> fn(Host<'s>) -> Vec<&'s CStr>) -> PyResult<Object<'py>> {
-        self.with(|server| {
-            let texts = field(server).into_iter();
-            let texts = texts.map(|text| Encoding::Utf8.decode(self.cx.py, text.to_bytes()));
-            let texts: PyResult<Vec<_>> = texts.collect();
-            PyTuple::new(self.cx.py, texts?)?.into_bound_py_any(self.cx.py)
-        })
+        let texts: Vec<Text> =
+            self.with(move |server| field(server).into_iter().map(Text::from).collect())?;
+        let texts = texts
+            .iter()
+            .map(|text| Encoding::Utf8.copied(self.cx.py, Some(text)));
+        let texts: PyResult<Vec<_>> = texts.collect();
+        PyTuple::new(self.cx.py, texts?)?.into_bound_py_any(self.cx.py)
     }
 
-    fn give<T: IntoPyObjectExt<'py>>(&self, field: fn(Host<'_>) -> T) -> PyResult<Object<'py>> {
-        self.with(|server| field(server).into_bound_py_any(self.cx.py))
+    fn give<T: IntoPyObjectExt<'py> + 'static>(
+        &self,
+        field: fn(Host<'_>) -> T,
+    ) -> PyResult<Object<'py>> {
+        self.with(field)?.into_bound_py_any(self.cx.py)
     }
 
     /// A table of what is configured for the server. The interpreter keeps one of each: what is written to it is seen by
@@ -199,12 +225,11 @@ impl<'py> This<'_, 'py, Server> {
     fn table(
         &self,
         kind: TableOf,
-        fill: impl FnOnce(&Common<'_>, &Table) -> PyResult<()>,
+        list: fn(&Common<'_>) -> Vec<(String, String)>,
     ) -> PyResult<Object<'py>> {
         let make = || {
-            let table = Table::own(Rules::Configuration)?;
-            self.with(|server| fill(&server.config::<ModPython>().common, &table))?;
-            class::instance(self.cx, table)
+            let pairs = self.with(move |server| list(&server.config::<ModPython>().common))?;
+            class::instance(self.cx, Table::of_configuration(self.cx.py, pairs)?)
         };
         match &**self {
             Server::Listed(server) => {
@@ -240,32 +265,27 @@ fn register_cleanup<'py>(
 
 fn get_config<'py>(this: This<'_, 'py, Server>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
     args.count("get_config", 0..=0)?;
-    this.table(TableOf::Directives, |common, table| {
-        let mut directives = common.listed().into_iter();
-        directives.try_for_each(|(name, value)| table.put(this.cx.py, name, value))
+    this.table(TableOf::Directives, |common| {
+        let directives = common.listed().into_iter();
+        directives
+            .map(|(name, value)| (name.into(), value.into()))
+            .collect()
     })
 }
 
 fn get_options<'py>(this: This<'_, 'py, Server>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
     args.count("get_options", 0..=0)?;
-    this.table(TableOf::Options, |common, table| {
-        let mut options = common.options.iter();
-        options.try_for_each(|(key, value)| table.put(this.cx.py, key, value))
+    this.table(TableOf::Options, |common| {
+        let options = common.options.iter();
+        options
+            .map(|&(key, value)| (key.into(), value.into()))
+            .collect()
     })
 }
 
 fn log_error<'py>(this: This<'_, 'py, Server>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
     super::functions::log_arguments(&args, |level, message| {
-        let message = text::copy(message)?;
-        this.with(|server| {
-            this.cx.detached(
-                (server, (level, message.as_slice())),
-                |(server, (level, message))| {
-                    log::server_raw(Some(server), level, message);
-                },
-            );
-            Ok(())
-        })
+        this.log(this.cx, level, &text::message(message)?)
     })?;
     Ok(this.cx.py.None().into_bound(this.cx.py))
 }

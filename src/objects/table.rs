@@ -4,18 +4,18 @@ use super::exchange::RequestLease;
 use super::refused;
 use crate::embed::cell::{Number, Slot};
 use crate::embed::class::{self, Args, Class, Method, Slots, This};
-use crate::embed::text::Encoding;
+use crate::embed::text::{Encoding, Text};
 use crate::embed::{self, Cx, exception};
 use crate::httpd::header;
 use crate::httpd::lease::Lease;
 use crate::httpd::request::Request as Host;
-use crate::httpd::table::{OwnedTable, Table as HostTable};
+use crate::httpd::table::{OwnedTable, Table as HostTable, room_of};
 use pyo3::exceptions::{
     PyAttributeError, PyKeyError, PyMemoryError, PyRuntimeError, PyTypeError, PyValueError,
 };
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
-use rustc_hash::FxHashMap;
+use std::collections::HashMap;
 use std::ffi::{CStr, CString};
 
 /// A table. Behind a view is the lease of its request: the table is found anew at each use, since httpd may swap it.
@@ -125,7 +125,7 @@ impl Class for Table {
         ),
         M::new(c"clear", c"clear(): removes everything.", |this, args| {
             args.count("clear", 0..=0)?;
-            this.with(this.cx.py, |table, _| Ok(table.clear()))?;
+            this.with(this.cx.py, |table, _| table.clear())?;
             Ok(none(this.cx))
         }),
         M::new(
@@ -134,14 +134,12 @@ impl Class for Table {
             |this, args| {
                 args.count("copy", 0..=0)?;
                 let copy = Table::own(this.rules)?;
-                let fill = |to: HostTable<'_>| {
-                    this.with(this.cx.py, |from, _| {
-                        Ok(from
-                            .entries()
-                            .for_each(|(name, value)| to.add(name, value.unwrap_or_default())))
-                    })
-                };
-                copy.with(this.cx.py, |to, _| fill(to))?;
+                let entries = this.copies(this.cx.py)?;
+                copy.change(this.cx.py, entries.room(), move |to, _| {
+                    for (name, value) in entries.iter() {
+                        to.add(name, value.unwrap_or_default());
+                    }
+                })?;
                 class::instance(this.cx, copy)
             },
         ),
@@ -151,14 +149,12 @@ impl Class for Table {
         init: Some(init),
         repr: Some(|this| Ok(this.dict(this.cx)?.repr()?.into_any())),
         iter: Some(|this| iterate(&this, Part::Key)),
-        length: Some(|this| this.with(this.cx.py, |table, _| Ok(table.len()))),
+        length: Some(|this| this.with(this.cx.py, |table, _| table.len())),
         item: Some(item),
         set_item: Some(set_item),
         contains: Some(|this, name| {
             let name = this.key(name)?;
-            this.with(this.cx.py, |table, _| {
-                Ok(table.entries().any(|(other, _)| same(other, &name)))
-            })
+            this.with(this.cx.py, move |table, _| has(table, &name))
         }),
         equals: Some(equals),
         ..Slots::NONE
@@ -191,37 +187,60 @@ impl Table {
         })
     }
 
-    /// Adds configuration text; for tables that Rust fills.
+    /// A table of what is configured.
     ///
     /// # Errors
-    /// ValueError for NUL.
-    pub(crate) fn put(&self, py: Python<'_>, name: &str, value: &str) -> PyResult<()> {
-        let nul = |_| PyValueError::new_err("embedded null character");
-        let (name, value) = (
-            CString::new(name).map_err(nul)?,
-            CString::new(value).map_err(nul)?,
-        );
-        self.with(py, |table, _| Ok(table.set(&name, &value)))
+    /// ValueError for NUL; MemoryError.
+    pub(crate) fn of_configuration(
+        py: Python<'_>,
+        pairs: Vec<(String, String)>,
+    ) -> PyResult<Table> {
+        let text =
+            |text| CString::new(text).map_err(|_| PyValueError::new_err("embedded null character"));
+        let pairs = pairs.into_iter();
+        let pairs: PyResult<Vec<_>> = pairs
+            .map(|(name, value)| Ok((text(name)?, text(value)?)))
+            .collect();
+        let table = Table::own(Rules::Configuration)?;
+        table.set_all(py, pairs?)?;
+        Ok(table)
     }
 
-    /// Runs `body` on the table, as it is now.
-    fn with<R>(
+    /// Looks at the table, as it is now. Nothing of Python runs meanwhile, not even the making of an object, which may have the
+    /// collector run: what waits there for another thread would wait for one that waits for this table. So `body` can have
+    /// nothing of Python, and gives copies.
+    #[inline]
+    fn with<R: 'static>(
         &self,
         py: Python<'_>,
-        body: impl FnOnce(HostTable<'_>, Option<Host<'_>>) -> PyResult<R>,
+        body: impl FnOnce(HostTable<'_>, Option<Host<'_>>) -> R + 'static,
+    ) -> PyResult<R> {
+        self.change(py, 0, body)
+    }
+
+    /// As `with`, where `body` has the table copy entries that take so much room.
+    fn change<R: 'static>(
+        &self,
+        py: Python<'_>,
+        room: usize,
+        body: impl FnOnce(HostTable<'_>, Option<Host<'_>>) -> R + 'static,
     ) -> PyResult<R> {
         match &self.source {
             Source::Own(lease) => {
                 let held = embed::acquire(py, lease).map_err(refused)?;
-                body(held.table(), None)
+                Ok(held.with(room, |table| body(table, None)))
             }
             Source::View { lease, find } => {
                 let held = lease.hold().map_err(refused)?;
                 let table = find(held.request())
                     .ok_or_else(|| PyRuntimeError::new_err("the request has no such table"))?;
-                body(table, Some(held.request()))
+                Ok(body(table, Some(held.request())))
             }
         }
+    }
+
+    fn copies(&self, py: Python<'_>) -> PyResult<Copies> {
+        self.with(py, |table, _| Copies::of(table))
     }
 
     fn encoding(&self) -> Encoding {
@@ -254,89 +273,89 @@ impl Table {
         refusal.map_or(Ok((name, value)), |text| Err(PyValueError::new_err(text)))
     }
 
-    fn set(&self, py: Python<'_>, name: &CStr, value: &CStr) -> PyResult<()> {
-        self.with(py, |table, request| {
-            match request {
-                Some(request)
-                    if self.rules == Rules::Response
-                        && name.to_bytes().eq_ignore_ascii_case(b"content-length") =>
-                {
-                    request
-                        .set_content_length(header::length(value.to_bytes()).unwrap_or_default());
-                }
-                _ => table.set(name, value),
+    fn set(&self, py: Python<'_>, name: CString, value: CString) -> PyResult<()> {
+        let rules = self.rules;
+        self.change(
+            py,
+            room_of(&name, Some(&value)),
+            move |table, request| match request {
+                Some(request) if rules.is_length(&name) => set_length(request, &value),
+                _ => table.set(&name, &value),
+            },
+        )
+    }
+
+    /// As `set` of each pair.
+    fn set_all(&self, py: Python<'_>, mut pairs: Vec<(CString, CString)>) -> PyResult<()> {
+        let rules = self.rules;
+        let rooms = pairs.iter().map(|(name, value)| room_of(name, Some(value)));
+        self.change(py, rooms.sum(), move |table, request| {
+            if let Some(request) = request {
+                pairs.retain(|(name, value)| {
+                    let is_length = rules.is_length(name);
+                    if is_length {
+                        set_length(request, value);
+                    }
+                    !is_length
+                });
             }
-            Ok(())
+            table.set_all(&pairs);
         })
     }
 
-    fn text<'py>(&self, cx: Cx<'py>, text: Option<&CStr>) -> PyResult<Object<'py>> {
+    fn decoded<'py>(&self, cx: Cx<'py>, text: Option<&CStr>) -> PyResult<Object<'py>> {
         self.encoding().optional(cx.py, text)
     }
 
-    fn part<'py>(
-        &self,
-        cx: Cx<'py>,
-        entry: (&CStr, Option<&CStr>),
-        part: Part,
-    ) -> PyResult<Object<'py>> {
-        match part {
-            Part::Key => self.text(cx, Some(entry.0)),
-            Part::Value => self.text(cx, entry.1),
-            Part::Item => Ok((self.text(cx, Some(entry.0))?, self.text(cx, entry.1)?)
-                .into_pyobject(cx.py)?
-                .into_any()),
-        }
+    fn text<'py>(&self, cx: Cx<'py>, text: Option<&Text>) -> PyResult<Object<'py>> {
+        self.encoding().copied(cx.py, text)
     }
 
     /// The value, or the list of values, of a name; None where there is none.
-    fn values<'py>(&self, cx: Cx<'py>, name: &CStr) -> PyResult<Option<Object<'py>>> {
-        self.with(cx.py, |table, _| {
+    fn values<'py>(&self, cx: Cx<'py>, name: CString) -> PyResult<Option<Object<'py>>> {
+        let (first, others) = self.with(cx.py, move |table, _| {
             let mut found = table
                 .entries()
-                .filter(|(other, _)| same(other, name))
-                .map(|(_, value)| self.text(cx, value));
-            match (found.next(), found.next()) {
-                (None, _) => Ok(None),
-                (Some(only), None) => only.map(Some),
-                (Some(first), Some(second)) => {
-                    let all = PyList::new(cx.py, [first?, second?])?;
-                    found.try_for_each(|value| all.append(value?))?;
-                    Ok(Some(all.into_any()))
-                }
-            }
-        })
+                .filter(|(other, _)| same(other, &name))
+                .map(|(_, value)| value.map(Text::from));
+            (found.next(), found.collect::<Vec<_>>())
+        })?;
+        let Some(first) = first else { return Ok(None) };
+        let first = self.text(cx, first.as_ref())?;
+        if others.is_empty() {
+            return Ok(Some(first));
+        }
+        let all = PyList::new(cx.py, [first])?;
+        for value in &others {
+            all.append(self.text(cx, value.as_ref())?)?;
+        }
+        Ok(Some(all.into_any()))
     }
 
     /// Name and value, or list of values, of all: names that differ in case alone are those that come first.
     fn dict<'py>(&self, cx: Cx<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let entries = self.with(cx.py, |table, _| {
-            let entries = table.entries();
-            Ok(entries
-                .map(|(name, value)| (name.to_owned(), value.map(CStr::to_owned)))
-                .collect::<Vec<_>>())
-        })?;
-        let mut places = FxHashMap::<Vec<u8>, usize>::default();
+        let entries = self.copies(cx.py)?;
+        let mut places = HashMap::<Vec<u8>, usize>::new();
         let mut groups: Vec<(&CStr, Vec<Option<&CStr>>)> = Vec::new();
-        for (name, value) in &entries {
+        for (name, value) in entries.iter() {
             let next = groups.len();
             let place = *places
                 .entry(name.to_bytes().to_ascii_lowercase())
                 .or_insert(next);
             match groups.get_mut(place) {
-                Some((_, values)) => values.push(value.as_deref()),
-                None => groups.push((name, vec![value.as_deref()])),
+                Some((_, values)) => values.push(value),
+                None => groups.push((name, vec![value])),
             }
         }
         let dict = PyDict::new(cx.py);
         for (name, values) in groups {
-            let key = self.text(cx, Some(name))?;
+            let key = self.decoded(cx, Some(name))?;
             if let [only] = values.as_slice() {
-                dict.set_item(key, self.text(cx, *only)?)?;
+                dict.set_item(key, self.decoded(cx, *only)?)?;
             } else {
                 let all = PyList::empty(cx.py);
                 for value in values {
-                    all.append(self.text(cx, value)?)?;
+                    all.append(self.decoded(cx, value)?)?;
                 }
                 dict.set_item(key, all)?;
             }
@@ -344,12 +363,23 @@ impl Table {
         Ok(dict)
     }
 
-    /// Sets what a mapping (it has `keys`) or an iterable of pairs holds, as `str()` of it.
+    /// Sets what a mapping (it has `keys`) or an iterable of pairs holds, as `str()` of it. What comes before a mistake is set.
     fn update(&self, items: &Object<'_>) -> PyResult<()> {
+        let mut pairs = Vec::new();
+        let result = self.collect(items, &mut pairs);
+        self.set_all(items.py(), pairs)?;
+        result
+    }
+
+    fn collect(&self, items: &Object<'_>, pairs: &mut Vec<(CString, CString)>) -> PyResult<()> {
+        let mut put = |key: &Object<'_>, value: &Object<'_>| -> PyResult<()> {
+            pairs.push(self.checked(key.str()?.as_any(), value.str()?.as_any())?);
+            Ok(())
+        };
         if let Some(keys) = exception::attribute(items, "keys")? {
             for key in keys.call0()?.try_iter()? {
                 let key = key?;
-                self.put_str(&key, &items.get_item(&key)?)?;
+                put(&key, &items.get_item(&key)?)?;
             }
             return Ok(());
         }
@@ -366,14 +396,61 @@ impl Table {
                     "table update sequence element #{place} has length {length}; 2 is required"
                 )));
             }
-            self.put_str(&pair.get_item(0)?, &pair.get_item(1)?)?;
+            put(&pair.get_item(0)?, &pair.get_item(1)?)?;
         }
         Ok(())
     }
+}
 
-    fn put_str(&self, key: &Object<'_>, value: &Object<'_>) -> PyResult<()> {
-        let (name, value) = self.checked(key.str()?.as_any(), value.str()?.as_any())?;
-        self.set(key.py(), &name, &value)
+impl Rules {
+    /// Is it a header that httpd sets by a call of its own?
+    fn is_length(self, name: &CStr) -> bool {
+        self == Rules::Response && name.to_bytes().eq_ignore_ascii_case(b"content-length")
+    }
+}
+
+fn set_length(request: Host<'_>, value: &CStr) {
+    request.set_content_length(header::length(value.to_bytes()).unwrap_or_default());
+}
+
+/// Copies of a table's entries, in one piece.
+struct Copies {
+    bytes: Vec<u8>,
+    /// Where names and values end, each with its NUL; where there is no value, it ends with its name.
+    ends: Vec<(usize, usize)>,
+}
+
+impl Copies {
+    fn of(table: HostTable<'_>) -> Copies {
+        let mut copies = Copies {
+            bytes: Vec::new(),
+            ends: Vec::with_capacity(table.len()),
+        };
+        for (name, value) in table.entries() {
+            copies.bytes.extend_from_slice(name.to_bytes_with_nul());
+            let name_ends = copies.bytes.len();
+            let value = value.map(CStr::to_bytes_with_nul);
+            copies.bytes.extend_from_slice(value.unwrap_or_default());
+            copies.ends.push((name_ends, copies.bytes.len()));
+        }
+        copies
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (&CStr, Option<&CStr>)> {
+        let mut begins = 0;
+        self.ends.iter().map(move |&(name_ends, ends)| {
+            let text = |from, to| CStr::from_bytes_with_nul(self.bytes.get(from..to)?).ok();
+            let entry = (
+                text(begins, name_ends).unwrap_or_default(),
+                text(name_ends, ends),
+            );
+            begins = ends;
+            entry
+        })
+    }
+
+    fn room(&self) -> usize {
+        self.iter().map(|(name, value)| room_of(name, value)).sum()
     }
 }
 
@@ -383,6 +460,10 @@ fn none(cx: Cx<'_>) -> Object<'_> {
 
 fn same(one: &CStr, other: &CStr) -> bool {
     one.to_bytes().eq_ignore_ascii_case(other.to_bytes())
+}
+
+fn has(table: HostTable<'_>, name: &CStr) -> bool {
+    table.entries().any(|(other, _)| same(other, name))
 }
 
 fn init<'py>(
@@ -410,7 +491,7 @@ fn init<'py>(
 }
 
 fn item<'py>(this: This<'_, 'py, Table>, name: &Object<'py>) -> PyResult<Object<'py>> {
-    let found = this.values(this.cx, &this.key(name)?)?;
+    let found = this.values(this.cx, this.key(name)?)?;
     found.ok_or_else(|| PyKeyError::new_err(name.clone().unbind()))
 }
 
@@ -422,11 +503,11 @@ fn set_item<'py>(
     match value {
         Some(value) => {
             let (name, value) = this.checked(name, value)?;
-            this.set(this.cx.py, &name, &value)
+            this.set(this.cx.py, name, value)
         }
         None => {
             let name = this.key(name)?;
-            this.with(this.cx.py, |table, _| Ok(table.unset(&name)))
+            this.with(this.cx.py, move |table, _| table.unset(&name))
         }
     }
 }
@@ -445,37 +526,38 @@ fn equals<'py>(this: This<'_, 'py, Table>, other: &Object<'py>) -> PyResult<Opti
 fn add<'py>(this: This<'_, 'py, Table>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
     args.count("add", 2..=2)?;
     let (name, value) = this.checked(&args.required(0)?, &args.required(1)?)?;
-    if this.rules == Rules::Response && name.as_bytes().eq_ignore_ascii_case(b"content-length") {
-        this.set(this.cx.py, &name, &value)?;
-    } else {
-        this.with(this.cx.py, |table, _| Ok(table.add(&name, &value)))?;
-    }
+    let rules = this.rules;
+    this.change(
+        this.cx.py,
+        room_of(&name, Some(&value)),
+        move |table, request| match request {
+            Some(request) if rules.is_length(&name) => set_length(request, &value),
+            _ => table.add(&name, &value),
+        },
+    )?;
     Ok(none(this.cx))
 }
 
 fn get<'py>(this: This<'_, 'py, Table>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
     args.count("get", 1..=2)?;
     let name = this.key(&args.required(0)?)?;
-    let found = this.with(this.cx.py, |table, _| {
+    let found = this.with(this.cx.py, move |table, _| {
         // APR's index may be out of date where two tables share their entries (apr_table_overlay, as a fast internal redirect
         // leaves them): what the entries show is there.
         let listed = || table.entries().find(|(other, _)| same(other, &name));
         let value = table.first(&name).or_else(|| listed()?.1);
-        value
-            .map(|value| this.text(this.cx, Some(value)))
-            .transpose()
+        value.map(Text::from)
     })?;
-    Ok(found
-        .or_else(|| args.get(1))
-        .unwrap_or_else(|| none(this.cx)))
+    match found {
+        Some(value) => this.text(this.cx, Some(&value)),
+        None => Ok(args.get(1).unwrap_or_else(|| none(this.cx))),
+    }
 }
 
 fn has_key<'py>(this: This<'_, 'py, Table>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
     args.count("has_key", 1..=1)?;
     let name = this.key(&args.required(0)?)?;
-    let found = this.with(this.cx.py, |table, _| {
-        Ok(table.entries().any(|(other, _)| same(other, &name)))
-    })?;
+    let found = this.with(this.cx.py, move |table, _| has(table, &name))?;
     Ok(i32::from(found).into_pyobject(this.cx.py)?.into_any())
 }
 
@@ -486,39 +568,45 @@ fn list<'py>(
     part: Part,
 ) -> PyResult<Object<'py>> {
     args.count(name, 0..=0)?;
+    let entries = this.copies(this.cx.py)?;
     let all = PyList::empty(this.cx.py);
-    this.with(this.cx.py, |table, _| {
-        let mut entries = table.entries();
-        entries.try_for_each(|entry| all.append(this.part(this.cx, entry, part)?))
-    })?;
+    for (name, value) in entries.iter() {
+        let text = |text| this.decoded(this.cx, text);
+        all.append(part.of(this.cx, || text(Some(name)), || text(value))?)?;
+    }
     Ok(all.into_any())
 }
 
 fn setdefault<'py>(this: This<'_, 'py, Table>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
     args.count("setdefault", 1..=2)?;
     let key = args.required(0)?;
-    if let Some(found) = this.values(this.cx, &this.key(&key)?)? {
+    if let Some(found) = this.values(this.cx, this.key(&key)?)? {
         return Ok(found);
     }
     let value = args
         .get(1)
         .map_or_else(|| Encoding::Utf8.decode(this.cx.py, b""), Ok)?;
     let (name, checked) = this.checked(&key, &value)?;
-    this.set(this.cx.py, &name, &checked)?;
+    this.set(this.cx.py, name, checked)?;
     Ok(value)
 }
 
 /// The first pair.
 fn popitem<'py>(this: This<'_, 'py, Table>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
     args.count("popitem", 0..=0)?;
-    this.with(this.cx.py, |table, _| {
-        let Some(first) = table.entry(0) else {
-            return Err(PyKeyError::new_err("popitem(): table is empty"));
-        };
-        let item = this.part(this.cx, first, Part::Item)?;
+    let first = this.with(this.cx.py, |table, _| {
+        let entry = copied(table, 0);
         table.remove_first();
-        Ok(item)
-    })
+        entry
+    })?;
+    let (name, value) = first.ok_or_else(|| PyKeyError::new_err("popitem(): table is empty"))?;
+    let text = |text| this.text(this.cx, text);
+    Part::Item.of(this.cx, || text(Some(&name)), || text(value.as_ref()))
+}
+
+fn copied(table: HostTable<'_>, place: usize) -> Option<(Text, Option<Text>)> {
+    let (name, value) = table.entry(place)?;
+    Some((name.into(), value.map(Text::from)))
 }
 
 /// What an iteration gives.
@@ -527,6 +615,22 @@ enum Part {
     Key,
     Value,
     Item,
+}
+
+impl Part {
+    /// Of a name and a value.
+    fn of<'py>(
+        self,
+        cx: Cx<'py>,
+        name: impl FnOnce() -> PyResult<Object<'py>>,
+        value: impl FnOnce() -> PyResult<Object<'py>>,
+    ) -> PyResult<Object<'py>> {
+        match self {
+            Part::Key => name(),
+            Part::Value => value(),
+            Part::Item => Ok((name()?, value()?).into_pyobject(cx.py)?.into_any()),
+        }
+    }
 }
 
 /// An iteration over a table.
@@ -562,7 +666,7 @@ fn entries<'py>(
 }
 
 fn iterate<'py>(this: &This<'_, 'py, Table>, part: Part) -> PyResult<Object<'py>> {
-    let length = this.with(this.cx.py, |table, _| Ok(table.len()))?;
+    let length = this.with(this.cx.py, |table, _| table.len())?;
     let entries = Entries {
         table: Slot::default(),
         part,
@@ -580,15 +684,22 @@ fn next<'py>(this: This<'_, 'py, Entries>) -> PyResult<Option<Object<'py>>> {
     let Some(table) = class::payload::<Table>(this.cx, &object) else {
         return Ok(None);
     };
-    table.with(this.cx.py, |host, _| {
-        if host.len() != this.length {
-            return Err(PyRuntimeError::new_err(
-                "table changed size during iteration",
-            ));
-        }
-        let position = usize::try_from(this.position.add(1)).unwrap_or(usize::MAX);
-        host.entry(position)
-            .map(|entry| table.part(this.cx, entry, this.part))
-            .transpose()
-    })
+    let position = this.position.add(1);
+    let position = usize::try_from(position).unwrap_or(usize::MAX);
+    let (length, entry) = table.with(this.cx.py, move |table, _| {
+        (table.len(), copied(table, position))
+    })?;
+    if length != this.length {
+        return Err(PyRuntimeError::new_err(
+            "table changed size during iteration",
+        ));
+    }
+    let Some((name, value)) = entry else {
+        return Ok(None);
+    };
+    let text = |text| table.text(this.cx, text);
+    let part = this
+        .part
+        .of(this.cx, || text(Some(&name)), || text(value.as_ref()));
+    part.map(Some)
 }

@@ -67,3 +67,89 @@ def upper(filter):
 
 def passes(filter):
     filter.pass_on()
+
+
+def forbids(filter):
+    """Looks at what comes before it says what it makes of it."""
+    if b"secret" in (filter.read() or b""):
+        raise apache.SERVER_RETURN(apache.HTTP_FORBIDDEN)
+    filter.pass_on()
+
+
+def forbids_unread(filter):
+    raise apache.SERVER_RETURN(apache.HTTP_FORBIDDEN)
+
+
+def redirects(filter):
+    filter.req.err_headers_out["Location"] = "/elsewhere"
+    raise apache.SERVER_RETURN(apache.HTTP_MOVED_TEMPORARILY)
+
+
+def ends_late(filter):
+    filter.pass_on()
+    filter.flush()
+    raise apache.SERVER_RETURN(apache.HTTP_GONE)
+
+
+def is_no_status(filter):
+    raise apache.SERVER_RETURN("403")
+
+
+def ends(filter):
+    filter.write(filter.read() or b"")
+    raise apache.SERVER_RETURN(apache.OK)
+
+
+def is_done(filter):
+    filter.write(filter.read() or b"")
+    raise apache.SERVER_RETURN(apache.DONE)
+
+
+def flushes(filter):
+    data = filter.read()
+    if data:
+        filter.write(data)
+        filter.flush()
+    if data is None:
+        filter.close()
+
+
+def many(req):
+    """Adds a filter until there are too many."""
+    kind, name = req.args.split(",")
+    add = req.add_input_filter if kind == "in" else req.add_output_filter
+    if kind == "own":
+        req.register_output_filter(name, "closed::passes")
+    added = 0
+    try:
+        for _ in range(100_000):
+            add(name)
+            added += 1
+    except RuntimeError as error:
+        text = f"{added} {error}"
+    if kind == "in":
+        text += f" {req.read().decode()}"
+    req.write(text)
+    return apache.OK
+
+
+def adds_while_read(filter):
+    if filter.req.notes.get("added") is None:
+        filter.req.notes["added"] = "1"
+        filter.req.add_output_filter("UPPY")
+    filter.pass_on()
+
+
+def reads(req):
+    req.content_type = "text/plain"
+    req.write(f"secret {req.read().decode()}")
+    return apache.OK
+
+
+def redirected(req):
+    """Goes on to the next of a chain of redirects, whose last one reads."""
+    number = int(req.args or 0)
+    if number:
+        req.internal_redirect(f"/redirected?{number - 1}")
+        return apache.OK
+    return reads(req)

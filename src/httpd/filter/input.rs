@@ -3,6 +3,7 @@
 use super::super::brigade::{concat, has_eos, is_empty};
 use super::super::guard::guard;
 use super::super::log::{self, Level};
+use super::super::status::Status;
 use super::super::sys;
 use super::super::zst::summon;
 use super::invocation::Fetch;
@@ -23,11 +24,10 @@ pub(super) unsafe extern "C" fn input<F: Handler>(
             sys::ap_input_mode_t_AP_MODE_EXHAUSTIVE,
         ];
         let known = own(filter);
-        if known
-            .as_ref()
-            .is_some_and(|(own, _)| own.verdict == Verdict::Failed)
+        if let Some((own, _)) = &known
+            && let Verdict::Failed(Status(number)) = own.verdict
         {
-            return BROKEN;
+            return BROKEN + number;
         }
         let running =
             known.filter(|(own, _)| own.verdict == Verdict::Kept && reads.contains(&mode));
@@ -40,19 +40,19 @@ pub(super) unsafe extern "C" fn input<F: Handler>(
         let verdict = guard("filter", || {
             match name_of(filter, own, request, names::MOST) {
                 Some(name) => summon::<F>()(request, name, true, &mut invocation),
-                None => Verdict::Failed,
+                None => Verdict::BROKEN,
             }
         });
         let verdict = verdict.unwrap_or_else(|place| {
             log::request(request, Level::Critical, &place);
-            Verdict::Failed
+            Verdict::BROKEN
         });
         let (status, ends, touched) = (invocation.status(), has_eos(source), invocation.touched());
         own.verdict = verdict;
-        if verdict == Verdict::Failed {
+        if let Verdict::Failed(Status(number)) = verdict {
             sys::apr_brigade_destroy(source);
             sys::apr_brigade_cleanup(brigade.cast());
-            return if status == 0 { BROKEN } else { status };
+            return if status == 0 { BROKEN + number } else { status };
         }
         if verdict == Verdict::Kept && ends && !invocation.closed {
             invocation.end();

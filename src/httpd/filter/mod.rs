@@ -10,13 +10,21 @@ mod output;
 pub(crate) use invocation::{Failed, Invocation};
 
 use super::request::Request;
+use super::status::Status;
 use super::sys;
 use super::zst::assert_no_data;
 use output::{OUTPUTS, Output};
 use std::ffi::CStr;
 
-/// What reading a body answers whose Python filter has failed (of APR's range for others' numbers).
-pub(in crate::httpd) const BROKEN: sys::apr_status_t = sys::APR_OS_START_USERERR + 0x4d50;
+/// What reading a body answers whose Python filter has failed, less the status that it has failed with (of APR's range for
+/// others' numbers).
+const BROKEN: sys::apr_status_t = sys::APR_OS_START_USERERR + 0x4d50;
+
+/// The status with which a Python filter of a body has failed, by what reading it has answered.
+pub(in crate::httpd) fn failed_with(answer: sys::apr_status_t) -> Option<Status> {
+    let number = answer.wrapping_sub(BROKEN);
+    (300..=599).contains(&number).then_some(Status(number))
+}
 
 /// What is to become of a filter after one invocation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,8 +33,13 @@ pub(crate) enum Verdict {
     Kept,
     /// It wants to be left out: the rest goes on as it is.
     LeftOut,
-    /// It could not do its work: nothing goes on.
-    Failed,
+    /// It could not do its work, or refuses to: nothing goes on. The answer is this status, where nothing has left yet.
+    Failed(Status),
+}
+
+impl Verdict {
+    /// It could not do its work.
+    pub(crate) const BROKEN: Verdict = Verdict::Failed(Status::INTERNAL_SERVER_ERROR);
 }
 
 /// What a filter is called with: the request, the filter's name, whether it is an input filter.
@@ -36,16 +49,11 @@ pub(crate) trait Handler:
 }
 impl<F: for<'a> Fn(Request<'a>, &'a CStr, bool, &mut Invocation) -> Verdict + Copy> Handler for F {}
 
-/// Registers an output filter (ap_register_output_filter).
-pub(crate) fn register_output<F: Handler>(name: &CStr, _handler: F) {
+/// Registers an output filter (ap_register_output_filter). Can mod_filter tell it from others?
+pub(crate) fn register_output<F: Handler>(name: &CStr, _handler: F) -> bool {
     const { assert_no_data::<F>() };
-    let function =
-        names::place(name).map_or(output::output::<F, { names::MOST }> as Output, |place| {
-            OUTPUTS::<F>::ALL
-                .get(place)
-                .copied()
-                .unwrap_or(output::output::<F, { names::MOST }>)
-        });
+    let own = names::place(name).and_then(|place| OUTPUTS::<F>::ALL.get(place).copied());
+    let function = own.unwrap_or(output::output::<F, { names::MOST }> as Output);
     // SAFETY: httpd copies the name; the function lives as long as the process.
     unsafe {
         sys::ap_register_output_filter(
@@ -55,6 +63,7 @@ pub(crate) fn register_output<F: Handler>(name: &CStr, _handler: F) {
             sys::ap_filter_type_AP_FTYPE_RESOURCE,
         );
     }
+    own.is_some()
 }
 
 /// Registers an input filter (ap_register_input_filter).
@@ -72,6 +81,21 @@ pub(crate) fn register_input<F: Handler>(name: &CStr, _handler: F) {
 }
 
 impl Request<'_> {
+    /// How many filters there are on a way, those of the connection and of requests around this one among them. httpd's filters
+    /// call one another: each takes its part of the stack.
+    pub(crate) fn filters(self, input: bool) -> usize {
+        // SAFETY: a live request, whose chain of filters lives as long.
+        unsafe {
+            let first = if input {
+                (*self.as_ptr()).input_filters
+            } else {
+                (*self.as_ptr()).output_filters
+            };
+            let next = |filter: &&sys::ap_filter_t| filter.next.cast_const().as_ref();
+            std::iter::successors(first.cast_const().as_ref(), next).count()
+        }
+    }
+
     /// Adds the filter `generic` under a name of this request's own.
     pub(crate) fn add_named_filter(self, generic: &CStr, name: &CStr, input: bool) {
         let own = self.pool().store(Own {

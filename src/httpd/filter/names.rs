@@ -4,8 +4,8 @@ use crate::httpd::pool::Pool;
 use std::ffi::CStr;
 use std::sync::{PoisonError, RwLock};
 
-/// How many filters can be told apart when mod_filter calls them.
-pub(super) const MOST: usize = 32;
+/// How many names of output filters a configuration may give: so many can be told apart when mod_filter calls them.
+pub(crate) const MOST: usize = 256;
 
 /// Filled while a configuration is read; later only read.
 static NAMES: RwLock<Vec<String>> = RwLock::new(Vec::new());

@@ -5,6 +5,7 @@ use super::super::brigade::{append, concat, first, has_eos, is_empty, read, sent
 use super::super::guard::guard;
 use super::super::log::{self, Level};
 use super::super::request::Request;
+use super::super::status::Status;
 use super::super::sys;
 use super::super::zst::summon;
 use super::{Handler, Invocation, Verdict, name_of, names, new_brigade, own};
@@ -28,11 +29,34 @@ macro_rules! outputs {
     };
 }
 
-outputs!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31);
+outputs!(
+    0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31
+    32 33 34 35 36 37 38 39 40 41 42 43 44 45 46 47 48 49 50 51 52 53 54 55 56 57 58 59 60 61 62 63
+    64 65 66 67 68 69 70 71 72 73 74 75 76 77 78 79 80 81 82 83 84 85 86 87 88 89 90 91 92 93 94 95
+    96 97 98 99 100 101 102 103 104 105 106 107 108 109 110 111 112 113 114 115 116 117 118 119 120 121 122 123 124 125 126 127
+    128 129 130 131 132 133 134 135 136 137 138 139 140 141 142 143 144 145 146 147 148 149 150 151 152 153 154 155 156 157 158 159
+    160 161 162 163 164 165 166 167 168 169 170 171 172 173 174 175 176 177 178 179 180 181 182 183 184 185 186 187 188 189 190 191
+    192 193 194 195 196 197 198 199 200 201 202 203 204 205 206 207 208 209 210 211 212 213 214 215 216 217 218 219 220 221 222 223
+    224 225 226 227 228 229 230 231 232 233 234 235 236 237 238 239 240 241 242 243 244 245 246 247 248 249 250 251 252 253 254 255
+);
 
 pub(super) unsafe extern "C" fn output<F: Handler, const PLACE: usize>(
     filter: *mut sys::ap_filter_t,
     brigade: *mut sys::apr_bucket_brigade,
+) -> sys::apr_status_t {
+    // SAFETY: what httpd passes.
+    unsafe { pass::<F>(filter, brigade, PLACE) }
+}
+
+/// The filter whose function has this place among `names`.
+///
+/// # Safety
+/// A live filter and brigade, as httpd passes them.
+#[inline(never)]
+unsafe fn pass<F: Handler>(
+    filter: *mut sys::ap_filter_t,
+    brigade: *mut sys::apr_bucket_brigade,
+    place: usize,
 ) -> sys::apr_status_t {
     // SAFETY: httpd passes a live filter and brigade; every brigade made here lies in the request's pool.
     unsafe {
@@ -46,7 +70,7 @@ pub(super) unsafe extern "C" fn output<F: Handler, const PLACE: usize>(
                 status = sys::ap_pass_brigade((*filter).next, brigade);
                 break;
             }
-            if own.verdict == Verdict::Failed {
+            if matches!(own.verdict, Verdict::Failed(_)) {
                 sys::apr_brigade_cleanup(brigade.cast());
                 status = sys::AP_FILTER_ERROR;
                 break;
@@ -60,13 +84,13 @@ pub(super) unsafe extern "C" fn output<F: Handler, const PLACE: usize>(
             };
             let ends = has_eos(brigade);
             let mut invocation = Invocation::new(filter, brigade, target, None);
-            let verdict = guard("filter", || match name_of(filter, own, request, PLACE) {
+            let verdict = guard("filter", || match name_of(filter, own, request, place) {
                 Some(name) => summon::<F>()(request, name, false, &mut invocation),
-                None => Verdict::Failed,
+                None => Verdict::BROKEN,
             });
             own.verdict = verdict.unwrap_or_else(|place| {
                 log::request(request, Level::Critical, &place);
-                Verdict::Failed
+                Verdict::BROKEN
             });
             status = invocation.status();
             match own.verdict {
@@ -74,10 +98,10 @@ pub(super) unsafe extern "C" fn output<F: Handler, const PLACE: usize>(
                 Verdict::LeftOut => concat(target, brigade),
                 Verdict::Kept if ends && !invocation.closed => invocation.end(),
                 Verdict::Kept => {}
-                Verdict::Failed => {
+                Verdict::Failed(answer) => {
                     sys::apr_brigade_cleanup(target.cast());
                     if status == 0 {
-                        status = fail(filter, request, target);
+                        status = fail(filter, request, target, answer);
                     }
                 }
             }
@@ -100,7 +124,7 @@ pub(super) unsafe extern "C" fn output<F: Handler, const PLACE: usize>(
     }
 }
 
-/// Nothing of the answer goes on: 500 where nothing has left yet, else the connection is broken off, so that the client can
+/// Nothing of the answer goes on: `answer` where nothing has left yet, else the connection is broken off, so that the client can
 /// tell that something is missing.
 ///
 /// # Safety
@@ -109,6 +133,7 @@ unsafe fn fail(
     filter: *mut sys::ap_filter_t,
     request: Request<'_>,
     brigade: *mut sys::apr_bucket_brigade,
+    answer: Status,
 ) -> sys::apr_status_t {
     // SAFETY: live buckets of the connection's allocator; the header filter answers an error bucket with its page (ap_die).
     unsafe {
@@ -118,7 +143,7 @@ unsafe fn fail(
         let number = if begun {
             sys::HTTP_BAD_GATEWAY
         } else {
-            sys::HTTP_INTERNAL_SERVER_ERROR
+            answer.0
         };
         append(
             brigade,

@@ -3,9 +3,8 @@
 use super::body::is_complete;
 use super::{Object, Request};
 use crate::config::{Phase, parse_handlers};
-use crate::embed::Cx;
 use crate::embed::class::{self, Args, This};
-use crate::embed::text::{self, Encoding};
+use crate::embed::text::{self, Encoding, Text};
 use crate::httpd::actions::canonical_directory;
 use crate::httpd::body::End;
 use crate::httpd::file_part::{SentFile, Unsendable};
@@ -31,23 +30,24 @@ pub(super) fn add_handler<'py>(
     let phase = Phase::from_directive(&name).filter(|&phase| phase != Phase::Cleanup);
     let phase = phase.ok_or_else(|| PyIndexError::new_err(format!("Invalid phase: {name}")))?;
     parse_handlers(&handler).map_err(PyValueError::new_err)?;
+    let directory = directory_argument(&this, &args)?;
     let held = this.hold()?;
-    let directory = directory_argument(this.cx, &args, held.request())?;
     Exchange::add_handler(&held, phase, &handler, directory);
     Ok(this.none())
 }
 
 /// An optional directory, made canonical.
-fn directory_argument(
-    cx: Cx<'_>,
-    args: &Args<'_, '_>,
-    request: Host<'_>,
+fn directory_argument<'py>(
+    this: &This<'_, 'py, Request>,
+    args: &Args<'_, 'py>,
 ) -> PyResult<Option<String>> {
     let Some(directory) = args.get(2).filter(|directory| !directory.is_none()) else {
         return Ok(None);
     };
     let directory = Encoding::Utf8.encode(&directory)?;
-    let canonical = cx.detached((request, directory.as_c_str()), |(request, directory)| {
+    let held = this.hold()?;
+    let given = (held.request(), directory.as_c_str());
+    let canonical = this.cx.detached(given, |(request, directory)| {
         canonical_directory(request.pool(), directory)
     });
     let canonical = canonical.ok_or_else(|| PyValueError::new_err("not an absolute path"))?;
@@ -146,14 +146,15 @@ pub(super) fn discard_request_body<'py>(
 ) -> PyResult<Object<'py>> {
     args.count("discard_request_body", 0..=0)?;
     let held = this.hold()?;
-    if held.is_over() {
-        return Status::OK.0.into_bound_py_any(this.cx.py);
-    }
-    drop(Exchange::input(&held)?);
-    this.cx
-        .detached(held.request(), |request| request.discard_body())
-        .0
-        .into_bound_py_any(this.cx.py)
+    let Status(status) = if held.is_over() {
+        Status::OK
+    } else {
+        drop(Exchange::input(&held)?);
+        this.cx
+            .detached(held.request(), |request| request.discard_body())
+    };
+    drop(held);
+    status.into_bound_py_any(this.cx.py)
 }
 
 pub(super) fn allow_methods<'py>(
@@ -163,10 +164,10 @@ pub(super) fn allow_methods<'py>(
     args.count("allow_methods", 1..=2)?;
     let methods = args.required(0)?;
     let mut reset = args.integer_or(1, 0)? == 1;
-    let not_a_sequence = || PyTypeError::new_err("First argument must be a sequence");
     if !class::is_sequence(&methods) {
-        return Err(not_a_sequence());
+        return Err(PyTypeError::new_err("First argument must be a sequence"));
     }
+    let mut names = Vec::new();
     for method in methods.try_iter()? {
         let method = Encoding::Latin1.encode(&method?)?;
         if !crate::httpd::header::is_name(method.as_bytes()) {
@@ -174,12 +175,25 @@ pub(super) fn allow_methods<'py>(
                 "a method is a token of letters, digits and hyphens",
             ));
         }
-        this.hold()?
-            .request()
-            .allow_method(&method, std::mem::take(&mut reset));
+        // httpd looks through its list for each.
+        if names.len() == MOST_METHODS {
+            return Err(PyValueError::new_err(format!(
+                "more than {MOST_METHODS} methods"
+            )));
+        }
+        names.push(method);
     }
+    this.look(move |held| {
+        for method in &names {
+            let reset = std::mem::take(&mut reset);
+            held.request().allow_method(method, reset);
+        }
+    })?;
     Ok(this.none())
 }
+
+/// So many methods `allow_methods` takes at once.
+const MOST_METHODS: usize = 1000;
 
 pub(super) fn get_remote_host<'py>(
     this: This<'_, 'py, Request>,
@@ -195,7 +209,9 @@ pub(super) fn get_remote_host<'py>(
     let (host, is_ip) = this.cx.detached((held.request(), kind), |(request, kind)| {
         request.remote_host(i32::try_from(kind).unwrap_or_default())
     });
-    let host = Encoding::Utf8.optional(this.cx.py, host)?;
+    let host = host.map(Text::from);
+    drop(held);
+    let host = Encoding::Utf8.copied(this.cx.py, host.as_ref())?;
     if args.get(1).is_some_and(|wanted| !wanted.is_none()) {
         return (host, i32::from(is_ip)).into_bound_py_any(this.cx.py);
     }
@@ -233,6 +249,11 @@ fn add_filter<'py>(
     let name = Encoding::Latin1.encode(&args.required(0)?)?;
     let held = this.hold()?;
     let request = held.request();
+    if request.filters(input) >= MOST_FILTERS {
+        return Err(PyRuntimeError::new_err(format!(
+            "the request has {MOST_FILTERS} filters already"
+        )));
+    }
     if held.value().has_own_filter(&name.to_string_lossy(), input) {
         let name = name.to_string_lossy().to_lowercase();
         request.add_named_filter(GENERIC, request.pool().c_string(name.as_bytes()), input);
@@ -247,6 +268,10 @@ fn add_filter<'py>(
     }
     Ok(this.none())
 }
+
+/// So many filters may be on a way, httpd's own among them: they call one another on the stack of one thread. A Python filter that
+/// flushes takes 2.5 KB of it.
+const MOST_FILTERS: usize = 100;
 
 pub(super) fn register_output_filter<'py>(
     this: This<'_, 'py, Request>,
@@ -280,8 +305,8 @@ fn register_filter<'py>(
         text_argument(args, 1, "handler")?,
     );
     parse_handlers(&handler).map_err(PyValueError::new_err)?;
+    let directory = directory_argument(this, args)?;
     let held = this.hold()?;
-    let directory = directory_argument(this.cx, args, held.request())?;
     held.value()
         .add_own_filter(&name, input, &handler, directory);
     Ok(this.none())
@@ -368,11 +393,8 @@ pub(super) fn meets_conditions<'py>(
     args: Args<'_, 'py>,
 ) -> PyResult<Object<'py>> {
     args.count("meets_conditions", 0..=0)?;
-    this.hold()?
-        .request()
-        .meets_conditions()
-        .0
-        .into_bound_py_any(this.cx.py)
+    let met = this.look(|held| held.request().meets_conditions().0)?;
+    met.into_bound_py_any(this.cx.py)
 }
 
 pub(super) fn is_https<'py>(
@@ -380,7 +402,8 @@ pub(super) fn is_https<'py>(
     args: Args<'_, 'py>,
 ) -> PyResult<Object<'py>> {
     args.count("is_https", 0..=0)?;
-    i32::from(this.hold()?.request().is_https()).into_bound_py_any(this.cx.py)
+    let is_https = this.look(|held| held.request().is_https())?;
+    i32::from(is_https).into_bound_py_any(this.cx.py)
 }
 
 pub(super) fn ssl_var_lookup<'py>(
@@ -389,8 +412,8 @@ pub(super) fn ssl_var_lookup<'py>(
 ) -> PyResult<Object<'py>> {
     args.count("ssl_var_lookup", 1..=1)?;
     let name = Encoding::Latin1.encode(&args.required(0)?)?;
-    let held = this.hold()?;
-    Encoding::Utf8.optional(this.cx.py, held.request().ssl_variable(&name))
+    let value = this.look(move |held| held.request().ssl_variable(&name).map(Text::from))?;
+    Encoding::Utf8.copied(this.cx.py, value.as_ref())
 }
 
 /// A number that is set through httpd's field.

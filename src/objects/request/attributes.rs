@@ -5,7 +5,7 @@ use super::{Kept, Object, Request};
 use crate::config::Phase;
 use crate::embed::capsule;
 use crate::embed::class::{self, Attribute, This};
-use crate::embed::text::Encoding;
+use crate::embed::text::{Encoding, Text};
 use crate::httpd::header;
 use crate::httpd::request::Request as Host;
 use crate::httpd::table::Table as HostTable;
@@ -221,9 +221,12 @@ pub(super) const ATTRIBUTES: &[Attribute<Request>] = &[
         c"useragent_addr",
         c"(address, port) of the client; mod_remoteip may have found it.",
         |this| {
-            let held = this.hold()?;
-            let (ip, port) = held.request().useragent_addr();
-            (Encoding::Utf8.optional(this.cx.py, ip)?, port).into_bound_py_any(this.cx.py)
+            let (ip, port) = this.look(|held| {
+                let (ip, port) = held.request().useragent_addr();
+                (ip.map(Text::from), port)
+            })?;
+            let ip = Encoding::Utf8.copied(this.cx.py, ip.as_ref())?;
+            (ip, port).into_bound_py_any(this.cx.py)
         },
     ),
     fixed(
@@ -274,8 +277,9 @@ pub(super) const ATTRIBUTES: &[Attribute<Request>] = &[
         c"interpreter",
         c"The name of the interpreter that runs this.",
         |this| {
-            let held = this.hold()?;
-            shown_name(held.request(), this.cx.interpreter).into_bound_py_any(this.cx.py)
+            let interpreter = this.cx.interpreter;
+            let name = this.look(move |held| String::from(shown_name(held.request(), interpreter)));
+            name?.into_bound_py_any(this.cx.py)
         },
     ),
     fixed(
@@ -331,27 +335,31 @@ pub(super) const ATTRIBUTES: &[Attribute<Request>] = &[
         c"extension",
         c"The extension by which the handler was chosen, or None.",
         |this| {
-            let held = this.hold()?;
-            let extension = held.value().extension.borrow().as_deref().map(str::to_owned);
-            extension.into_bound_py_any(this.cx.py)
+            let extension = this.look(|held| held.value().extension.borrow().as_deref().map(str::to_owned));
+            extension?.into_bound_py_any(this.cx.py)
         },
     ),
     fixed(
         c"_request_rec",
         c"A capsule with the address of the request_rec, for extensions in C; valid during the phase.",
-        |this| capsule(this.cx, this.hold()?.request().address()),
+        |this| {
+            let address = this.look(|held| held.request().address())?;
+            capsule(this.cx, address)
+        },
     ),
     fixed(
         c"_content_type_set",
         c"1 once content_type has been set.",
-        |this| i32::from(this.hold()?.value().content_type_set.get()).into_bound_py_any(this.cx.py),
+        |this| {
+            let set = this.look(|held| held.value().content_type_set.get())?;
+            i32::from(set).into_bound_py_any(this.cx.py)
+        },
     ),
     fixed(
         c"_bytes_queued",
         c"How many bytes write() has been given.",
         |this| {
-            let held = this.hold()?;
-            let queued = held.value().output.borrow().queued();
+            let queued = this.look(|held| held.value().output.borrow().queued())?;
             queued.into_bound_py_any(this.cx.py)
         },
     ),
@@ -511,30 +519,33 @@ fn texts<'py>(
     this: &This<'_, 'py, Request>,
     field: for<'r> fn(Host<'r>) -> Vec<&'r CStr>,
 ) -> PyResult<Object<'py>> {
-    let held = this.hold()?;
-    let texts = field(held.request())
-        .into_iter()
-        .map(|text| Encoding::Latin1.decode(this.cx.py, text.to_bytes()));
+    let texts: Vec<Text> = this.look(move |held| {
+        let texts = field(held.request()).into_iter();
+        texts.map(Text::from).collect()
+    })?;
+    let texts = texts
+        .iter()
+        .map(|text| Encoding::Latin1.copied(this.cx.py, Some(text)));
     let texts: PyResult<Vec<_>> = texts.collect();
     PyTuple::new(this.cx.py, texts?)?.into_bound_py_any(this.cx.py)
 }
 
 fn parsed_uri<'py>(this: This<'_, 'py, Request>) -> PyResult<Object<'py>> {
-    let held = this.hold()?;
-    let (
-        [
-            scheme,
-            hostinfo,
-            user,
-            password,
-            hostname,
-            path,
-            query,
-            fragment,
-        ],
-        port,
-    ) = held.request().parsed_uri();
-    let text = |text| Encoding::Utf8.optional(this.cx.py, text);
+    let (texts, port) = this.look(|held| {
+        let (texts, port) = held.request().parsed_uri();
+        (texts.map(|text| text.map(Text::from)), port)
+    })?;
+    let [
+        scheme,
+        hostinfo,
+        user,
+        password,
+        hostname,
+        path,
+        query,
+        fragment,
+    ] = &texts;
+    let text = |text: &Option<Text>| Encoding::Utf8.copied(this.cx.py, text.as_ref());
     (
         text(scheme)?,
         text(hostinfo)?,

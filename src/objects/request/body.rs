@@ -20,25 +20,25 @@ pub(super) fn write<'py>(
     args.count("write", 1..=2)?;
     let data = args.required(0)?;
     let flush = args.get(1).map_or(Ok(true), |flush| flush.is_truthy())?;
-    let held = this.hold()?;
-    let (request, exchange) = (held.request(), held.value());
-    let complete = is_complete(&held);
-    Exchange::check_way_out(&held)?;
-    let empty = text::with_bytes(&data, |bytes| {
-        if !bytes.is_empty() && !complete {
-            exchange
-                .output
-                .borrow_mut()
-                .write(request, bytes)
-                .map_err(write_failed)?;
+    // Held inside: what gives the bytes of an object, and takes them back, may be code of Python's.
+    text::with_bytes(&data, |bytes| {
+        let held = this.hold()?;
+        let (request, exchange) = (held.request(), held.value());
+        Exchange::check_way_out(&held)?;
+        if is_complete(&held) {
+            return Ok(());
         }
-        Ok(bytes.is_empty())
+        if !bytes.is_empty() {
+            let mut output = exchange.output.borrow_mut();
+            output.write(request, bytes).map_err(write_failed)?;
+        }
+        let full = exchange.output.borrow().is_full();
+        if flush && !bytes.is_empty() || full {
+            let end = if flush { End::Flush } else { End::Open };
+            Exchange::send(this.cx, &held, end).map_err(write_failed)?;
+        }
+        Ok(())
     })?;
-    let full = exchange.output.borrow().is_full();
-    if (flush && !empty || full) && !complete {
-        Exchange::send(this.cx, &held, if flush { End::Flush } else { End::Open })
-            .map_err(write_failed)?;
-    }
     Ok(this.none())
 }
 
@@ -135,8 +135,10 @@ const DIRECT: usize = 256 * 1024;
 fn read_directly<'py>(this: &This<'_, 'py, Request>, limit: usize) -> PyResult<Object<'py>> {
     let held = this.hold()?;
     if held.is_over() {
+        drop(held);
         return Ok(PyBytes::new(this.cx.py, &[]).into_any());
     }
+    // While it is held, a `bytes` alone is made: the collector has no part in that.
     let result = {
         let mut input = Exchange::input(&held)?;
         bytes::filled(this.cx.py, limit, |room| {
@@ -146,7 +148,7 @@ fn read_directly<'py>(this: &This<'_, 'py, Request>, limit: usize) -> PyResult<O
             })
         })?
     };
-    result.or_else(|error| refused(this, &held, error))
+    result.or_else(|error| refused(this, held, error))
 }
 
 type Reading<'a, 'r> = (Host<'r>, &'a mut Input, Option<usize>);
@@ -159,6 +161,7 @@ fn receive<'py>(
 ) -> PyResult<Object<'py>> {
     let held = this.hold()?;
     if held.is_over() {
+        drop(held);
         return Ok(PyBytes::new(this.cx.py, &[]).into_any());
     }
     let result = {
@@ -166,32 +169,37 @@ fn receive<'py>(
         this.cx.detached((held.request(), &mut *input, limit), read)
     };
     match result {
-        Ok(data) => Ok(PyBytes::new(this.cx.py, &data).into_any()),
-        Err(error) => refused(this, &held, error),
+        Ok(data) => {
+            drop(held);
+            Ok(PyBytes::new(this.cx.py, &data).into_any())
+        }
+        Err(error) => refused(this, held, error),
     }
 }
 
-/// The exception for a body that cannot be read.
+/// The exception for a body that cannot be read; the request is let go before it is made.
 fn refused<'py>(
     this: &This<'_, 'py, Request>,
-    held: &Held<'_, Exchange>,
+    held: Held<'_, Exchange>,
     error: ReadError,
 ) -> PyResult<Object<'py>> {
-    match error {
-        ReadError::Slow => {
-            held.value().lost.set(true);
-            held.value().refused.set(Some(Status::REQUEST_TIME_OUT));
-            Err(PyOSError::new_err("Client read error (Timeout?)"))
-        }
-        ReadError::Lost => {
-            held.value().lost.set(true);
-            Err(PyOSError::new_err("Client read error (Timeout?)"))
-        }
-        ReadError::Refused(Status(status)) => {
-            held.value().refused.set(Some(Status(status)));
-            // A SERVER_RETURN for handlers, and an OSError for what reads the body as a file.
-            let refused = this.cx.apache()?.getattr("_RefusedBody")?;
-            Err(PyErr::from_value(refused.call1((status,))?))
-        }
+    let exchange = held.value();
+    let status = match error {
+        ReadError::Slow => Some(Status::REQUEST_TIME_OUT),
+        ReadError::Refused(status) => Some(status),
+        ReadError::Lost => None,
+    };
+    if status.is_some() {
+        exchange.refused.set(status);
     }
+    if !matches!(error, ReadError::Refused(_)) {
+        exchange.lost.set(true);
+    }
+    drop(held);
+    if let ReadError::Refused(Status(status)) = error {
+        // A SERVER_RETURN for handlers, and an OSError for what reads the body as a file.
+        let refused = this.cx.apache()?.getattr("_RefusedBody")?;
+        return Err(PyErr::from_value(refused.call1((status,))?));
+    }
+    Err(PyOSError::new_err("Client read error (Timeout?)"))
 }

@@ -4,11 +4,11 @@ use super::{Kept, Object, Request, actions, body};
 use crate::ModPython;
 use crate::config::{Directory, HANDLERS};
 use crate::embed::class::{self, Args, Method, This};
-use crate::embed::text::{self, Encoding};
+use crate::embed::text::{self, Encoding, Text};
 use crate::httpd::log;
 use crate::httpd::request::Request as Host;
 use crate::objects::functions::log_arguments;
-use crate::objects::table::{Rules, Table};
+use crate::objects::table::Table;
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -25,18 +25,18 @@ pub(super) const METHODS: &[Method<Request>] = &[
     M::new(c"log_error", c"log_error(message, level=APLOG_ERR): writes to the error log.", log_error),
     M::new(c"get_config", c"get_config(): a table of the directives that are in effect.", |this, args| {
         args.count("get_config", 0..=0)?;
-        this.kept(Kept::Config, || configuration(&this, |config, table| {
+        this.kept(Kept::Config, || configuration(&this, |config| {
             let per_directory = config.interpreter_per_directory.map(|on| if on { "1" } else { "0" });
             let per_directory = per_directory.map(|value| ("PythonInterpPerDirectory", value));
-            let mut listed = config.common.listed().into_iter().chain(per_directory);
-            listed.try_for_each(|(name, value)| table.put(this.cx.py, name, value))
+            let listed = config.common.listed().into_iter().chain(per_directory);
+            listed.map(|(name, value)| (name.into(), value.into())).collect()
         }))
     }),
     M::new(c"get_options", c"get_options(): a table of the PythonOption values that are in effect.", |this, args| {
         args.count("get_options", 0..=0)?;
-        this.kept(Kept::Options, || configuration(&this, |config, table| {
+        this.kept(Kept::Options, || configuration(&this, |config| {
             let set = config.common.options.iter().filter(|(_, value)| !value.is_empty());
-            set.into_iter().try_for_each(|(key, value)| table.put(this.cx.py, key, value))
+            set.map(|&(key, value)| (key.into(), value.into())).collect()
         }))
     }),
     M::new(c"set_content_length", c"set_content_length(length): sets Content-Length.", |this, args| {
@@ -71,7 +71,9 @@ pub(super) const METHODS: &[Method<Request>] = &[
         let held = this.hold()?;
         // UseCanonicalName DNS asks for the server's name.
         let url = this.cx.detached((held.request(), uri.as_c_str()), |(request, uri)| request.construct_url(uri.to_bytes()));
-        Encoding::Utf8.optional(this.cx.py, url)
+        let url = url.map(Text::from);
+        drop(held);
+        Encoding::Utf8.copied(this.cx.py, url.as_ref())
     }),
     M::new(c"add_common_vars", c"add_common_vars(): fills subprocess_env.", |this, args| actions::plain(this, args, "add_common_vars", |request| request.add_common_vars())),
     M::new(c"add_handler", c"add_handler(htype, handler, dir=None): adds a handler to a phase of this request.", actions::add_handler),
@@ -97,7 +99,7 @@ pub(super) const METHODS: &[Method<Request>] = &[
     M::new(c"meets_conditions", c"meets_conditions(): OK, or 304 or 412.", actions::meets_conditions),
     M::new(c"get_addhandler_exts", c"get_addhandler_exts(): the extensions that AddHandler maps to mod_python here, with spaces between.", |this, args| {
         args.count("get_addhandler_exts", 0..=0)?;
-        let extensions = this.hold()?.request().extensions_for(&HANDLERS);
+        let extensions = this.look(|held| held.request().extensions_for(&HANDLERS))?;
         extensions.join(" ").into_bound_py_any(this.cx.py)
     }),
     M::new(c"set_etag", c"set_etag(): sets ETag by the file.", |this, args| actions::plain(this, args, "set_etag", |request| request.set_etag())),
@@ -122,16 +124,15 @@ fn plain<'py>(
 
 fn configuration<'py>(
     this: &This<'_, 'py, Request>,
-    fill: impl FnOnce(&Directory<'_>, &Table) -> PyResult<()>,
+    list: fn(&Directory<'_>) -> Vec<(String, String)>,
 ) -> PyResult<Object<'py>> {
-    let table = Table::own(Rules::Configuration)?;
-    fill(this.hold()?.request().config::<ModPython>(), &table)?;
-    class::instance(this.cx, table)
+    let pairs = this.look(move |held| list(held.request().config::<ModPython>()))?;
+    class::instance(this.cx, Table::of_configuration(this.cx.py, pairs)?)
 }
 
 fn log_error<'py>(this: This<'_, 'py, Request>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
     log_arguments(&args, |level, message| {
-        let message = text::copy(message)?;
+        let message = text::message(message)?;
         let held = this.hold()?;
         let entry = (level, message.as_slice());
         this.cx

@@ -8,10 +8,10 @@ mod methods;
 use super::exchange::{Exchange, RequestLease, lease_of};
 use super::refused;
 use super::server::Server;
-use crate::embed::Cx;
 use crate::embed::cell::Slot;
 use crate::embed::class::{self, Attribute, Class, Method, Slots, This};
-use crate::embed::text::Encoding;
+use crate::embed::text::{Encoding, Text};
+use crate::embed::{self, Cx};
 use crate::httpd::lease::Held;
 use crate::httpd::request::Request as Host;
 use pyo3::IntoPyObjectExt;
@@ -65,25 +65,35 @@ impl Class for Request {
     }
 }
 
-/// The Python object of a request: the one there is, or a new one.
+/// The Python object of a request: the one there is, or a new one. For the thread that serves it: where it is another one's
+/// turn, it waits.
 ///
 /// # Errors
-/// MemoryError.
-pub(crate) fn object<'py>(
+/// RuntimeError where the request cannot be held; MemoryError.
+pub(crate) fn object<'py>(cx: Cx<'py>, lease: &RequestLease) -> PyResult<Object<'py>> {
+    object_by(cx, lease, || embed::acquire(cx.py, lease).map_err(refused))
+}
+
+/// The request is held for moments only, not while the object is made.
+fn object_by<'py, 'l>(
     cx: Cx<'py>,
-    held: &Held<'_, Exchange>,
-    lease: &RequestLease,
+    lease: &'l RequestLease,
+    hold: impl Fn() -> PyResult<Held<'l, Exchange>>,
 ) -> PyResult<Object<'py>> {
-    if let Some(object) = held.value().object(cx) {
+    let found = hold()?.value().object(cx);
+    if let Some(object) = found {
         return Ok(object);
     }
-    let object = class::instance(
-        cx,
-        Request {
-            lease: lease.clone(),
-            kept: Default::default(),
-        },
-    )?;
+    let request = Request {
+        lease: lease.clone(),
+        kept: Default::default(),
+    };
+    let object = class::instance(cx, request)?;
+    // Whoever was quicker meanwhile has made the one that there is.
+    let held = hold()?;
+    if let Some(first) = held.value().object(cx) {
+        return Ok(first);
+    }
     held.value().keep(cx, &object);
     Ok(object)
 }
@@ -143,32 +153,53 @@ impl<'py> This<'_, 'py, Request> {
         self.cx.py.None().into_bound(self.cx.py)
     }
 
+    /// Looks at the request. Objects are made of what `look` gives (`Text`), when it has been let go: making one may have the
+    /// collector run, and with it any code.
+    #[inline]
+    fn look<R: 'static>(
+        &self,
+        look: impl FnOnce(&Held<'_, Exchange>) -> R + 'static,
+    ) -> PyResult<R> {
+        Ok(look(&self.hold()?))
+    }
+
     /// A text field, as UTF-8 with surrogateescape.
     fn text(&self, field: for<'r> fn(Host<'r>) -> Option<&'r CStr>) -> PyResult<Object<'py>> {
-        Encoding::Utf8.optional(self.cx.py, field(self.hold()?.request()))
+        self.decoded(Encoding::Utf8, field)
     }
 
     /// A text field that HTTP carries as latin-1.
     fn latin1(&self, field: for<'r> fn(Host<'r>) -> Option<&'r CStr>) -> PyResult<Object<'py>> {
-        Encoding::Latin1.optional(self.cx.py, field(self.hold()?.request()))
+        self.decoded(Encoding::Latin1, field)
+    }
+
+    fn decoded(
+        &self,
+        encoding: Encoding,
+        field: for<'r> fn(Host<'r>) -> Option<&'r CStr>,
+    ) -> PyResult<Object<'py>> {
+        let text = self.look(move |held| field(held.request()).map(Text::from))?;
+        encoding.copied(self.cx.py, text.as_ref())
     }
 
     fn number(&self, field: fn(Host<'_>) -> i64) -> PyResult<Object<'py>> {
-        field(self.hold()?.request()).into_bound_py_any(self.cx.py)
+        let number = self.look(move |held| field(held.request()))?;
+        number.into_bound_py_any(self.cx.py)
     }
 
     fn float(&self, field: fn(Host<'_>) -> f64) -> PyResult<Object<'py>> {
-        field(self.hold()?.request()).into_bound_py_any(self.cx.py)
+        let number = self.look(move |held| field(held.request()))?;
+        number.into_bound_py_any(self.cx.py)
     }
 
     /// The object of a related request, or None.
     fn related(&self, field: for<'r> fn(Host<'r>) -> Option<Host<'r>>) -> PyResult<Object<'py>> {
-        let held = self.hold()?;
-        let Some(other) = field(held.request()) else {
+        // It has the same turn: open while this one's phase runs.
+        let lease =
+            self.look(move |held| field(held.request()).map(|other| lease_of(other).clone()))?;
+        let Some(lease) = lease else {
             return Ok(self.none());
         };
-        // It has the same turn: open while this one's phase runs, and ours for now.
-        let lease = lease_of(other);
-        object(self.cx, &lease.hold().map_err(refused)?, lease)
+        object_by(self.cx, &lease, || lease.hold().map_err(refused))
     }
 }

@@ -1,0 +1,30 @@
+"""Tables and attributes: nothing of httpd's is held while Python objects are made; what tables cost."""
+
+from __future__ import annotations
+
+import pytest
+from conftest import MEMORY, Serve, Server, places
+
+
+@pytest.fixture(scope="module")
+def httpd(serve_module: Serve, mpm: str) -> Server:
+    return serve_module(places("collected"), mpm=mpm, children=1)
+
+
+@pytest.mark.parametrize("of", ["own", "servers", "headers_in", "notes", "of_connection", "attributes"])
+def test_what_the_collector_runs_may_wait_for_another_thread(httpd: Server, of: str) -> None:
+    assert httpd.ok(f"/collected/{of}", timeout=60).text == "none waited"
+
+
+def test_what_is_replaced_goes(httpd: Server) -> None:
+    growth = [int(text) for text in httpd.ok("/collected/replaced", timeout=60).text.split()]
+    assert max(growth) < (20 << 10) * MEMORY, growth
+
+
+def test_a_large_table_is_made_in_linear_time(httpd: Server) -> None:
+    small, large = (float(text) for text in httpd.ok("/collected/filled", timeout=60).text.split())
+    assert large < 9 * small, (small, large)
+
+
+def test_methods_have_a_bound(httpd: Server) -> None:
+    assert httpd.ok("/collected/methods").text == "more than 1000 methods; 0; 1001"
