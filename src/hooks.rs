@@ -11,7 +11,7 @@ use crate::httpd::log::{self, Level};
 use crate::httpd::mutex;
 use crate::httpd::pool::Pool;
 use crate::httpd::request::Request;
-use crate::httpd::section::{Giver, paths_with_handler};
+use crate::httpd::section::{self, Giver, paths_with_handler};
 use crate::httpd::server::{Server as Host, mpm_query};
 use crate::httpd::status::Status;
 use crate::httpd::table::Table;
@@ -67,18 +67,23 @@ pub(crate) fn register() {
         {
             request.name_handler(mount.handler);
         }
-        request.show_uri();
+        if request.has_rules() {
+            request.show_uri();
+        }
         Status::DECLINED
     });
-    hooks::after_first_fixups(is_of_no_type, |request| {
-        request.hide_uri();
-        Status::DECLINED
-    });
+    hooks::after_first_fixups(is_of_no_type, hide_uri);
     hooks::fixups(concerns::<FIXUP>, |request| {
         dispatch::run(request, Phase::Fixup)
     });
     hooks::last_fixups(has_no_file, look_like_a_file);
     hooks::handler(concerns::<CONTENT>, content);
+    // Where a rule has refused the request, nothing else came after it: neither an error's page nor the log sees the name.
+    hooks::first_post_read_request(
+        |request| request.prev().is_some_and(is_of_no_type),
+        |request| request.prev().map_or(Status::DECLINED, hide_uri),
+    );
+    hooks::first_log_transaction(is_of_no_type, hide_uri);
     hooks::log_transaction(concerns::<{ LOG | CLEANUP }>, log);
 }
 
@@ -161,6 +166,7 @@ fn mistaken_mounts(server: Host<'_>) -> Vec<String> {
 
 fn post_config(pool: Pool<'_>, server: Host<'_>) -> Result<(), String> {
     ssi::register();
+    section::find_rewrite();
     if !hooks::is_rehearsal() {
         let common = &server.config::<ModPython>().common;
         let directory = common
@@ -325,6 +331,11 @@ fn has_no_file(request: Request<'_>) -> bool {
 
 fn is_of_no_type(request: Request<'_>) -> bool {
     request.is_of_no_type()
+}
+
+fn hide_uri(request: Request<'_>) -> Status {
+    request.hide_uri();
+    Status::DECLINED
 }
 
 fn has_no_name(request: Request<'_>) -> bool {
