@@ -10,6 +10,7 @@ use crate::httpd::hooks;
 use crate::httpd::log::{self, Level};
 use crate::httpd::mutex;
 use crate::httpd::pool::Pool;
+use crate::httpd::reach;
 use crate::httpd::request::Request;
 use crate::httpd::section::{self, Giver, paths_with_handler};
 use crate::httpd::server::{Server as Host, mpm_query};
@@ -19,7 +20,9 @@ use crate::objects::exchange::lease_of;
 use crate::objects::filter::GENERIC;
 use crate::{ModPython, dispatch, filter, objects, ssi, wsgi};
 use pyo3::prelude::*;
+use std::collections::HashMap;
 use std::ffi::CStr;
+use std::io::ErrorKind;
 use std::iter::successors;
 use std::path::Path;
 
@@ -117,8 +120,9 @@ fn check_config(server: Host<'_>) -> Result<(), String> {
     for text in plan.warnings() {
         log::server(server, Level::Warning, &text);
     }
+    let mut files = Files::default();
     for server in successors(Some(server), |server| server.next()) {
-        for text in mistaken_mounts(server) {
+        for text in mistakes(server, &mut files) {
             log::server(server, Level::Warning, &text);
         }
     }
@@ -136,8 +140,8 @@ fn check_host(host: Host<'_>) -> Result<(), String> {
     })
 }
 
-/// Applications that no request can reach, and those that are not there.
-fn mistaken_mounts(server: Host<'_>) -> Vec<String> {
+/// Applications that no request can reach, and applications and handlers whose files are not there, or not for httpd's children.
+fn mistakes(server: Host<'_>, files: &mut Files) -> Vec<String> {
     let paths = paths_with_handler(server);
     let mut found = Vec::new();
     for mount in server.config::<ModPython>().mounts {
@@ -154,14 +158,42 @@ fn mistaken_mounts(server: Host<'_>) -> Vec<String> {
         }
         if !mount.is_pattern()
             && let Some(file) = file_of(mount.target.name)
-            && let Err(error) = std::fs::metadata(file)
+            && let Some(trouble) = files.trouble(file)
         {
+            found.push(format!("the application on {place} {trouble}"));
+        }
+    }
+    for source in server.config::<ModPython>().sources {
+        if let Some(trouble) = files.trouble(source.path) {
+            let (name, line, file) = (source.directive, source.line, source.file);
             found.push(format!(
-                "the application on {place} is not there: {file}: {error}"
+                "the file of {name} on line {line} of {file} {trouble}"
             ));
         }
     }
     found
+}
+
+/// What has been found out about files: each is tried once.
+#[derive(Default)]
+struct Files(HashMap<String, Option<String>>);
+
+impl Files {
+    /// Why httpd's children will not be able to load a file.
+    fn trouble(&mut self, file: &str) -> Option<String> {
+        let find = || {
+            let path = Path::new(file);
+            let closed = |text: String| format!("cannot be loaded: {text}");
+            match std::fs::metadata(path) {
+                Ok(_) => reach::check(path).err().map(closed),
+                Err(error) => Some(match reach::check_own(path) {
+                    Err(text) => closed(text),
+                    Ok(()) => format!("is not there: {file}: {error}"),
+                }),
+            }
+        };
+        self.0.entry(file.into()).or_insert_with(find).clone()
+    }
 }
 
 fn post_config(pool: Pool<'_>, server: Host<'_>) -> Result<(), String> {
@@ -311,9 +343,6 @@ fn application_at(request: Request<'_>) -> Option<&Mount<'_>> {
         return None;
     }
     let (mount, found) = mount::find(mounts, request.uri()?)?;
-    if mount.is_pattern() && found.file().is_some_and(|file| !Path::new(file).is_file()) {
-        return None;
-    }
     let is_covered = match request.handler_giver() {
         Giver::Nobody | Giver::Server => false,
         Giver::Path(path) => {
@@ -361,7 +390,10 @@ fn settle(request: Request<'_>) -> Status {
 
 /// A sub-request that we answer can be an index (DirectoryIndex) or a fallback (FallbackResource): mod_dir asks for a file.
 fn look_like_a_file(request: Request<'_>) -> Status {
-    if request.main().is_some() && request.handler_is(&HANDLERS) {
+    if request.main().is_some()
+        && request.handler_is(&HANDLERS)
+        && absent_application(request).is_none()
+    {
         request.pretend_file();
     } else {
         request.admit_no_file();
@@ -373,10 +405,39 @@ fn content(request: Request<'_>) -> Status {
     if !request.handler_is(&HANDLERS) {
         return Status::DECLINED;
     }
+    if let Some(absent) = absent_application(request) {
+        log::request(request, Level::Info, &absent);
+        return Status::NOT_FOUND;
+    }
     if request.has_stand_in() {
         request.stand_in_root();
     }
     dispatch::run(request, Phase::Content)
+}
+
+/// What an expression has matched, where that names no application. It belongs to nobody else: another one's file would be its
+/// source as likely as not. Modules are looked for with Python.
+fn absent_application(request: Request<'_>) -> Option<String> {
+    let mount = request.config::<ModPython>().mount?;
+    if !mount.is_pattern() {
+        return None;
+    }
+    let found = mount.find(request.uri()?)?;
+    let Some(name) = &found.name else {
+        let (file, line) = (mount.file, mount.line);
+        return Some(format!(
+            "what the expression on line {line} of {file} has matched can name no application"
+        ));
+    };
+    let file = found.file()?;
+    let is_absent = match std::fs::metadata(file) {
+        Ok(there) => !there.is_file(),
+        Err(error) => matches!(
+            error.kind(),
+            ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::InvalidFilename
+        ),
+    };
+    is_absent.then(|| format!("there is no {name}"))
 }
 
 /// The last hook of a request: what its end needs is prepared here.
