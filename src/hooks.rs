@@ -1,6 +1,6 @@
 //! The itinerary of a request: which phase calls what.
 
-use crate::config::mount::{self, Mount, Place, file_of};
+use crate::config::mount::{self, Mount};
 use crate::config::{HANDLERS, Phase, Server};
 use crate::embed::class::Function;
 use crate::embed::plan::Plan;
@@ -10,21 +10,18 @@ use crate::httpd::hooks;
 use crate::httpd::log::{self, Level};
 use crate::httpd::mutex;
 use crate::httpd::pool::Pool;
-use crate::httpd::reach;
 use crate::httpd::request::Request;
-use crate::httpd::section::{self, Giver, paths_with_handler};
+use crate::httpd::section::{self, Giver};
 use crate::httpd::server::{Server as Host, mpm_query};
 use crate::httpd::status::Status;
 use crate::httpd::table::Table;
 use crate::objects::exchange::lease_of;
 use crate::objects::filter::GENERIC;
-use crate::{ModPython, dispatch, filter, objects, ssi, wsgi};
+use crate::{ModPython, dispatch, filter, mistakes, objects, ssi, wsgi};
 use pyo3::prelude::*;
-use std::collections::HashMap;
 use std::ffi::CStr;
 use std::io::ErrorKind;
 use std::iter::successors;
-use std::path::Path;
 
 /// Registers everything with httpd.
 pub(crate) fn register() {
@@ -120,9 +117,9 @@ fn check_config(server: Host<'_>) -> Result<(), String> {
     for text in plan.warnings() {
         log::server(server, Level::Warning, &text);
     }
-    let mut files = Files::default();
+    let mut files = mistakes::Files::default();
     for server in successors(Some(server), |server| server.next()) {
-        for text in mistakes(server, &mut files) {
+        for text in mistakes::of(server, &mut files) {
             log::server(server, Level::Warning, &text);
         }
     }
@@ -138,62 +135,6 @@ fn check_host(host: Host<'_>) -> Result<(), String> {
         let name = host.server_hostname().unwrap_or_default().to_string_lossy();
         format!("PythonHome of the virtual host {name}: {error}")
     })
-}
-
-/// Applications that no request can reach, and applications and handlers whose files are not there, or not for httpd's children.
-fn mistakes(server: Host<'_>, files: &mut Files) -> Vec<String> {
-    let paths = paths_with_handler(server);
-    let mut found = Vec::new();
-    for mount in server.config::<ModPython>().mounts {
-        let place = format!("line {} of {}", mount.line, mount.file);
-        let is_same = |path: &&CStr| match (mount.place, path.to_str()) {
-            (Place::Prefix(prefix), Ok(path)) => prefix == path.trim_end_matches('/'),
-            _ => false,
-        };
-        if let Some(path) = paths.iter().find(|path| is_same(path)) {
-            let path = path.to_string_lossy();
-            found.push(format!(
-                "the application on {place} is never asked: <Location {path}> has a SetHandler"
-            ));
-        }
-        if !mount.is_pattern()
-            && let Some(file) = file_of(mount.target.name)
-            && let Some(trouble) = files.trouble(file)
-        {
-            found.push(format!("the application on {place} {trouble}"));
-        }
-    }
-    for source in server.config::<ModPython>().sources {
-        if let Some(trouble) = files.trouble(source.path) {
-            let (name, line, file) = (source.directive, source.line, source.file);
-            found.push(format!(
-                "the file of {name} on line {line} of {file} {trouble}"
-            ));
-        }
-    }
-    found
-}
-
-/// What has been found out about files: each is tried once.
-#[derive(Default)]
-struct Files(HashMap<String, Option<String>>);
-
-impl Files {
-    /// Why httpd's children will not be able to load a file.
-    fn trouble(&mut self, file: &str) -> Option<String> {
-        let find = || {
-            let path = Path::new(file);
-            let closed = |text: String| format!("cannot be loaded: {text}");
-            match std::fs::metadata(path) {
-                Ok(_) => reach::check(path).err().map(closed),
-                Err(error) => Some(match reach::check_own(path) {
-                    Err(text) => closed(text),
-                    Ok(()) => format!("is not there: {file}: {error}"),
-                }),
-            }
-        };
-        self.0.entry(file.into()).or_insert_with(find).clone()
-    }
 }
 
 fn post_config(pool: Pool<'_>, server: Host<'_>) -> Result<(), String> {

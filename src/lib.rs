@@ -19,6 +19,7 @@ mod filter;
 mod fuzz;
 mod hooks;
 mod httpd;
+mod mistakes;
 mod objects;
 mod report;
 mod routing;

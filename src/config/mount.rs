@@ -160,9 +160,8 @@ fn expand(name: &str, uri: &[u8], groups: &Groups) -> Option<String> {
     let strays = |part: &str| part == ".." || part == ".";
     // `__init__` would be its package, a second time.
     let is_module = |part: &str| {
-        !part.is_empty()
-            && !part.starts_with(|first: char| first.is_ascii_digit())
-            && !(part.starts_with("__") && part.ends_with("__"))
+        let is_special = part.starts_with("__") && part.ends_with("__");
+        !part.is_empty() && !part.starts_with(|first: char| first.is_ascii_digit()) && !is_special
     };
     let is_good = if is_file {
         !path.split('/').any(strays)

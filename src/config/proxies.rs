@@ -208,7 +208,7 @@ pub(crate) fn is_forwarding(name: &[u8]) -> bool {
         start.is_some_and(|(start, _)| start.eq_ignore_ascii_case(beginning.as_bytes()))
     };
     let is = |other: &&str| name.eq_ignore_ascii_case(other.as_bytes());
-    BEGINNINGS.iter().any(|beginning| begins(&beginning)) || OTHERS.iter().any(|other| is(&other))
+    BEGINNINGS.iter().any(begins) || OTHERS.iter().any(is)
 }
 
 /// Host and port of `host`, `host:port`, `[::1]:port`.
