@@ -1,6 +1,6 @@
 //! The itinerary of a request: which phase calls what.
 
-use crate::config::mount::{self, Mount, Place, file_of};
+use crate::config::mount::{self, Mount};
 use crate::config::{HANDLERS, Phase, Server};
 use crate::embed::class::Function;
 use crate::embed::plan::Plan;
@@ -12,17 +12,17 @@ use crate::httpd::log::{self, Level};
 use crate::httpd::mutex;
 use crate::httpd::pool::Pool;
 use crate::httpd::request::Request;
-use crate::httpd::section::{Giver, paths_with_handler};
+use crate::httpd::section::{self, Giver};
 use crate::httpd::server::{Server as Host, mpm_query};
 use crate::httpd::status::Status;
 use crate::httpd::table::Table;
 use crate::objects::exchange::lease_of;
 use crate::objects::filter::GENERIC;
-use crate::{ModPython, dispatch, filter, objects, ssi, wsgi};
+use crate::{ModPython, dispatch, filter, mistakes, objects, ssi, wsgi};
 use pyo3::prelude::*;
 use std::ffi::CStr;
+use std::io::ErrorKind;
 use std::iter::successors;
-use std::path::Path;
 
 /// Registers everything with httpd.
 pub(crate) fn register() {
@@ -69,18 +69,23 @@ pub(crate) fn register() {
         {
             request.name_handler(mount.handler);
         }
-        request.show_uri();
+        if request.has_rules() {
+            request.show_uri();
+        }
         Status::DECLINED
     });
-    hooks::after_first_fixups(is_of_no_type, |request| {
-        request.hide_uri();
-        Status::DECLINED
-    });
+    hooks::after_first_fixups(is_of_no_type, hide_uri);
     hooks::fixups(concerns::<FIXUP>, |request| {
         dispatch::run(request, Phase::Fixup)
     });
     hooks::last_fixups(has_no_file, look_like_a_file);
     hooks::handler(concerns::<CONTENT>, content);
+    // Where a rule has refused the request, nothing else came after it: neither an error's page nor the log sees the name.
+    hooks::first_post_read_request(
+        |request| request.prev().is_some_and(is_of_no_type),
+        |request| request.prev().map_or(Status::DECLINED, hide_uri),
+    );
+    hooks::first_log_transaction(is_of_no_type, hide_uri);
     hooks::log_transaction(concerns::<{ LOG | CLEANUP }>, log);
 }
 
@@ -114,8 +119,9 @@ fn check_config(server: Host<'_>) -> Result<(), String> {
     for text in plan.warnings() {
         log::server(server, Level::Warning, &text);
     }
+    let mut files = mistakes::Files::default();
     for server in successors(Some(server), |server| server.next()) {
-        for text in mistaken_mounts(server) {
+        for text in mistakes::of(server, &mut files) {
             log::server(server, Level::Warning, &text);
         }
     }
@@ -133,36 +139,9 @@ fn check_host(host: Host<'_>) -> Result<(), String> {
     })
 }
 
-/// Applications that no request can reach, and those that are not there.
-fn mistaken_mounts(server: Host<'_>) -> Vec<String> {
-    let paths = paths_with_handler(server);
-    let mut found = Vec::new();
-    for mount in server.config::<ModPython>().mounts {
-        let place = format!("line {} of {}", mount.line, mount.file);
-        let is_same = |path: &&CStr| match (mount.place, path.to_str()) {
-            (Place::Prefix(prefix), Ok(path)) => prefix == path.trim_end_matches('/'),
-            _ => false,
-        };
-        if let Some(path) = paths.iter().find(|path| is_same(path)) {
-            let path = path.to_string_lossy();
-            found.push(format!(
-                "the application on {place} is never asked: <Location {path}> has a SetHandler"
-            ));
-        }
-        if !mount.is_pattern()
-            && let Some(file) = file_of(mount.target.name)
-            && let Err(error) = std::fs::metadata(file)
-        {
-            found.push(format!(
-                "the application on {place} is not there: {file}: {error}"
-            ));
-        }
-    }
-    found
-}
-
 fn post_config(pool: Pool<'_>, server: Host<'_>) -> Result<(), String> {
     ssi::register();
+    section::find_rewrite();
     if !hooks::is_rehearsal() {
         let common = &server.config::<ModPython>().common;
         let directory = common
@@ -307,9 +286,6 @@ fn application_at(request: Request<'_>) -> Option<&Mount<'_>> {
         return None;
     }
     let (mount, found) = mount::find(mounts, request.uri()?)?;
-    if mount.is_pattern() && found.file().is_some_and(|file| !Path::new(file).is_file()) {
-        return None;
-    }
     let is_covered = match request.handler_giver() {
         Giver::Nobody | Giver::Server => false,
         Giver::Path(path) => {
@@ -327,6 +303,11 @@ fn has_no_file(request: Request<'_>) -> bool {
 
 fn is_of_no_type(request: Request<'_>) -> bool {
     request.is_of_no_type()
+}
+
+fn hide_uri(request: Request<'_>) -> Status {
+    request.hide_uri();
+    Status::DECLINED
 }
 
 fn has_no_name(request: Request<'_>) -> bool {
@@ -352,7 +333,10 @@ fn settle(request: Request<'_>) -> Status {
 
 /// A sub-request that we answer can be an index (DirectoryIndex) or a fallback (FallbackResource): mod_dir asks for a file.
 fn look_like_a_file(request: Request<'_>) -> Status {
-    if request.main().is_some() && request.handler_is(&HANDLERS) {
+    if request.main().is_some()
+        && request.handler_is(&HANDLERS)
+        && absent_application(request).is_none()
+    {
         request.pretend_file();
     } else {
         request.admit_no_file();
@@ -364,10 +348,39 @@ fn content(request: Request<'_>) -> Status {
     if !request.handler_is(&HANDLERS) {
         return Status::DECLINED;
     }
+    if let Some(absent) = absent_application(request) {
+        log::request(request, Level::Info, &absent);
+        return Status::NOT_FOUND;
+    }
     if request.has_stand_in() {
         request.stand_in_root();
     }
     dispatch::run(request, Phase::Content)
+}
+
+/// What an expression has matched, where that names no application. It belongs to nobody else: another one's file would be its
+/// source as likely as not. Modules are looked for with Python.
+fn absent_application(request: Request<'_>) -> Option<String> {
+    let mount = request.config::<ModPython>().mount?;
+    if !mount.is_pattern() {
+        return None;
+    }
+    let found = mount.find(request.uri()?)?;
+    let Some(name) = &found.name else {
+        let (file, line) = (mount.file, mount.line);
+        return Some(format!(
+            "what the expression on line {line} of {file} has matched can name no application"
+        ));
+    };
+    let file = found.file()?;
+    let is_absent = match std::fs::metadata(file) {
+        Ok(there) => !there.is_file(),
+        Err(error) => matches!(
+            error.kind(),
+            ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::InvalidFilename
+        ),
+    };
+    is_absent.then(|| format!("there is no {name}"))
 }
 
 /// The last hook of a request: what its end needs is prepared here.

@@ -19,6 +19,7 @@ mod filter;
 mod fuzz;
 mod hooks;
 mod httpd;
+mod mistakes;
 mod objects;
 mod report;
 mod routing;
@@ -78,4 +79,4 @@ static COMMANDS: Commands<{ DIRECTIVES.len() + 1 }> = Commands::new(&DIRECTIVES)
 /// What `LoadModule python_module …/mod_python.so` looks for. `<IfModule mod_python.c>` knows it by the name in it.
 #[expect(unsafe_code, reason = "httpd finds the record by its symbol")]
 #[unsafe(no_mangle)]
-static python_module: Record = Record::new::<ModPython, _>(c"mod_python.c", &COMMANDS);
+static python_module: Record = Record::new::<ModPython, _>(httpd::hooks::OWN_NAME, &COMMANDS);

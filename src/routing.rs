@@ -8,6 +8,7 @@ use crate::httpd::request::Request;
 use std::borrow::Cow;
 use std::cell::Cell;
 use std::ffi::c_void;
+use std::path::Path;
 use std::ptr::NonNull;
 
 thread_local! {
@@ -106,7 +107,7 @@ fn interpreter_name<'r>(
 }
 
 /// The entry with its directory as a path: of a `<Directory>` with wild cards or a regular expression, the shortest
-/// directory above the request's file that it matches. Where none does, the pattern stays.
+/// directory above the request's file that it matches. Where none does, or none that there is, the pattern stays.
 pub(crate) fn located<'r>(request: Request<'r>, entry: Entry<'r>) -> Entry<'r> {
     let Section::Directory { path, regex } = entry.section else {
         return entry;
@@ -115,6 +116,8 @@ pub(crate) fn located<'r>(request: Request<'r>, entry: Entry<'r>) -> Entry<'r> {
         return entry;
     }
     let found = request.matching_directory(path, regex);
+    // A client names what it likes below the last directory that there is.
+    let found = found.filter(|found| Path::new(found).is_dir());
     let section = found.map(|found| Section::Directory {
         path: request.pool().text(&found),
         regex: false,
@@ -125,13 +128,19 @@ pub(crate) fn located<'r>(request: Request<'r>, entry: Entry<'r>) -> Entry<'r> {
     }
 }
 
-/// The directory that the request's file lies in, or is, with a slash at its end.
+/// The directory that the request's file lies in, or is, with a slash at its end. There are as many as the file system has, of
+/// which a client can name what it is served from: a name that was not mapped, such as a URI, `proxy:http://…` or what a rule
+/// has made of it, gives none.
 fn per_directory<'r>(request: Request<'r>) -> Option<Cow<'r, str>> {
     let name = request.filename()?.to_str().ok()?;
-    if request.is_directory() && !name.ends_with('/') {
-        return Some(format!("{name}/").into());
+    if !name.starts_with('/') || !request.has_walked() {
+        return None;
     }
-    name.rfind('/')
-        .and_then(|slash| name.get(..=slash))
-        .map(Cow::Borrowed)
+    let directory = if request.is_directory() && !name.ends_with('/') {
+        Cow::Owned(format!("{name}/"))
+    } else {
+        Cow::Borrowed(name.get(..=name.rfind('/')?)?)
+    };
+    let is_there = request.has_found_file() || Path::new(&*directory).is_dir();
+    is_there.then_some(directory)
 }

@@ -52,6 +52,13 @@ MULTIVIEWS, SLASH = "Options +MultiViews", "DirectorySlash On\nDirectoryIndex in
 REWRITE = "RewriteEngine On\n"
 FILTER = "SetOutputFilter "
 DAV = partial(Row, "dav_fs", "Dav On", needs="dav", server="DavLockDB @ROOT@/cache/lock")
+
+
+def own(name: str, settings: str) -> str:
+    """A section for a path of its own."""
+    return f"<Location /{name}>\n{settings}\n</Location>"
+
+
 SSI = '<!--#echo var="DOCUMENT_URI" -->, <!--#echo var="DOCUMENT_NAME" -->, <!--#include virtual="/inner" -->'
 
 ROWS = [
@@ -98,6 +105,24 @@ ROWS = [
     ),
     Row("rewrite", REWRITE),
     Row("rewrite", REWRITE + "RewriteRule secret - [F]", path="/secret", status=403, text=None),
+    Row("rewrite", host=own("own", REWRITE + "RewriteRule secret - [F]"), path="/own"),
+    Row("rewrite", host=own("own", REWRITE + "RewriteRule ^ - [F]"), path="/own", status=403, text=None),
+    Row("rewrite", host=own("etc", REWRITE + "RewriteCond %{REQUEST_FILENAME} -d\nRewriteRule ^ - [F]"), path="/etc"),
+    Row(
+        "rewrite",
+        host=own("etc", REWRITE + "RewriteCond %{REQUEST_FILENAME} -f\nRewriteRule ^ - [F]"),
+        path="/etc/passwd",
+    ),
+    Row(
+        "lua",
+        server="LuaHookFixups @ROOT@/hook.lua fixup",
+        host=own("own", REWRITE + "RewriteRule secret - [F]"),
+        path="/own",
+        needs="rewrite",
+    ),
+    Row("negotiation", host=own("some", MULTIVIEWS), path="/some"),
+    Row("dir", host=own("some", SLASH), path="/some"),
+    Row("speling", host=own("soem", "CheckSpelling On"), path="/soem"),
     Row("rewrite", REWRITE + "RewriteRule secret - [F]"),
     Row("rewrite", REWRITE + "RewriteRule page$ - [G]", status=410, text=None),
     Row("rewrite", REWRITE + "RewriteRule page$ /other [R=301]", status=301, text=None, header=("Location", "/other$")),

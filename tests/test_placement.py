@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
+from beside import is_installed
 from conftest import Serve, Server
 
-from httpd import site_config
+from httpd import CHILD_USER, query_apxs, site_config
 
 PATH = "PythonPath \"sys.path+['@ROOT@/apps']\"\n"
 HANDLER = "SetHandler mod_python\nPythonHandler placed"
@@ -257,6 +259,8 @@ def test_what_a_client_names(httpd: Server) -> None:
         ("PythonWSGIMatch ^/(x) a$1\nPythonWSGIMatch ^/(x) b$1", "an application at this place already"),
         ("PythonWSGIMatch /x a:b", "must begin with ^/"),
         ("PythonWSGIMatch ^/(x a:b", "is no regular expression"),
+        ("PythonWSGIMatch ^/(a) app$3:x", '"app$3:x" has $3, but the expression "^/(a)" has 1 groups'),
+        ("PythonWSGIMatch ^/x /srv/$1.wsgi", 'has $1, but the expression "^/x" has 0 groups'),
         ("PythonWSGIMatch ^/x a$:b", "a $ must be followed by"),
         ("PythonWSGI /x a$1:b", "must be package.module"),
         ("PythonWSGI /x 'a:make(1)'", "a factory is called without arguments; write module:make()"),
@@ -283,3 +287,113 @@ def test_a_second_line_names_both(serve: Serve) -> None:
 def test_a_file_that_is_not_there(serve: Serve) -> None:
     checked = serve("PythonWSGI /x @ROOT@/none.wsgi\n", start=False).check()
     assert checked.returncode == 0 and "none.wsgi: No such file or directory" in checked.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="this user is the children's user, too")
+@pytest.mark.parametrize(
+    ("line", "directive"),
+    [
+        ("PythonWSGI / @ROOT@/shut/app.py", "the application on line"),
+        ("<Location />\nSetHandler mod_python\nPythonHandler @ROOT@/shut/app.py\n</Location>", "PythonHandler on line"),
+        ("<Directory />\nPythonOutputFilter @ROOT@/shut/app.py::filter F\n</Directory>", "PythonOutputFilter on line"),
+        ("PythonImport @ROOT@/shut/app.py main_interpreter", "PythonImport on line"),
+    ],
+)
+def test_a_file_that_the_children_cannot_pass(serve: Serve, line: str, directive: str) -> None:
+    server = serve(line + "\n", start=False)
+    server.write("shut/app.py", APPLICATION.format("application", "shut"))
+    (server.root / "shut").chmod(0o700)
+    checked = server.check()
+    said = f"httpd's user {CHILD_USER} cannot pass {server.root}/shut (mode 0700); let it, with `chmod o+x {server.root}/shut`"
+    assert checked.returncode == 0 and directive in checked.stderr and said in checked.stderr, checked.stderr
+    (server.root / "shut").chmod(0o755)
+    assert directive not in server.check().stderr
+    (server.root / "shut/app.py").unlink()
+    assert "is not there" in server.check().stderr
+
+
+MISSING = """
+PythonPath "sys.path+['@ROOT@/apps']"
+PythonWSGI / placed:application
+PythonWSGI /plain @ROOT@/htdocs/none.wsgi
+PythonWSGIMatch ^/m/(.*)$ @ROOT@/htdocs/m/$1.wsgi
+PythonWSGIMatch ^/s/(\\w+) sites.$1
+<Location /m/secret>
+    Require all denied
+</Location>
+"""
+
+
+def test_what_an_expression_matches_belongs_to_it(serve: Serve, mpm: str) -> None:
+    """Where there is no such application, the answer is 404, and not a file of that name in the document root."""
+    server = serve(MISSING, mpm=mpm, start=False)
+    server.write("htdocs/m/shop.wsgi", APPLICATION.format("application", "shop"))
+    server.write("htdocs/s/nothing", "a file")
+    server.write("apps/sites/__init__.py", "")
+    server.write("apps/sites/one.py", APPLICATION.format("application", "one"))
+    server.write("apps/sites/broken.py", "import no_such_module\n")
+    server.write("apps/sites/unfinished.py", "import sites.nothing\n")
+    server.start()
+    assert server.ok("/m/shop").text == "shop /m/shop|"
+    assert server.ok("/s/one/x").text == "one /s/one|/x"
+    for path in (
+        "/m/shop.wsgi",
+        "/m/x/../shop.wsgi",
+        "/m/",
+        "/m/a:b",
+        "/m/nope/x",
+        f"/m/{'x' * 300}",
+        "/s/nothing",
+        "/s/__init__",
+    ):
+        answer = server.get(path)
+        assert answer.status == 404 and "def " not in answer.text, (path, answer)
+    server.wait_log(f":info.* there is no {server.root}/htdocs/m/shop.wsgi.wsgi::application")
+    server.wait_log(":info.* there is no sites.nothing::application")
+    server.wait_log(":info.* what the expression on line .* has matched can name no application")
+    assert ":error" not in server.log_text()
+    assert server.get("/m/secret").status == 403
+    server.claim("client denied by server configuration")
+    for path, complaint in (("/s/broken", "no_such_module"), ("/plain", "none.wsgi")):
+        assert server.get(path).status == 500
+        server.claim(complaint)
+
+
+@pytest.mark.parametrize("other", ["vhost_alias", "file_cache"])
+@pytest.mark.parametrize("first", [False, True])
+def test_a_module_that_maps_everything(serve: Serve, mpm: str, other: str, first: bool) -> None:
+    """Hooks that come before it come before an application, too, however httpd has sorted them."""
+    libexec = Path(query_apxs("LIBEXECDIR"))
+    lua = ("lua",) if is_installed(libexec, "lua") else ()
+    server = serve("", mpm=mpm, modules=(*lua, *((other,) if first else ())), start=False)
+    server.write("htdocs/page.html", "a page")
+    server.write(
+        "hook.lua",
+        'function map(r)\n    if r.uri == "/lua" then\n        r.filename = r.document_root .. "/page.html"\n'
+        "        return apache2.OK\n    end\n    return apache2.DECLINED\nend\n",
+    )
+    load = "" if first else f"LoadModule {other}_module {libexec}/mod_{other}.so\n"
+    hook = "LuaHookTranslateName @ROOT@/hook.lua map\n" if lua else ""
+    server.configure(f"{load}{PATH}PythonTransHandler placed::translates\n{hook}PythonWSGI / placed:application\n")
+    server.start()
+    assert server.ok("/translated").text == "a page"
+    assert not lua or server.ok("/lua").text == "a page"
+    assert server.ok("/x").text == "application |/x"
+
+
+def test_factories_that_are_methods(serve: Serve) -> None:
+    """Each is called once, though what is called may be another object each time it is looked up."""
+    targets = {"/made": "Builder.made", "/make": "builder.make", "/any": "builder.any", "/instance": "Builder.make"}
+    lines = "".join(f"PythonWSGI {path} placed:{target}()\n" for path, target in targets.items())
+    server = serve(f"{PATH}{lines}", children=1)
+    for path, name in (("/made", "built"), ("/make", "built"), ("/any", "any")):
+        first = text(server, path)
+        assert first.startswith(name) and {text(server, path) for _ in range(10)} == {first}
+    assert server.get("/instance").status == 500
+    server.claim(
+        "TypeError: placed::Builder.make: make is a method of the instances of class Builder, .* or name a function"
+    )
+    # As a module that has been changed makes them anew.
+    before = text(server, "/make")
+    server.write("apps/placed.py", (server.root / "apps/placed.py").read_text() + "\ncreate_app.calls = 100\n")
+    server._wait(lambda: text(server, "/make") != before, "the application was not made anew")

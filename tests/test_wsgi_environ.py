@@ -209,6 +209,84 @@ def test_others_are_not_believed(httpd: Server) -> None:
     assert "HTTP_X_FORWARDED_SERVER" in variables(httpd, "/environment", FORWARDED)
 
 
+SPOOFED = [
+    "Forwarded",
+    "Forwarded-For",
+    "Forwarded-Host",
+    "Forwarded-Proto",
+    "X-Forwarded",
+    "X-Forwarded-HTTPS",
+    "X-Forwarded-SSL",
+    "X-Forwarded-Scheme",
+    "X-Forwarded-Script-Name",
+    "X-Forwarded-User",
+    "X-Original-Host",
+    "X-Original-URL",
+    "X-Original-URI",
+    "X-Original-Proto",
+    "X-Original-Forwarded-For",
+    "X-Rewrite-URL",
+    "X-Real-IP",
+    "X-Real-Port",
+    "X-Client-IP",
+    "X-Cluster-Client-IP",
+    "X-Remote-IP",
+    "X-Remote-Addr",
+    "X-Originating-IP",
+    "Client-IP",
+    "True-Client-IP",
+    "CF-Connecting-IP",
+    "CF-Connecting-IPv6",
+    "CF-Visitor",
+    "Fastly-Client-IP",
+    "Fastly-SSL",
+    "Fly-Client-IP",
+    "Fly-Forwarded-Proto",
+    "Proxy-Client-IP",
+    "WL-Proxy-Client-IP",
+    "WL-Proxy-SSL",
+    "X-AppEngine-User-IP",
+    "X-Azure-ClientIP",
+    "X-Envoy-External-Address",
+    "X-Envoy-Original-Path",
+    "CloudFront-Viewer-Address",
+    "CloudFront-Forwarded-Proto",
+    "X-Host",
+    "X-HTTP-Host-Override",
+    "X-Server-Name",
+    "X-Port",
+    "X-Server-Port",
+    "X-HTTPS",
+    "X-SSL",
+    "X-ARR-SSL",
+    "Front-End-Https",
+    "X-Scheme",
+    "X-URL-Scheme",
+    "X-Proto",
+    "X-Protocol",
+    "X-Script-Name",
+    "X-Path-Prefix",
+    "Script-Name",
+    "x-hOsT",
+]
+
+
+@pytest.mark.parametrize("place", ["/elsewhere/x", "/trusting/x"])
+def test_what_nobody_may_say(httpd: Server, place: str) -> None:
+    """Whatever a proxy of some kind would say, and frameworks believe; others' headers are the application's own affair."""
+    sent = {
+        **dict.fromkeys(SPOOFED, "6.6.6.6"),
+        "Host": "inner:8000",
+        "X-Hosts": "a",
+        "X-Own": "b",
+        "X-Request-ID": "c",
+    }
+    env = variables(httpd, place, sent)
+    assert [key for key, value in env.items() if value == "6.6.6.6"] == []
+    assert (env["HTTP_X_HOSTS"], env["HTTP_X_OWN"], env["HTTP_X_REQUEST_ID"]) == ("a", "b", "c")
+    assert (env["REMOTE_ADDR"], env["wsgi.url_scheme"], env["HTTP_HOST"]) == ("127.0.0.1", "http", "inner:8000")
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [

@@ -46,10 +46,14 @@ pub(super) fn add<'c>(
     };
     let place = if is_pattern {
         let compiled = Pattern::new(pool, place);
-        Place::Pattern(
-            place,
-            compiled.ok_or_else(|| format!("{place:?} is no regular expression"))?,
-        )
+        let compiled = compiled.ok_or_else(|| format!("{place:?} is no regular expression"))?;
+        if let Some(number) = mount::groups_of(&module).find(|&number| number > compiled.groups()) {
+            let count = compiled.groups();
+            return Err(format!(
+                "{target:?} has ${number}, but the expression {place:?} has {count} groups in parentheses"
+            ));
+        }
+        Place::Pattern(place, compiled)
     } else {
         Place::Prefix(prefix)
     };

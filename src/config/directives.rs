@@ -1,7 +1,7 @@
 //! THE table of directives: httpd, the README and the tests read it.
 
 use super::{
-    ByExtension, Common, Directory, Entry, Filter, Gil, HandlerList, Phase, applications,
+    ByExtension, Common, Directory, Entry, Filter, Gil, HandlerList, Phase, Source, applications,
     filter_key, key, merge, options, parse_handlers,
 };
 use crate::ModPython;
@@ -58,6 +58,7 @@ pub(crate) static DIRECTIVES: [Directive<ModPython>; 31] = [
             let text = beside(text, setting.file);
             let key = if text.contains("::") { text.clone() } else { format!("{text}::connectionhandler") };
             let entry = Entry { text: pool.text(&text), key: pool.text(&key), section: setting.section, silent: false };
+            note_source(setting, entry.parts().0);
             setting.server.connection = Some(pool.store(HandlerList { entries: pool.concat(&[entry], &[]) }));
             Ok(())
         }),
@@ -213,6 +214,7 @@ pub(crate) static DIRECTIVES: [Directive<ModPython>; 31] = [
         help: c"a module to import, and a function to call, in an interpreter when a child starts",
         setter: Setter::Two(|setting, module, interpreter| {
             parse_handlers(module)?;
+            note_source(setting, module.split("::").next().unwrap_or_default());
             note_member(setting, interpreter);
             let import = [(module, interpreter)];
             setting.server.imports = setting.pool.concat(setting.server.imports, &import);
@@ -306,6 +308,9 @@ fn add<'c>(
             silent,
         })
         .collect();
+    for entry in &entries {
+        note_source(setting, entry.parts().0);
+    }
     let directory: &mut Directory<'c> = setting.directory;
     directory.section = Some(setting.section);
     directory.phases |= phase.bit();
@@ -373,6 +378,7 @@ fn add_filter<'c>(
         section: setting.section,
         silent: false,
     };
+    note_source(setting, entry.parts().0);
     let filter = [Filter { name, input, entry }];
     let directory: &mut Directory<'c> = setting.directory;
     let same = |a: &Filter<'_>, b: &Filter<'_>| a.input == b.input && a.name == b.name;
@@ -400,6 +406,24 @@ fn add_pool<'c>(setting: &mut Set<'_, 'c>, name: &'c str, size: &'c str) -> Resu
     let pool = [(name, number)];
     setting.server.pools = setting.pool.concat(setting.server.pools, &pool);
     Ok(())
+}
+
+/// Keeps a file that is named, each once, until it is known as whom httpd's children run.
+fn note_source<'c>(setting: &mut Set<'_, 'c>, path: &'c str) {
+    let known = setting.server.sources;
+    if !path.starts_with('/')
+        || matches!(setting.section, Section::Htaccess { .. })
+        || known.iter().any(|source| source.path == path)
+    {
+        return;
+    }
+    let source = Source {
+        path,
+        directive: setting.name,
+        file: setting.file.unwrap_or_default(),
+        line: setting.line,
+    };
+    setting.server.sources = setting.pool.concat(known, &[source]);
 }
 
 /// Keeps the name of an interpreter, and that of a pool's until all pools are known. What an .htaccess file names is seen with

@@ -59,6 +59,7 @@ impl<'c> Server<'c> {
             members: over.members,
             interpreters: over.interpreters,
             imports: over.imports,
+            sources: over.sources,
             mounts: mounts(pool, base.mounts, over.mounts),
         }
     }

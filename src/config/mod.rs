@@ -81,8 +81,19 @@ pub(crate) struct Server<'c> {
     pub(crate) interpreters: &'c [&'c str],
     /// PythonImport: module and interpreter, in file order. Not inherited: each is done once.
     pub(crate) imports: &'c [(&'c str, &'c str)],
+    /// Files that directives name as handlers, in sections, too, but for .htaccess files. Not inherited.
+    pub(crate) sources: &'c [Source<'c>],
     /// PythonWSGI and PythonWSGIMatch, in the order in which they are looked at.
     pub(crate) mounts: &'c [&'c Mount<'c>],
+}
+
+/// A file of Python that a directive names by its absolute path, and where the directive stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Source<'c> {
+    pub(crate) path: &'c str,
+    pub(crate) directive: &'static str,
+    pub(crate) file: &'c str,
+    pub(crate) line: u32,
 }
 
 /// Whether an interpreter has a lock of its own (PEP 684).

@@ -41,8 +41,8 @@ pub(crate) struct Target<'c> {
 pub(crate) struct Found<'c> {
     /// How many bytes of the URI are SCRIPT_NAME.
     pub(crate) base: usize,
-    /// `Target::name`, with what has been matched put in.
-    pub(crate) name: Cow<'c, str>,
+    /// `Target::name`, with what has been matched put in; None where that can name nothing.
+    pub(crate) name: Option<Cow<'c, str>>,
 }
 
 impl<'c> Mount<'c> {
@@ -54,7 +54,7 @@ impl<'c> Mount<'c> {
                 let rest = bytes.strip_prefix(prefix.as_bytes())?;
                 (rest.is_empty() || rest.starts_with(b"/")).then_some(Found {
                     base: prefix.len(),
-                    name: self.target.name.into(),
+                    name: Some(self.target.name.into()),
                 })
             }
             Place::Pattern(_, pattern) => {
@@ -69,10 +69,10 @@ impl<'c> Mount<'c> {
                 if !rest.is_empty() && !rest.starts_with(b"/") {
                     return None;
                 }
-                let name = expand(self.target.name, bytes, &groups)?;
+                let name = expand(self.target.name, bytes, &groups);
                 Some(Found {
                     base,
-                    name: name.into(),
+                    name: name.map(Cow::Owned),
                 })
             }
         }
@@ -95,7 +95,7 @@ impl<'c> Mount<'c> {
 impl Found<'_> {
     /// The file that the application is in, where one is named.
     pub(crate) fn file(&self) -> Option<&str> {
-        file_of(&self.name)
+        file_of(self.name.as_deref()?)
     }
 }
 
@@ -158,14 +158,26 @@ fn expand(name: &str, uri: &[u8], groups: &Groups) -> Option<String> {
     }
     let path = result.split("::").next().unwrap_or_default();
     let strays = |part: &str| part == ".." || part == ".";
-    let is_module =
-        |part: &str| !part.is_empty() && !part.starts_with(|first: char| first.is_ascii_digit());
+    // `__init__` would be its package, a second time.
+    let is_module = |part: &str| {
+        let is_special = part.starts_with("__") && part.ends_with("__");
+        !part.is_empty() && !part.starts_with(|first: char| first.is_ascii_digit()) && !is_special
+    };
     let is_good = if is_file {
         !path.split('/').any(strays)
     } else {
         path.split('.').all(is_module)
     };
     is_good.then_some(result)
+}
+
+/// The numbers of the groups that a name takes parts from.
+pub(super) fn groups_of(name: &str) -> impl Iterator<Item = usize> {
+    let digit = |part: &str| part.chars().next()?.to_digit(10);
+    name.split('$')
+        .skip(1)
+        .filter_map(digit)
+        .filter_map(|number| usize::try_from(number).ok())
 }
 
 /// A line's second argument: what is to be imported, the callable, and whether it makes the application.
@@ -287,6 +299,7 @@ mod tests {
             ("sites.$1::a", "1"),
             ("sites.$1::a", "a::b"),
             ("sites.$1::a", ""),
+            ("sites.$1::a", "__init__"),
             ("sites.$2::a", "one"),
             ("/srv/$1::a", ".."),
             ("/srv/$1/x::a", "a/../.."),

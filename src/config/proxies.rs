@@ -1,7 +1,7 @@
 //! Trusted proxies of WSGI applications: what a request was before a proxy passed it on, where the proxy may be believed.
 //!
 //! `PythonOption mod_python.wsgi.trusted_proxies` names networks, `mod_python.wsgi.trusted_headers` the headers that these
-//! proxies set themselves. Once the first is set, no `X-Forwarded-…` that somebody else has sent reaches an application.
+//! proxies set themselves. Once the first is set, no `X-Forwarded-…` or the like that somebody else has sent reaches an application.
 //! Pure checks of bytes.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -141,19 +141,74 @@ impl Told<'_> {
     }
 }
 
-/// Is it a header by which proxies say what they know?
+/// Is it a header by which proxies say what they know: of the client's address, the host, scheme, port or path that was asked
+/// for? Those of httpd, nginx, HAProxy, Envoy, IIS, Squid, WebLogic and the large providers' load balancers.
 pub(crate) fn is_forwarding(name: &[u8]) -> bool {
-    const OTHERS: [&[u8]; 6] = [
-        b"forwarded",
-        b"x-real-ip",
-        b"x-client-ip",
-        b"x-scheme",
-        b"x-script-name",
-        b"front-end-https",
+    const BEGINNINGS: [&str; 7] = [
+        "x-forwarded-",
+        "x-original-",
+        "x-real-",
+        "x-envoy-",
+        "x-azure-",
+        "cf-connecting-",
+        "fly-",
     ];
-    let start = name.split_at_checked(12).map(|(start, _)| start);
-    start.is_some_and(|start| start.eq_ignore_ascii_case(b"x-forwarded-"))
-        || OTHERS.iter().any(|other| name.eq_ignore_ascii_case(other))
+    const OTHERS: [&str; 48] = [
+        "forwarded",
+        "forwarded-for",
+        "forwarded-host",
+        "forwarded-proto",
+        "x-forwarded",
+        "x-forward-for",
+        "x-client-ip",
+        "x-client-port",
+        "x-cluster-client-ip",
+        "x-remote-ip",
+        "x-remote-addr",
+        "x-remote-port",
+        "x-remote-host",
+        "x-originating-ip",
+        "x-proxyuser-ip",
+        "x-appengine-user-ip",
+        "client-ip",
+        "true-client-ip",
+        "proxy-client-ip",
+        "fastly-client-ip",
+        "wl-proxy-client-ip",
+        "cloudfront-viewer-address",
+        "x-scheme",
+        "x-url-scheme",
+        "x-proto",
+        "x-protocol",
+        "x-https",
+        "x-ssl",
+        "x-arr-ssl",
+        "front-end-https",
+        "fastly-ssl",
+        "cf-visitor",
+        "cloudfront-forwarded-proto",
+        "wl-proxy-ssl",
+        "https",
+        "x-host",
+        "x-http-host",
+        "x-http-host-override",
+        "x-host-override",
+        "x-server-name",
+        "x-port",
+        "x-server-port",
+        "x-script-name",
+        "x-path-prefix",
+        "x-base-path",
+        "x-rewrite-url",
+        "x-request-uri",
+        "script-name",
+    ];
+    let begins = |beginning: &&str| {
+        let start = name.split_at_checked(beginning.len());
+        start.is_some_and(|(start, _)| start.eq_ignore_ascii_case(beginning.as_bytes()))
+    };
+    let is = |other: &&str| name.eq_ignore_ascii_case(other.as_bytes());
+    BEGINNINGS.iter().any(begins) || OTHERS.iter().any(is)
 }
 
 /// Host and port of `host`, `host:port`, `[::1]:port`.

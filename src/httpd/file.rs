@@ -102,6 +102,29 @@ impl FileInfo {
 }
 
 impl Request<'_> {
+    /// Has httpd gone down the directories of the request's file? Not yet, or not at all, for what comes to no file.
+    pub(crate) fn has_walked(self) -> bool {
+        // SAFETY: a live request; the core keeps a place for the note, which it fills when it begins.
+        unsafe {
+            let note = sys::ap_get_request_note(
+                self.as_ptr(),
+                sys::AP_NOTE_DIRECTORY_WALK.cast_unsigned() as _,
+            );
+            note.as_ref().is_some_and(|walk| !walk.is_null())
+        }
+    }
+
+    /// Is what httpd has found in the file system what the request's file is called now?
+    pub(crate) fn has_found_file(self) -> bool {
+        // SAFETY: a live request; where a file was found, its name is there.
+        unsafe {
+            let finfo = &raw const (*self.as_ptr()).finfo;
+            (*finfo).filetype != sys::apr_filetype_e_APR_NOFILE
+                && self.filename().is_some()
+                && self.filename() == super::text((*finfo).fname)
+        }
+    }
+
     /// What httpd knows of the request's file.
     pub(crate) fn finfo(self) -> FileInfo {
         // SAFETY: a live request whose strings live as long.
@@ -115,6 +138,9 @@ impl Request<'_> {
                 self.pool().c_string(text.as_bytes()).as_ptr()
             })
         };
+        if self.filename().is_none() && !self.is_unmapped() {
+            self.forget_names();
+        }
         // SAFETY: a live request; the strings are copied into its pool. Numbers came from the same types.
         unsafe {
             let target = &raw mut (*self.as_ptr()).finfo;

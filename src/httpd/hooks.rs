@@ -9,7 +9,7 @@ use super::server::Server;
 use super::status::Status;
 use super::sys;
 use super::zst::{assert_no_data, summon};
-use std::ffi::{c_char, c_int};
+use std::ffi::{CStr, c_char, c_int};
 use std::ptr::null;
 
 macro_rules! request_hooks {
@@ -41,6 +41,8 @@ request_hooks! {
     fixups: ap_hook_fixups, sys::APR_HOOK_MIDDLE, "in the middle order as mod_python does.";
     handler: ap_hook_handler, sys::APR_HOOK_MIDDLE, "in the middle order as mod_python does.";
     log_transaction: ap_hook_log_transaction, sys::APR_HOOK_MIDDLE, "in the middle order as mod_python does.";
+    first_post_read_request: ap_hook_post_read_request, sys::APR_HOOK_REALLY_FIRST, "before others.";
+    first_log_transaction: ap_hook_log_transaction, sys::APR_HOOK_REALLY_FIRST, "before others.";
     before_first_type_checkers: ap_hook_type_checker, sys::APR_HOOK_FIRST - 1, "before mod_negotiation.";
     after_first_type_checkers: ap_hook_type_checker, sys::APR_HOOK_FIRST + 1, "behind mod_negotiation.";
     before_first_fixups: ap_hook_fixups, sys::APR_HOOK_FIRST - 1, "before mod_rewrite, behind what SetHandler says.";
@@ -62,6 +64,9 @@ pub(crate) fn process_connection<F: Fn(Connection<'_>) -> Status + Copy>(_hook: 
     }
 }
 
+/// How httpd's hooks know this module.
+pub(crate) const OWN_NAME: &CStr = c"mod_python.c";
+
 /// Names of modules' source files, ended by NULL.
 struct Names<const N: usize>([*const c_char; N]);
 
@@ -77,12 +82,18 @@ where
 {
     const { assert_no_data::<C>() };
     const { assert_no_data::<F>() };
-    // httpd keeps the lists' addresses until it has sorted its hooks.
-    static BEFORE: Names<5> = Names([
+    // httpd keeps the lists' addresses until it has sorted its hooks. What comes behind is pulled in front of its fellows of the
+    // middle order by its list, and with it this hook: each of them that may map a part has to be named.
+    static BEFORE: Names<10> = Names([
+        OWN_NAME.as_ptr(),
         c"mod_rewrite.c".as_ptr(),
         c"mod_proxy.c".as_ptr(),
         c"mod_alias.c".as_ptr(),
         c"mod_userdir.c".as_ptr(),
+        c"mod_lua.c".as_ptr(),
+        c"mod_perl.c".as_ptr(),
+        c"mod_jk.c".as_ptr(),
+        c"mod_wsgi.c".as_ptr(),
         null(),
     ]);
     static AFTER: Names<3> = Names([
@@ -90,14 +101,19 @@ where
         c"mod_file_cache.c".as_ptr(),
         null(),
     ]);
-    // SAFETY: registers a function that lives as long as the process.
+    // SAFETY: registers a function that lives as long as the process. httpd, which has one thread then, has set the name that
+    // the module's hooks are known by; this one gets another, since it has to come behind those.
     unsafe {
+        let name = &raw mut sys::apr_hook_debug_current;
+        let own = name.read();
+        name.write(c"mod_python_late.c".as_ptr());
         sys::ap_hook_translate_name(
             Some(on_request::<C, F>),
             BEFORE.0.as_ptr(),
             AFTER.0.as_ptr(),
             sys::APR_HOOK_LAST,
         );
+        name.write(own);
     }
 }
 

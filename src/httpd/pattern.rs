@@ -25,6 +25,14 @@ impl<'c> Pattern<'c> {
         NonNull::new(compiled).map(|compiled| Pattern(compiled, PhantomData))
     }
 
+    /// How many groups it has.
+    pub(crate) fn groups(self) -> usize {
+        // SAFETY: a compiled expression.
+        unsafe { (*self.0.as_ptr()).re_nsub }
+            .try_into()
+            .unwrap_or(0)
+    }
+
     /// Matches a text.
     pub(crate) fn find(self, text: &CStr) -> Option<Groups> {
         let mut places = [sys::ap_regmatch_t {

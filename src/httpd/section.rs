@@ -4,9 +4,23 @@ use super::module::{self, Module};
 use super::pool::Pool;
 use super::request::Request;
 use super::sys;
-use std::ffi::{CStr, c_char};
+use std::ffi::{CStr, c_char, c_void};
 use std::marker::PhantomData;
 use std::ptr::NonNull;
+use std::sync::atomic::{AtomicI32, Ordering};
+
+/// mod_rewrite's place in configuration vectors; -1 where it is not loaded. Set anew whenever a configuration has been read.
+static REWRITE: AtomicI32 = AtomicI32::new(-1);
+
+/// Finds out which place mod_rewrite has.
+pub(crate) fn find_rewrite() {
+    // SAFETY: a constant name; the record of a module that is loaded.
+    let place = unsafe {
+        let module = sys::ap_find_linked_module(c"mod_rewrite.c".as_ptr());
+        module.as_ref().map_or(-1, |module| module.module_index)
+    };
+    REWRITE.store(place, Ordering::Relaxed);
+}
 
 /// Who says `SetHandler` for a request's URI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +77,19 @@ impl<'r> Request<'r> {
                     .any(|core| {
                         core.r.is_null() && !core.d.is_null() && libc::strcmp(core.d, uri) == 0
                     })
+        }
+    }
+
+    /// Has mod_rewrite something to do in the sections that apply to the request?
+    pub(crate) fn has_rules(self) -> bool {
+        let Ok(place) = usize::try_from(REWRITE.load(Ordering::Relaxed)) else {
+            return false;
+        };
+        // SAFETY: a live request and its server; both vectors have a place for each module, and addresses are compared.
+        unsafe {
+            let of = |vector: *mut sys::ap_conf_vector_t| *vector.cast::<*mut c_void>().add(place);
+            let server = (*self.as_ptr()).server;
+            of((*self.as_ptr()).per_dir_config) != of((*server).lookup_defaults)
         }
     }
 
@@ -147,7 +174,7 @@ impl<'c> Overlay<'c> {
             *self
                 .0
                 .as_ptr()
-                .cast::<*mut std::ffi::c_void>()
+                .cast::<*mut c_void>()
                 .add(module::index().cast_unsigned() as usize) =
                 std::ptr::from_mut(directory).cast();
         }

@@ -47,7 +47,8 @@ pub(super) fn place<'h>(cx: Cx<'_>, held: &'h Held<'_, Exchange>) -> PyResult<Op
     if let Some(mount) = config.mount {
         let found = request.uri().and_then(|uri| mount.find(uri));
         return Ok(found.map(|Found { base, name }| Place {
-            name,
+            // What names nothing has been refused before.
+            name: name.unwrap_or_default(),
             base,
             is_factory: mount.target.is_factory,
             is_chosen: matches!(mount.place, Part::Pattern(..)),
@@ -125,9 +126,19 @@ pub(super) fn find<'py>(
     let host = held.request();
     let common = &host.config::<ModPython>().common;
     let section = held.value().current(host).map(|entry| entry.section);
+    // Of a factory, what the module calls by the first part of its name: the rest is looked up once, when it is called.
+    let (key, rest) = match place.name.split_once("::") {
+        Some((module, object)) if place.is_factory => {
+            let first = object.split('.').next().unwrap_or_default();
+            let rest = object.get(first.len()..).unwrap_or_default();
+            let end = module.len() + "::".len() + first.len();
+            (place.name.get(..end).unwrap_or_default(), rest)
+        }
+        _ => (&*place.name, ""),
+    };
     let entry = Entry {
         text: &place.name,
-        key: &place.name,
+        key,
         section: section.unwrap_or(Section::None),
         silent: false,
     };
@@ -138,7 +149,10 @@ pub(super) fn find<'py>(
         return Ok(found);
     }
     let factories = cx.py.import("mod_python._factories")?;
-    factories.getattr("made")?.call1((entry.key, found))
+    let rest = rest.strip_prefix('.').unwrap_or(rest);
+    factories
+        .getattr("made")?
+        .call1((&*place.name, found, rest))
 }
 
 /// Has the client asked for a module that there is not?

@@ -18,7 +18,6 @@ use crate::httpd::gateway::server_banner;
 use crate::httpd::lease::Held;
 use crate::httpd::request::Request as Host;
 use crate::httpd::server::mpm_query;
-use crate::httpd::stand_in::is_stand_in;
 use crate::objects::exchange::Exchange;
 use pyo3::exceptions::PyMemoryError;
 use pyo3::prelude::*;
@@ -367,7 +366,7 @@ impl<'py> Filling<'_, 'py> {
                 continue;
             }
             let is_own = || KEYS.iter().take(ALWAYS).any(|key| key.as_bytes() == name);
-            if !HIDDEN.contains(&name) && !is_own() && !is_stand_in(value) {
+            if !HIDDEN.contains(&name) && !is_own() && !host.is_stand_in(value) {
                 let name = Encoding::Latin1.decode(self.cx.py, name)?;
                 let value = self.template.text(self.cx, value)?;
                 self.environ.set_item(name, value)?;

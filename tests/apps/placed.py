@@ -85,3 +85,37 @@ def claims(req):
 def redirects(req):
     req.internal_redirect("/handler/inner")
     return apache.OK
+
+
+def sees(req):
+    """Says to the log what it knows, and how many interpreters there are."""
+    import _apache
+
+    count = len(_apache._interpreters())
+    before = req.prev and (req.prev.filename, req.prev.path_info)
+    req.log_error(f"sees {req.phase} {req.uri} {req.filename} {req.path_info} {before} {req.interpreter} {count}", 5)
+    return apache.OK
+
+
+class Builder:
+    """Makes applications."""
+
+    @classmethod
+    def made(cls):
+        return create_app("built")
+
+    def make(self):
+        return create_app("built")
+
+    def __getattr__(self, name):
+        return lambda: create_app(name)
+
+
+builder = Builder()
+
+
+def translates(req):
+    if req.uri != "/translated":
+        return apache.DECLINED
+    req.filename = req.document_root() + "/page.html"
+    return apache.OK

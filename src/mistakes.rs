@@ -1,0 +1,67 @@
+//! What a configuration says that cannot have been meant, but that httpd may start with: the operator is warned, by `httpd -t`
+//! too.
+
+use crate::ModPython;
+use crate::config::mount::{Place, file_of};
+use crate::httpd::reach;
+use crate::httpd::section::paths_with_handler;
+use crate::httpd::server::Server as Host;
+use std::collections::HashMap;
+use std::ffi::CStr;
+use std::path::Path;
+
+/// Applications that no request can reach, and applications and handlers whose files are not there, or not for httpd's children.
+pub(crate) fn of(server: Host<'_>, files: &mut Files) -> Vec<String> {
+    let paths = paths_with_handler(server);
+    let mut found = Vec::new();
+    for mount in server.config::<ModPython>().mounts {
+        let place = format!("line {} of {}", mount.line, mount.file);
+        let is_same = |path: &&CStr| match (mount.place, path.to_str()) {
+            (Place::Prefix(prefix), Ok(path)) => prefix == path.trim_end_matches('/'),
+            _ => false,
+        };
+        if let Some(path) = paths.iter().find(|path| is_same(path)) {
+            let path = path.to_string_lossy();
+            found.push(format!(
+                "the application on {place} is never asked: <Location {path}> has a SetHandler"
+            ));
+        }
+        if !mount.is_pattern()
+            && let Some(file) = file_of(mount.target.name)
+            && let Some(trouble) = files.trouble(file)
+        {
+            found.push(format!("the application on {place} {trouble}"));
+        }
+    }
+    for source in server.config::<ModPython>().sources {
+        if let Some(trouble) = files.trouble(source.path) {
+            let (name, line, file) = (source.directive, source.line, source.file);
+            found.push(format!(
+                "the file of {name} on line {line} of {file} {trouble}"
+            ));
+        }
+    }
+    found
+}
+
+/// What has been found out about files: each is tried once.
+#[derive(Default)]
+pub(crate) struct Files(HashMap<String, Option<String>>);
+
+impl Files {
+    /// Why httpd's children will not be able to load a file.
+    fn trouble(&mut self, file: &str) -> Option<String> {
+        let find = || {
+            let path = Path::new(file);
+            let closed = |text: String| format!("cannot be loaded: {text}");
+            match std::fs::metadata(path) {
+                Ok(_) => reach::check(path).err().map(closed),
+                Err(error) => Some(match reach::check_own(path) {
+                    Err(text) => closed(text),
+                    Ok(()) => format!("is not there: {file}: {error}"),
+                }),
+            }
+        };
+        self.0.entry(file.into()).or_insert_with(find).clone()
+    }
+}
