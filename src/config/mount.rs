@@ -101,8 +101,9 @@ impl Found<'_> {
 
 /// The file of a target's name, where it names one.
 pub(crate) fn file_of(name: &str) -> Option<&str> {
-    let (path, _) = name.split_once("::")?;
-    path.starts_with('/').then_some(path)
+    // Asked for every request: most names are modules.
+    let path = name.starts_with('/').then(|| name.split_once("::"))??;
+    Some(path.0)
 }
 
 /// The line that a URI belongs to: the one that covers the longest part of it; of two, a plain path; then the first.

@@ -114,7 +114,9 @@ pub(super) fn reading(
                 continue;
             }
             others.push(Box::new(Sink::new(this.r, &raw mut record, number)));
-            others.last_mut().map(|other| other.put());
+            if let Some(other) = others.last_mut() {
+                other.put();
+            }
         }
         let status = read();
         others.iter_mut().rev().for_each(|other| other.take_out());

@@ -366,9 +366,15 @@ impl Table {
     /// Sets what a mapping (it has `keys`) or an iterable of pairs holds, as `str()` of it. What comes before a mistake is set.
     fn update(&self, items: &Object<'_>) -> PyResult<()> {
         let mut pairs = Vec::new();
-        let result = self.collect(items, &mut pairs);
-        self.set_all(items.py(), pairs)?;
-        result
+        let collected = self.collect(items, &mut pairs);
+        let set = self.set_all(items.py(), pairs);
+        match (set, collected) {
+            (Ok(()), collected) => collected,
+            (Err(error), collected) => {
+                let _: Option<()> = exception::or_discard(items.py(), collected);
+                Err(error)
+            }
+        }
     }
 
     fn collect(&self, items: &Object<'_>, pairs: &mut Vec<(CString, CString)>) -> PyResult<()> {

@@ -127,14 +127,15 @@ pub(super) fn find<'py>(
     let common = &host.config::<ModPython>().common;
     let section = held.value().current(host).map(|entry| entry.section);
     // Of a factory, what the module calls by the first part of its name: the rest is looked up once, when it is called.
-    let (key, rest) = match place.name.split_once("::") {
-        Some((module, object)) if place.is_factory => {
+    let parts = place.is_factory.then(|| place.name.split_once("::"));
+    let (key, rest) = match parts.flatten() {
+        Some((module, object)) => {
             let first = object.split('.').next().unwrap_or_default();
             let rest = object.get(first.len()..).unwrap_or_default();
             let end = module.len() + "::".len() + first.len();
             (place.name.get(..end).unwrap_or_default(), rest)
         }
-        _ => (&*place.name, ""),
+        None => (&*place.name, ""),
     };
     let entry = Entry {
         text: &place.name,
