@@ -96,7 +96,7 @@ fn run_listed(request: Request<'_>, phase: Phase) -> Status {
     if before_the_end && request.eos_sent() != 0 {
         return Status::DONE;
     }
-    request.ensure_location();
+    request.ensure_location(i64::from(status.0));
     status
 }
 

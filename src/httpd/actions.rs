@@ -44,7 +44,7 @@ impl<'r> Request<'r> {
 
     /// Runs another request in this one's place (ap_internal_redirect). May block, and runs hooks.
     pub(crate) fn internal_redirect(self, uri: &CStr) {
-        self.ensure_location();
+        self.ensure_location(self.status());
         // SAFETY: a live request; httpd copies the URI.
         unsafe {
             sys::ap_internal_redirect(self.pool().c_string(uri.to_bytes()).as_ptr(), self.as_ptr())
@@ -52,13 +52,17 @@ impl<'r> Request<'r> {
     }
 
     /// httpd follows the pointer to a redirect's Location where the answer has no headers (HTTP/0.9): there must be one. When
-    /// the page of an error fails, too, httpd goes back to the first request that has a status of its own.
-    pub(crate) fn ensure_location(self) {
+    /// the page of an error fails, too, httpd goes back to the first request that has a status of its own. `status` is what
+    /// this one is going to be answered with.
+    pub(crate) fn ensure_location(self, status: i64) {
+        let is_redirect = |status: i64| (300..400).contains(&status);
         let has = |table: Option<Table<'_>>| {
             table.is_some_and(|table| table.first(c"Location").is_some())
         };
         for request in successors(Some(self), |request| request.prev()) {
-            if request.assbackwards() != 0
+            let wants_one = request.assbackwards() != 0
+                && (is_redirect(request.status()) || request == self && is_redirect(status));
+            if wants_one
                 && !has(request.headers_out())
                 && !has(request.err_headers_out())
                 && let Some(table) = request.err_headers_out()
