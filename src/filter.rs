@@ -15,7 +15,7 @@ use crate::objects::filter::{self, Filter, Parts, Running, lock};
 use crate::objects::request as object;
 use crate::routing::located;
 use crate::{embed::class, report};
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use std::ffi::CStr;
 use std::sync::{Arc, Mutex};
@@ -154,6 +154,12 @@ fn call(
         let callable = handlers::resolve(cx, entry, importing, &argument)?;
         if let Some(callable) = callable {
             match exception::call(cx, &callable, &argument) {
+                // Its body has not run: what it was to look at would pass.
+                Ok(result) if !result.is_none() && is_suspended(&result)? => {
+                    return Err(PyTypeError::new_err(
+                        "the filter is a coroutine or a generator; it must be a plain function",
+                    ));
+                }
                 Ok(_) => {}
                 Err(raised) if cx.is_server_return(&raised) => {
                     if let Some(refused) = server_return(cx, lease, &raised)? {
@@ -172,6 +178,13 @@ fn call(
         })
     };
     attempt().map_err(|error| report::describe(cx, &exception::value(cx.py, error)))
+}
+
+/// Is it what an `async def`, or a function with `yield`, gives in place of a result?
+fn is_suspended(result: &Bound<'_, PyAny>) -> PyResult<bool> {
+    Ok(exception::attribute(result, "__await__")?.is_some()
+        || exception::attribute(result, "__next__")?.is_some()
+        || exception::attribute(result, "__anext__")?.is_some())
 }
 
 /// SERVER_RETURN(result) or SERVER_RETURN(result, status): an error or a redirection is what the filter refuses the body with;

@@ -16,6 +16,8 @@ FILTERS = {
     "MISSING": "closed::there_is_none",
     "BROKEN": "broken_filter",
     "NOMODULE": "there_is_no_such_module",
+    "ASYNC": "closed::is_async",
+    "YIELDS": "closed::yields",
     "LATER": "closed::later",
     "UPPY": "closed::upper",
     "PASSES": "closed::passes",
@@ -83,7 +85,7 @@ def httpd(serve_module: Serve, mpm: str) -> Server:
     return server.start()
 
 
-FAILING = ["RAISES", "WRITES", "MISSING", "BROKEN", "NOMODULE"]
+FAILING = ["RAISES", "WRITES", "MISSING", "BROKEN", "NOMODULE", "ASYNC", "YIELDS"]
 
 
 @pytest.mark.parametrize("name", FAILING)

@@ -38,6 +38,15 @@ def raises(filter):
     raise LookupError("in a filter")
 
 
+async def is_async(filter):
+    filter.pass_on()
+
+
+def yields(filter):
+    filter.write("written")
+    yield filter.read()
+
+
 def writes_then_raises(filter):
     filter.write("written " * 100)
     raise LookupError("after writing")
