@@ -156,6 +156,10 @@ fn call(
             match exception::call(cx, &callable, &argument) {
                 // Its body has not run: what it was to look at would pass.
                 Ok(result) if !result.is_none() && is_suspended(&result)? => {
+                    // Python warns of coroutines that nobody has waited for.
+                    if let Some(close) = exception::attribute(&result, "close")? {
+                        close.call0()?;
+                    }
                     return Err(PyTypeError::new_err(
                         "the filter is a coroutine or a generator; it must be a plain function",
                     ));
