@@ -45,6 +45,11 @@ PythonImport servers::on_import main_interpreter
     PythonInterpPerDirectory Off
     PythonHandler servers::config
 </Location>
+<Directory @ROOT@/htdocs/inherits>
+    SetHandler mod_python
+    PythonInterpPerDirective On
+    PythonAccessHandler servers::adding_without
+</Directory>
 <Files caf*>
     SetHandler mod_python
     PythonHandler servers::environment
@@ -56,6 +61,7 @@ PythonImport servers::on_import main_interpreter
 def httpd(serve_module: Serve, mpm: str) -> Server:
     server = serve_module(places("servers", "hello") + CONFIG, mpm=mpm, interpreter=None, children=1)
     server.write("htdocs/file", "0123456789")
+    server.write("htdocs/inherits/file", "")
     os.mkfifo(server.root / "htdocs/pipe")
     (server.root / "htdocs/pipe").chmod(0o666)
     return server
@@ -95,6 +101,12 @@ def test_added_handlers_run_in_their_directory_s_interpreter(httpd: Server) -> N
             httpd.wait_log(f"logged in {name}$")
         httpd.new_log()
         assert httpd.ok("/earlier?/one").text == "/one/ /one/;"
+
+
+def test_an_added_handler_has_the_directory_of_the_one_that_adds_it(httpd: Server) -> None:
+    folder = f"{httpd.root}/htdocs/inherits/"
+    for _ in range(2):
+        assert httpd.ok("/inherits/file").text == f"{folder} {folder};"
 
 
 def test_added_handlers_are_not_remembered_for_ever(httpd: Server, mpm: str) -> None:

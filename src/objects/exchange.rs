@@ -180,6 +180,7 @@ impl Exchange {
         directory: Option<String>,
     ) {
         let (text, key) = (text.to_string(), key(text, phase));
+        let directory = directory.or_else(|| Exchange::inherited_directory(held, phase));
         let entry = Dynamic {
             phase,
             text,
@@ -188,6 +189,19 @@ impl Exchange {
         };
         held.value().dynamic.borrow_mut().push(entry);
         held.mark(phase.bit());
+    }
+
+    /// The directory of a handler that is added without one, to a phase that has none: that of the one that runs.
+    fn inherited_directory(held: &Held<'_, Exchange>, phase: Phase) -> Option<String> {
+        let (request, exchange) = (held.request(), held.value());
+        if request.config::<ModPython>().list(phase, None).is_some() {
+            // It is looked up with the list, when the phase runs.
+            return None;
+        }
+        match exchange.current(request)?.section {
+            Section::Directory { path, .. } | Section::Htaccess { path } => Some(path.to_string()),
+            Section::None | Section::Location { .. } => None,
+        }
     }
 
     /// Has a handler been added to one of these phases of the request?

@@ -58,6 +58,11 @@ def adding_earlier(req):
     return apache.OK
 
 
+def adding_without(req):
+    req.add_handler("PythonHandler", "servers::where")
+    return apache.OK
+
+
 def where(req):
     assert req.interpreter == apache.interpreter and req.phase == "PythonHandler"
     req.write(f"{apache.interpreter} {req.hlist.directory};")
