@@ -367,8 +367,14 @@ impl Table {
     fn update(&self, items: &Object<'_>) -> PyResult<()> {
         let mut pairs = Vec::new();
         let result = self.collect(items, &mut pairs);
-        self.set_all(items.py(), pairs)?;
-        result
+        let set = self.set_all(items.py(), pairs);
+        match (result, set) {
+            (Err(first), Err(second)) => {
+                exception::discard(items.py(), second);
+                Err(first)
+            }
+            (result, set) => result.and(set),
+        }
     }
 
     fn collect(&self, items: &Object<'_>, pairs: &mut Vec<(CString, CString)>) -> PyResult<()> {
