@@ -50,5 +50,5 @@ def test_a_crash_is_seen(mpm: str) -> None:
     tried.run(20)
     killer.join()
     assert result.lost == 1 and "exit signal Abort" in "".join(result.findings), result.findings
-    assert "seed=" in "".join(result.findings)
+    assert "seeds in flight: [" in "".join(result.findings)
     tried.remove()

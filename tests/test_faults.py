@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from client import raw
 from conftest import MEMORY, Serve, Server, places
 
 from httpd import PROJECT, resident
@@ -279,6 +280,20 @@ def test_a_refusal_that_cannot_be_taken_up(serve: Serve, faults: Faults, mpm: st
             assert client.recv(65536).split()[1] in (b"400", b"413", b"500")
         assert server.ok("/hello/handler").text == "Hello World!"
     assert "a deliberate panic in sink" in server.log_text()
+    assert server.child_pids() == pids
+
+
+def test_a_late_error_that_cannot_be_refused(serve: Serve, faults: Faults, mpm: str) -> None:
+    """The filter that keeps an error's page from following a part panics: the connection ends all the same."""
+    server = begun(serve(places("faulty") + PREFORK, mpm=mpm, module=DEBUG, start=False))
+    pids = server.child_pids()
+    for fault in ("late error=panic", ""):
+        faults.set(fault)
+        got = raw(server.port, b"GET /faulty/leads HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert b"part" in got and b"<html" not in got.lower() and b"\r\n0\r\n" not in got
+    faults.clear()
+    server.claim("a deliberate panic in late error")
+    server.claim("comes too late")
     assert server.child_pids() == pids
 
 

@@ -45,6 +45,17 @@ def test_an_exit_function_that_never_returns(serve: Serve, mpm: str) -> None:
     assert "AH00046" not in text, "the child had to be killed"
 
 
+def test_threads_that_outlive_their_interpreter(serve: Serve, mpm: str) -> None:
+    """Nothing of theirs runs any more while httpd takes down what they use."""
+    server = serve(places("ending") + "MaxConnectionsPerChild 1\nMaxMemFree 1\n", mpm=mpm, threads=1, children=2)
+    # The others make a child a second.
+    for _ in range(25 if mpm == "prefork" else 8):
+        server._wait(lambda: answers_at(server, "/ending/left_behind"), "no child answers")
+    server.stop(signal.SIGWINCH)
+    text = server.log_text()
+    assert "exit signal" not in text and "took too long" not in text
+
+
 def test_a_changed_module_of_the_dso_survives_restarts(serve: Serve, mpm: str) -> None:
     """The configuration of a new generation is its own: nothing stays from the old one."""
     server = serve(places("hello"), mpm=mpm)

@@ -28,3 +28,13 @@ def test_a_large_table_is_made_in_linear_time(httpd: Server) -> None:
 
 def test_methods_have_a_bound(httpd: Server) -> None:
     assert httpd.ok("/collected/methods").text == "more than 1000 methods; 0; 1001"
+
+
+def test_two_errors_of_an_update(httpd: Server) -> None:
+    seen = [httpd.ok("/collected/kept").text for _ in range(40 if httpd.mpm == "prefork" else 2)]
+    assert any(
+        "the first error; table update sequence element #1 has length 1; 2 is required; request object has expired"
+        in text
+        for text in seen
+    )
+    assert "exit signal" not in httpd.log_text()

@@ -276,6 +276,17 @@ pub(super) fn end_all(end: for<'py> fn(Cx<'py>)) {
     }
 }
 
+/// Takes the interpreters' common lock for good: a thread that has outlived their end would use what httpd takes away from
+/// now on. One of an interpreter with a lock of its own is not stopped.
+pub(super) fn stop_threads() {
+    let main = registered(MAIN).and_then(threads::state_of);
+    std::mem::forget(main.map(threads::Attached::new));
+    // Who is in the middle of a call that does not wait comes to its end, and to the lock.
+    std::thread::sleep(MIDDLE_OF_A_CALL);
+}
+
+const MIDDLE_OF_A_CALL: Duration = Duration::from_millis(5);
+
 /// Every interpreter there is, the main one last.
 fn all() -> Vec<&'static Interpreter> {
     let mut all: Vec<_> = REGISTRY

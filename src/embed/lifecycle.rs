@@ -216,5 +216,6 @@ impl Drop for Exit {
                 .and_then(|apache| apache.getattr("_end")?.call0());
             exception::or_discard(cx.py, ended);
         });
+        interpreters::stop_threads();
     }
 }

@@ -126,7 +126,7 @@ pub(super) fn adopt(interpreter: &'static Interpreter, state: *mut ffi::PyThread
 
 /// Test builds abort where something that may wait is called with an interpreter attached.
 pub(super) fn assert_detached() {
-    if cfg!(debug_assertions) {
+    if cfg!(debug_assertions) && !super::lifecycle::is_ending() {
         #[cfg(not(Py_3_13))]
         unsafe extern "C" {
             #[link_name = "_PyThreadState_UncheckedGet"]

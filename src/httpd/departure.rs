@@ -125,6 +125,15 @@ impl<'r> Request<'r> {
             super::brigade::append(brigade, sys::apr_bucket_flush_create(allocator));
             sys::ap_pass_brigade(filters, brigade);
             sys::apr_brigade_destroy(brigade);
+        }
+        self.give_up();
+    }
+
+    /// Nothing more is sent on the connection, and it is closed.
+    fn give_up(self) {
+        // SAFETY: a live request and its connection.
+        unsafe {
+            let connection = (*self.as_ptr()).connection;
             (*connection).keepalive = sys::ap_conn_keepalive_e_AP_CONN_CLOSE;
             (*connection).aborted = 1;
         }
@@ -159,6 +168,7 @@ unsafe extern "C" fn refuse(
         });
         if let Err(place) = broken {
             log::request(request, Level::Critical, &place);
+            request.give_up();
         }
         libc::ECONNABORTED
     }

@@ -58,6 +58,11 @@ impl<'t> Table<'t> {
         (0..self.len()).filter_map(move |index| self.entry(index))
     }
 
+    /// Is there an entry of that name?
+    pub(crate) fn has(self, name: &CStr) -> bool {
+        self.entries().any(|(other, _)| same(other, name))
+    }
+
     /// The first value of a name (apr_table_get).
     pub(crate) fn first(self, name: &CStr) -> Option<&'t CStr> {
         // SAFETY: a live table and a C string.
@@ -167,8 +172,69 @@ impl<'t> Table<'t> {
 /// So many are set one after the other.
 const FEW: usize = 8;
 
+/// Are two names the same to a table?
+pub(crate) fn same(one: &CStr, other: &CStr) -> bool {
+    one.to_bytes().eq_ignore_ascii_case(other.to_bytes())
+}
+
 fn lower(name: &CStr) -> Vec<u8> {
     name.to_bytes().to_ascii_lowercase()
+}
+
+/// Copies of a table's entries, in one piece.
+pub(crate) struct Copies {
+    bytes: Vec<u8>,
+    /// Where names and values end, each with its NUL; where there is no value, it ends with its name.
+    ends: Vec<(usize, usize)>,
+}
+
+impl Copies {
+    pub(crate) fn of(table: Table<'_>) -> Copies {
+        let mut copies = Copies {
+            bytes: Vec::new(),
+            ends: Vec::with_capacity(table.len()),
+        };
+        for (name, value) in table.entries() {
+            copies.bytes.extend_from_slice(name.to_bytes_with_nul());
+            let name_ends = copies.bytes.len();
+            let value = value.map(CStr::to_bytes_with_nul);
+            copies.bytes.extend_from_slice(value.unwrap_or_default());
+            copies.ends.push((name_ends, copies.bytes.len()));
+        }
+        copies
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&CStr, Option<&CStr>)> {
+        let mut begins = 0;
+        self.ends.iter().map(move |&(name_ends, ends)| {
+            let text = |from, to| CStr::from_bytes_with_nul(self.bytes.get(from..to)?).ok();
+            let entry = (
+                text(begins, name_ends).unwrap_or_default(),
+                text(name_ends, ends),
+            );
+            begins = ends;
+            entry
+        })
+    }
+
+    pub(crate) fn room(&self) -> usize {
+        self.iter().map(|(name, value)| room_of(name, value)).sum()
+    }
+
+    /// Name and values of all: names that differ in case alone are those that come first.
+    pub(crate) fn groups(&self) -> Vec<(&CStr, Vec<Option<&CStr>>)> {
+        let mut places = HashMap::<Vec<u8>, usize>::new();
+        let mut groups: Vec<(&CStr, Vec<Option<&CStr>>)> = Vec::new();
+        for (name, value) in self.iter() {
+            let next = groups.len();
+            let place = *places.entry(lower(name)).or_insert(next);
+            match groups.get_mut(place) {
+                Some((_, values)) => values.push(value),
+                None => groups.push((name, vec![value])),
+            }
+        }
+        groups
+    }
 }
 
 /// A table that its holder owns, with a pool of its own. APR's pools free nothing before their end: once more of it is garbage

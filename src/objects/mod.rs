@@ -11,6 +11,7 @@ mod query;
 pub(crate) mod request;
 pub(crate) mod server;
 pub(crate) mod table;
+mod table_rules;
 
 pub(crate) use functions::FUNCTIONS;
 

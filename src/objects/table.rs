@@ -2,6 +2,7 @@
 
 use super::exchange::RequestLease;
 use super::refused;
+pub(crate) use super::table_rules::Rules;
 use crate::embed::cell::{Number, Slot};
 use crate::embed::class::{self, Args, Class, Method, Slots, This};
 use crate::embed::text::{Encoding, Text};
@@ -9,13 +10,12 @@ use crate::embed::{self, Cx, exception};
 use crate::httpd::header;
 use crate::httpd::lease::Lease;
 use crate::httpd::request::Request as Host;
-use crate::httpd::table::{OwnedTable, Table as HostTable, room_of};
+use crate::httpd::table::{Copies, OwnedTable, Table as HostTable, room_of, same};
 use pyo3::exceptions::{
     PyAttributeError, PyKeyError, PyMemoryError, PyRuntimeError, PyTypeError, PyValueError,
 };
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
-use std::collections::HashMap;
 use std::ffi::{CStr, CString};
 
 /// A table. Behind a view is the lease of its request: the table is found anew at each use, since httpd may swap it.
@@ -31,21 +31,6 @@ enum Source {
     },
     /// The lease keeps threads apart.
     Own(Lease<OwnedTable>),
-}
-
-/// What may be stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Rules {
-    /// Response headers: checked, and Content-Length goes through httpd's own call.
-    Response,
-    /// Other headers: checked.
-    Headers,
-    /// Any text without NUL.
-    Notes,
-    /// Any text without NUL, as UTF-8.
-    Configuration,
-    /// Variables for other programs, among them paths: any text without NUL, as UTF-8.
-    Environment,
 }
 
 type Object<'py> = Bound<'py, PyAny>;
@@ -154,7 +139,7 @@ impl Class for Table {
         set_item: Some(set_item),
         contains: Some(|this, name| {
             let name = this.key(name)?;
-            this.with(this.cx.py, move |table, _| has(table, &name))
+            this.with(this.cx.py, move |table, _| table.has(&name))
         }),
         equals: Some(equals),
         ..Slots::NONE
@@ -195,14 +180,8 @@ impl Table {
         py: Python<'_>,
         pairs: Vec<(String, String)>,
     ) -> PyResult<Table> {
-        let text =
-            |text| CString::new(text).map_err(|_| PyValueError::new_err("embedded null character"));
-        let pairs = pairs.into_iter();
-        let pairs: PyResult<Vec<_>> = pairs
-            .map(|(name, value)| Ok((text(name)?, text(value)?)))
-            .collect();
         let table = Table::own(Rules::Configuration)?;
-        table.set_all(py, pairs?)?;
+        table.set_all(py, Rules::texts(pairs)?)?;
         Ok(table)
     }
 
@@ -243,34 +222,8 @@ impl Table {
         self.with(py, |table, _| Copies::of(table))
     }
 
-    fn encoding(&self) -> Encoding {
-        match self.rules {
-            Rules::Configuration | Rules::Environment => Encoding::Utf8,
-            Rules::Response | Rules::Headers | Rules::Notes => Encoding::Latin1,
-        }
-    }
-
     fn key(&self, name: &Object<'_>) -> PyResult<CString> {
-        self.encoding().encode(name)
-    }
-
-    /// The checked forms of a name and a value.
-    fn checked(&self, name: &Object<'_>, value: &Object<'_>) -> PyResult<(CString, CString)> {
-        let (name, value) = (
-            self.encoding().encode(name)?,
-            self.encoding().encode(value)?,
-        );
-        let refusal = match self.rules {
-            Rules::Response => header::refusal(name.as_bytes(), value.as_bytes()),
-            Rules::Headers if !header::is_name(name.as_bytes()) => {
-                Some(format!("{name:?} is not a header name"))
-            }
-            Rules::Headers if !header::is_value(value.as_bytes()) => Some(format!(
-                "the value of the header {name:?} holds a control character"
-            )),
-            _ => None,
-        };
-        refusal.map_or(Ok((name, value)), |text| Err(PyValueError::new_err(text)))
+        self.rules.encoding().encode(name)
     }
 
     fn set(&self, py: Python<'_>, name: CString, value: CString) -> PyResult<()> {
@@ -304,11 +257,11 @@ impl Table {
     }
 
     fn decoded<'py>(&self, cx: Cx<'py>, text: Option<&CStr>) -> PyResult<Object<'py>> {
-        self.encoding().optional(cx.py, text)
+        self.rules.encoding().optional(cx.py, text)
     }
 
     fn text<'py>(&self, cx: Cx<'py>, text: Option<&Text>) -> PyResult<Object<'py>> {
-        self.encoding().copied(cx.py, text)
+        self.rules.encoding().copied(cx.py, text)
     }
 
     /// The value, or the list of values, of a name; None where there is none.
@@ -335,20 +288,8 @@ impl Table {
     /// Name and value, or list of values, of all: names that differ in case alone are those that come first.
     fn dict<'py>(&self, cx: Cx<'py>) -> PyResult<Bound<'py, PyDict>> {
         let entries = self.copies(cx.py)?;
-        let mut places = HashMap::<Vec<u8>, usize>::new();
-        let mut groups: Vec<(&CStr, Vec<Option<&CStr>>)> = Vec::new();
-        for (name, value) in entries.iter() {
-            let next = groups.len();
-            let place = *places
-                .entry(name.to_bytes().to_ascii_lowercase())
-                .or_insert(next);
-            match groups.get_mut(place) {
-                Some((_, values)) => values.push(value),
-                None => groups.push((name, vec![value])),
-            }
-        }
         let dict = PyDict::new(cx.py);
-        for (name, values) in groups {
+        for (name, values) in entries.groups() {
             let key = self.decoded(cx, Some(name))?;
             if let [only] = values.as_slice() {
                 dict.set_item(key, self.decoded(cx, *only)?)?;
@@ -366,20 +307,23 @@ impl Table {
     /// Sets what a mapping (it has `keys`) or an iterable of pairs holds, as `str()` of it. What comes before a mistake is set.
     fn update(&self, items: &Object<'_>) -> PyResult<()> {
         let mut pairs = Vec::new();
-        let collected = self.collect(items, &mut pairs);
+        let result = self.collect(items, &mut pairs);
         let set = self.set_all(items.py(), pairs);
-        match (set, collected) {
-            (Ok(()), collected) => collected,
-            (Err(error), collected) => {
-                let _: Option<()> = exception::or_discard(items.py(), collected);
-                Err(error)
+        match (result, set) {
+            (Err(first), Err(second)) => {
+                exception::discard(items.py(), second);
+                Err(first)
             }
+            (result, set) => result.and(set),
         }
     }
 
     fn collect(&self, items: &Object<'_>, pairs: &mut Vec<(CString, CString)>) -> PyResult<()> {
         let mut put = |key: &Object<'_>, value: &Object<'_>| -> PyResult<()> {
-            pairs.push(self.checked(key.str()?.as_any(), value.str()?.as_any())?);
+            pairs.push(
+                self.rules
+                    .checked(key.str()?.as_any(), value.str()?.as_any())?,
+            );
             Ok(())
         };
         if let Some(keys) = exception::attribute(items, "keys")? {
@@ -408,68 +352,12 @@ impl Table {
     }
 }
 
-impl Rules {
-    /// Is it a header that httpd sets by a call of its own?
-    fn is_length(self, name: &CStr) -> bool {
-        self == Rules::Response && name.to_bytes().eq_ignore_ascii_case(b"content-length")
-    }
-}
-
 fn set_length(request: Host<'_>, value: &CStr) {
     request.set_content_length(header::length(value.to_bytes()).unwrap_or_default());
 }
 
-/// Copies of a table's entries, in one piece.
-struct Copies {
-    bytes: Vec<u8>,
-    /// Where names and values end, each with its NUL; where there is no value, it ends with its name.
-    ends: Vec<(usize, usize)>,
-}
-
-impl Copies {
-    fn of(table: HostTable<'_>) -> Copies {
-        let mut copies = Copies {
-            bytes: Vec::new(),
-            ends: Vec::with_capacity(table.len()),
-        };
-        for (name, value) in table.entries() {
-            copies.bytes.extend_from_slice(name.to_bytes_with_nul());
-            let name_ends = copies.bytes.len();
-            let value = value.map(CStr::to_bytes_with_nul);
-            copies.bytes.extend_from_slice(value.unwrap_or_default());
-            copies.ends.push((name_ends, copies.bytes.len()));
-        }
-        copies
-    }
-
-    fn iter(&self) -> impl Iterator<Item = (&CStr, Option<&CStr>)> {
-        let mut begins = 0;
-        self.ends.iter().map(move |&(name_ends, ends)| {
-            let text = |from, to| CStr::from_bytes_with_nul(self.bytes.get(from..to)?).ok();
-            let entry = (
-                text(begins, name_ends).unwrap_or_default(),
-                text(name_ends, ends),
-            );
-            begins = ends;
-            entry
-        })
-    }
-
-    fn room(&self) -> usize {
-        self.iter().map(|(name, value)| room_of(name, value)).sum()
-    }
-}
-
 fn none(cx: Cx<'_>) -> Object<'_> {
     cx.py.None().into_bound(cx.py)
-}
-
-fn same(one: &CStr, other: &CStr) -> bool {
-    one.to_bytes().eq_ignore_ascii_case(other.to_bytes())
-}
-
-fn has(table: HostTable<'_>, name: &CStr) -> bool {
-    table.entries().any(|(other, _)| same(other, name))
 }
 
 fn init<'py>(
@@ -508,7 +396,7 @@ fn set_item<'py>(
 ) -> PyResult<()> {
     match value {
         Some(value) => {
-            let (name, value) = this.checked(name, value)?;
+            let (name, value) = this.rules.checked(name, value)?;
             this.set(this.cx.py, name, value)
         }
         None => {
@@ -531,7 +419,7 @@ fn equals<'py>(this: This<'_, 'py, Table>, other: &Object<'py>) -> PyResult<Opti
 
 fn add<'py>(this: This<'_, 'py, Table>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
     args.count("add", 2..=2)?;
-    let (name, value) = this.checked(&args.required(0)?, &args.required(1)?)?;
+    let (name, value) = this.rules.checked(&args.required(0)?, &args.required(1)?)?;
     let rules = this.rules;
     this.change(
         this.cx.py,
@@ -563,7 +451,7 @@ fn get<'py>(this: This<'_, 'py, Table>, args: Args<'_, 'py>) -> PyResult<Object<
 fn has_key<'py>(this: This<'_, 'py, Table>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
     args.count("has_key", 1..=1)?;
     let name = this.key(&args.required(0)?)?;
-    let found = this.with(this.cx.py, move |table, _| has(table, &name))?;
+    let found = this.with(this.cx.py, move |table, _| table.has(&name))?;
     Ok(i32::from(found).into_pyobject(this.cx.py)?.into_any())
 }
 
@@ -592,7 +480,7 @@ fn setdefault<'py>(this: This<'_, 'py, Table>, args: Args<'_, 'py>) -> PyResult<
     let value = args
         .get(1)
         .map_or_else(|| Encoding::Utf8.decode(this.cx.py, b""), Ok)?;
-    let (name, checked) = this.checked(&key, &value)?;
+    let (name, checked) = this.rules.checked(&key, &value)?;
     this.set(this.cx.py, name, checked)?;
     Ok(value)
 }

@@ -170,6 +170,26 @@ def attributes(req):
     return apache.OK
 
 
+_tables = []
+
+
+def kept(req):
+    """A table that is updated after its request's end, by what fails."""
+
+    def pairs():
+        yield "a", "1"
+        raise LookupError("the first error")
+
+    _tables.append(req.headers_in)
+    if len(_tables) > 1:
+        for items, kind in ((pairs(), LookupError), ([("a", "1"), ("b",)], ValueError), ({"a": "1"}, RuntimeError)):
+            try:
+                _tables[0].update(items)
+            except kind as error:
+                req.write(f"{error}; ")
+    return apache.OK
+
+
 def _resident():
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") // 1024

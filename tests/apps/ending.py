@@ -50,3 +50,22 @@ class Explosion:
 
 
 explode = Explosion()
+
+
+def left_behind(req):
+    """Threads that nobody waits for, at work when the child goes."""
+    import _apache
+
+    server = apache.main_server
+
+    def works(number):
+        while True:
+            if _apache._global_trylock(server, f"key {number}"):
+                _apache._global_unlock(server, f"key {number}")
+            server.get_options()
+            apache.stat("/", apache.APR_FINFO_NORM)
+
+    for number in range(4):
+        threading.Thread(target=works, args=(number,), daemon=True).start()
+    req.write("ok")
+    return apache.OK

@@ -53,6 +53,14 @@ def reads(req):
     return apache.OK
 
 
+def leads(req):
+    """What answers in the end fails when a part has left."""
+    req.write("part")
+    req.flush()
+    req.internal_redirect("/missing")
+    return apache.OK
+
+
 def cleans(req):
     req.register_cleanup(id)
     req.write("registered")
