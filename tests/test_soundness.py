@@ -16,6 +16,10 @@ CONFIG = """
 MaxMemFree 1
 PythonWSGI /nests soundness:nests
 PythonOutputFilter soundness::outlives OUTLIVES
+PythonOutputFilter soundness::shortens SHORTENS
+<Files short.bin>
+    SetOutputFilter SHORTENS
+</Files>
 PythonOutputFilter soundness::upper UPPY
 PythonInputFilter soundness::upper INUPPY
 <Location /soundness/outlives>
@@ -323,6 +327,15 @@ def test_a_part_of_a_page_adds_filters_of_whole_answers(httpd: Server) -> None:
     httpd.write("htdocs/page2.shtml", '<!--#include virtual="/soundness/outlives_the_page" -->' * 20 + "end")
     for _ in range(3):
         assert httpd.ok("/page2.shtml").text == "refused;" * 80 + "end"
+
+
+def test_a_file_that_becomes_shorter_in_a_filter(httpd: Server) -> None:
+    for _ in range(3):
+        httpd.write("htdocs/short.bin", "x" * 1_000_000).chmod(0o666)
+        with contextlib.suppress(http.client.HTTPException, OSError):
+            httpd.get("/short.bin")
+        httpd.claim("PythonOutputFilter soundness::shortens.*OSError")
+    assert httpd.ok("/soundness/hello").text
 
 
 def test_an_error_log_that_nobody_reads(serve: Serve, mpm: str) -> None:

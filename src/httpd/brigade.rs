@@ -114,7 +114,7 @@ pub(super) unsafe fn destroy(bucket: *mut sys::apr_bucket) {
     }
 }
 
-/// apr_bucket_read.
+/// apr_bucket_read. A file is read, never mapped: who shortens it meanwhile would kill the child (SIGBUS).
 ///
 /// # Safety
 /// What is passed is live.
@@ -126,6 +126,9 @@ pub(super) unsafe fn read(
 ) -> sys::apr_status_t {
     // SAFETY: a live bucket of a live brigade; every bucket type has a read function.
     unsafe {
+        if std::ptr::eq((*bucket).type_, &raw const sys::apr_bucket_type_file) {
+            sys::apr_bucket_file_enable_mmap(bucket, 0);
+        }
         match (*(*bucket).type_).read {
             Some(read) => read(bucket, data, length, mode),
             None => sys::APR_EOF,
