@@ -338,6 +338,11 @@ def test_a_file_that_becomes_shorter_in_a_filter(httpd: Server) -> None:
     assert httpd.ok("/soundness/hello").text
 
 
+def test_a_global_lock_that_its_thread_has_already(httpd: Server) -> None:
+    for _ in range(3):
+        assert httpd.ok("/soundness/waits_for_itself").text == "Failed to acquire global mutex lock;" * 2
+
+
 def test_an_error_log_that_nobody_reads(serve: Serve, mpm: str) -> None:
     """A full pipe stops who has something to tell, and nobody else."""
     if mpm == "prefork":

@@ -182,8 +182,8 @@ fn create_one(
 /// A lock in this child.
 struct Lock {
     mutex: *mut sys::apr_proc_mutex_t,
-    /// Is it taken, by whatever thread?
-    taken: Mutex<bool>,
+    /// The thread that has taken it (pthread_self); another one may give it back.
+    taken: Mutex<Option<libc::pthread_t>>,
     freed: Condvar,
 }
 
@@ -217,7 +217,7 @@ pub(crate) fn adopt(pool: Pool<'static>, server: Server<'static>) {
             }
             locks.push(Lock {
                 mutex,
-                taken: Mutex::new(false),
+                taken: Mutex::new(None),
                 freed: Condvar::new(),
             });
         }
@@ -268,7 +268,8 @@ pub(super) fn hash(key: &[u8]) -> u64 {
     })
 }
 
-/// Takes a lock; waits for it. False where it cannot be had at all.
+/// Takes a lock; waits for it. False where it cannot be had at all: the thread that has it would wait for itself, as when the
+/// garbage collector runs something in the middle of what needs the lock.
 pub(crate) fn lock(place: usize) -> bool {
     acquire(place, true).unwrap_or(false)
 }
@@ -283,17 +284,22 @@ fn acquire(place: usize, wait: bool) -> Option<bool> {
         .get()?
         .get(place)
         .filter(|_| !faults::strike("lock"))?;
+    // SAFETY: asks for a number.
+    let own = unsafe { libc::pthread_self() };
     let mut taken = lock.taken.lock().unwrap_or_else(PoisonError::into_inner);
-    while *taken {
+    while let Some(owner) = *taken {
         if !wait {
             return Some(false);
+        }
+        if owner == own {
+            return None;
         }
         taken = lock
             .freed
             .wait(taken)
             .unwrap_or_else(PoisonError::into_inner);
     }
-    *taken = true;
+    *taken = Some(own);
     drop(taken);
     // SAFETY: a live mutex, which this thread alone may lock or unlock now.
     let status = unsafe {
@@ -315,7 +321,8 @@ pub(crate) fn unlock(place: usize) -> bool {
     let Some(lock) = LOCKS.get().and_then(|locks| locks.get(place)) else {
         return false;
     };
-    if !*lock.taken.lock().unwrap_or_else(PoisonError::into_inner) {
+    let taken = *lock.taken.lock().unwrap_or_else(PoisonError::into_inner);
+    if taken.is_none() {
         return false;
     }
     // SAFETY: a live mutex that this child has locked.
@@ -326,7 +333,7 @@ pub(crate) fn unlock(place: usize) -> bool {
 
 impl Lock {
     fn free(&self) {
-        *self.taken.lock().unwrap_or_else(PoisonError::into_inner) = false;
+        *self.taken.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.freed.notify_one();
     }
 }
