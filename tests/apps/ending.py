@@ -1,6 +1,7 @@
 """Modules that have something to do when the child ends."""
 
 import atexit
+import contextlib
 import os
 import threading
 
@@ -59,6 +60,11 @@ def left_behind(req):
     server = apache.main_server
 
     def works(number):
+        # What is refused when the child ends is no matter here.
+        with contextlib.suppress(Exception):
+            works_on(number)
+
+    def works_on(number):
         while True:
             if _apache._global_trylock(server, f"key {number}"):
                 _apache._global_unlock(server, f"key {number}")
