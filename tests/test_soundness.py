@@ -346,7 +346,7 @@ def test_a_global_lock_that_its_thread_has_already(httpd: Server) -> None:
 def test_an_error_log_that_nobody_reads(serve: Serve, mpm: str) -> None:
     """A full pipe stops who has something to tell, and nobody else."""
     if mpm == "prefork":
-        return
+        pytest.skip("one request a child")
     logger = "|/bin/sh -c 'until [ -e @ROOT@/run/read ]; do sleep 0.1; done; exec cat >/dev/null'"
     config = places("soundness") + "PythonWSGI /lengths soundness:lengths\n"
     own = f'<VirtualHost *:@PORT@>\nServerName stuck\nErrorLog "{logger}"\nLogLevel info\n{config}</VirtualHost>\n'
