@@ -1,10 +1,12 @@
 //! The itinerary of a request: which phase calls what.
 
+use crate::adapters::{self, filter, include, phases};
 use crate::config::mount::{self, Mount};
 use crate::config::{HANDLERS, Phase, Server};
 use crate::embed::class::Function;
 use crate::embed::plan::Plan;
 use crate::embed::{Cx, home, interpreters, lifecycle, package, tally};
+use crate::exchange::lease_of;
 use crate::httpd::departure;
 use crate::httpd::filter::names;
 use crate::httpd::hooks;
@@ -16,9 +18,8 @@ use crate::httpd::section::{self, Giver};
 use crate::httpd::server::{Server as Host, mpm_query};
 use crate::httpd::status::Status;
 use crate::httpd::table::Table;
-use crate::objects::exchange::lease_of;
 use crate::objects::filter::GENERIC;
-use crate::{ModPython, dispatch, filter, mistakes, objects, ssi, wsgi};
+use crate::{ModPython, mistakes, objects, wsgi};
 use pyo3::prelude::*;
 use std::ffi::CStr;
 use std::io::ErrorKind;
@@ -34,7 +35,7 @@ pub(crate) fn register() {
     hooks::check_config(check_config);
     hooks::post_config(post_config);
     hooks::child_init(child_init);
-    hooks::process_connection(dispatch::run_connection);
+    hooks::process_connection(adapters::connection::run);
     hooks::post_read_request(concerns::<{ INIT | READ }>, post_read_request);
     hooks::translate_name(concerns::<{ TRANSLATE | CONTENT }>, translate_name);
     hooks::translate_name_late(has_applications, mount_application);
@@ -43,13 +44,13 @@ pub(crate) fn register() {
     hooks::post_perdir_config(has_no_name, settle);
     hooks::header_parser(concerns::<{ INIT | HEADER }>, header_parser);
     hooks::access_checker(concerns::<ACCESS>, |request| {
-        dispatch::run(request, Phase::Access)
+        phases::run(request, Phase::Access)
     });
     hooks::check_user_id(concerns::<AUTHEN>, |request| {
-        dispatch::run(request, Phase::Authen)
+        phases::run(request, Phase::Authen)
     });
     hooks::auth_checker(concerns::<AUTHZ>, |request| {
-        dispatch::run(request, Phase::Authz)
+        phases::run(request, Phase::Authz)
     });
     hooks::before_first_type_checkers(has_no_file, |request| {
         request.hide_absence();
@@ -60,7 +61,7 @@ pub(crate) fn register() {
         Status::DECLINED
     });
     hooks::type_checker(concerns::<TYPE>, |request| {
-        dispatch::run(request, Phase::Type)
+        phases::run(request, Phase::Type)
     });
     hooks::before_first_fixups(has_no_file, |request| {
         // Whatever the SetHandler of a section around it has said just now.
@@ -76,7 +77,7 @@ pub(crate) fn register() {
     });
     hooks::after_first_fixups(is_of_no_type, hide_uri);
     hooks::fixups(concerns::<FIXUP>, |request| {
-        dispatch::run(request, Phase::Fixup)
+        phases::run(request, Phase::Fixup)
     });
     hooks::last_fixups(has_no_file, look_like_a_file);
     hooks::handler(concerns::<CONTENT>, content);
@@ -103,7 +104,7 @@ const LOG: u32 = Phase::Log.bit();
 const CLEANUP: u32 = Phase::Cleanup.bit();
 
 fn concerns<const PHASES: u32>(request: Request<'_>) -> bool {
-    dispatch::concerns(request, PHASES)
+    phases::concerns(request, PHASES)
 }
 
 fn check_config(server: Host<'_>) -> Result<(), String> {
@@ -140,7 +141,7 @@ fn check_host(host: Host<'_>) -> Result<(), String> {
 }
 
 fn post_config(pool: Pool<'_>, server: Host<'_>) -> Result<(), String> {
-    ssi::register();
+    include::register();
     section::find_rewrite();
     if !hooks::is_rehearsal() {
         let common = &server.config::<ModPython>().common;
@@ -206,32 +207,32 @@ fn child_init(pool: Pool<'static>, server: Host<'static>) {
         interpreters::follow(plan(server));
     }
     for server in successors(Some(server), |server| server.next()) {
-        dispatch::run_imports(server);
+        adapters::imports::run(server);
     }
 }
 
 /// At server level PythonInitHandler is the first post-read-request handler.
 fn post_read_request(request: Request<'_>) -> Status {
-    let result = dispatch::run(request, Phase::Init);
+    let result = phases::run(request, Phase::Init);
     if result != Status::DECLINED {
         note_init(request);
         if result != Status::OK {
             return result;
         }
     }
-    dispatch::run(request, Phase::PostReadRequest)
+    phases::run(request, Phase::PostReadRequest)
 }
 
 /// In a section it runs before the header parsers, unless the server-level one has run.
 fn header_parser(request: Request<'_>) -> Status {
     let in_vain = |notes: Table<'_>| notes.first(INIT_RAN).is_none();
-    if dispatch::concerns(request, Phase::Init.bit()) && request.notes().is_some_and(in_vain) {
-        let result = dispatch::run(request, Phase::Init);
+    if phases::concerns(request, Phase::Init.bit()) && request.notes().is_some_and(in_vain) {
+        let result = phases::run(request, Phase::Init);
         if result != Status::OK && result != Status::DECLINED {
             return result;
         }
     }
-    dispatch::run(request, Phase::HeaderParser)
+    phases::run(request, Phase::HeaderParser)
 }
 
 /// The note's name is mod_python's own.
@@ -246,7 +247,7 @@ fn note_init(request: Request<'_>) {
 fn translate_name(request: Request<'_>) -> Status {
     // mod_rewrite leaves the URI as the name of what it has looked at in vain.
     let given = request.given_name();
-    let result = dispatch::run(request, Phase::Translate);
+    let result = phases::run(request, Phase::Translate);
     let unnamed = || request.is_unmapped() || given.is_some() && request.given_name() == given;
     if result == Status::DECLINED && needs_no_file(request) || result == Status::OK && unnamed() {
         request.stand_in();
@@ -355,7 +356,7 @@ fn content(request: Request<'_>) -> Status {
     if request.has_stand_in() {
         request.stand_in_root();
     }
-    dispatch::run(request, Phase::Content)
+    phases::run(request, Phase::Content)
 }
 
 /// What an expression has matched, where that names no application. It belongs to nobody else: another one's file would be its
@@ -392,5 +393,5 @@ fn log(request: Request<'_>) -> Status {
     {
         lease_of(request);
     }
-    dispatch::run(request, Phase::Log)
+    phases::run(request, Phase::Log)
 }

@@ -1,20 +1,9 @@
 #![doc = include_str!("README.md")]
 
-// The layers, in the order in which a request meets them; an upper one may use a lower one, never the reverse.
-//   hooks                        the itinerary: which phase calls what
-//   dispatch, filter, ssi, ending  run a phase's handlers; a filter's; a tag in a page; what ends with the request
-//   wsgi                         PEP 3333 on top of the request object
-//   report                       errors of handlers: log, status, page
-//   objects                      what Python sees
-//   routing                      which interpreter runs a request
-//   embed                        attaching an interpreter
-//   httpd                        the floor: safe httpd and APR
-// `config` is data that all of them read: a directive becomes a typed value.
+mod adapters;
 mod config;
-mod dispatch;
 mod embed;
-mod ending;
-mod filter;
+mod exchange;
 #[cfg(test)]
 mod fuzz;
 mod hooks;
@@ -23,7 +12,6 @@ mod mistakes;
 mod objects;
 mod report;
 mod routing;
-mod ssi;
 mod wsgi;
 
 use config::directives::DIRECTIVES;
@@ -37,7 +25,7 @@ struct ModPython;
 impl Module for ModPython {
     type Server<'c> = config::Server<'c>;
     type Directory<'c> = config::Directory<'c>;
-    type Exchange = objects::exchange::Exchange;
+    type Exchange = exchange::Exchange;
 
     fn record() -> &'static Record {
         &python_module

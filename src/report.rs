@@ -2,12 +2,11 @@
 
 use crate::config::{Entry, Phase};
 use crate::embed::{self, Cx, exception, text};
+use crate::exchange::RequestLease;
 use crate::httpd::departure::Departure;
 use crate::httpd::log::{self, Level};
 use crate::httpd::request::Request;
 use crate::httpd::status::Status;
-use crate::objects::exchange::RequestLease;
-pub(crate) use crate::objects::log;
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 use std::ffi::CStr;
@@ -35,9 +34,10 @@ pub(crate) fn exception(
         let text = exception::or_discard(cx.py, raised.str())
             .map(|text| text.to_string())
             .unwrap_or_default();
+        count(cx);
         let text = format!("{place}: the client went away: {text}");
         if let Ok(held) = embed::acquire(cx.py, lease) {
-            self::log(cx, held.request(), Level::Info, &text);
+            cx.log(held.request(), Level::Info, &text);
         }
         // A client that has closed its side alone can still see that its request was broken.
         return if lost {
@@ -128,8 +128,22 @@ const OF_ANOTHER_BODY: [&CStr; 6] = [
     c"Last-Modified",
 ];
 
-/// Writes an exception to the error log, an entry a line; what comes first is where it was raised.
+/// Counts an error of Python code that httpd has called, for `mod_python.status`.
+pub(crate) fn count(cx: Cx<'_>) {
+    if let Some(row) = cx.interpreter.row() {
+        row.count_error();
+    }
+}
+
+/// Counts an error and writes it to the request's log.
+pub(crate) fn error(cx: Cx<'_>, request: Request<'_>, text: &str) {
+    count(cx);
+    cx.log(request, Level::Error, text);
+}
+
+/// Counts an exception and writes it to the request's log, an entry a line; what comes first is where it was raised.
 pub(crate) fn traceback(cx: Cx<'_>, request: Request<'_>, place: &str, text: &str) {
+    count(cx);
     let text = titled(place, text);
     let entry = (Level::Error as i32, text.as_bytes());
     cx.detached((request, entry), |(request, (level, text))| {

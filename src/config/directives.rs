@@ -365,7 +365,7 @@ fn add_filter<'c>(
     }
     let pool = setting.pool;
     let name = pool.text(&name.unwrap_or(handler).to_lowercase());
-    let told_apart = crate::filter::register(pool.c_string(name.as_bytes()), input);
+    let told_apart = crate::adapters::filter::register(pool.c_string(name.as_bytes()), input);
     if !told_apart {
         return Err(format!(
             "{name:?} is one name too many: a configuration can have {} different ones",

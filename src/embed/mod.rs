@@ -23,6 +23,8 @@ pub(crate) mod text;
 mod threads;
 
 use crate::httpd::lease::{Held, Lease, Refusal};
+use crate::httpd::log::{self, Level};
+use crate::httpd::request::Request;
 use crate::httpd::turn::{Opened, Turn};
 use interpreters::Interpreter;
 use pyo3::Python;
@@ -100,7 +102,7 @@ impl Detachable for crate::httpd::connection::Connection<'_> {}
 impl Detachable for &mut crate::httpd::wire::Wire {}
 impl Detachable for std::ffi::CStr {}
 impl<T: Detachable> Detachable for Option<T> {}
-impl Detachable for crate::httpd::request::Request<'_> {}
+impl Detachable for Request<'_> {}
 impl Detachable for crate::httpd::body::Parcel {}
 impl Detachable for crate::httpd::file_part::FilePart {}
 impl Detachable for bool {}
@@ -120,6 +122,14 @@ impl<'py> Cx<'py> {
         served: NonNull<c_void>,
     ) -> Opened<'_, impl Fn(&Turn) + use<'py>> {
         turn.open(served, move |turn| self.detached(turn, Turn::wait))
+    }
+
+    /// Writes to a request's error log, which may be a pipe that is full: detached.
+    pub(crate) fn log(self, request: Request<'_>, level: Level, text: &str) {
+        let entry = (level as i32, text.as_bytes());
+        self.detached((request, entry), |(request, (level, text))| {
+            log::request_raw(request, level, text);
+        });
     }
 
     /// Runs something that may block without the interpreter's lock (PyEval_SaveThread). A function pointer and plain

@@ -1,6 +1,5 @@
 //! `mp_conn`: the connection that a request came by.
 
-use super::exchange::RequestLease;
 use super::hlist::HandlerList;
 use super::table::{Rules, Table};
 use super::{refused, server};
@@ -8,6 +7,7 @@ use crate::embed::cell::Slot;
 use crate::embed::class::{self, Args, Attribute, Class, Method, This};
 use crate::embed::text::{self, Encoding, Text};
 use crate::embed::{Detachable, capsule};
+use crate::exchange::RequestLease;
 use crate::httpd::connection::Connection as Host;
 use crate::httpd::lease::{Lease, OfConnection};
 use crate::httpd::log;

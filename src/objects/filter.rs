@@ -1,11 +1,11 @@
 //! `mp_filter`: one invocation of a Python filter.
 
-use super::exchange::{Exchange, RequestLease};
 use super::refused;
 use crate::embed::Cx;
 use crate::embed::cell::{Flag, Number, Slot};
 use crate::embed::class::{self, Args, Attribute, Class, Method, This};
 use crate::embed::text;
+use crate::exchange::{Exchange, RequestLease};
 use crate::httpd::filter::{Failed, Invocation};
 use crate::httpd::lease::Held;
 use pyo3::IntoPyObjectExt;

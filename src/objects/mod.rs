@@ -1,7 +1,6 @@
 //! What Python sees: one class a file, all of them safe code over `embed::class` and `httpd`.
 
 pub(crate) mod connection;
-pub(crate) mod exchange;
 pub(crate) mod filter;
 pub(crate) mod finfo;
 mod functions;
@@ -18,8 +17,6 @@ pub(crate) use functions::FUNCTIONS;
 use crate::embed::Cx;
 use crate::embed::class::{self, Class};
 use crate::httpd::lease::Refusal;
-use crate::httpd::log::Level;
-use crate::httpd::request::Request as Host;
 use pyo3::exceptions::{PyException, PyRuntimeError};
 use pyo3::prelude::*;
 
@@ -61,14 +58,6 @@ pub(crate) fn populate<'py>(cx: Cx<'py>, module: &Bound<'py, PyModule>) -> PyRes
             .call1(("SERVER_RETURN", (kind,), names))?,
     )?;
     functions::constants(module)
-}
-
-/// Writes to a request's error log, which may be a pipe that is full: detached.
-pub(crate) fn log(cx: Cx<'_>, request: Host<'_>, level: Level, text: &str) {
-    let entry = (level as i32, text.as_bytes());
-    cx.detached((request, entry), |(request, (level, text))| {
-        crate::httpd::log::request_raw(request, level, text);
-    });
 }
 
 /// What Python gets for a request that it cannot have.

@@ -1,6 +1,5 @@
 //! `mp_server`: the main server or a virtual host.
 
-use super::exchange::RequestLease;
 use super::refused;
 use super::request::Request;
 use super::table::Table;
@@ -10,6 +9,7 @@ use crate::embed::class::{self, Args, Attribute, Class, Method, This};
 use crate::embed::interpreters::TableOf;
 use crate::embed::text::{self, Encoding, Text};
 use crate::embed::{Cx, capsule};
+use crate::exchange::RequestLease;
 use crate::httpd::server::{Server as Host, generation, restart_time};
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::PyValueError;

@@ -1,12 +1,12 @@
 //! `mp_table`: an httpd table as a Python mapping. A view on a request's table, or a table of its own.
 
-use super::exchange::RequestLease;
 use super::refused;
 pub(crate) use super::table_rules::Rules;
 use crate::embed::cell::{Number, Slot};
 use crate::embed::class::{self, Args, Class, Method, Slots, This};
 use crate::embed::text::{Encoding, Text};
 use crate::embed::{self, Cx, exception};
+use crate::exchange::RequestLease;
 use crate::httpd::header;
 use crate::httpd::lease::Lease;
 use crate::httpd::request::Request as Host;

@@ -6,11 +6,10 @@ use crate::config::Entry;
 use crate::config::mount::{Found, Place as Part, file_of};
 use crate::embed::handlers::{self, Importing};
 use crate::embed::{Cx, exception};
+use crate::exchange::Exchange;
 use crate::httpd::command::Section;
 use crate::httpd::lease::Held;
 use crate::httpd::log::Level;
-use crate::objects::exchange::Exchange;
-use crate::report;
 use pyo3::exceptions::{PyAttributeError, PyLookupError, PyModuleNotFoundError, PyValueError};
 use pyo3::prelude::*;
 use std::borrow::Cow;
@@ -87,7 +86,7 @@ pub(super) fn place<'h>(cx: Cx<'_>, held: &'h Held<'_, Exchange>) -> PyResult<Op
     }
     let uri = String::from_utf8_lossy(uri);
     let text = format!("mod_python.wsgi: {uri} lies outside PythonOption {BASE} {base}");
-    report::log(cx, request, Level::Warning, &text);
+    cx.log(request, Level::Warning, &text);
     Ok(None)
 }
 
@@ -104,7 +103,7 @@ pub(super) fn name(cx: Cx<'_>, held: &Held<'_, Exchange>) -> PyResult<String> {
 
 /// The plain path of the `<Location>` that the handler stands in.
 fn location<'a>(held: &'a Held<'_, Exchange>) -> Option<&'a str> {
-    match held.value().current(held.request())?.section {
+    match held.value().cursor.current(held.request())?.section {
         Section::Location {
             pattern,
             regex: false,
@@ -125,7 +124,7 @@ pub(super) fn find<'py>(
 ) -> PyResult<Object<'py>> {
     let host = held.request();
     let common = &host.config::<ModPython>().common;
-    let section = held.value().current(host).map(|entry| entry.section);
+    let section = held.value().cursor.current(host).map(|entry| entry.section);
     // Of a factory, what the module calls by the first part of its name: the rest is looked up once, when it is called.
     let parts = place.is_factory.then(|| place.name.split_once("::"));
     let (key, rest) = match parts.flatten() {

@@ -7,13 +7,12 @@ use super::environ::Template;
 use crate::ModPython;
 use crate::config::options::{self, CHUNKED_BUFFER};
 use crate::embed::Cx;
+use crate::exchange::Exchange;
 use crate::httpd::body::ReadError;
 use crate::httpd::lease::Held;
 use crate::httpd::log::Level;
 use crate::httpd::request::Request as Host;
 use crate::httpd::status::Status;
-use crate::objects::exchange::Exchange;
-use crate::report;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -61,7 +60,7 @@ pub(super) fn prepare(
         Err(ReadError::Lost) => {
             held.value().lost.set(true);
             let text = "the client went away before its body was complete";
-            report::log(cx, request, Level::Debug, text);
+            cx.log(request, Level::Debug, text);
         }
     }
     Ok(refusal(held))

@@ -19,10 +19,10 @@ use crate::embed::cell::Ref;
 use crate::embed::class::{self, Args, Function};
 use crate::embed::exception;
 use crate::embed::{self, Cx};
+use crate::exchange::{Exchange, RequestLease};
 use crate::httpd::lease::Held;
 use crate::httpd::log::Level;
 use crate::httpd::status::Status;
-use crate::objects::exchange::{Exchange, RequestLease};
 use crate::objects::request::Request;
 use crate::report;
 use body::{Body, Stop};
@@ -98,7 +98,7 @@ impl State {
         }
         drop(warned);
         text.push_str(now);
-        report::log(cx, held.request(), Level::Warning, &text);
+        cx.log(held.request(), Level::Warning, &text);
         Ok(())
     }
 
@@ -167,7 +167,7 @@ impl<'py> Call<'py> {
                     return Err(PyErr::from_value(raised));
                 }
                 let text = format!("there is no {}", place.name);
-                report::log(cx, held.request(), Level::Info, &text);
+                cx.log(held.request(), Level::Info, &text);
                 return Ok(Status::NOT_FOUND);
             }
         };
@@ -225,13 +225,13 @@ impl<'py> Call<'py> {
         match stop {
             Stop::Gone => {
                 let text = "the client went away before the answer was complete";
-                report::log(cx, self.hold()?.request(), Level::Debug, text);
+                cx.log(self.hold()?.request(), Level::Debug, text);
                 Ok(Status::OK)
             }
             Stop::Refused(status) => Ok(status),
             Stop::Broken(reason) => {
                 let held = self.hold()?;
-                report::log(cx, held.request(), Level::Error, &reason);
+                report::error(cx, held.request(), &reason);
                 self.break_off(&held)
             }
             Stop::Raised(error) => self.failed(&body, error),
@@ -244,7 +244,7 @@ impl<'py> Call<'py> {
             return Ok(Status::OK);
         };
         let held = self.hold()?;
-        report::log(self.cx, held.request(), Level::Error, &reason);
+        report::error(self.cx, held.request(), &reason);
         self.break_off(&held)
     }
 

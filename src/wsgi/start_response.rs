@@ -5,12 +5,11 @@ use super::head::head;
 use crate::embed::Cx;
 use crate::embed::cell::{Flag, Number};
 use crate::embed::class::{Args, Class, Method, Named, Slots, This};
+use crate::exchange::{Exchange, RequestLease, write_failed};
 use crate::httpd::body::{Aborted, End};
 use crate::httpd::gateway::Head;
 use crate::httpd::lease::Held;
-use crate::httpd::log::Level;
 use crate::httpd::request::Request as Host;
-use crate::objects::exchange::{Exchange, RequestLease, write_failed};
 use crate::report;
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
@@ -101,7 +100,7 @@ impl StartResponse {
             let text = format!(
                 "the application gives more than the {length} bytes of its Content-Length; the rest is cut off"
             );
-            report::log(cx, request, Level::Error, &text);
+            report::error(cx, request, &text);
         }
         room
     }

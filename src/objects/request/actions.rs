@@ -5,13 +5,13 @@ use super::{Object, Request};
 use crate::config::{Phase, parse_handlers};
 use crate::embed::class::{self, Args, This};
 use crate::embed::text::{self, Encoding, Text};
+use crate::exchange::{Exchange, write_failed};
 use crate::httpd::actions::canonical_directory;
 use crate::httpd::body::End;
 use crate::httpd::file_part::{SentFile, Unsendable};
 use crate::httpd::log::Level;
 use crate::httpd::request::Request as Host;
 use crate::httpd::status::Status;
-use crate::objects::exchange::{Exchange, write_failed};
 use crate::objects::filter::GENERIC;
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::{PyIndexError, PyOSError, PyRuntimeError, PyTypeError, PyValueError};
@@ -77,7 +77,7 @@ pub(super) fn internal_redirect<'py>(
     if is_complete(&held) {
         // A second answer behind the first one's end would be taken for that of the next request.
         let text = format!("the redirect to {uri:?} is left out: the request has been answered");
-        crate::objects::log(this.cx, held.request(), Level::Info, &text);
+        this.cx.log(held.request(), Level::Info, &text);
         return Ok(this.none());
     }
     if held.value().output.borrow().is_pending() {

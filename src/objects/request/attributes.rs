@@ -286,7 +286,7 @@ pub(super) const ATTRIBUTES: &[Attribute<Request>] = &[
         c"phase",
         c"The directive of the running phase, or None.",
         |this| {
-            let phase = this.hold()?.value().phase.get();
+            let phase = this.hold()?.value().cursor.phase();
             phase
                 .map(|phase| phase.directive())
                 .into_bound_py_any(this.cx.py)
@@ -323,7 +323,7 @@ pub(super) const ATTRIBUTES: &[Attribute<Request>] = &[
         c"hlist",
         c"The handlers of the running phase (mp_hlist), or None.",
         |this| {
-            if this.hold()?.value().phase.get().is_none() {
+            if this.hold()?.value().cursor.phase().is_none() {
                 return Ok(this.none());
             }
             this.kept(Kept::HandlerList, || {
@@ -335,7 +335,7 @@ pub(super) const ATTRIBUTES: &[Attribute<Request>] = &[
         c"extension",
         c"The extension by which the handler was chosen, or None.",
         |this| {
-            let extension = this.look(|held| held.value().extension.borrow().as_deref().map(str::to_owned));
+            let extension = this.look(|held| held.value().cursor.extension());
             extension?.into_bound_py_any(this.cx.py)
         },
     ),
@@ -453,7 +453,7 @@ pub(super) const ATTRIBUTES: &[Attribute<Request>] = &[
             let name = optional(value, |value| Encoding::Utf8.encode(value))?;
             let held = this.hold()?;
             let request = held.request();
-            let phase = held.value().phase.get();
+            let phase = held.value().cursor.phase();
             match name {
                 Some(name) => request.set_filename(name.as_bytes()),
                 // Whoever maps the URI has to find nothing; httpd's other modules rely on a name afterwards.

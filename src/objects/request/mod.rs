@@ -5,13 +5,13 @@ mod attributes;
 mod body;
 mod methods;
 
-use super::exchange::{Exchange, RequestLease, lease_of};
 use super::refused;
 use super::server::Server;
 use crate::embed::cell::Slot;
 use crate::embed::class::{self, Attribute, Class, Method, Slots, This};
 use crate::embed::text::{Encoding, Text};
 use crate::embed::{self, Cx};
+use crate::exchange::{Exchange, RequestLease, lease_of};
 use crate::httpd::lease::Held;
 use crate::httpd::request::Request as Host;
 use pyo3::IntoPyObjectExt;

@@ -1,15 +1,15 @@
 //! Python in pages: mod_include's tag `<!--#python eval="…" -->` or `exec="…"`.
 
+use super::lend::lend;
+use super::{Subject, serve};
 use crate::ModPython;
 use crate::embed::{self, Cx, exception};
-use crate::filter::lend;
+use crate::exchange::{Exchange, RequestLease, lease_of};
 use crate::httpd::filter::Invocation;
 use crate::httpd::include::{self, Code};
 use crate::httpd::log::{self, Level};
 use crate::httpd::request::Request;
-use crate::httpd::streams::Serving;
 use crate::httpd::turn::Way;
-use crate::objects::exchange::{Exchange, RequestLease, lease_of};
 use crate::objects::filter::{self, Parts, Running};
 use crate::objects::request as object;
 use crate::report;
@@ -23,30 +23,29 @@ pub(crate) fn register() {
 /// Runs one tag; false puts the page's SSI error text in its place.
 fn run(request: Request<'_>, code: Code<'_>, invocation: &mut Invocation) -> bool {
     let config = request.config::<ModPython>();
-    let interpreter = match Exchange::interpreter(request, config, None) {
-        Ok(interpreter) => interpreter,
-        Err(reason) => {
-            log::request(request, Level::Error, &format!("#python: {reason}"));
-            return false;
-        }
-    };
     let lease = lease_of(request);
-    let _serving = Serving::new(request, lease.turn());
-    let failure = embed::enter(interpreter, |cx| {
-        lend(cx, request, lease, Way::Out, invocation, |running| {
-            let done = evaluate(cx, request, code, lease, running);
-            done.err()
-                .map(|error| report::describe(cx, &exception::value(cx.py, error)))
+    let failure = Exchange::interpreter(request, config, None).and_then(|interpreter| {
+        serve(Subject::Request(request, lease), interpreter, |cx| {
+            let done = lend(cx, lease, Way::Out, invocation, |running| {
+                evaluate(cx, request, code, lease, running)
+            });
+            done.err().map(|error| {
+                let text = report::describe(cx, &exception::value(cx.py, error));
+                if let Ok(held) = embed::acquire(cx.py, lease) {
+                    report::traceback(cx, held.request(), "#python", &text);
+                }
+                text
+            })
         })
     });
-    let Some(text) = failure.unwrap_or_else(Some) else {
-        return true;
-    };
-    let entry = report::titled("#python", &text);
-    log::request_lines(request, Level::Error as i32, entry.as_bytes());
-    if config.common.debug == Some(true) {
-        let page = format!("\n<pre>\n{}\n</pre>\n", report::escape(&text));
-        let _ = invocation.write(page.as_bytes());
+    match failure {
+        Ok(None) => return true,
+        Ok(Some(text)) if config.common.debug == Some(true) => {
+            let page = format!("\n<pre>\n{}\n</pre>\n", report::escape(&text));
+            let _ = invocation.write(page.as_bytes());
+        }
+        Ok(Some(_)) => {}
+        Err(reason) => log::request(request, Level::Error, &format!("#python: {reason}")),
     }
     false
 }

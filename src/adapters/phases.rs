@@ -1,27 +1,20 @@
 //! Runs a phase's handlers: finds the interpreter, calls each handler in turn, turns results into a status.
 
+use super::{Object, Outcome, Subject, call, serve};
 use crate::ModPython;
 use crate::config::{BROKEN, Directory, Entry, Phase};
-use crate::embed::handlers::{self, Importing};
-use crate::embed::interpreters::{Found, MAIN};
-use crate::embed::{self, Cx, class, exception, interpreters};
+use crate::embed::{self, Cx, exception};
+use crate::exchange::{Exchange, RequestLease, lease_of};
 use crate::httpd::body::{Aborted, End, Parcel};
-use crate::httpd::connection::Connection as HostConnection;
 use crate::httpd::departure::Departure;
-use crate::httpd::lease::{Held, Lease};
+use crate::httpd::lease::Held;
 use crate::httpd::log::{self, Level};
 use crate::httpd::request::Request;
-use crate::httpd::server::{Server, is_defined};
 use crate::httpd::status::Status;
-use crate::httpd::streams::Serving;
-use crate::objects::connection::Connection;
-use crate::objects::exchange::{Exchange, RequestLease, lease_of};
 use crate::objects::request as object;
 use crate::{report, routing};
-use pyo3::prelude::*;
 use std::cell::Cell;
 use std::ops::Deref;
-use std::time::SystemTime;
 
 /// Runs the handlers of a phase, configured and added ones; DECLINED when there are none.
 pub(crate) fn run(request: Request<'_>, phase: Phase) -> Status {
@@ -55,8 +48,6 @@ fn run_listed(request: Request<'_>, phase: Phase) -> Status {
         return Status::DECLINED;
     }
     let (list, extension) = found.map_or((None, None), |(list, extension)| (Some(list), extension));
-    let lease = lease_of(request);
-    let _serving = Serving::new(request, lease.turn());
     let mut leg = Leg {
         first: list.and_then(|list| list.entries.first()).copied(),
         status: Status::DECLINED,
@@ -71,7 +62,7 @@ fn run_listed(request: Request<'_>, phase: Phase) -> Status {
         phase,
         extension,
         listed: list.map_or(0, |list| list.entries.len()),
-        lease,
+        lease: lease_of(request),
         failed: Cell::new(false),
     };
     let (status, rest) = loop {
@@ -134,89 +125,6 @@ impl Rest {
     }
 }
 
-/// Runs a server's PythonImport directives. An import that fails is logged, and the next one done.
-pub(crate) fn run_imports(server: Server<'_>) {
-    let config = server.config::<ModPython>();
-    for &(module, name) in config.imports {
-        let import = |cx: Cx<'_>| {
-            let arguments = (module, config.common.path);
-            let imported = cx
-                .apache()
-                .and_then(|apache| apache.getattr("_import")?.call1(arguments));
-            imported
-                .map(drop)
-                .map_err(|error| report::describe(cx, &exception::value(cx.py, error)))
-        };
-        let done = interpreters::find(name, config.home).and_then(|found| {
-            let mut all = found.all().into_iter();
-            all.try_for_each(|interpreter| embed::enter(interpreter, import).and_then(|done| done))
-        });
-        if let Err(reason) = done {
-            let place = format!("PythonImport {module} {name}");
-            log::server_lines(server, Level::Error, &report::titled(&place, &reason));
-        }
-    }
-}
-
-/// Runs the handler of whole connections; DECLINED when there is none.
-pub(crate) fn run_connection(connection: HostConnection<'_>) -> Status {
-    let Some(server) = connection.base_server() else {
-        return Status::DECLINED;
-    };
-    let config = server.config::<ModPython>();
-    let Some(entry) = config.connection.and_then(|list| list.entries.first()) else {
-        return Status::DECLINED;
-    };
-    let failed = |reason: String| {
-        let text = report::titled(&format!("PythonConnectionHandler {}", entry.text), &reason);
-        log::connection_lines(connection, Level::Error as i32, text.as_bytes());
-        Status::INTERNAL_SERVER_ERROR
-    };
-    let name = server.server_hostname().and_then(|name| name.to_str().ok());
-    let name = config.common.interpreter.or(name).unwrap_or(MAIN);
-    let found = match interpreters::find(name, config.home) {
-        Ok(found) => found,
-        Err(reason) => return failed(reason),
-    };
-    // Of a pool, a place for as long as the connection lasts.
-    let place = match found {
-        Found::One(_) => None,
-        Found::Pool(pool) => pool.enter(),
-    };
-    let interpreter = match (found, &place) {
-        (Found::One(interpreter), _) => interpreter,
-        (Found::Pool(_), Some(place)) => place.interpreter(),
-        (Found::Pool(_), None) => return failed("the pool is empty".into()),
-    };
-    let lease = Lease::for_connection(connection);
-    let result = embed::enter(interpreter, |cx| {
-        let opened = cx.open(lease.turn(), connection.address());
-        let now = SystemTime::now()
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or_default();
-        let importing = Importing::new(
-            &config.common,
-            i64::try_from(now.as_micros()).unwrap_or(i64::MAX),
-        );
-        let attempt = || -> PyResult<Option<Status>> {
-            let argument = class::instance(cx, Connection::of_handler(lease.clone(), entry.text))?;
-            let Some(callable) = handlers::resolve(cx, entry, importing, &argument)? else {
-                return Ok(None);
-            };
-            let result = exception::call(cx, &callable, &argument).map_err(PyErr::from_value)?;
-            Ok(exception::exact_int(&result).and_then(Status::of_handler))
-        };
-        let result = attempt();
-        drop(opened);
-        match result {
-            Ok(Some(status)) => Ok(status),
-            Ok(None) => Err("the handler's result must be an int such as apache.OK".into()),
-            Err(error) => Err(report::describe(cx, &exception::value(cx.py, error))),
-        }
-    });
-    result.and_then(|result| result).unwrap_or_else(failed)
-}
-
 /// One phase of one request.
 struct Run<'a, 'r> {
     request: Request<'r>,
@@ -240,10 +148,11 @@ impl<'r> Run<'_, 'r> {
         {
             row.count_request();
         }
-        embed::enter(interpreter, |cx| {
-            let _opened = cx.open(self.lease.turn(), self.request.address());
-            Attached { cx, run: self }.all(leg)
-        })
+        serve(
+            Subject::Request(self.request, self.lease),
+            interpreter,
+            |cx| Attached { cx, run: self }.all(leg),
+        )
     }
 }
 
@@ -262,7 +171,7 @@ impl<'a, 'r> Deref for Attached<'a, '_, 'r> {
     }
 }
 
-impl<'a, 'r> Attached<'a, '_, 'r> {
+impl<'a, 'py, 'r> Attached<'a, 'py, 'r> {
     /// Holds the request, once no other thread does; for moments only: a thread that a handler starts may use it, too.
     fn hold(&self) -> Option<Held<'a, Exchange>> {
         embed::acquire(self.cx.py, self.run.lease).ok()
@@ -271,7 +180,7 @@ impl<'a, 'r> Attached<'a, '_, 'r> {
     /// Tells the operator something of the request, once no other thread is at work on it.
     fn log(&self, level: Level, text: &str) {
         if let Some(held) = self.hold() {
-            report::log(self.cx, held.request(), level, text);
+            self.cx.log(held.request(), level, text);
         }
     }
 
@@ -283,9 +192,9 @@ impl<'a, 'r> Attached<'a, '_, 'r> {
         if self.phase == Phase::Log {
             held.end();
         }
-        let outer = held.value().begin(self.phase, self.extension);
-        held.value().position.set(leg.position);
-        let first = held.value().current(self.request);
+        let cursor = &held.value().cursor;
+        let outer = cursor.begin(self.phase, self.extension, leg.position);
+        let first = cursor.current(self.request);
         drop(held);
         let argument = object::object(cx, self.lease);
         let mut status = leg.status;
@@ -315,7 +224,7 @@ impl<'a, 'r> Attached<'a, '_, 'r> {
         let rest = next
             .as_ref()
             .map_or_else(|| self.rest(state, status), |_| None);
-        state.finish(outer);
+        state.cursor.finish(outer);
         state.let_go::<object::Request>(cx, |object| object::is_unremarkable(object, cx));
         match next {
             Some(leg) => Done::Leg(leg),
@@ -329,7 +238,7 @@ impl<'a, 'r> Attached<'a, '_, 'r> {
         leg: &Leg<'r>,
         first: Option<Entry<'r>>,
         status: &mut Status,
-        argument: &Bound<'_, PyAny>,
+        argument: &Object<'py>,
     ) -> Option<Leg<'r>> {
         let place = routing::of_place(self.request, self.config, leg.first.as_ref());
         let (mut next, mut ran) = (first, leg.position);
@@ -339,7 +248,7 @@ impl<'a, 'r> Attached<'a, '_, 'r> {
                 && ran >= self.listed.max(leg.position + 1)
                 && place != routing::of_place(self.request, self.config, Some(&entry))
             {
-                let position = self.hold()?.value().position.get();
+                let position = self.hold()?.value().cursor.position();
                 return Some(Leg {
                     first: Some(entry),
                     status: *status,
@@ -357,8 +266,9 @@ impl<'a, 'r> Attached<'a, '_, 'r> {
                 break;
             }
             next = self.hold().and_then(|held| {
-                held.value().advance();
-                held.value().current(self.request)
+                let cursor = &held.value().cursor;
+                cursor.advance();
+                cursor.current(self.request)
             });
         }
         None
@@ -400,7 +310,7 @@ impl<'a, 'r> Attached<'a, '_, 'r> {
                 self.phase.directive(),
                 status.0
             );
-            report::log(self.cx, request, Level::Error, &text);
+            self.cx.log(request, Level::Error, &text);
         }
         // Only an exception's page is pending, if anything is.
         let debug = self.failed.get() && self.config.common.debug == Some(true);
@@ -409,56 +319,12 @@ impl<'a, 'r> Attached<'a, '_, 'r> {
     }
 
     /// The result of one handler; None where a silent one has no function.
-    fn handler(&self, entry: &Entry<'r>, argument: &Bound<'_, PyAny>) -> Option<Status> {
+    fn handler(&self, entry: &Entry<'r>, argument: &Object<'py>) -> Option<Status> {
         let common = &self.config.common;
-        let importing = Importing::new(common, self.request.time());
-        let argument = argument.clone();
-        let callable = match handlers::resolve(self.cx, entry, importing, &argument) {
-            Ok(callable) => callable?,
-            Err(error) => {
-                return Some(self.failed(Some(entry), &exception::value(self.cx.py, error)));
-            }
-        };
-        let called = if common.enable_pdb == Some(true) && is_defined(c"ONE_PROCESS") {
-            self.debug(&callable, &argument)
-        } else {
-            exception::call(self.cx, &callable, &argument)
-        };
-        Some(match called {
-            Ok(result) => self.status(entry, &result, "returned"),
-            Err(raised) if self.cx.is_server_return(&raised) => self.server_return(entry, &raised),
-            Err(raised) => self.failed(Some(entry), &raised),
-        })
-    }
-
-    /// Calls a handler in the debugger (PythonEnablePdb).
-    fn debug<'p>(
-        &self,
-        callable: &Bound<'p, PyAny>,
-        argument: &Bound<'p, PyAny>,
-    ) -> Result<Bound<'p, PyAny>, Bound<'p, PyAny>> {
-        let py = callable.py();
-        let debugger = py
-            .import("mod_python.apache")
-            .and_then(|apache| apache.getattr("_debug"));
-        let called = debugger.and_then(|debugger| debugger.call1((callable, argument)));
-        called.map_err(|error| exception::value(py, error))
-    }
-
-    /// SERVER_RETURN(result) or SERVER_RETURN(result, status).
-    fn server_return(&self, entry: &Entry<'r>, raised: &Bound<'_, PyAny>) -> Status {
-        let parts = || -> PyResult<(Bound<'_, PyAny>, Option<i32>)> {
-            let args = raised.getattr("args")?;
-            let result = args.get_item(0)?;
-            let status = if args.len()? > 1 {
-                exception::exact_int(&args.get_item(1)?)
-            } else {
-                None
-            };
-            Ok((result, status))
-        };
-        match parts() {
-            Ok((result, status)) => {
+        let outcome = call(self.cx, entry, common, self.request.time(), argument)?;
+        Some(match outcome {
+            Outcome::Returned(result) => self.status(entry, &result, "returned"),
+            Outcome::ServerReturn(result, status) => {
                 if let Some(status) = status.filter(|&status| status != 0)
                     && let Some(held) = self.hold()
                 {
@@ -466,13 +332,13 @@ impl<'a, 'r> Attached<'a, '_, 'r> {
                 }
                 self.status(entry, &result, "raised SERVER_RETURN with")
             }
-            Err(error) => self.failed(Some(entry), &exception::value(self.cx.py, error)),
-        }
+            Outcome::Raised(raised) => self.failed(Some(entry), &raised),
+        })
     }
 
     /// A handler's result as a status. Anything but an int that httpd knows is a mistake of the handler's: from one that is
     /// no status httpd would look for an error's page for ever.
-    fn status(&self, entry: &Entry<'r>, result: &Bound<'_, PyAny>, how: &str) -> Status {
+    fn status(&self, entry: &Entry<'r>, result: &Object<'_>, how: &str) -> Status {
         let status = exception::exact_int(result).and_then(Status::of_handler);
         status.unwrap_or_else(|| {
             let text = report::no_status(self.cx, result, how);
@@ -481,17 +347,14 @@ impl<'a, 'r> Attached<'a, '_, 'r> {
         })
     }
 
-    fn failed(&self, entry: Option<&Entry<'r>>, raised: &Bound<'_, PyAny>) -> Status {
+    fn failed(&self, entry: Option<&Entry<'r>>, raised: &Object<'_>) -> Status {
         let debug = self.has_failed();
         report::exception(self.cx, self.lease, self.phase, entry, raised, debug)
     }
 
-    /// Counts the failure; is it to be shown to the browser?
+    /// Notes the failure; is it to be shown to the browser?
     fn has_failed(&self) -> bool {
         self.run.failed.set(true);
-        if let Some(row) = self.cx.interpreter.row() {
-            row.count_error();
-        }
         self.config.common.debug == Some(true) && self.phase != Phase::Cleanup
     }
 
