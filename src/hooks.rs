@@ -1,6 +1,7 @@
 //! The itinerary of a request: which phase calls what.
 
 use crate::adapters::{self, filter, include, phases};
+use crate::config::ModPython;
 use crate::config::mount::{self, Mount};
 use crate::config::{HANDLERS, Phase, Server};
 use crate::embed::class::Function;
@@ -19,7 +20,7 @@ use crate::httpd::server::{Server as Host, mpm_query};
 use crate::httpd::status::Status;
 use crate::httpd::table::Table;
 use crate::objects::filter::GENERIC;
-use crate::{ModPython, mistakes, objects, wsgi};
+use crate::{directives, mistakes, objects, wsgi};
 use pyo3::prelude::*;
 use std::ffi::CStr;
 use std::io::ErrorKind;
@@ -189,7 +190,7 @@ fn lock_count(server: Host<'_>) -> Result<usize, String> {
 }
 
 /// What `_apache` is made of.
-const FUNCTIONS: &[&[Function]] = &[objects::FUNCTIONS, wsgi::FUNCTIONS];
+const FUNCTIONS: &[&[Function]] = &[objects::FUNCTIONS, wsgi::FUNCTIONS, directives::FUNCTIONS];
 
 fn populate<'py>(cx: Cx<'py>, module: &Bound<'py, PyModule>) -> PyResult<()> {
     let mut classes = objects::classes(cx, module)?;

@@ -2,6 +2,7 @@
 
 mod adapters;
 mod config;
+mod directives;
 mod embed;
 mod exchange;
 #[cfg(test)]
@@ -14,47 +15,16 @@ mod report;
 mod routing;
 mod wsgi;
 
-use config::directives::DIRECTIVES;
+use config::ModPython;
+use directives::DIRECTIVES;
 use httpd::command::Commands;
-use httpd::module::{Module, Record};
-use httpd::pool::Pool;
+use httpd::module::{Loaded, Record};
 
-/// This module, as httpd knows it.
-struct ModPython;
-
-impl Module for ModPython {
-    type Server<'c> = config::Server<'c>;
-    type Directory<'c> = config::Directory<'c>;
+impl Loaded for ModPython {
     type Exchange = exchange::Exchange;
 
     fn record() -> &'static Record {
         &python_module
-    }
-
-    fn merge_server<'c>(
-        pool: Pool<'c>,
-        base: &config::Server<'c>,
-        over: &config::Server<'c>,
-    ) -> config::Server<'c> {
-        config::Server::merge(pool, base, over)
-    }
-
-    fn merge_directory<'c>(
-        pool: Pool<'c>,
-        base: &config::Directory<'c>,
-        over: &config::Directory<'c>,
-    ) -> config::Directory<'c> {
-        config::Directory::merge(pool, base, over)
-    }
-
-    fn broken_directory<'c>(
-        _pool: Pool<'c>,
-        over: &config::Directory<'c>,
-    ) -> config::Directory<'c> {
-        config::Directory {
-            phases: config::BROKEN,
-            ..*over
-        }
     }
 
     fn register() {

@@ -1,7 +1,7 @@
 //! What a configuration says that cannot have been meant, but that httpd may start with: the operator is warned, by `httpd -t`
 //! too.
 
-use crate::ModPython;
+use crate::config::ModPython;
 use crate::config::mount::{Place, file_of};
 use crate::httpd::reach;
 use crate::httpd::section::paths_with_handler;

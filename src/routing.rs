@@ -1,6 +1,6 @@
 //! Which interpreter runs a request's handlers: mod_python's rules.
 
-use crate::ModPython;
+use crate::config::ModPython;
 use crate::config::{Directory, Entry};
 use crate::embed::interpreters::{self, Found, Interpreter, MAIN};
 use crate::httpd::command::Section;
@@ -63,7 +63,7 @@ pub(crate) fn of_place<'r>(
     entry: Option<&Entry<'r>>,
 ) -> Option<Cow<'r, str>> {
     let place_decides = config.common.interpreter.is_none()
-        && config.interpreter_per_directory != Some(true)
+        && config.common.interpreter_per_directory != Some(true)
         && config.common.interpreter_per_directive == Some(true);
     place_decides.then(|| interpreter_name(request, config, entry))
 }
@@ -71,7 +71,7 @@ pub(crate) fn of_place<'r>(
 /// Does the server alone decide?
 fn is_by_server(config: &Directory<'_>) -> bool {
     config.common.interpreter.is_none()
-        && config.interpreter_per_directory != Some(true)
+        && config.common.interpreter_per_directory != Some(true)
         && config.common.interpreter_per_directive != Some(true)
 }
 
@@ -89,7 +89,7 @@ fn interpreter_name<'r>(
     if let Some(name) = config.common.interpreter {
         return name.into();
     }
-    if config.interpreter_per_directory == Some(true) {
+    if config.common.interpreter_per_directory == Some(true) {
         return per_directory(request).unwrap_or(MAIN.into());
     }
     if config.common.interpreter_per_directive == Some(true) {

@@ -1,7 +1,7 @@
 //! What httpd calls Python for when a request ends: its clean-ups, PythonCleanupHandler, then its objects go.
 
 use super::{Subject, phases, serve};
-use crate::ModPython;
+use crate::config::ModPython;
 use crate::config::Phase;
 use crate::embed::{self, Cx, exception, text};
 use crate::exchange::{Cleanup, Exchange, RequestLease};

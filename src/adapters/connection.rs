@@ -1,7 +1,7 @@
 //! PythonConnectionHandler: a handler of whole connections, whatever protocol they speak.
 
 use super::{Outcome, Subject, call, serve};
-use crate::ModPython;
+use crate::config::ModPython;
 use crate::config::{Common, Entry};
 use crate::embed::class;
 use crate::embed::interpreters::{self, Found, MAIN};

@@ -2,8 +2,8 @@
 
 use super::lend::lend;
 use super::{Object, Outcome, Subject, call, serve};
-use crate::ModPython;
 use crate::config::Entry;
+use crate::config::ModPython;
 use crate::embed::{self, Cx, class, exception};
 use crate::exchange::{Exchange, RequestLease, lease_of};
 use crate::httpd::filter::{self as host, Invocation, Verdict, names};

@@ -1,7 +1,7 @@
 //! PythonImport: modules that a child imports when it starts.
 
 use super::{Subject, serve};
-use crate::ModPython;
+use crate::config::ModPython;
 use crate::embed::interpreters;
 use crate::embed::{Cx, exception};
 use crate::httpd::log::{self, Level};

@@ -2,7 +2,7 @@
 
 use super::lend::lend;
 use super::{Subject, serve};
-use crate::ModPython;
+use crate::config::ModPython;
 use crate::embed::{self, Cx, exception};
 use crate::exchange::{Exchange, RequestLease, lease_of};
 use crate::httpd::filter::Invocation;

@@ -1,7 +1,7 @@
 //! Runs a phase's handlers: finds the interpreter, calls each handler in turn, turns results into a status.
 
 use super::{Object, Outcome, Subject, call, serve};
-use crate::ModPython;
+use crate::config::ModPython;
 use crate::config::{BROKEN, Directory, Entry, Phase};
 use crate::embed::{self, Cx, exception};
 use crate::exchange::{Exchange, RequestLease, lease_of};

@@ -37,9 +37,6 @@ impl<'c> Directory<'c> {
                 a.input == b.input && a.name == b.name
             }),
             common: Common::merge(pool, &base.common, &over.common),
-            interpreter_per_directory: over
-                .interpreter_per_directory
-                .or(base.interpreter_per_directory),
             section: over.section.or(base.section),
             mount: over.mount.or(base.mount),
         }
@@ -61,25 +58,6 @@ impl<'c> Server<'c> {
             imports: over.imports,
             sources: over.sources,
             mounts: mounts(pool, base.mounts, over.mounts),
-        }
-    }
-}
-
-impl<'c> Common<'c> {
-    #[inline]
-    fn merge(pool: Pool<'c>, base: &Common<'c>, over: &Common<'c>) -> Common<'c> {
-        Common {
-            path: over.path.or(base.path),
-            interpreter: over.interpreter.or(base.interpreter),
-            interpreter_per_directive: over
-                .interpreter_per_directive
-                .or(base.interpreter_per_directive),
-            debug: over.debug.or(base.debug),
-            auto_reload: over.auto_reload.or(base.auto_reload),
-            enable_pdb: over.enable_pdb.or(base.enable_pdb),
-            options: cover(pool, base.options, over.options, |a, b| {
-                a.0.eq_ignore_ascii_case(b.0)
-            }),
         }
     }
 }
@@ -106,7 +84,7 @@ fn mounts<'c>(
 }
 
 /// The inner items, and those of the outer ones that no inner one covers. Shares memory where one side is empty.
-pub(super) fn cover<'c, T: Copy>(
+pub(crate) fn cover<'c, T: Copy>(
     pool: Pool<'c>,
     base: &'c [T],
     over: &'c [T],
@@ -158,10 +136,10 @@ mod tests {
             common: Common {
                 path: Some("['a']"),
                 debug: Some(true),
+                interpreter_per_directory: Some(true),
                 options: &[("k", "1"), ("other", "o")],
                 ..Common::default()
             },
-            interpreter_per_directory: Some(true),
             section: None,
             mount: None,
         };
@@ -178,7 +156,6 @@ mod tests {
                 options: &[("K", ""), ("new", "n")],
                 ..Common::default()
             },
-            interpreter_per_directory: None,
             section: Some(Section::Location {
                 pattern: "/",
                 regex: false,
@@ -261,6 +238,6 @@ mod tests {
         );
         assert_eq!(option("other"), Some("o"));
         assert_eq!(option("NEW"), Some("n"));
-        assert_eq!(merged.interpreter_per_directory, Some(true));
+        assert_eq!(merged.common.interpreter_per_directory, Some(true));
     }
 }

@@ -3,20 +3,49 @@
 //! The structs are `Copy`: httpd merges sections for every request, and a merge must cost one small copy. What
 //! they refer to lives in the configuration's pool, or in the request's for .htaccess files.
 
-mod applications;
-pub(crate) mod directives;
 mod handlers;
-mod merge;
+pub(crate) mod merge;
 pub(crate) mod mount;
 pub(crate) mod options;
 mod phase;
 pub(crate) mod proxies;
+mod settings;
 
 pub(crate) use handlers::{Entry, HandlerList, filter_key, key, parse as parse_handlers};
 pub(crate) use phase::{PHASES, Phase};
+pub(crate) use settings::Common;
 
 use crate::httpd::command::Section;
+use crate::httpd::module::Module;
+use crate::httpd::pool::Pool;
 use mount::Mount;
+
+/// This module, as its configuration knows it.
+pub(crate) struct ModPython;
+
+impl Module for ModPython {
+    type Server<'c> = Server<'c>;
+    type Directory<'c> = Directory<'c>;
+
+    fn merge_server<'c>(pool: Pool<'c>, base: &Server<'c>, over: &Server<'c>) -> Server<'c> {
+        Server::merge(pool, base, over)
+    }
+
+    fn merge_directory<'c>(
+        pool: Pool<'c>,
+        base: &Directory<'c>,
+        over: &Directory<'c>,
+    ) -> Directory<'c> {
+        Directory::merge(pool, base, over)
+    }
+
+    fn broken_directory<'c>(_pool: Pool<'c>, over: &Directory<'c>) -> Directory<'c> {
+        Directory {
+            phases: BROKEN,
+            ..*over
+        }
+    }
+}
 
 /// The names under which SetHandler and AddHandler know us.
 pub(crate) const HANDLERS: [&std::ffi::CStr; 2] = [c"mod_python", c"python-program"];
@@ -33,7 +62,6 @@ pub(crate) struct Directory<'c> {
     /// PythonInputFilter and PythonOutputFilter.
     pub(crate) filters: &'c [Filter<'c>],
     pub(crate) common: Common<'c>,
-    pub(crate) interpreter_per_directory: Option<bool>,
     /// Where the last handler directive stood.
     pub(crate) section: Option<Section<'c>>,
     /// The application that has taken the request.
@@ -114,19 +142,6 @@ impl Gil {
     }
 }
 
-/// What stands in both: `req.get_config()` shows the one, `server.get_config()` the other.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(crate) struct Common<'c> {
-    pub(crate) path: Option<&'c str>,
-    pub(crate) interpreter: Option<&'c str>,
-    pub(crate) interpreter_per_directive: Option<bool>,
-    pub(crate) debug: Option<bool>,
-    pub(crate) auto_reload: Option<bool>,
-    pub(crate) enable_pdb: Option<bool>,
-    /// PythonOption; an empty value removes an inherited one.
-    pub(crate) options: &'c [(&'c str, &'c str)],
-}
-
 impl<'c> Directory<'c> {
     /// The handlers of a phase for a file: those for its extension, which they come with, or the plain ones.
     pub(crate) fn handlers_for(
@@ -165,34 +180,6 @@ impl<'c> Directory<'c> {
 
     pub(crate) fn is_location(&self) -> bool {
         matches!(self.section, Some(Section::Location { .. }))
-    }
-}
-
-impl<'c> Common<'c> {
-    /// The value of a PythonOption, which may be empty; names are compared without regard to case.
-    pub(crate) fn option(&self, name: &str) -> Option<&'c str> {
-        let mut all = self.options.iter();
-        let found = all.find(|(key, _)| *key == name || key.eq_ignore_ascii_case(name));
-        found.map(|(_, value)| *value)
-    }
-
-    /// The directives that are set, as `get_config()` lists them: name and text.
-    pub(crate) fn listed(&self) -> Vec<(&'static str, &'c str)> {
-        let flag = |value: Option<bool>| value.map(|on| if on { "1" } else { "0" });
-        let all = [
-            ("PythonPath", self.path),
-            ("PythonInterpreter", self.interpreter),
-            (
-                "PythonInterpPerDirective",
-                flag(self.interpreter_per_directive),
-            ),
-            ("PythonDebug", flag(self.debug)),
-            ("PythonAutoReload", flag(self.auto_reload)),
-            ("PythonEnablePdb", flag(self.enable_pdb)),
-        ];
-        all.into_iter()
-            .filter_map(|(name, value)| Some((name, value?)))
-            .collect()
     }
 }
 

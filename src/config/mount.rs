@@ -128,7 +128,7 @@ pub(crate) fn find<'c>(
 }
 
 /// The order in which `find` wants them.
-pub(super) fn sort<'c>(mounts: &mut [&'c Mount<'c>]) {
+pub(crate) fn sort<'c>(mounts: &mut [&'c Mount<'c>]) {
     mounts.sort_by_key(|mount| match mount.place {
         Place::Prefix(prefix) => (0, usize::MAX - prefix.len()),
         Place::Pattern(..) => (1, 0),
@@ -173,7 +173,7 @@ fn expand(name: &str, uri: &[u8], groups: &Groups) -> Option<String> {
 }
 
 /// The numbers of the groups that a name takes parts from.
-pub(super) fn groups_of(name: &str) -> impl Iterator<Item = usize> {
+pub(crate) fn groups_of(name: &str) -> impl Iterator<Item = usize> {
     let digit = |part: &str| part.chars().next()?.to_digit(10);
     name.split('$')
         .skip(1)
@@ -185,7 +185,7 @@ pub(super) fn groups_of(name: &str) -> impl Iterator<Item = usize> {
 ///
 /// # Errors
 /// A sentence for the operator.
-pub(super) fn parse_target(text: &str, is_pattern: bool) -> Result<(String, String, bool), String> {
+pub(crate) fn parse_target(text: &str, is_pattern: bool) -> Result<(String, String, bool), String> {
     let mistaken = || {
         format!(
             "{text:?} must be package.module, package.module:callable, or the absolute path of a file, such as /srv/app.wsgi"

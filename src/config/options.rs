@@ -9,7 +9,7 @@ pub(crate) const CHUNKED_BUFFER: &str = "mod_python.wsgi.chunked_buffer";
 ///
 /// # Errors
 /// What is wrong with it.
-pub(super) fn check(key: &str, value: &str) -> Result<(), String> {
+pub(crate) fn check(key: &str, value: &str) -> Result<(), String> {
     let is = |known: &str| key.eq_ignore_ascii_case(known);
     match () {
         () if value.is_empty() => Ok(()),

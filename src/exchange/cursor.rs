@@ -2,7 +2,7 @@
 //! that runs has come.
 
 use super::{Exchange, within};
-use crate::ModPython;
+use crate::config::ModPython;
 use crate::config::{Entry, Phase, key};
 use crate::httpd::command::Section;
 use crate::httpd::lease::Held;

@@ -9,7 +9,7 @@ mod way_out;
 pub(crate) use cleanups::Cleanup;
 pub(crate) use way_out::write_failed;
 
-use crate::ModPython;
+use crate::config::ModPython;
 use crate::config::{Directory, Entry};
 use crate::embed::cell::Ref;
 use crate::embed::interpreters::{Found, Interpreter};

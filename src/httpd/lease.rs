@@ -10,7 +10,7 @@
 //! first request's pool, so they end together with it, the last one first, and each can still see the others.
 
 use super::connection::Connection;
-use super::module::Module;
+use super::module::Loaded;
 use super::request::Request;
 use super::table::{OwnedTable, Table};
 use super::turn::{Taken, Turn, Way};
@@ -37,7 +37,7 @@ unsafe impl<T: Send> Sync for Lease<T> {}
 /// What happens to a lease's value when the request ends.
 pub(crate) trait Ending: Default + Send + 'static {
     /// The module whose requests these are.
-    type Owner: Module<Exchange = Self>;
+    type Owner: Loaded<Exchange = Self>;
 
     /// Called in the thread that ends the request, once, while the request, its sub-requests and redirects are whole.
     fn end(request: Request<'_>, lease: &Arc<Lease<Self>>);

@@ -12,15 +12,12 @@ use std::cell::UnsafeCell;
 use std::ffi::{CStr, c_char, c_void};
 use std::sync::atomic::{AtomicI32, Ordering};
 
-/// What a module is made of. Configuration structs are `Copy` views into pools, so that a per-request merge
+/// What a module keeps of a configuration. The structs are `Copy` views into pools, so that a per-request merge
 /// allocates once and nothing needs a destructor.
 pub(crate) trait Module: Sized + 'static {
     type Server<'c>: Copy + Default;
     type Directory<'c>: Copy + Default;
-    /// What the module keeps for one request.
-    type Exchange: super::lease::Ending;
 
-    fn record() -> &'static Record;
     fn merge_server<'c>(
         pool: Pool<'c>,
         base: &Self::Server<'c>,
@@ -33,6 +30,15 @@ pub(crate) trait Module: Sized + 'static {
     ) -> Self::Directory<'c>;
     /// What stands for a configuration whose merge has failed: it must let nobody in.
     fn broken_directory<'c>(pool: Pool<'c>, over: &Self::Directory<'c>) -> Self::Directory<'c>;
+}
+
+/// What httpd loads of it.
+pub(crate) trait Loaded: Module {
+    /// What the module keeps for one request.
+    type Exchange: super::lease::Ending;
+
+    fn record() -> &'static Record;
+
     /// Called each time the module is loaded: registers hooks.
     fn register();
 }
@@ -46,7 +52,7 @@ unsafe impl Sync for Record {}
 
 impl Record {
     /// The STANDARD20_MODULE_STUFF of a module written in C, and `M`'s functions.
-    pub(crate) const fn new<M: Module, const N: usize>(
+    pub(crate) const fn new<M: Loaded, const N: usize>(
         name: &'static CStr,
         commands: &'static Commands<N>,
     ) -> Record {
@@ -112,7 +118,7 @@ pub(super) unsafe fn set_slot(vector: *mut sys::ap_conf_vector_t, value: *mut c_
     }
 }
 
-unsafe extern "C" fn register<M: Module>(_pool: *mut sys::apr_pool_t) {
+unsafe extern "C" fn register<M: Loaded>(_pool: *mut sys::apr_pool_t) {
     guard::install();
     // SAFETY: httpd has assigned the index before it calls register_hooks.
     INDEX.store(

@@ -4,7 +4,7 @@
 
 use super::connection::Connection;
 use super::lease::{Ending, Lease, Marks, Tenancy};
-use super::module::{self, Module};
+use super::module::{self, Loaded, Module};
 use super::pool::Pool;
 use super::server::Server;
 use super::status::Status;
@@ -71,7 +71,7 @@ impl<'r> Request<'r> {
     }
 
     /// What our module keeps for this request, if it was needed before.
-    fn existing_lease<M: Module>(self) -> Option<&'r Arc<Lease<M::Exchange>>> {
+    fn existing_lease<M: Loaded>(self) -> Option<&'r Arc<Lease<M::Exchange>>> {
         let place = self.place();
         if std::ptr::eq(place, &raw const ENDED) {
             return Some(M::Exchange::expired());
@@ -94,7 +94,7 @@ impl<'r> Request<'r> {
     }
 
     /// What our module keeps for this request: made at the first call, revoked when the request ends.
-    pub(crate) fn lease<M: Module>(self) -> &'r Arc<Lease<M::Exchange>> {
+    pub(crate) fn lease<M: Loaded>(self) -> &'r Arc<Lease<M::Exchange>> {
         if let Some(lease) = self.existing_lease::<M>() {
             return lease;
         }

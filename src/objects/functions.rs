@@ -1,12 +1,10 @@
 //! The functions and constants of `_apache`.
 
 use crate::config::Gil;
-use crate::config::directives::DIRECTIVES;
 use crate::embed::Cx;
 use crate::embed::class::{self, Args, Function};
 use crate::embed::{lifecycle, tally, text};
 use crate::httpd::actions::configuration_tree;
-use crate::httpd::command::Context;
 use crate::httpd::{file, log, server as host, streams};
 use crate::objects::server::Server;
 use crate::objects::{locks, query};
@@ -154,11 +152,6 @@ pub(crate) static FUNCTIONS: &[Function] = &[
         },
     ),
     Function::new(
-        c"_directives",
-        c"_directives(): (name, arguments, context, default, help) of every directive.",
-        directives,
-    ),
-    Function::new(
         c"_interpreters",
         c"_interpreters(): (pid, name, gil, made, milliseconds, requests, errors) of each interpreter of all children.",
         |cx, args| {
@@ -291,24 +284,4 @@ fn flat<'py>(cx: Cx<'py>, nodes: Vec<PyResult<Vec<Object<'py>>>>) -> PyResult<Ob
         }
     }
     Ok(all.into_any())
-}
-
-fn directives<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
-    args.count("_directives", 0..=0)?;
-    let rows = DIRECTIVES.iter().map(|directive| {
-        let context = match directive.context {
-            Context::Server => "server, virtual host",
-            Context::Section => "server, virtual host, section",
-            Context::Everywhere => "server, virtual host, section, .htaccess",
-        };
-        let text = |text: &'static CStr| text.to_str().unwrap_or_default();
-        (
-            text(directive.name),
-            directive.arguments,
-            context,
-            directive.default,
-            text(directive.help),
-        )
-    });
-    PyList::new(cx.py, rows)?.into_bound_py_any(cx.py)
 }

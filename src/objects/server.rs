@@ -3,8 +3,8 @@
 use super::refused;
 use super::request::Request;
 use super::table::Table;
-use crate::ModPython;
 use crate::config::Common;
+use crate::config::ModPython;
 use crate::embed::class::{self, Args, Attribute, Class, Method, This};
 use crate::embed::interpreters::TableOf;
 use crate::embed::text::{self, Encoding, Text};

@@ -1,8 +1,8 @@
 //! Which application answers, and under which part of the URI.
 
 use super::Object;
-use crate::ModPython;
 use crate::config::Entry;
+use crate::config::ModPython;
 use crate::config::mount::{Found, Place as Part, file_of};
 use crate::embed::handlers::{self, Importing};
 use crate::embed::{Cx, exception};

@@ -4,7 +4,7 @@
 //! and its length announced, and so is one that an input filter may change (mod_deflate, one in Python); beyond it only `wsgi.input_terminated` says that it can be read to its end.
 
 use super::environ::Template;
-use crate::ModPython;
+use crate::config::ModPython;
 use crate::config::options::{self, CHUNKED_BUFFER};
 use crate::embed::Cx;
 use crate::exchange::Exchange;

@@ -13,7 +13,7 @@ mod input;
 mod origin;
 mod start_response;
 
-use crate::ModPython;
+use crate::config::ModPython;
 use crate::config::proxies::{self, Proxies};
 use crate::embed::cell::Ref;
 use crate::embed::class::{self, Args, Function};

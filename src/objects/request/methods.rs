@@ -1,7 +1,7 @@
 //! The methods of the request object, but for those in `body`.
 
 use super::{Kept, Object, Request, actions, body};
-use crate::ModPython;
+use crate::config::ModPython;
 use crate::config::{Directory, HANDLERS};
 use crate::embed::class::{self, Args, Method, This};
 use crate::embed::text::{self, Encoding, Text};
@@ -26,9 +26,7 @@ pub(super) const METHODS: &[Method<Request>] = &[
     M::new(c"get_config", c"get_config(): a table of the directives that are in effect.", |this, args| {
         args.count("get_config", 0..=0)?;
         this.kept(Kept::Config, || configuration(&this, |config| {
-            let per_directory = config.interpreter_per_directory.map(|on| if on { "1" } else { "0" });
-            let per_directory = per_directory.map(|value| ("PythonInterpPerDirectory", value));
-            let listed = config.common.listed().into_iter().chain(per_directory);
+            let listed = config.common.listed().into_iter();
             listed.map(|(name, value)| (name.into(), value.into())).collect()
         }))
     }),

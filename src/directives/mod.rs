@@ -1,19 +1,25 @@
 //! THE table of directives: httpd, the README and the tests read it.
 
-use super::{
-    ByExtension, Common, Directory, Entry, Filter, Gil, HandlerList, Phase, Source, applications,
+mod applications;
+
+use crate::config::{
+    ByExtension, Common, Directory, Entry, Filter, Gil, HandlerList, ModPython, Phase, Source,
     filter_key, key, merge, options, parse_handlers,
 };
-use crate::ModPython;
+use crate::embed::Cx;
+use crate::embed::class::{Args, Function};
 use crate::embed::interpreters::MAIN;
 use crate::embed::plan::pool_of;
 use crate::httpd::command::{Context, Directive, Section, Setter, Setting};
 use crate::httpd::filter::names;
 use crate::httpd::pool::Pool;
-
+use pyo3::IntoPyObjectExt;
+use pyo3::prelude::*;
+use pyo3::types::PyList;
+use std::ffi::CStr;
 use std::path::Path;
 
-pub(super) type Set<'a, 'c> = Setting<'a, 'c, ModPython>;
+type Set<'a, 'c> = Setting<'a, 'c, ModPython>;
 
 const fn handler(
     name: &'static std::ffi::CStr,
@@ -115,7 +121,7 @@ pub(crate) static DIRECTIVES: [Directive<ModPython>; 31] = [
         default: "Off",
         help: c"On: an interpreter for each directory that files are served from",
         setter: Setter::Flag(|setting, on| {
-            setting.directory.interpreter_per_directory = Some(on);
+            common(setting, |common| common.interpreter_per_directory = Some(on));
             Ok(())
         }),
     },
@@ -343,7 +349,7 @@ fn add<'c>(
 }
 
 /// `~/file.py` stands beside the configuration file.
-pub(super) fn beside(handler: &str, file: Option<&str>) -> String {
+fn beside(handler: &str, file: Option<&str>) -> String {
     match (
         handler.strip_prefix("~/"),
         file.and_then(|file| Path::new(file).parent()),
@@ -440,7 +446,7 @@ fn note_member<'c>(setting: &mut Set<'_, 'c>, name: &'c str) {
 }
 
 /// A directive that is repeated in one place adds to its list.
-pub(super) fn longer<'c>(
+fn longer<'c>(
     pool: Pool<'c>,
     old: Option<&HandlerList<'c>>,
     entries: &[Entry<'c>],
@@ -448,6 +454,33 @@ pub(super) fn longer<'c>(
     pool.store(HandlerList {
         entries: pool.concat(old.map_or(&[][..], |list| list.entries), entries),
     })
+}
+
+/// What `_apache` offers of the table.
+pub(crate) static FUNCTIONS: &[Function] = &[Function::new(
+    c"_directives",
+    c"_directives(): (name, arguments, context, default, help) of every directive.",
+    directives,
+)];
+
+fn directives<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Bound<'py, PyAny>> {
+    args.count("_directives", 0..=0)?;
+    let rows = DIRECTIVES.iter().map(|directive| {
+        let context = match directive.context {
+            Context::Server => "server, virtual host",
+            Context::Section => "server, virtual host, section",
+            Context::Everywhere => "server, virtual host, section, .htaccess",
+        };
+        let text = |text: &'static CStr| text.to_str().unwrap_or_default();
+        (
+            text(directive.name),
+            directive.arguments,
+            context,
+            directive.default,
+            text(directive.help),
+        )
+    });
+    PyList::new(cx.py, rows)?.into_bound_py_any(cx.py)
 }
 
 #[cfg(test)]

@@ -1,9 +1,8 @@
 //! PythonWSGI and PythonWSGIMatch: what a line says of an application, checked, as a `Mount` of its server.
 
-use super::directives::{Set, beside, longer};
-use super::mount::{self, Mount, Place, Target};
-use super::{Common, Directory, Entry, HANDLERS, PHASES, Phase};
-use crate::ModPython;
+use super::{Set, beside, longer};
+use crate::config::mount::{self, Mount, Place, Target};
+use crate::config::{Common, Directory, Entry, HANDLERS, ModPython, PHASES, Phase};
 use crate::httpd::command::Section;
 use crate::httpd::pattern::Pattern;
 use crate::httpd::section::Overlay;
