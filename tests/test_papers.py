@@ -10,6 +10,7 @@ import pytest
 from conftest import Serve, Server
 
 from httpd import PROJECT
+from mod_python import httpdconf
 
 HANDLER = """
 import json
@@ -97,6 +98,14 @@ def test_the_readme_lists_every_directive(running: dict[str, list[list[str]]]) -
     rows = re.findall(r"^\| `(Python\w+)` \| (.*?) \| (.*?) \| (.*?) \| (.*?) \|$", readme, re.M)
     table = [[cell.replace("\\|", "|").strip("`") for cell in row] for row in rows]
     assert table == running["directives"]
+
+
+def test_configurations_in_python_know_every_directive(running: dict[str, list[list[str]]]) -> None:
+    directives = [row[0] for row in running["directives"]]
+    assert sorted(name for name in httpdconf.__all__ if name.startswith("Python")) == sorted(directives)
+    for name in directives:
+        made = vars(httpdconf)[name]("some value")
+        assert (str(made), repr(made)) == (f"{name} some value\n", f"{name}('some value')")
 
 
 def test_the_readme_is_run() -> None:
