@@ -8,9 +8,9 @@ import re
 
 import pytest
 from conftest import Serve, Server
+from mod_python import httpdconf
 
 from httpd import PROJECT
-from mod_python import httpdconf
 
 HANDLER = """
 import json
