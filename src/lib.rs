@@ -1,15 +1,6 @@
 #![doc = include_str!("README.md")]
 
-// The layers, in the order in which a request meets them; an upper one may use a lower one, never the reverse.
-//   hooks                        the itinerary: which phase calls what
-//   dispatch, filter, ssi, ending  run a phase's handlers; a filter's; a tag in a page; what ends with the request
-//   wsgi                         PEP 3333 on top of the request object
-//   report                       errors of handlers: log, status, page
-//   objects                      what Python sees
-//   routing                      which interpreter runs a request
-//   embed                        attaching an interpreter
-//   httpd                        the floor: safe httpd and APR
-// `config` is data that all of them read: a directive becomes a typed value.
+// The layers and their order stand in README.md.
 mod config;
 mod dispatch;
 mod embed;

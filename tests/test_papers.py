@@ -164,3 +164,13 @@ def test_versions_agree() -> None:
     package = re.findall(r'^version = "(.*)"', (PROJECT / "python/mod_python/version.py").read_text(), re.M)[0]
     assert cargo == package
     assert f"## {cargo}" in (PROJECT / "CHANGELOG.md").read_text()
+
+
+def test_the_picture_of_the_layers_is_their_table() -> None:
+    page = (PROJECT / "src/README.md").read_text()
+    table = page[page.index("| layer |") :].split("\n\n")[0]
+    rows = [", ".join(re.findall(r"`([^`]+)`", row.split("|")[1])) for row in table.splitlines()[2:]]
+    picture = re.findall(r"```mermaid\n(.*?)```", page, re.S)[0]
+    shown = re.findall(r"\w+\[\"(.*?)\"\]", picture)
+    assert shown == [row for row in rows if row != "fuzz.rs"]
+    assert all((PROJECT / "src" / name).exists() for row in rows for name in row.split(", "))
