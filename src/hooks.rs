@@ -183,7 +183,7 @@ fn lock_count(server: Host<'_>) -> Result<usize, String> {
     };
     let most = |code| usize::try_from(mpm_query(code)).unwrap_or(1).max(1);
     let at_work = most(MAX_THREADS).saturating_mul(most(MAX_DAEMONS));
-    // The first is for what has no key; keyed locks need at least one beside it (W3).
+    // The first is for what has no key; keyed locks need at least one beside it (docs/differences.md#two-locks-at-least).
     Ok(wanted.min(at_work).max(2))
 }
 

@@ -12,6 +12,7 @@ from mod_python import httpdconf
 
 from httpd import PROJECT
 
+CITED = re.compile(r"\b(docs/\w+\.md)#([\w-]+)")
 HANDLER = """
 import json
 import _apache
@@ -174,3 +175,22 @@ def test_the_picture_of_the_layers_is_their_table() -> None:
     shown = re.findall(r"\w+\[\"(.*?)\"\]", picture)
     assert shown == [row for row in rows if row != "fuzz.rs"]
     assert all((PROJECT / "src" / name).exists() for row in rows for name in row.split(", "))
+
+
+def test_what_is_cited_is_there() -> None:
+    """Sections of docs/ that code, tests and other pages name, and the files that pages link to."""
+    files = [path for folder in ("src", "tests", "python", "tools", "docs") for path in (PROJECT / folder).rglob("*.*")]
+    texts = {path: path.read_text() for path in files if path.suffix in (".rs", ".py", ".sh", ".md")}
+    texts |= {path: path.read_text() for path in PROJECT.glob("*.md")}
+    cited = {(PROJECT / page, anchor) for text in texts.values() for page, anchor in CITED.findall(text)}
+    assert len(cited) > 15
+    for path, text in texts.items():
+        if path.suffix == ".md":
+            linked = (link for link in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in link)
+            for page, _, anchor in (link.partition("#") for link in linked):
+                assert not page or (path.parent / page).exists(), (path, page)
+                cited.add((path.parent / page if page else path, anchor))
+    for page, anchor in cited:
+        headings = re.findall(r"^#+ (.*)$", texts[page], re.M) if anchor else []
+        slugs = [re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings]
+        assert not anchor or slugs.count(anchor) == 1, (page, anchor)
