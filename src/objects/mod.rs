@@ -45,7 +45,7 @@ pub(crate) fn classes<'py>(
     Ok(classes)
 }
 
-/// Fills `_apache` with what is no class of ours: SERVER_RETURN, constants.
+/// Adds to `_apache` what is made without `class::define`: SERVER_RETURN and constants.
 ///
 /// # Errors
 /// What Python raises.
@@ -63,7 +63,7 @@ pub(crate) fn populate<'py>(cx: Cx<'py>, module: &Bound<'py, PyModule>) -> PyRes
     functions::constants(module)
 }
 
-/// Writes to a request's error log, which may be a pipe that is full: detached.
+/// Writes to a request's error log; detached, since the log may be a pipe that is full.
 pub(crate) fn log(cx: Cx<'_>, request: Host<'_>, level: Level, text: &str) {
     let entry = (level as i32, text.as_bytes());
     cx.detached((request, entry), |(request, (level, text))| {
@@ -71,7 +71,7 @@ pub(crate) fn log(cx: Cx<'_>, request: Host<'_>, level: Level, text: &str) {
     });
 }
 
-/// What Python gets for a request that it cannot have.
+/// Makes the exception for a request that cannot be held.
 fn refused(refusal: Refusal) -> PyErr {
     PyRuntimeError::new_err(match refusal {
         Refusal::Expired => "request object has expired",
