@@ -169,8 +169,8 @@ pub(crate) fn of_request<'py>(cx: Cx<'py>, lease: &RequestLease) -> PyResult<Obj
 }
 
 impl Server {
-    /// Calls `body` with the server. Python objects are made afterwards, of the copies that it gives (`Text`), when the request that it
-    /// was reached through is held no more.
+    /// Calls `body` with the server. Python objects are made afterwards, of the copies that it gives (`Text`), when the request
+    /// that it was reached through is held no more.
     ///
     /// # Errors
     /// RuntimeError when it is a request's and that cannot be held.
