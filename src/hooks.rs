@@ -40,7 +40,7 @@ pub(crate) fn register() {
     hooks::post_read_request(concerns::<{ INIT | READ }>, post_read_request);
     hooks::translate_name(concerns::<{ TRANSLATE | CONTENT }>, translate_name);
     hooks::translate_name_late(has_applications, mount_application);
-    // What has no file is not looked up in the file system.
+    // httpd would look for the file, and walk through its directories: a request that has none goes on without.
     hooks::map_to_storage(has_no_file, |_| Status::OK);
     hooks::post_perdir_config(has_no_name, settle);
     hooks::header_parser(concerns::<{ INIT | HEADER }>, header_parser);
@@ -65,7 +65,7 @@ pub(crate) fn register() {
         phases::run(request, Phase::Type)
     });
     hooks::before_first_fixups(has_no_file, |request| {
-        // Whatever the SetHandler of a section around it has said just now.
+        // httpd has just set what SetHandler says, also that of a section around the application: the application comes first.
         if let Some(mount) = request.config::<ModPython>().mount
             && request.handler_giver() != Giver::Nobody
         {
@@ -82,7 +82,8 @@ pub(crate) fn register() {
     });
     hooks::last_fixups(has_no_file, look_like_a_file);
     hooks::handler(concerns::<CONTENT>, content);
-    // Where a rule has refused the request, nothing else came after it: neither an error's page nor the log sees the name.
+    // Where a rule of mod_rewrite has refused the request, `after_first_fixups` has not run: the name that rules were shown is
+    // taken away here, before an error's page or the log sees it.
     hooks::first_post_read_request(
         |request| request.prev().is_some_and(is_of_no_type),
         |request| request.prev().map_or(Status::DECLINED, hide_uri),
@@ -130,7 +131,7 @@ fn check_config(server: Host<'_>) -> Result<(), String> {
     lock_count(server).map(drop)
 }
 
-/// A virtual host's PythonHome must be one that its children can use.
+/// Checks that httpd's children will be able to use a virtual host's PythonHome.
 fn check_host(host: Host<'_>) -> Result<(), String> {
     let Some(home) = host.config::<ModPython>().home else {
         return Ok(());
@@ -157,7 +158,7 @@ fn post_config(pool: Pool<'_>, server: Host<'_>) -> Result<(), String> {
     Ok(())
 }
 
-/// What all servers say of interpreters.
+/// Gathers what all servers say of interpreters.
 fn plan(server: Host<'_>) -> Plan {
     let mut plan = Plan::default();
     for (place, server) in successors(Some(server), |server| server.next()).enumerate() {
@@ -167,7 +168,7 @@ fn plan(server: Host<'_>) -> Plan {
     plan
 }
 
-/// How many global locks there are to be: as many as requests can be at work, up to `mod_python.mutex_locks`.
+/// Decides how many global locks there are: as many as requests can be at work at once, at most `mod_python.mutex_locks`.
 fn lock_count(server: Host<'_>) -> Result<usize, String> {
     const NAME: &str = "mod_python.mutex_locks";
     const MAX_THREADS: i32 = 6;
@@ -185,18 +186,18 @@ fn lock_count(server: Host<'_>) -> Result<usize, String> {
     };
     let most = |code| usize::try_from(mpm_query(code)).unwrap_or(1).max(1);
     let at_work = most(MAX_THREADS).saturating_mul(most(MAX_DAEMONS));
-    // The first is for what has no key; keyed locks need at least one beside it (W3).
+    // The first is for what has no key; keyed locks need at least one beside it (docs/differences.md#two-locks-at-least).
     Ok(wanted.min(at_work).max(2))
 }
 
-/// What `_apache` is made of.
+/// The functions of `_apache`.
 const FUNCTIONS: &[&[Function]] = &[objects::FUNCTIONS, wsgi::FUNCTIONS, directives::FUNCTIONS];
 
 fn populate<'py>(cx: Cx<'py>, module: &Bound<'py, PyModule>) -> PyResult<()> {
     let mut classes = objects::classes(cx, module)?;
     classes.extend(wsgi::classes(cx, module)?);
     objects::populate(cx, module)?;
-    // Last: where anything fails, the next attempt makes classes of its own.
+    // Last: where anything before has failed, nothing is kept, and the next attempt makes all classes anew.
     cx.interpreter.keep_classes(classes);
     Ok(())
 }
@@ -212,7 +213,7 @@ fn child_init(pool: Pool<'static>, server: Host<'static>) {
     }
 }
 
-/// At server level PythonInitHandler is the first post-read-request handler.
+/// Runs the server's PythonInitHandlers, then its PythonPostReadRequestHandlers.
 fn post_read_request(request: Request<'_>) -> Status {
     let result = phases::run(request, Phase::Init);
     if result != Status::DECLINED {
@@ -224,7 +225,7 @@ fn post_read_request(request: Request<'_>) -> Status {
     phases::run(request, Phase::PostReadRequest)
 }
 
-/// In a section it runs before the header parsers, unless the server-level one has run.
+/// Runs a section's PythonInitHandlers, unless those of the server have run, then its PythonHeaderParserHandlers.
 fn header_parser(request: Request<'_>) -> Status {
     let in_vain = |notes: Table<'_>| notes.first(INIT_RAN).is_none();
     if phases::concerns(request, Phase::Init.bit()) && request.notes().is_some_and(in_vain) {
@@ -236,7 +237,7 @@ fn header_parser(request: Request<'_>) -> Status {
     phases::run(request, Phase::HeaderParser)
 }
 
-/// The note's name is mod_python's own.
+/// The note that says so. mod_python 3.5 has it under the same name, where handlers may see it.
 const INIT_RAN: &CStr = c"python_init_ran";
 
 fn note_init(request: Request<'_>) {
@@ -246,7 +247,7 @@ fn note_init(request: Request<'_>) {
 }
 
 fn translate_name(request: Request<'_>) -> Status {
-    // mod_rewrite leaves the URI as the name of what it has looked at in vain.
+    // mod_rewrite leaves the URI in r->filename where no rule has matched.
     let given = request.given_name();
     let result = phases::run(request, Phase::Translate);
     let unnamed = || request.is_unmapped() || given.is_some() && request.given_name() == given;
@@ -257,7 +258,7 @@ fn translate_name(request: Request<'_>) -> Status {
     result
 }
 
-/// Inside `<Location>`, when the handler is ours, the URI need not map to a file.
+/// Can the request do without a file? Inside `<Location>`, where SetHandler says mod_python.
 fn needs_no_file(request: Request<'_>) -> bool {
     let config = request.config::<ModPython>();
     config.is_location()
@@ -270,7 +271,7 @@ fn has_applications(request: Request<'_>) -> bool {
     !request.server().config::<ModPython>().mounts.is_empty()
 }
 
-/// Takes what lies in an application and nobody else has mapped.
+/// Gives a request that no other module has mapped to the application that its URI lies in.
 fn mount_application(request: Request<'_>) -> Status {
     let Some(mount) = application_at(request) else {
         return Status::DECLINED;
@@ -280,8 +281,8 @@ fn mount_application(request: Request<'_>) -> Status {
     Status::OK
 }
 
-/// The application that a URI belongs to. The SetHandler of a section for the same part of the URI, or for a part of that,
-/// comes before it, `none` too.
+/// Finds the application that a request's URI lies in. None where a section for the same part of the URI, or for a part of
+/// that, has a SetHandler, be it `none`.
 fn application_at(request: Request<'_>) -> Option<&Mount<'_>> {
     let mounts = request.server().config::<ModPython>().mounts;
     if mounts.is_empty() || request.proxyreq() != 0 {
@@ -316,7 +317,8 @@ fn has_no_name(request: Request<'_>) -> bool {
     request.is_unmapped() || request.has_stand_in()
 }
 
-/// What sections say of the request is known: what an application's line says comes on top.
+/// Puts what an application's line says on top of what the sections say, as soon as httpd has joined those. Gives a stand-in's name
+/// to a request that another module has left without any.
 fn settle(request: Request<'_>) -> Status {
     if request.is_unmapped() {
         // Another module has left it without a name.
@@ -333,7 +335,8 @@ fn settle(request: Request<'_>) -> Status {
     Status::DECLINED
 }
 
-/// A sub-request that we answer can be an index (DirectoryIndex) or a fallback (FallbackResource): mod_dir asks for a file.
+/// Makes a sub-request that we answer look like one for a file: mod_dir takes nothing else for an index (DirectoryIndex) or a
+/// fallback (FallbackResource).
 fn look_like_a_file(request: Request<'_>) -> Status {
     if request.main().is_some()
         && request.handler_is(&HANDLERS)
@@ -360,8 +363,9 @@ fn content(request: Request<'_>) -> Status {
     phases::run(request, Phase::Content)
 }
 
-/// What an expression has matched, where that names no application. It belongs to nobody else: another one's file would be its
-/// source as likely as not. Modules are looked for with Python.
+/// Says what is wrong where the expression of a PythonWSGIMatch has matched, and there is no such application. Such a request is
+/// given to nobody else: what another module would send might be an application's source. Only files are looked for here;
+/// whether there is a module, Python finds out.
 fn absent_application(request: Request<'_>) -> Option<String> {
     let mount = request.config::<ModPython>().mount?;
     if !mount.is_pattern() {
@@ -385,7 +389,7 @@ fn absent_application(request: Request<'_>) -> Option<String> {
     is_absent.then(|| format!("there is no {name}"))
 }
 
-/// The last hook of a request: what its end needs is prepared here.
+/// Runs PythonLogHandlers in a request's last hook, and sees to it that PythonCleanupHandlers will run at its end.
 fn log(request: Request<'_>) -> Status {
     if request
         .config::<ModPython>()

@@ -1,5 +1,6 @@
 #![doc = include_str!("README.md")]
 
+// The layers and their order stand in README.md.
 mod adapters;
 mod config;
 mod directives;

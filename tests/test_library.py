@@ -40,7 +40,7 @@ def httpd(serve_module: Serve, mpm: str) -> Server:
 
 
 def test_a_cgi_script(httpd: Server) -> None:
-    """W14."""
+    """docs/differences.md#cgi-scripts"""
     body = "é=1".encode()
     headers = {"Content-Type": "text/plain", "Proxy": "http://evil"}
     answer = httpd.get("/cgi/hello.py/info?a=b", "POST", body=body, headers=headers)
@@ -232,7 +232,7 @@ def test_configurations_in_python() -> None:
 
 
 def test_the_command_makes_a_server_that_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """W19."""
+    """docs/differences.md#the-command"""
     port, site = free_port(), tmp_path / "site"
     tmp_path.chmod(0o755)
     assert (

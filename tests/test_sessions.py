@@ -163,7 +163,7 @@ def test_pickle_only_where_it_is_asked_for(serve: Serve) -> None:
 
 
 def test_old_files_are_removed(serve: Serve) -> None:
-    """W16."""
+    """docs/differences.md#sessions-that-have-expired"""
     more = "PythonOption mod_python.file_session.cleanup_grace_period 0\nPythonOption mod_python.file_session.cleanup_time_limit 0\n"
     server = served(serve, "event", "FileSession", more)
     server.ok("/sessions/expires")

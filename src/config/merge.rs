@@ -1,7 +1,7 @@
 //! How an inner section's configuration covers an outer one's, and a virtual host's the main server's.
 //!
-//! Single values: the inner one, where it is set. Handler lists: replaced whole, a phase and extension at a time.
-//! Options: key by key, ignoring case.
+//! Of a single value the inner one counts, where it is set. An inner handler list replaces the outer one of the same phase and
+//! extension as a whole. Options are merged key by key, without regard to case.
 
 use super::mount::{self, Mount};
 use super::{ByExtension, Common, Directory, Server};
@@ -68,7 +68,7 @@ impl ByExtension<'_> {
     }
 }
 
-/// A virtual host's applications, and the main server's at other places.
+/// Joins a virtual host's applications with those of the main server that lie elsewhere.
 fn mounts<'c>(
     pool: Pool<'c>,
     base: &'c [&'c Mount<'c>],
@@ -83,7 +83,7 @@ fn mounts<'c>(
     pool.concat(&all, &[])
 }
 
-/// The inner items, and those of the outer ones that no inner one covers. Shares memory where one side is empty.
+/// Joins the inner items with the outer ones that are not the `same` as an inner one. Copies nothing where one side is empty.
 pub(crate) fn cover<'c, T: Copy>(
     pool: Pool<'c>,
     base: &'c [T],

@@ -1,7 +1,7 @@
 //! Configuration: plain structs of references into httpd's pools, and how two of them merge.
 //!
-//! The structs are `Copy`: httpd merges sections for every request, and a merge must cost one small copy. What
-//! they refer to lives in the configuration's pool, or in the request's for .htaccess files.
+//! The structs are `Copy`, since httpd merges the sections' structs for every request: that has to be as cheap as a copy. What
+//! they refer to lives in the configuration's pool, or, what .htaccess files say, in the request's.
 
 mod handlers;
 pub(crate) mod merge;
@@ -55,20 +55,20 @@ pub(crate) const HANDLERS: [&std::ffi::CStr; 2] = [c"mod_python", c"python-progr
 pub(crate) struct Directory<'c> {
     /// The phases that have handlers, one bit each (`Phase::bit`).
     pub(crate) phases: u32,
-    /// A handler list a phase.
+    /// The handlers of each phase, without `| .ext`.
     pub(crate) handlers: [Option<&'c HandlerList<'c>>; PHASES],
-    /// The lists of `| .ext`, which stand beside the plain ones.
+    /// The handlers with `| .ext`: for a file of that extension they take the place of `handlers`.
     pub(crate) by_extension: &'c [ByExtension<'c>],
     /// PythonInputFilter and PythonOutputFilter.
     pub(crate) filters: &'c [Filter<'c>],
     pub(crate) common: Common<'c>,
-    /// Where the last handler directive stood.
+    /// The section that the last handler directive stands in.
     pub(crate) section: Option<Section<'c>>,
-    /// The application that has taken the request.
+    /// The application (PythonWSGI) that answers the request; set for the request alone.
     pub(crate) mount: Option<&'c Mount<'c>>,
 }
 
-/// The `Directory::phases` of a configuration that could not be merged: every phase, and more than there are.
+/// Stands in `Directory::phases` of a configuration that could not be merged: every phase, and bits of none.
 pub(crate) const BROKEN: u32 = u32::MAX;
 
 /// The handler list of a phase for file names with an extension.
@@ -103,15 +103,15 @@ pub(crate) struct Server<'c> {
     pub(crate) gils: &'c [(&'c str, Gil)],
     /// PythonInterpreterPool: name and size.
     pub(crate) pools: &'c [(&'c str, usize)],
-    /// Interpreters of pools that are named by themselves, such as `pool#1`: directive and name. Not inherited.
+    /// Names such as `pool#1`, each an interpreter of a pool, and the directive that they stand in. Not inherited.
     pub(crate) members: &'c [(&'static str, &'c str)],
-    /// Interpreters that directives name, in sections, too, but for .htaccess files. Not inherited.
+    /// Interpreters that directives name, also those in sections, but not in .htaccess files. Not inherited.
     pub(crate) interpreters: &'c [&'c str],
     /// PythonImport: module and interpreter, in file order. Not inherited: each is done once.
     pub(crate) imports: &'c [(&'c str, &'c str)],
-    /// Files that directives name as handlers, in sections, too, but for .htaccess files. Not inherited.
+    /// Files that directives name as handlers, also those in sections, but not in .htaccess files. Not inherited.
     pub(crate) sources: &'c [Source<'c>],
-    /// PythonWSGI and PythonWSGIMatch, in the order in which they are looked at.
+    /// PythonWSGI and PythonWSGIMatch, in the order in which `mount::find` tries them.
     pub(crate) mounts: &'c [&'c Mount<'c>],
 }
 
@@ -132,7 +132,7 @@ pub(crate) enum Gil {
 }
 
 impl Gil {
-    /// What operators see; a free-threaded Python (PEP 703) has none.
+    /// The word for it in the log and in `mod_python.status`; a free-threaded Python (PEP 703) has no lock.
     pub(crate) const fn word(self) -> &'static str {
         match self {
             _ if cfg!(Py_GIL_DISABLED) => "none",
@@ -143,7 +143,7 @@ impl Gil {
 }
 
 impl<'c> Directory<'c> {
-    /// The handlers of a phase for a file: those for its extension, which they come with, or the plain ones.
+    /// Finds the handlers of a phase for a file: those for its extension, and that extension; or the plain ones.
     pub(crate) fn handlers_for(
         &self,
         phase: Phase,
@@ -161,7 +161,7 @@ impl<'c> Directory<'c> {
         Some((self.list(phase, None)?, None))
     }
 
-    /// The handlers of a phase that were listed for an extension, or the plain ones.
+    /// Finds the handlers of a phase for one extension; without one, the plain ones.
     pub(crate) fn list(
         &self,
         phase: Phase,
@@ -183,7 +183,7 @@ impl<'c> Directory<'c> {
     }
 }
 
-/// From the first dot of the last part of a path: `/a/b.tar.gz` gives `.tar.gz`.
+/// Finds the extension, from the first dot of a path's last part on: `.tar.gz` of `/a/b.tar.gz`.
 fn extension_of(path: &[u8]) -> Option<&[u8]> {
     let base = path.rsplit(|&byte| byte == b'/').next()?;
     let dot = base.iter().position(|&byte| byte == b'.')?;

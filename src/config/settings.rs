@@ -46,7 +46,7 @@ macro_rules! settings {
                 }
             }
 
-            /// The directives that are set, as `get_config()` lists them: name and text.
+            /// Lists the directives that are set, as `get_config()` does: name and text.
             pub(crate) fn listed(&self) -> Vec<(&'static str, &'c str)> {
                 let all = [$(($directive, self.$field.map(Shown::shown)),)*];
                 all.into_iter()
@@ -68,7 +68,7 @@ settings! {
 }
 
 impl<'c> Common<'c> {
-    /// The value of a PythonOption, which may be empty; names are compared without regard to case.
+    /// Finds the value of a PythonOption, which may be empty; names are compared without regard to case.
     pub(crate) fn option(&self, name: &str) -> Option<&'c str> {
         let mut all = self.options.iter();
         let found = all.find(|(key, _)| *key == name || key.eq_ignore_ascii_case(name));

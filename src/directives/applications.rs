@@ -1,4 +1,4 @@
-//! PythonWSGI and PythonWSGIMatch: what a line says of an application, checked, as a `Mount` of its server.
+//! PythonWSGI and PythonWSGIMatch: checks a line, and makes it a `Mount` of its server.
 
 use super::{Set, beside, longer};
 use crate::config::mount::{self, Mount, Place, Target};
@@ -7,7 +7,7 @@ use crate::httpd::command::Section;
 use crate::httpd::pattern::Pattern;
 use crate::httpd::section::Overlay;
 
-/// `PythonWSGI /prefix target`, and `PythonWSGIMatch expression target`.
+/// Adds the application of a line: `PythonWSGI /prefix target`, or `PythonWSGIMatch expression target`.
 pub(super) fn add<'c>(
     setting: &mut Set<'_, 'c>,
     place: &'c str,

@@ -348,7 +348,7 @@ fn add<'c>(
     Ok(())
 }
 
-/// `~/file.py` stands beside the configuration file.
+/// Makes `~/file.py` the path of a file beside the configuration file; gives anything else as it is.
 fn beside(handler: &str, file: Option<&str>) -> String {
     match (
         handler.strip_prefix("~/"),
@@ -359,7 +359,7 @@ fn beside(handler: &str, file: Option<&str>) -> String {
     }
 }
 
-/// Registers the name with httpd, too, which knows filters in lower case.
+/// Adds a filter, and registers its name with httpd, which knows filters in lower case.
 fn add_filter<'c>(
     setting: &mut Set<'_, 'c>,
     handler: &'c str,
@@ -392,7 +392,7 @@ fn add_filter<'c>(
     Ok(())
 }
 
-/// `PythonInterpreterPool name size=4`.
+/// Adds a pool of interpreters: `PythonInterpreterPool name size=4`.
 fn add_pool<'c>(setting: &mut Set<'_, 'c>, name: &'c str, size: &'c str) -> Result<(), String> {
     const MOST: usize = 256;
     if name == MAIN {
@@ -414,7 +414,8 @@ fn add_pool<'c>(setting: &mut Set<'_, 'c>, name: &'c str, size: &'c str) -> Resu
     Ok(())
 }
 
-/// Keeps a file that is named, each once, until it is known as whom httpd's children run.
+/// Remembers a file that a directive names, for the check whether httpd's children can read it: as whom they run is known
+/// when all of the configuration has been read. Each file is remembered once.
 fn note_source<'c>(setting: &mut Set<'_, 'c>, path: &'c str) {
     let known = setting.server.sources;
     if !path.starts_with('/')
@@ -432,8 +433,8 @@ fn note_source<'c>(setting: &mut Set<'_, 'c>, path: &'c str) {
     setting.server.sources = setting.pool.concat(known, &[source]);
 }
 
-/// Keeps the name of an interpreter, and that of a pool's until all pools are known. What an .htaccess file names is seen with
-/// a request.
+/// Remembers that a directive names an interpreter; one of a pool (`pool#1`) is checked when all pools are known. Not for an
+/// .htaccess file, which is read with a request, long after that.
 fn note_member<'c>(setting: &mut Set<'_, 'c>, name: &'c str) {
     if matches!(setting.section, Section::Htaccess { .. }) {
         return;
@@ -445,7 +446,7 @@ fn note_member<'c>(setting: &mut Set<'_, 'c>, name: &'c str) {
     }
 }
 
-/// A directive that is repeated in one place adds to its list.
+/// Appends to the list that the same directive has made in the same place.
 fn longer<'c>(
     pool: Pool<'c>,
     old: Option<&HandlerList<'c>>,

@@ -19,13 +19,13 @@ use std::sync::atomic::Ordering;
 /// What stands in a request's slot when its lease has ended: no marks, and nothing behind them.
 static ENDED: Marks = Marks::new(0);
 
-/// A borrowed request_rec, used by the thread that serves the request.
+/// A borrowed request_rec, used by one thread at a time: the one that serves the request, or the one that holds its lease.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Request<'r>(NonNull<sys::request_rec>, PhantomData<&'r sys::request_rec>);
 
 impl<'r> Request<'r> {
     /// # Safety
-    /// `request` is NULL or lives for `'r`, used by this thread alone.
+    /// `request` is NULL or lives for `'r`, and no other thread uses it meanwhile.
     pub(super) unsafe fn from_raw(request: *mut sys::request_rec) -> Option<Request<'r>> {
         NonNull::new(request).map(|request| Request(request, PhantomData))
     }
@@ -138,7 +138,7 @@ impl<'r> Request<'r> {
     /// The handler that `SetHandler` gives here, before httpd has chosen one for the request.
     pub(crate) fn configured_handler_is(self, names: &[&CStr]) -> bool {
         // SAFETY: the core's per-directory configuration is there for every request. SetHandler is kept as an
-        // expression, also when it is plain text; ForceType and AddHandler's older forms as text.
+        // expression, also when it is plain text; `handler` is what httpd takes where there is none.
         let handler = unsafe {
             self.core_config().and_then(|core| {
                 let mut error = std::ptr::null();
@@ -170,7 +170,7 @@ impl<'r> Request<'r> {
     }
 
     pub(crate) fn next(self) -> Option<Request<'r>> {
-        // SAFETY: requests of one chain live as long as each other's connection serves them.
+        // SAFETY: httpd makes a redirect in the pool of the request that it came from, so both live equally long.
         unsafe { Request::from_raw((*self.as_ptr()).next) }
     }
 
@@ -180,7 +180,7 @@ impl<'r> Request<'r> {
     }
 
     pub(crate) fn main(self) -> Option<Request<'r>> {
-        // SAFETY: as above.
+        // SAFETY: a sub-request ends before the request that it is part of.
         unsafe { Request::from_raw((*self.as_ptr()).main) }
     }
 
@@ -213,8 +213,9 @@ impl<'r> Request<'r> {
         unsafe { (*self.as_ptr()).header_only != 0 }
     }
 
+    /// Sets the number alone: httpd sends a `status_line` only where it begins with the same one.
     pub(crate) fn set_status(self, status: c_int) {
-        // SAFETY: a live request; the line that belonged to the old status goes.
+        // SAFETY: a live request.
         unsafe {
             (*self.as_ptr()).status = status;
         }
@@ -287,7 +288,7 @@ impl<'r> Request<'r> {
 
     /// AuthType here (ap_auth_type).
     pub(crate) fn auth_type(self) -> Option<&'r CStr> {
-        // SAFETY: a live request; the string belongs to the configuration.
+        // SAFETY: a live request; the string is the configuration's, or in the request's pool where it is an expression.
         unsafe { super::text(sys::ap_auth_type(self.as_ptr())) }
     }
 

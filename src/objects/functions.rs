@@ -175,7 +175,7 @@ pub(super) fn constants(module: &Bound<'_, PyModule>) -> PyResult<()> {
     Ok(())
 }
 
-/// The arguments of the `log_error` methods: message, level. A level of 0 is APLOG_ERR, a message of None nothing.
+/// Reads the arguments of the `log_error` methods, message and level. A level of 0 is APLOG_ERR; a message of None is not logged.
 pub(super) fn log_arguments<'py>(
     args: &Args<'_, 'py>,
     write: impl FnOnce(i32, &Object<'py>) -> PyResult<()>,
@@ -223,7 +223,7 @@ fn log_error<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
     Ok(cx.py.None().into_bound(cx.py))
 }
 
-/// Writes to a server's log, which may be a pipe that is full: detached.
+/// Writes to a server's log; detached, since the log may be a pipe that is full.
 pub(super) fn log_for(cx: Cx<'_>, server: Option<host::Server<'_>>, level: i32, message: &[u8]) {
     let entry = (level, message);
     cx.detached((server, entry), |(server, (level, message))| {
@@ -231,7 +231,8 @@ pub(super) fn log_for(cx: Cx<'_>, server: Option<host::Server<'_>>, level: i32, 
     });
 }
 
-/// For the calling interpreter, whose object the callable is; upstream's first argument names it.
+/// Registers what is called at the child's end, in the interpreter that calls this: the callable is its object. The first argument,
+/// which names an interpreter in mod_python 3.5, is not needed.
 fn register_cleanup<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
     args.count("register_cleanup", 3..=4)?;
     let error = PyValueError::new_err;
@@ -275,7 +276,7 @@ fn config_tree<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
     flat(cx, nodes)
 }
 
-/// A directive is one item of the list, or two when others stand inside it.
+/// Makes one list of directives: each is one item, or two where others stand inside it.
 fn flat<'py>(cx: Cx<'py>, nodes: Vec<PyResult<Vec<Object<'py>>>>) -> PyResult<Object<'py>> {
     let all = PyList::empty(cx.py);
     for node in nodes {

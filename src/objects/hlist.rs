@@ -1,4 +1,4 @@
-//! `mp_hlist`: the handler list of the running phase, seen at the handler whose turn it is.
+//! `mp_hlist`: the handler list of the running phase, from which handlers read the entry that is running.
 
 use super::refused;
 use crate::config::Entry;

@@ -19,7 +19,8 @@ type Object<'py> = Bound<'py, PyAny>;
 impl Detachable for Root {}
 impl Detachable for Lock {}
 
-/// `_session_lock(req, key, seconds)`. The request is asked who its root is, and is free again while we wait.
+/// `_session_lock(req, key, seconds)`: takes a lock for the request's root. The request itself is held only to find that: others
+/// can use it while this thread waits.
 pub(super) fn session_lock<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
     args.count("_session_lock", 3..=3)?;
     let milliseconds = milliseconds(&args.required(2)?)?;
@@ -32,7 +33,7 @@ pub(super) fn session_lock<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Ob
     }
 }
 
-/// `_session_unlock(req, key)`.
+/// `_session_unlock(req, key)`: gives the lock back once.
 pub(super) fn session_unlock<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
     args.count("_session_unlock", 2..=2)?;
     let held = owner_and_lock(cx, &args)?;
@@ -49,7 +50,7 @@ fn owner_and_lock(cx: Cx<'_>, args: &Args<'_, '_>) -> PyResult<(Root, Lock)> {
     Ok((root_locks::root_of(held.request()), lock))
 }
 
-/// Seconds of Python's, whole or not, rounded up; negative: for ever.
+/// Makes milliseconds of Python's seconds, rounded up; -1 (for ever) of a negative number.
 fn milliseconds(seconds: &Object<'_>) -> PyResult<i64> {
     let seconds: f64 = seconds.extract()?;
     if seconds.is_nan() {
@@ -58,7 +59,7 @@ fn milliseconds(seconds: &Object<'_>) -> PyResult<i64> {
     if seconds < 0.0 {
         return Ok(-1);
     }
-    // A year at most: what is longer is for ever as well.
+    // A year at most, so that the number cannot overflow.
     let milliseconds = (seconds.min(31_536_000.0) * 1000.0).ceil();
     #[expect(clippy::cast_possible_truncation, reason = "it is small and whole")]
     Ok(milliseconds as i64)
@@ -95,7 +96,7 @@ pub(super) fn place_of<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object
     mutex::place_of(&bytes_of(&args.required(0)?)?).into_bound_py_any(cx.py)
 }
 
-/// Which lock is meant: by its index, or by the key.
+/// Finds the lock that the arguments mean: that of the index, or the key's.
 fn place(cx: Cx<'_>, args: &Args<'_, '_>, name: &str) -> PyResult<usize> {
     args.count(name, 2..=3)?;
     if class::payload::<Server>(cx, &args.required(0)?).is_none() {
@@ -115,7 +116,7 @@ fn place(cx: Cx<'_>, args: &Args<'_, '_>, name: &str) -> PyResult<usize> {
         })
 }
 
-/// What a key is told by: text and bytes themselves, the text of anything else.
+/// Gives the bytes that tell one key from another: those of text and bytes, and those of `str(key)` for anything else.
 fn bytes_of(key: &Object<'_>) -> PyResult<Vec<u8>> {
     match text::copy(key) {
         Ok(bytes) => Ok(bytes),

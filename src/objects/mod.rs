@@ -42,7 +42,7 @@ pub(crate) fn classes<'py>(
     Ok(classes)
 }
 
-/// Fills `_apache` with what is no class of ours: SERVER_RETURN, constants.
+/// Adds to `_apache` what is made without `class::define`: SERVER_RETURN and constants.
 ///
 /// # Errors
 /// What Python raises.
@@ -60,7 +60,7 @@ pub(crate) fn populate<'py>(cx: Cx<'py>, module: &Bound<'py, PyModule>) -> PyRes
     functions::constants(module)
 }
 
-/// What Python gets for a request that it cannot have.
+/// Makes the exception for a request that cannot be held.
 fn refused(refusal: Refusal) -> PyErr {
     PyRuntimeError::new_err(match refusal {
         Refusal::Expired => "request object has expired",

@@ -36,7 +36,7 @@ pub(super) fn add_handler<'py>(
     Ok(this.none())
 }
 
-/// An optional directory, made canonical.
+/// Reads an optional directory, and makes it canonical.
 fn directory_argument<'py>(
     this: &This<'_, 'py, Request>,
     args: &Args<'_, 'py>,
@@ -75,7 +75,7 @@ pub(super) fn internal_redirect<'py>(
     Exchange::check_way_out(&held)?;
     drop(Exchange::input(&held)?);
     if is_complete(&held) {
-        // A second answer behind the first one's end would be taken for that of the next request.
+        // The client would take a second answer, behind the first one's end, for that of its next request.
         let text = format!("the redirect to {uri:?} is left out: the request has been answered");
         this.cx.log(held.request(), Level::Info, &text);
         return Ok(this.none());
@@ -175,7 +175,7 @@ pub(super) fn allow_methods<'py>(
                 "a method is a token of letters, digits and hyphens",
             ));
         }
-        // httpd looks through its list for each.
+        // For each name httpd looks through the whole list: many of them take much time.
         if names.len() == MOST_METHODS {
             return Err(PyValueError::new_err(format!(
                 "more than {MOST_METHODS} methods"
@@ -192,7 +192,7 @@ pub(super) fn allow_methods<'py>(
     Ok(this.none())
 }
 
-/// So many methods `allow_methods` takes at once.
+/// How many methods `allow_methods` takes at once.
 const MOST_METHODS: usize = 1000;
 
 pub(super) fn get_remote_host<'py>(
@@ -232,7 +232,7 @@ pub(super) fn add_input_filter<'py>(
     add_filter(&this, &args, true)
 }
 
-/// A name that the request has registered, or one of httpd's; httpd warns about one that it does not know.
+/// Adds a filter by a name that the request has registered, or one of httpd's; httpd warns about one that it does not know.
 fn add_filter<'py>(
     this: &This<'_, 'py, Request>,
     args: &Args<'_, 'py>,
@@ -269,8 +269,8 @@ fn add_filter<'py>(
     Ok(this.none())
 }
 
-/// So many filters may be on a way, httpd's own among them: they call one another on the stack of one thread. A Python filter that
-/// flushes takes 2.5 KB of it.
+/// How many filters an answer, or a body, may pass, httpd's own among them: each calls the next one, on the stack of one thread. A
+/// Python filter that flushes takes 2.5 KB of it.
 const MOST_FILTERS: usize = 100;
 
 pub(super) fn register_output_filter<'py>(
@@ -332,8 +332,8 @@ pub(super) fn update_mtime<'py>(
     Ok(this.none())
 }
 
-/// The variables that CGI programs get (ap_add_cgi_vars), without a sub-request for PATH_TRANSLATED: it lies below
-/// DocumentRoot.
+/// Sets the variables that CGI programs get, as ap_add_cgi_vars does, but for the sub-request by which that finds PATH_TRANSLATED:
+/// here it is the path below DocumentRoot.
 pub(super) fn add_cgi_vars<'py>(
     this: This<'_, 'py, Request>,
     args: Args<'_, 'py>,
@@ -357,7 +357,7 @@ pub(super) fn add_cgi_vars<'py>(
         env.set(c"SERVER_PROTOCOL", request.protocol().unwrap_or_default());
         env.set(c"REQUEST_METHOD", request.method().unwrap_or_default());
         env.set(c"QUERY_STRING", request.args().unwrap_or_default());
-        // As the client has sent it, with its query; it may be an internal redirect's.
+        // REQUEST_URI is what the client has sent, with its query; this request may be an internal redirect.
         let first = std::iter::successors(Some(request), |request| request.prev()).last();
         let sent = first.and_then(Host::unparsed_uri).unwrap_or(uri);
         env.set(c"REQUEST_URI", sent);
@@ -369,13 +369,14 @@ pub(super) fn add_cgi_vars<'py>(
             env.set(c"PATH_TRANSLATED", request.pool().c_string(&path));
         }
     }
-    // It may look up the client's name.
+    // Detached, since httpd may look up the client's name.
     this.cx
         .detached(request, |request| request.add_common_vars());
     Ok(this.none())
 }
 
-/// A method that takes nothing and has httpd do something, which may look at files or ask for names.
+/// The body of a method without arguments that calls a function of httpd's; detached, since that may look at files or ask for
+/// names.
 pub(super) fn plain<'py>(
     this: This<'_, 'py, Request>,
     args: Args<'_, 'py>,
@@ -416,7 +417,7 @@ pub(super) fn ssl_var_lookup<'py>(
     Encoding::Utf8.copied(this.cx.py, value.as_ref())
 }
 
-/// A number that is set through httpd's field.
+/// Reads a number that fits into a field of httpd's; `message` is the TypeError's.
 pub(super) fn number_of(value: &Object<'_>, message: &'static str) -> PyResult<i32> {
     let number = class::integer(value).map_err(|error| {
         crate::embed::exception::discard(value.py(), error);

@@ -456,7 +456,8 @@ pub(super) const ATTRIBUTES: &[Attribute<Request>] = &[
             let phase = held.value().cursor.phase();
             match name {
                 Some(name) => request.set_filename(name.as_bytes()),
-                // Whoever maps the URI has to find nothing; httpd's other modules rely on a name afterwards.
+                // Before the URI has been mapped, no name means that somebody else has to map it. Afterwards httpd's other modules
+                // rely on a name, so a stand-in takes its place.
                 None if matches!(phase, Some(Phase::PostReadRequest | Phase::Translate)) => {
                     request.unmap();
                 }
@@ -576,7 +577,7 @@ fn optional<T>(
     }
 }
 
-/// Text that becomes part of the answer's head.
+/// Calls `body` with the bytes of text that may become part of the answer's head.
 fn with_header_text(
     value: &Object<'_>,
     name: &str,

@@ -67,7 +67,7 @@ pub(super) const METHODS: &[Method<Request>] = &[
         args.count("construct_url", 1..=1)?;
         let uri = Encoding::Utf8.encode(&args.required(0)?)?;
         let held = this.hold()?;
-        // UseCanonicalName DNS asks for the server's name.
+        // Detached: with UseCanonicalName DNS httpd looks up the server's name.
         let url = this.cx.detached((held.request(), uri.as_c_str()), |(request, uri)| request.construct_url(uri.to_bytes()));
         let url = url.map(Text::from);
         drop(held);
