@@ -1,24 +1,22 @@
 //! The itinerary of a request: which phase calls what.
 
 use crate::adapters::{self, filter, include, phases};
-use crate::config::ModPython;
 use crate::config::mount::{self, Mount};
-use crate::config::{HANDLERS, Phase, Server};
+use crate::config::{HANDLERS, ModPython, Phase, Server};
 use crate::embed::class::Function;
 use crate::embed::plan::Plan;
 use crate::embed::{Cx, home, interpreters, lifecycle, package, tally};
 use crate::exchange::lease_of;
-use crate::httpd::departure;
-use crate::httpd::filter::names;
-use crate::httpd::hooks;
+use crate::httpd::apr::pool::Pool;
+use crate::httpd::apr::table::Table;
+use crate::httpd::apr::{key_locks, mutex};
+use crate::httpd::io::filter::names;
 use crate::httpd::log::{self, Level};
-use crate::httpd::mutex;
-use crate::httpd::pool::Pool;
-use crate::httpd::request::Request;
-use crate::httpd::section::{self, Giver};
-use crate::httpd::server::{Server as Host, mpm_query};
+use crate::httpd::module::hooks;
+use crate::httpd::request::section::{self, Giver};
+use crate::httpd::request::server::{Server as Host, mpm_query};
+use crate::httpd::request::{Request, departure};
 use crate::httpd::status::Status;
-use crate::httpd::table::Table;
 use crate::objects::filter::GENERIC;
 use crate::{directives, mistakes, objects, wsgi};
 use pyo3::prelude::*;
@@ -115,17 +113,17 @@ fn check_config(server: Host<'_>) -> Result<(), String> {
         check_host(host)?;
     }
     if let Some(text) = package::mismatch() {
-        log::server(server, Level::Warning, &text);
+        log::entry(server, Level::Warning, &text);
     }
     let plan = plan(server);
     plan.check()?;
     for text in plan.warnings() {
-        log::server(server, Level::Warning, &text);
+        log::entry(server, Level::Warning, &text);
     }
     let mut files = mistakes::Files::default();
     for server in successors(Some(server), |server| server.next()) {
         for text in mistakes::of(server, &mut files) {
-            log::server(server, Level::Warning, &text);
+            log::entry(server, Level::Warning, &text);
         }
     }
     lock_count(server).map(drop)
@@ -150,6 +148,7 @@ fn post_config(pool: Pool<'_>, server: Host<'_>) -> Result<(), String> {
         let directory = common
             .option("mod_python.mutex_directory")
             .filter(|path| !path.is_empty());
+        key_locks::create();
         mutex::create(pool, server, lock_count(server)?, directory)?;
         tally::share();
     }
@@ -203,6 +202,7 @@ fn populate<'py>(cx: Cx<'py>, module: &Bound<'py, PyModule>) -> PyResult<()> {
 }
 
 fn child_init(pool: Pool<'static>, server: Host<'static>) {
+    key_locks::adopt();
     mutex::adopt(pool, server);
     let config: &Server<'_> = server.config::<ModPython>();
     if lifecycle::start(pool, config, FUNCTIONS, populate) {
@@ -354,7 +354,7 @@ fn content(request: Request<'_>) -> Status {
         return Status::DECLINED;
     }
     if let Some(absent) = absent_application(request) {
-        log::request(request, Level::Info, &absent);
+        log::entry(request, Level::Info, &absent);
         return Status::NOT_FOUND;
     }
     if request.has_stand_in() {

@@ -18,12 +18,11 @@ mod wsgi;
 
 use config::ModPython;
 use directives::DIRECTIVES;
-use httpd::command::Commands;
-use httpd::module::{Loaded, Record};
+use httpd::module::command::Commands;
+use httpd::module::hooks::OWN_NAME;
+use httpd::module::record::{Loaded, Record};
 
 impl Loaded for ModPython {
-    type Exchange = exchange::Exchange;
-
     fn record() -> &'static Record {
         &python_module
     }
@@ -38,4 +37,4 @@ static COMMANDS: Commands<{ DIRECTIVES.len() + 1 }> = Commands::new(&DIRECTIVES)
 /// What `LoadModule python_module …/mod_python.so` looks for. `<IfModule mod_python.c>` knows it by the name in it.
 #[expect(unsafe_code, reason = "httpd finds the record by its symbol")]
 #[unsafe(no_mangle)]
-static python_module: Record = Record::new::<ModPython, _>(httpd::hooks::OWN_NAME, &COMMANDS);
+static python_module: Record = Record::new::<ModPython, _>(OWN_NAME, &COMMANDS);

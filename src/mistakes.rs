@@ -2,9 +2,9 @@
 
 use crate::config::ModPython;
 use crate::config::mount::{Place, file_of};
-use crate::httpd::reach;
-use crate::httpd::section::paths_with_handler;
-use crate::httpd::server::Server as Host;
+use crate::httpd::module::reach;
+use crate::httpd::request::section::paths_with_handler;
+use crate::httpd::request::server::Server as Host;
 use std::collections::HashMap;
 use std::ffi::CStr;
 use std::path::Path;

@@ -3,9 +3,9 @@
 use crate::config::{Entry, Phase};
 use crate::embed::{self, Cx, exception, text};
 use crate::exchange::RequestLease;
-use crate::httpd::departure::Departure;
 use crate::httpd::log::{self, Level};
 use crate::httpd::request::Request;
+use crate::httpd::request::departure::Departure;
 use crate::httpd::status::Status;
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
@@ -149,9 +149,8 @@ pub(crate) fn error(cx: Cx<'_>, request: Request<'_>, text: &str) {
 pub(crate) fn traceback(cx: Cx<'_>, request: Request<'_>, place: &str, text: &str) {
     count(cx);
     let text = titled(place, text);
-    let entry = (Level::Error as i32, text.as_bytes());
-    cx.detached((request, entry), |(request, (level, text))| {
-        log::request_lines(request, level, text);
+    cx.detached((request, text.as_str()), |(request, text)| {
+        log::traceback(request, Level::Error, text);
     });
 }
 

@@ -1,9 +1,8 @@
 //! Which interpreter runs a request's handlers: mod_python's rules.
 
-use crate::config::ModPython;
-use crate::config::{Directory, Entry};
+use crate::config::{Directory, Entry, ModPython};
 use crate::embed::interpreters::{self, Found, Interpreter, MAIN};
-use crate::httpd::command::Section;
+use crate::httpd::module::command::Section;
 use crate::httpd::request::Request;
 use std::borrow::Cow;
 use std::cell::Cell;

@@ -1,13 +1,12 @@
 //! What httpd calls Python for when a request ends: its clean-ups, PythonCleanupHandler, then its objects go.
 
 use super::{Subject, phases, serve};
-use crate::config::ModPython;
-use crate::config::Phase;
+use crate::config::{ModPython, Phase};
 use crate::embed::{self, Cx, exception, text};
 use crate::exchange::{Cleanup, Exchange, RequestLease};
-use crate::httpd::lease::{Ending, Lease, Spare};
 use crate::httpd::log::{self, Level};
 use crate::httpd::request::Request;
+use crate::httpd::request::lease::{Ending, Lease, Spare};
 use crate::report;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
@@ -68,7 +67,7 @@ fn run_cleanups(request: Request<'_>, lease: &RequestLease) -> bool {
         });
         if let (Err(reason), Ok(held)) = (done, lease.acquire()) {
             let text = format!("python_cleanup: {reason}");
-            log::request(held.request(), Level::Error, &text);
+            log::entry(held.request(), Level::Error, &text);
         }
     }
     any

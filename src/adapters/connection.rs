@@ -1,14 +1,12 @@
 //! PythonConnectionHandler: a handler of whole connections, whatever protocol they speak.
 
 use super::{Outcome, Subject, call, serve};
-use crate::config::ModPython;
-use crate::config::{Common, Entry};
-use crate::embed::class;
+use crate::config::{Common, Entry, ModPython};
 use crate::embed::interpreters::{self, Found, MAIN};
-use crate::embed::{Cx, exception};
-use crate::httpd::connection::Connection as Host;
-use crate::httpd::lease::{Lease, OfConnection};
+use crate::embed::{Cx, class, exception};
 use crate::httpd::log::{self, Level};
+use crate::httpd::request::connection::Connection as Host;
+use crate::httpd::request::lease::{Lease, OfConnection};
 use crate::httpd::status::Status;
 use crate::objects::connection::Connection;
 use crate::report;
@@ -46,7 +44,7 @@ pub(crate) fn run(connection: Host<'_>) -> Status {
     });
     result.unwrap_or_else(|reason| {
         let text = report::titled(&format!("PythonConnectionHandler {}", entry.text), &reason);
-        log::connection_lines(connection, Level::Error as i32, text.as_bytes());
+        log::traceback(connection, Level::Error, &text);
         Status::INTERNAL_SERVER_ERROR
     })
 }

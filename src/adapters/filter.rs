@@ -2,15 +2,15 @@
 
 use super::lend::lend;
 use super::{Object, Outcome, Subject, call, serve};
-use crate::config::Entry;
-use crate::config::ModPython;
+use crate::config::{Entry, ModPython};
 use crate::embed::{self, Cx, class, exception};
 use crate::exchange::{Exchange, RequestLease, lease_of};
-use crate::httpd::filter::{self as host, Invocation, Verdict, names};
+use crate::httpd::io::filter as host;
+use crate::httpd::io::filter::{Invocation, Verdict, names};
 use crate::httpd::log::{self, Level};
 use crate::httpd::request::Request;
+use crate::httpd::request::turn::Way;
 use crate::httpd::status::Status;
-use crate::httpd::turn::Way;
 use crate::objects::filter::{self, Filter, Parts, Running};
 use crate::objects::request as object;
 use crate::report;
@@ -41,7 +41,7 @@ fn run(request: Request<'_>, name: &CStr, input: bool, invocation: &mut Invocati
         .map(|filter| filter.entry)
         .or_else(|| Exchange::own_filter(request, &name, input));
     let Some(entry) = entry else {
-        log::request(
+        log::entry(
             request,
             Level::Error,
             &format!(
@@ -61,7 +61,7 @@ fn run(request: Request<'_>, name: &CStr, input: bool, invocation: &mut Invocati
     let verdict = Exchange::interpreter(request, config, Some(&filter.entry))
         .and_then(|interpreter| filter.run(interpreter, invocation));
     verdict.unwrap_or_else(|reason| {
-        log::request(request, Level::Error, &format!("filter {name}: {reason}"));
+        log::entry(request, Level::Error, &format!("filter {name}: {reason}"));
         Verdict::BROKEN
     })
 }

@@ -2,10 +2,9 @@
 
 use super::{Subject, serve};
 use crate::config::ModPython;
-use crate::embed::interpreters;
-use crate::embed::{Cx, exception};
+use crate::embed::{Cx, exception, interpreters};
 use crate::httpd::log::{self, Level};
-use crate::httpd::server::Server;
+use crate::httpd::request::server::Server;
 use crate::report;
 use pyo3::prelude::*;
 
@@ -29,7 +28,7 @@ pub(crate) fn run(server: Server<'_>) {
         });
         if let Err(reason) = done {
             let place = format!("PythonImport {module} {name}");
-            log::server_lines(server, Level::Error, &report::titled(&place, &reason));
+            log::traceback(server, Level::Error, &report::titled(&place, &reason));
         }
     }
 }

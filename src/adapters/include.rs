@@ -5,11 +5,11 @@ use super::{Subject, serve};
 use crate::config::ModPython;
 use crate::embed::{self, Cx, exception};
 use crate::exchange::{Exchange, RequestLease, lease_of};
-use crate::httpd::filter::Invocation;
-use crate::httpd::include::{self, Code};
+use crate::httpd::io::filter::Invocation;
+use crate::httpd::io::include::{self, Code};
 use crate::httpd::log::{self, Level};
 use crate::httpd::request::Request;
-use crate::httpd::turn::Way;
+use crate::httpd::request::turn::Way;
 use crate::objects::filter::{self, Parts, Running};
 use crate::objects::request as object;
 use crate::report;
@@ -45,7 +45,7 @@ fn run(request: Request<'_>, code: Code<'_>, invocation: &mut Invocation) -> boo
             let _ = invocation.write(page.as_bytes());
         }
         Ok(Some(_)) => {}
-        Err(reason) => log::request(request, Level::Error, &format!("#python: {reason}")),
+        Err(reason) => log::entry(request, Level::Error, &format!("#python: {reason}")),
     }
     false
 }

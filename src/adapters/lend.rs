@@ -2,8 +2,8 @@
 
 use crate::embed::{self, Cx};
 use crate::exchange::RequestLease;
-use crate::httpd::filter::Invocation;
-use crate::httpd::turn::Way;
+use crate::httpd::io::filter::Invocation;
+use crate::httpd::request::turn::Way;
 use crate::objects::filter::{Running, lock};
 use std::sync::{Arc, Mutex};
 

@@ -14,11 +14,11 @@ use crate::embed::handlers::{self, Importing};
 use crate::embed::interpreters::Interpreter;
 use crate::embed::{self, Cx, exception};
 use crate::exchange::RequestLease;
-use crate::httpd::connection::Connection;
-use crate::httpd::lease::{Lease, OfConnection};
+use crate::httpd::io::stdio::Serving;
 use crate::httpd::request::Request;
-use crate::httpd::server::is_defined;
-use crate::httpd::streams::Serving;
+use crate::httpd::request::connection::Connection;
+use crate::httpd::request::lease::{Lease, OfConnection};
+use crate::httpd::request::server::is_defined;
 use pyo3::prelude::*;
 use std::sync::Arc;
 

@@ -1,15 +1,15 @@
 //! Runs a phase's handlers: finds the interpreter, calls each handler in turn, turns results into a status.
 
 use super::{Object, Outcome, Subject, call, serve};
-use crate::config::ModPython;
-use crate::config::{BROKEN, Directory, Entry, Phase};
+use crate::config::{BROKEN, Directory, Entry, ModPython, Phase};
 use crate::embed::{self, Cx, exception};
 use crate::exchange::{Exchange, RequestLease, lease_of};
-use crate::httpd::body::{Aborted, End, Parcel};
-use crate::httpd::departure::Departure;
-use crate::httpd::lease::Held;
+use crate::httpd::io::Aborted;
+use crate::httpd::io::body::{End, Parcel};
 use crate::httpd::log::{self, Level};
 use crate::httpd::request::Request;
+use crate::httpd::request::departure::Departure;
+use crate::httpd::request::lease::Held;
 use crate::httpd::status::Status;
 use crate::objects::request as object;
 use crate::{report, routing};
@@ -35,7 +35,7 @@ fn run_listed(request: Request<'_>, phase: Phase) -> Status {
     let config = request.config::<ModPython>();
     if config.phases == BROKEN {
         let text = "the configuration of this request could not be merged; nothing is served";
-        log::request(request, Level::Error, text);
+        log::entry(request, Level::Error, text);
         return Status::INTERNAL_SERVER_ERROR;
     }
     let file_name = if config.by_extension.is_empty() {
@@ -71,7 +71,7 @@ fn run_listed(request: Request<'_>, phase: Phase) -> Status {
             Ok(Done::Leg(next)) => leg = next,
             Err(reason) => {
                 let text = format!("{}: {reason}", phase.directive());
-                log::request(request, Level::Error, &text);
+                log::entry(request, Level::Error, &text);
                 break (Status::INTERNAL_SERVER_ERROR, None);
             }
         }
@@ -79,7 +79,7 @@ fn run_listed(request: Request<'_>, phase: Phase) -> Status {
     // Without the interpreter: sending may block, and nobody has to wait for its lock again.
     if rest.is_some_and(|rest| rest.send(request).is_err()) {
         let text = "the client closed the connection before the answer was sent";
-        log::request(request, Level::Debug, text);
+        log::entry(request, Level::Debug, text);
     }
     // Whatever comes behind the answer's end finds filters that have put away what they need: nothing does. A redirect may
     // have sent it, or httpd itself, when it has refused the body.

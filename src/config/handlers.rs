@@ -1,7 +1,7 @@
 //! Handler lists: reads `module[::object] … [| .ext …]`.
 
 use super::Phase;
-use crate::httpd::command::Section;
+use crate::httpd::module::command::Section;
 
 /// The handlers of a phase, in the order in which directives of one place name them.
 #[derive(Clone, Copy, Debug, PartialEq)]

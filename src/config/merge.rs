@@ -3,9 +3,10 @@
 //! Of a single value the inner one counts, where it is set. An inner handler list replaces the outer one of the same phase and
 //! extension as a whole. Options are merged key by key, without regard to case.
 
+use super::cover::cover;
 use super::mount::{self, Mount};
 use super::{ByExtension, Common, Directory, Server};
-use crate::httpd::pool::Pool;
+use crate::httpd::apr::pool::Pool;
 
 impl<'c> Directory<'c> {
     pub(crate) fn merge(
@@ -83,33 +84,12 @@ fn mounts<'c>(
     pool.concat(&all, &[])
 }
 
-/// Joins the inner items with the outer ones that are not the `same` as an inner one. Copies nothing where one side is empty.
-pub(crate) fn cover<'c, T: Copy>(
-    pool: Pool<'c>,
-    base: &'c [T],
-    over: &'c [T],
-    same: impl Fn(&T, &T) -> bool,
-) -> &'c [T] {
-    if over.is_empty() {
-        return base;
-    }
-    if base.is_empty() {
-        return over;
-    }
-    let kept: Vec<T> = base
-        .iter()
-        .filter(|outer| !over.iter().any(|inner| same(outer, inner)))
-        .copied()
-        .collect();
-    pool.concat(&kept, over)
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::{HandlerList, Phase};
     use super::*;
-    use crate::httpd::command::Section;
-    use crate::httpd::pool::OwnedPool;
+    use crate::httpd::apr::pool::OwnedPool;
+    use crate::httpd::module::command::Section;
 
     static OUTER: HandlerList<'static> = HandlerList { entries: &[] };
     static INNER: HandlerList<'static> = HandlerList { entries: &[] };

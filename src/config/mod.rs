@@ -3,21 +3,23 @@
 //! The structs are `Copy`, since httpd merges the sections' structs for every request: that has to be as cheap as a copy. What
 //! they refer to lives in the configuration's pool, or, what .htaccess files say, in the request's.
 
+mod cover;
 mod handlers;
-pub(crate) mod merge;
+mod merge;
 pub(crate) mod mount;
 pub(crate) mod options;
 mod phase;
 pub(crate) mod proxies;
 mod settings;
 
+pub(crate) use cover::cover;
 pub(crate) use handlers::{Entry, HandlerList, filter_key, key, parse as parse_handlers};
 pub(crate) use phase::{PHASES, Phase};
 pub(crate) use settings::Common;
 
-use crate::httpd::command::Section;
-use crate::httpd::module::Module;
-use crate::httpd::pool::Pool;
+use crate::httpd::apr::pool::Pool;
+use crate::httpd::module::command::Section;
+use crate::httpd::module::kept::Module;
 use mount::Mount;
 
 /// This module, as its configuration knows it.

@@ -1,7 +1,7 @@
 //! Which application answers a URI: the lines of PythonWSGI and PythonWSGIMatch, and how one of them is found.
 
-use crate::httpd::pattern::{Groups, Pattern};
-use crate::httpd::section::Overlay;
+use crate::httpd::apr::pattern::{Groups, Pattern};
+use crate::httpd::request::section::Overlay;
 use std::borrow::Cow;
 use std::ffi::CStr;
 

@@ -1,8 +1,8 @@
 //! Settings that sections and servers have alike, one line each: it makes the field, how an inner one covers an outer one, and
 //! what `req.get_config()` and `server.get_config()` list.
 
-use super::merge::cover;
-use crate::httpd::pool::Pool;
+use super::cover::cover;
+use crate::httpd::apr::pool::Pool;
 
 /// A value as `get_config()` shows it.
 trait Shown<'c>: Copy {

@@ -1,11 +1,11 @@
 //! PythonWSGI and PythonWSGIMatch: checks a line, and makes it a `Mount` of its server.
 
-use super::{Set, beside, longer};
+use super::setting::{Set, beside, longer};
 use crate::config::mount::{self, Mount, Place, Target};
 use crate::config::{Common, Directory, Entry, HANDLERS, ModPython, PHASES, Phase};
-use crate::httpd::command::Section;
-use crate::httpd::pattern::Pattern;
-use crate::httpd::section::Overlay;
+use crate::httpd::apr::pattern::Pattern;
+use crate::httpd::module::command::Section;
+use crate::httpd::request::section::Overlay;
 
 /// Adds the application of a line: `PythonWSGI /prefix target`, or `PythonWSGIMatch expression target`.
 pub(super) fn add<'c>(

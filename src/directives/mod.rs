@@ -1,25 +1,23 @@
 //! THE table of directives: httpd, the README and the tests read it.
 
 mod applications;
+mod setting;
 
 use crate::config::{
     ByExtension, Common, Directory, Entry, Filter, Gil, HandlerList, ModPython, Phase, Source,
-    filter_key, key, merge, options, parse_handlers,
+    cover, filter_key, key, options, parse_handlers,
 };
 use crate::embed::Cx;
 use crate::embed::class::{Args, Function};
 use crate::embed::interpreters::MAIN;
 use crate::embed::plan::pool_of;
-use crate::httpd::command::{Context, Directive, Section, Setter, Setting};
-use crate::httpd::filter::names;
-use crate::httpd::pool::Pool;
+use crate::httpd::io::filter::names;
+use crate::httpd::module::command::{Context, Directive, Section, Setter};
 use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
+use setting::{Set, beside, longer};
 use std::ffi::CStr;
-use std::path::Path;
-
-type Set<'a, 'c> = Setting<'a, 'c, ModPython>;
 
 const fn handler(
     name: &'static std::ffi::CStr,
@@ -207,7 +205,7 @@ pub(crate) static DIRECTIVES: [Directive<ModPython>; 31] = [
             options::check(key, value.unwrap_or_default())?;
             let (pool, option) = (setting.pool, [(key, value.unwrap_or_default())]);
             common(setting, |common| {
-                common.options = merge::cover(pool, common.options, pool.concat(&option, &[]), |a, b| a.0.eq_ignore_ascii_case(b.0));
+                common.options = cover(pool, common.options, pool.concat(&option, &[]), |a, b| a.0.eq_ignore_ascii_case(b.0));
             });
             Ok(())
         }),
@@ -337,7 +335,7 @@ fn add<'c>(
                 extension: pool.text(extension),
                 list,
             };
-            directory.by_extension = merge::cover(
+            directory.by_extension = cover(
                 pool,
                 directory.by_extension,
                 pool.concat(&[entry], &[]),
@@ -346,17 +344,6 @@ fn add<'c>(
         }
     }
     Ok(())
-}
-
-/// Makes `~/file.py` the path of a file beside the configuration file; gives anything else as it is.
-fn beside(handler: &str, file: Option<&str>) -> String {
-    match (
-        handler.strip_prefix("~/"),
-        file.and_then(|file| Path::new(file).parent()),
-    ) {
-        (Some(name), Some(directory)) => format!("{}/{name}", directory.display()),
-        _ => handler.to_string(),
-    }
 }
 
 /// Adds a filter, and registers its name with httpd, which knows filters in lower case.
@@ -388,7 +375,7 @@ fn add_filter<'c>(
     let filter = [Filter { name, input, entry }];
     let directory: &mut Directory<'c> = setting.directory;
     let same = |a: &Filter<'_>, b: &Filter<'_>| a.input == b.input && a.name == b.name;
-    directory.filters = merge::cover(pool, directory.filters, pool.concat(&filter, &[]), same);
+    directory.filters = cover(pool, directory.filters, pool.concat(&filter, &[]), same);
     Ok(())
 }
 
@@ -446,17 +433,6 @@ fn note_member<'c>(setting: &mut Set<'_, 'c>, name: &'c str) {
     }
 }
 
-/// Appends to the list that the same directive has made in the same place.
-fn longer<'c>(
-    pool: Pool<'c>,
-    old: Option<&HandlerList<'c>>,
-    entries: &[Entry<'c>],
-) -> &'c HandlerList<'c> {
-    pool.store(HandlerList {
-        entries: pool.concat(old.map_or(&[][..], |list| list.entries), entries),
-    })
-}
-
 /// What `_apache` offers of the table.
 pub(crate) static FUNCTIONS: &[Function] = &[Function::new(
     c"_directives",
@@ -487,6 +463,7 @@ fn directives<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Bound<'py, PyAn
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::httpd::module::command::Setting;
 
     #[test]
     fn every_phase_has_its_directive() {
@@ -509,7 +486,7 @@ mod tests {
 
     /// Lines of a configuration: a byte for the directive, one for the place, and the arguments behind NULs.
     fn check(input: &[u8]) {
-        let memory = crate::httpd::pool::OwnedPool::new().unwrap();
+        let memory = crate::httpd::apr::pool::OwnedPool::new().unwrap();
         let pool = memory.pool();
         let (mut server, mut directory) = (crate::config::Server::default(), Directory::default());
         for line in input.split(|&byte| byte == b'\n') {

@@ -1,6 +1,6 @@
 //! A `bytes` that is filled while no interpreter is attached.
 
-use crate::httpd::body::Room;
+use crate::httpd::io::body::Room;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use std::ffi::c_int;

@@ -6,7 +6,7 @@
 use super::cell::Ref;
 use super::{Cx, dict, exception};
 use crate::config::{Common, Entry};
-use crate::httpd::command::Section;
+use crate::httpd::module::command::Section;
 use pyo3::exceptions::PyAttributeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyType};

@@ -2,7 +2,7 @@
 //!
 //! Pure checks of files, so that a mistake is reported when the configuration is read.
 
-use crate::httpd::reach;
+use crate::httpd::module::reach;
 use std::path::{Path, PathBuf};
 
 /// The interpreter that the module was built with.

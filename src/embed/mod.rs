@@ -22,10 +22,10 @@ pub(crate) mod tally;
 pub(crate) mod text;
 mod threads;
 
-use crate::httpd::lease::{Held, Lease, Refusal};
 use crate::httpd::log::{self, Level};
 use crate::httpd::request::Request;
-use crate::httpd::turn::{Opened, Turn};
+use crate::httpd::request::lease::{Held, Lease, Refusal};
+use crate::httpd::request::turn::{Opened, Turn};
 use interpreters::Interpreter;
 use pyo3::Python;
 use std::ffi::c_void;
@@ -95,22 +95,23 @@ impl Detachable for () {}
 impl Detachable for usize {}
 impl Detachable for i32 {}
 impl Detachable for i64 {}
-impl Detachable for crate::httpd::server::Server<'_> {}
-impl Detachable for &mut crate::httpd::body::Output {}
+impl Detachable for crate::httpd::request::server::Server<'_> {}
+impl Detachable for &mut crate::httpd::io::body::Output {}
 impl Detachable for [u8] {}
-impl Detachable for crate::httpd::connection::Connection<'_> {}
-impl Detachable for &mut crate::httpd::wire::Wire {}
+impl Detachable for str {}
+impl Detachable for crate::httpd::request::connection::Connection<'_> {}
+impl Detachable for &mut crate::httpd::io::connection::Wire {}
 impl Detachable for std::ffi::CStr {}
 impl<T: Detachable> Detachable for Option<T> {}
 impl Detachable for Request<'_> {}
-impl Detachable for crate::httpd::body::Parcel {}
-impl Detachable for crate::httpd::file_part::FilePart {}
+impl Detachable for crate::httpd::io::body::Parcel {}
+impl Detachable for crate::httpd::io::file_part::FilePart {}
 impl Detachable for bool {}
 impl<T: Detachable + ?Sized> Detachable for &T {}
-impl Detachable for &mut crate::httpd::body::Input {}
-impl Detachable for &mut crate::httpd::body::Room<'_> {}
-impl Detachable for &mut crate::httpd::filter::Invocation {}
-impl Detachable for crate::httpd::turn::Turn {}
+impl Detachable for &mut crate::httpd::io::body::Input {}
+impl Detachable for &mut crate::httpd::io::body::Room<'_> {}
+impl Detachable for &mut crate::httpd::io::filter::Invocation {}
+impl Detachable for crate::httpd::request::turn::Turn {}
 impl<A: Detachable, B: Detachable> Detachable for (A, B) {}
 impl<A: Detachable, B: Detachable, C: Detachable> Detachable for (A, B, C) {}
 
@@ -128,7 +129,7 @@ impl<'py> Cx<'py> {
     pub(crate) fn log(self, request: Request<'_>, level: Level, text: &str) {
         let entry = (level as i32, text.as_bytes());
         self.detached((request, entry), |(request, (level, text))| {
-            log::request_raw(request, level, text);
+            log::raw(request, level, text);
         });
     }
 

@@ -1,11 +1,8 @@
 //! Which handler's turn it is: the lists of the configuration, those that req.add_handler() has added, and how far the phase
 //! that runs has come.
 
-use super::{Exchange, within};
-use crate::config::ModPython;
-use crate::config::{Entry, Phase, key};
-use crate::httpd::command::Section;
-use crate::httpd::lease::Held;
+use crate::config::{Entry, ModPython, Phase, key};
+use crate::httpd::module::command::Section;
 use crate::httpd::request::Request as Host;
 use crate::routing::located;
 use std::cell::{Cell, RefCell};
@@ -88,7 +85,7 @@ impl Cursor {
     }
 
     /// The handler at a place of a phase's list.
-    pub(crate) fn entry<'r>(
+    pub(super) fn entry<'r>(
         &self,
         request: Host<'r>,
         phase: Phase,
@@ -121,51 +118,32 @@ impl Cursor {
             silent: false,
         })
     }
-}
 
-impl Exchange {
-    /// Adds a handler to a phase of this request; to the one that runs, behind what is left of its list.
-    pub(crate) fn add_handler(
-        held: &Held<'_, Exchange>,
+    /// Adds a handler to a phase of the request; to the one that runs, behind what is left of its list.
+    pub(super) fn add(
+        &self,
+        request: Host<'_>,
         phase: Phase,
         text: &str,
         directory: Option<String>,
     ) {
-        let (text, key) = (text.to_string(), key(text, phase));
-        let directory = directory.or_else(|| Exchange::inherited_directory(held, phase));
-        let entry = Added {
+        self.added.borrow_mut().push(Added {
             phase,
-            text,
-            key,
-            directory,
-        };
-        held.value().cursor.added.borrow_mut().push(entry);
-        held.mark(phase.bit());
+            text: text.to_string(),
+            key: key(text, phase),
+            directory: directory.or_else(|| self.inherited_directory(request, phase)),
+        });
     }
 
-    /// The directory of a handler that is added without one, to a phase that has none: that of the one that runs.
-    fn inherited_directory(held: &Held<'_, Exchange>, phase: Phase) -> Option<String> {
-        let (request, cursor) = (held.request(), &held.value().cursor);
+    /// Finds the directory of a handler that is added without one, to a phase that has none: that of the one that runs.
+    fn inherited_directory(&self, request: Host<'_>, phase: Phase) -> Option<String> {
         if request.config::<ModPython>().list(phase, None).is_some() {
             // It is looked up with the list, when the phase runs.
             return None;
         }
-        match cursor.current(request)?.section {
+        match self.current(request)?.section {
             Section::Directory { path, .. } | Section::Htaccess { path } => Some(path.to_string()),
             Section::None | Section::Location { .. } => None,
         }
-    }
-
-    /// Has a handler been added to one of these phases of the request?
-    pub(crate) fn has_added(request: Host<'_>, phases: u32) -> bool {
-        request.marks() & phases != 0
-    }
-
-    /// The first handler that was added to a phase, where none is configured.
-    pub(crate) fn first_added<'r>(request: Host<'r>, phase: Phase) -> Option<Entry<'r>> {
-        let first = within(request, |_, exchange| {
-            exchange.cursor.entry(request, phase, 0)
-        });
-        first.flatten()
     }
 }

@@ -1,11 +1,12 @@
 //! The answer's way out: one for all that Python writes, whoever calls it.
 
-use super::Exchange;
+use super::state::Exchange;
 use crate::embed::Cx;
-use crate::httpd::body::{Aborted, End};
-use crate::httpd::file_part::FilePart;
-use crate::httpd::lease::Held;
-use crate::httpd::turn::Way;
+use crate::httpd::io::Aborted;
+use crate::httpd::io::body::End;
+use crate::httpd::io::file_part::FilePart;
+use crate::httpd::request::lease::Held;
+use crate::httpd::request::turn::Way;
 use pyo3::exceptions::{PyOSError, PyRuntimeError};
 use pyo3::prelude::*;
 

@@ -2,7 +2,7 @@
 //!
 //! The file that MOD_PYTHON_FAULTS names has a line for each place that is to fail: `name`, or `name=panic`.
 
-use super::sys;
+use crate::httpd::sys;
 use std::ffi::c_int;
 
 /// Is the operation at this place to fail now?
@@ -13,7 +13,7 @@ pub(crate) fn strike(place: &str) -> bool {
 
 /// An APR call's status, or that of its failure.
 #[inline]
-pub(super) fn status(place: &str, call: impl FnOnce() -> c_int) -> c_int {
+pub(in crate::httpd) fn status(place: &str, call: impl FnOnce() -> c_int) -> c_int {
     if strike(place) {
         sys::APR_EGENERAL
     } else {

@@ -2,7 +2,7 @@
 //!
 //! Keeps invariant 2: a panic never unwinds into C; it becomes an `Err` that names its place.
 
-use super::faults;
+use crate::httpd::faults;
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook};
 

@@ -8,11 +8,11 @@ use crate::embed::class::{self, Args, Attribute, Class, Method, This};
 use crate::embed::text::{self, Encoding, Text};
 use crate::embed::{Detachable, capsule};
 use crate::exchange::RequestLease;
-use crate::httpd::connection::Connection as Host;
-use crate::httpd::lease::{Lease, OfConnection};
+use crate::httpd::io::connection::{Amount, Broken, Wire};
 use crate::httpd::log;
-use crate::httpd::server::Server as HostServer;
-use crate::httpd::wire::{Amount, Broken, Wire};
+use crate::httpd::request::connection::Connection as Host;
+use crate::httpd::request::lease::{Lease, OfConnection};
+use crate::httpd::request::server::Server as HostServer;
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::{PyOSError, PyRuntimeError};
 use pyo3::prelude::*;
@@ -282,7 +282,7 @@ fn log_error<'py>(this: This<'_, 'py, Connection>, args: Args<'_, 'py>) -> PyRes
             this.cx.detached(
                 (host, (level, message.as_slice())),
                 |(host, (level, message))| {
-                    log::connection_raw(host, level, message);
+                    log::raw(host, level, message);
                 },
             );
             Ok(())

@@ -1,13 +1,12 @@
 //! `mp_filter`: one invocation of a Python filter.
 
 use super::refused;
-use crate::embed::Cx;
 use crate::embed::cell::{Flag, Number, Slot};
 use crate::embed::class::{self, Args, Attribute, Class, Method, This};
-use crate::embed::text;
+use crate::embed::{Cx, text};
 use crate::exchange::{Exchange, RequestLease};
-use crate::httpd::filter::{Failed, Invocation};
-use crate::httpd::lease::Held;
+use crate::httpd::io::filter::{Failed, Invocation};
+use crate::httpd::request::lease::Held;
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;

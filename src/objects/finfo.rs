@@ -3,8 +3,8 @@
 use crate::embed::Cx;
 use crate::embed::class::{self, Attribute, Class, Slots, This};
 use crate::embed::text::{self, Encoding};
-use crate::httpd::file::{FileInfo as Host, valid};
-use crate::httpd::server::seconds;
+use crate::httpd::request::file::{FileInfo as Host, valid};
+use crate::httpd::request::server::seconds;
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::PyIndexError;
 use pyo3::prelude::*;

@@ -1,11 +1,12 @@
 //! The functions and constants of `_apache`.
 
 use crate::config::Gil;
-use crate::embed::Cx;
 use crate::embed::class::{self, Args, Function};
-use crate::embed::{lifecycle, tally, text};
-use crate::httpd::actions::configuration_tree;
-use crate::httpd::{file, log, server as host, streams};
+use crate::embed::{Cx, lifecycle, tally, text};
+use crate::httpd::io::stdio;
+use crate::httpd::log;
+use crate::httpd::request::actions::configuration_tree;
+use crate::httpd::request::{file, server as host};
 use crate::objects::server::Server;
 use crate::objects::{locks, query};
 use pyo3::IntoPyObjectExt;
@@ -116,7 +117,7 @@ pub(crate) static FUNCTIONS: &[Function] = &[
             args.count("_stream_write", 2..=2)?;
             let data = text::message(&args.required(1)?)?;
             let stream = usize::try_from(args.integer_or(0, 1)?).unwrap_or(1);
-            cx.detached((stream, data.as_slice()), |(stream, data)| streams::write(stream, data));
+            cx.detached((stream, data.as_slice()), |(stream, data)| stdio::write(stream, data));
             data.len().into_bound_py_any(cx.py)
         },
     ),
@@ -126,7 +127,7 @@ pub(crate) static FUNCTIONS: &[Function] = &[
         |cx, args| {
             args.count("_stream_flush", 1..=1)?;
             let stream = usize::try_from(args.integer_or(0, 1)?).unwrap_or(1);
-            cx.detached(stream, streams::flush);
+            cx.detached(stream, stdio::flush);
             Ok(cx.py.None().into_bound(cx.py))
         },
     ),
@@ -227,7 +228,7 @@ fn log_error<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
 pub(super) fn log_for(cx: Cx<'_>, server: Option<host::Server<'_>>, level: i32, message: &[u8]) {
     let entry = (level, message);
     cx.detached((server, entry), |(server, (level, message))| {
-        log::server_raw(server, level, message);
+        log::raw(server, level, message);
     });
 }
 

@@ -5,7 +5,7 @@ use crate::config::Entry;
 use crate::embed::cell::Flag;
 use crate::embed::class::{Args, Attribute, Class, Method, Slots, This};
 use crate::exchange::RequestLease;
-use crate::httpd::command::Section;
+use crate::httpd::module::command::Section;
 use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 use std::ffi::CStr;

@@ -16,7 +16,7 @@ pub(crate) use functions::FUNCTIONS;
 
 use crate::embed::Cx;
 use crate::embed::class::{self, Class};
-use crate::httpd::lease::Refusal;
+use crate::httpd::request::lease::Refusal;
 use pyo3::exceptions::{PyException, PyRuntimeError};
 use pyo3::prelude::*;
 

@@ -3,14 +3,13 @@
 use super::refused;
 use super::request::Request;
 use super::table::Table;
-use crate::config::Common;
-use crate::config::ModPython;
+use crate::config::{Common, ModPython};
 use crate::embed::class::{self, Args, Attribute, Class, Method, This};
 use crate::embed::interpreters::TableOf;
 use crate::embed::text::{self, Encoding, Text};
 use crate::embed::{Cx, capsule};
 use crate::exchange::RequestLease;
-use crate::httpd::server::{Server as Host, generation, restart_time};
+use crate::httpd::request::server::{Server as Host, generation, restart_time};
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;

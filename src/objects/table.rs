@@ -7,10 +7,14 @@ use crate::embed::class::{self, Args, Class, Method, Slots, This};
 use crate::embed::text::{Encoding, Text};
 use crate::embed::{self, Cx, exception};
 use crate::exchange::RequestLease;
-use crate::httpd::header;
-use crate::httpd::lease::Lease;
+use crate::httpd::apr::table::Copies;
+use crate::httpd::apr::table::OwnedTable;
+use crate::httpd::apr::table::Table as HostTable;
+use crate::httpd::apr::table::room_of;
+use crate::httpd::apr::table::same;
 use crate::httpd::request::Request as Host;
-use crate::httpd::table::{Copies, OwnedTable, Table as HostTable, room_of, same};
+use crate::httpd::request::header;
+use crate::httpd::request::lease::Lease;
 use pyo3::exceptions::{
     PyAttributeError, PyKeyError, PyMemoryError, PyRuntimeError, PyTypeError, PyValueError,
 };

@@ -1,7 +1,7 @@
 //! What tables may hold, and in which encoding.
 
 use crate::embed::text::Encoding;
-use crate::httpd::header;
+use crate::httpd::request::header;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use std::ffi::{CStr, CString};

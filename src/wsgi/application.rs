@@ -1,15 +1,14 @@
 //! Which application answers a request, and which part of the URI is its own.
 
 use super::Object;
-use crate::config::Entry;
-use crate::config::ModPython;
 use crate::config::mount::{Found, Place as Part, file_of};
+use crate::config::{Entry, ModPython};
 use crate::embed::handlers::{self, Importing};
 use crate::embed::{Cx, exception};
 use crate::exchange::Exchange;
-use crate::httpd::command::Section;
-use crate::httpd::lease::Held;
 use crate::httpd::log::Level;
+use crate::httpd::module::command::Section;
+use crate::httpd::request::lease::Held;
 use pyo3::exceptions::{PyAttributeError, PyLookupError, PyModuleNotFoundError, PyValueError};
 use pyo3::prelude::*;
 use std::borrow::Cow;

@@ -1,11 +1,10 @@
 //! `wsgi.file_wrapper(file, block_size=8192)`: a file that the server sends, and an iterable for middleware.
 
 use super::Object;
-use crate::embed::Cx;
 use crate::embed::cell::{Number, Ref, Slot};
 use crate::embed::class::{self, Args, Class, Method, Slots, This};
-use crate::embed::{exception, text};
-use crate::httpd::file_part::FilePart;
+use crate::embed::{Cx, exception, text};
+use crate::httpd::io::file_part::FilePart;
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;

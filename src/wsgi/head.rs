@@ -1,11 +1,9 @@
 //! The head of an answer: checks what an application gives to `start_response`, and takes over what httpd may be told.
 
 use super::Object;
-use crate::embed::exception;
-use crate::embed::text;
-use crate::httpd::gateway::{Head, status_line};
-use crate::httpd::header;
-use crate::httpd::request::Request as Host;
+use crate::embed::{exception, text};
+use crate::httpd::request::response_head::{Head, status_line};
+use crate::httpd::request::{Request as Host, header};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyString, PyTuple};

@@ -6,11 +6,11 @@ use crate::config::{Phase, parse_handlers};
 use crate::embed::class::{self, Args, This};
 use crate::embed::text::{self, Encoding, Text};
 use crate::exchange::{Exchange, write_failed};
-use crate::httpd::actions::canonical_directory;
-use crate::httpd::body::End;
-use crate::httpd::file_part::{SentFile, Unsendable};
+use crate::httpd::io::body::End;
+use crate::httpd::io::file_part::{SentFile, Unsendable};
 use crate::httpd::log::Level;
 use crate::httpd::request::Request as Host;
+use crate::httpd::request::actions::canonical_directory;
 use crate::httpd::status::Status;
 use crate::objects::filter::GENERIC;
 use pyo3::IntoPyObjectExt;
@@ -170,7 +170,7 @@ pub(super) fn allow_methods<'py>(
     let mut names = Vec::new();
     for method in methods.try_iter()? {
         let method = Encoding::Latin1.encode(&method?)?;
-        if !crate::httpd::header::is_name(method.as_bytes()) {
+        if !crate::httpd::request::header::is_name(method.as_bytes()) {
             return Err(PyValueError::new_err(
                 "a method is a token of letters, digits and hyphens",
             ));
@@ -254,7 +254,7 @@ fn add_filter<'py>(
             "the request has {MOST_FILTERS} filters already"
         )));
     }
-    if held.value().has_own_filter(&name.to_string_lossy(), input) {
+    if held.value().filters.has(&name.to_string_lossy(), input) {
         let name = name.to_string_lossy().to_lowercase();
         request.add_named_filter(GENERIC, request.pool().c_string(name.as_bytes()), input);
     } else if request.would_outlive_itself(&name, input) {
@@ -307,8 +307,7 @@ fn register_filter<'py>(
     parse_handlers(&handler).map_err(PyValueError::new_err)?;
     let directory = directory_argument(this, args)?;
     let held = this.hold()?;
-    held.value()
-        .add_own_filter(&name, input, &handler, directory);
+    held.value().filters.add(&name, input, &handler, directory);
     Ok(this.none())
 }
 

@@ -1,13 +1,12 @@
 //! Writing the answer and reading the request's body.
 
 use super::{Object, Request};
-use crate::embed::bytes;
 use crate::embed::class::{Args, This};
-use crate::embed::text;
+use crate::embed::{bytes, text};
 use crate::exchange::{Exchange, write_failed};
-use crate::httpd::body::{End, Input, ReadError};
-use crate::httpd::lease::Held;
+use crate::httpd::io::body::{End, Input, ReadError};
 use crate::httpd::request::Request as Host;
+use crate::httpd::request::lease::Held;
 use crate::httpd::status::Status;
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;

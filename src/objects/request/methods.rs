@@ -1,8 +1,7 @@
 //! The methods of the request object, but for those in `body`.
 
 use super::{Kept, Object, Request, actions, body};
-use crate::config::ModPython;
-use crate::config::{Directory, HANDLERS};
+use crate::config::{Directory, HANDLERS, ModPython};
 use crate::embed::class::{self, Args, Method, This};
 use crate::embed::text::{self, Encoding, Text};
 use crate::httpd::log;
@@ -53,7 +52,7 @@ pub(super) const METHODS: &[Method<Request>] = &[
             return Err(PyValueError::new_err("first argument must be a callable object"));
         }
         let argument = args.get(1).unwrap_or_else(|| this.none());
-        this.hold()?.value().add_cleanup(this.cx, callable, argument);
+        this.hold()?.value().cleanups.add(this.cx, callable, argument);
         Ok(this.none())
     }),
     M::new(c"document_root", c"document_root(): DocumentRoot.", |this, args| plain(this, args, "document_root", |request| request.document_root())),
@@ -135,7 +134,7 @@ fn log_error<'py>(this: This<'_, 'py, Request>, args: Args<'_, 'py>) -> PyResult
         let entry = (level, message.as_slice());
         this.cx
             .detached((held.request(), entry), |(request, (level, message))| {
-                log::request_raw(request, level, message);
+                log::raw(request, level, message);
             });
         Ok(())
     })?;
