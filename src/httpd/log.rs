@@ -2,8 +2,8 @@
 //!
 //! Keeps invariant 6: the format is always the constant "%s". A text longer than one entry is cut into several.
 //!
-//! A message is one entry: httpd escapes the line ends in it, which may be a client's. Only tracebacks (`*_lines`) are an
-//! entry a line, each with httpd's decoration; a line end of an exception's own text comes as CR LF, and is none.
+//! A message is one entry: the line ends in it, which may be a client's, are escaped by httpd. Only of a traceback (`*_lines`) each
+//! line is an entry. A line end inside of an exception's text comes here as CR LF; it is escaped as in a message.
 
 use super::connection::Connection;
 use super::request::Request;
@@ -32,10 +32,10 @@ pub(crate) fn request(request: Request<'_>, level: Level, text: &str) {
     request_raw(request, level as c_int, text.as_bytes());
 }
 
-/// What test builds call where an entry is written: the log may be a pipe that is full.
+/// The check that test builds make where an entry is written, since that may wait: the log may be a pipe that is full.
 static WAITS: OnceLock<fn()> = OnceLock::new();
 
-/// Has test builds call `check` where an entry is written.
+/// Sets that check.
 pub(crate) fn check_waits(check: fn()) {
     let _ = WAITS.set(check);
 }
@@ -68,17 +68,17 @@ pub(crate) fn request_raw(request: Request<'_>, level: c_int, text: &[u8]) {
     });
 }
 
-/// Logs a traceback for a request, an entry a line.
+/// Logs a traceback for a request, each line as an entry.
 pub(crate) fn request_lines(request: Request<'_>, level: c_int, text: &[u8]) {
     lines(text, |line| request_raw(request, level, line));
 }
 
-/// Logs a traceback for a connection, an entry a line.
+/// Logs a traceback for a connection, each line as an entry.
 pub(crate) fn connection_lines(connection: Connection<'_>, level: c_int, text: &[u8]) {
     lines(text, |line| connection_raw(connection, level, line));
 }
 
-/// Logs a traceback for a server, an entry a line.
+/// Logs a traceback for a server, each line as an entry.
 pub(crate) fn server_lines(server: Server<'_>, level: Level, text: &str) {
     waits();
     lines(text.as_bytes(), |line| {
@@ -131,19 +131,19 @@ pub(crate) fn server_raw(server: Option<Server<'_>>, level: c_int, text: &[u8]) 
     });
 }
 
-/// Logs where no server is at hand.
+/// Logs where it is not known for which server.
 pub(crate) fn process(level: Level, text: &str) {
     server_raw(Server::main(), level as c_int, text.as_bytes());
 }
 
 const FORMAT: *const std::ffi::c_char = c"%s".as_ptr();
-// httpd shows the source file only at trace levels; ours would mean nothing to an operator.
+// httpd shows the source file at trace levels alone; a path of ours would mean nothing to an operator.
 const FILE: *const std::ffi::c_char = c"mod_python".as_ptr();
 
-/// So many lines of a traceback are logged at each of its ends, with so many bytes; a chain of exceptions may have any number.
+/// How many lines of a traceback are logged of its beginning and of its end: a chain of exceptions may have any number.
 const MOST_LINES: usize = 200;
 const MOST_BYTES: usize = 64 << 10;
-/// So much is logged of each end of a long line: an exception's own text is one line.
+/// How many bytes are logged of the beginning and of the end of a line: an exception's text, which is one, may have any length.
 const MOST_OF_LINE: usize = 8 << 10;
 
 /// Calls `write` with each line that is not empty.
@@ -169,7 +169,7 @@ fn lines(text: &[u8], mut write: impl FnMut(&[u8])) {
     }
 }
 
-/// A long line's two ends.
+/// Shortens a long line to its beginning and its end.
 fn shortened(line: &[u8]) -> Cow<'_, [u8]> {
     let left_out = line.len().saturating_sub(2 * MOST_OF_LINE);
     match (
@@ -184,7 +184,7 @@ fn shortened(line: &[u8]) -> Cow<'_, [u8]> {
     }
 }
 
-/// The lines of a traceback. CR LF stays in its line.
+/// Splits a traceback into lines, but not at CR LF.
 fn split(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut before = 0;
     let lines = text.split(move |&byte| {
@@ -198,7 +198,7 @@ fn split(text: &[u8]) -> impl Iterator<Item = &[u8]> {
 fn entries(text: &[u8], mut write: impl FnMut(&CString)) {
     let text = text.trim_ascii_end();
     for chunk in text.chunks(ENTRY) {
-        // NUL cannot be part of a C string: shown as the replacement httpd would use for other controls.
+        // NUL cannot be part of a C string: it is replaced as httpd replaces other control characters.
         let clean: Vec<u8> = chunk
             .iter()
             .map(|&byte| if byte == 0 { b'?' } else { byte })
@@ -209,7 +209,7 @@ fn entries(text: &[u8], mut write: impl FnMut(&CString)) {
     }
 }
 
-/// Logs a mistake that stops httpd: at start-up it goes to the terminal, without decoration (APLOG_STARTUP).
+/// Logs a mistake that stops httpd. At start-up it is shown on the terminal, without decoration (APLOG_STARTUP).
 pub(super) fn server_startup(server: Server<'_>, text: &str) {
     entries(text.as_bytes(), |entry| {
         // SAFETY: as in `server_raw`.

@@ -1,7 +1,7 @@
 //! The module record that httpd loads, and the configuration structs behind it.
 //!
-//! Configuration lives in pools, never in statics: the DSO stays mapped over a restart (`-z nodelete`), so a
-//! static would keep pointers into a configuration that is gone.
+//! Configuration lives in pools, never in statics: the DSO stays loaded over a restart (`-z nodelete`), so a static would keep
+//! pointers into a configuration that is gone.
 
 use super::command::Commands;
 use super::guard::guard;
@@ -12,8 +12,8 @@ use std::cell::UnsafeCell;
 use std::ffi::{CStr, c_char, c_void};
 use std::sync::atomic::{AtomicI32, Ordering};
 
-/// What a module is made of. Configuration structs are `Copy` views into pools, so that a per-request merge
-/// allocates once and nothing needs a destructor.
+/// What a module is made of. Its configuration structs are `Copy` and refer to pools, so that a merge, which httpd makes for each
+/// request, allocates once and nothing needs a destructor.
 pub(crate) trait Module: Sized + 'static {
     type Server<'c>: Copy + Default;
     type Directory<'c>: Copy + Default;
@@ -31,9 +31,9 @@ pub(crate) trait Module: Sized + 'static {
         base: &Self::Directory<'c>,
         over: &Self::Directory<'c>,
     ) -> Self::Directory<'c>;
-    /// What stands for a configuration whose merge has failed: it must let nobody in.
+    /// Gives what takes the place of a configuration whose merge has failed: it has to refuse every request.
     fn broken_directory<'c>(pool: Pool<'c>, over: &Self::Directory<'c>) -> Self::Directory<'c>;
-    /// Called each time the module is loaded: registers hooks.
+    /// Registers hooks; called each time the module is loaded.
     fn register();
 }
 
@@ -45,7 +45,7 @@ pub(crate) struct Record(UnsafeCell<sys::module>);
 unsafe impl Sync for Record {}
 
 impl Record {
-    /// The STANDARD20_MODULE_STUFF of a module written in C, and `M`'s functions.
+    /// Makes the record: STANDARD20_MODULE_STUFF in C, and functions that call `M`'s.
     pub(crate) const fn new<M: Module, const N: usize>(
         name: &'static CStr,
         commands: &'static Commands<N>,
@@ -72,12 +72,12 @@ impl Record {
 
 static INDEX: AtomicI32 = AtomicI32::new(-1);
 
-/// Our place in httpd's configuration vectors and log levels (APLOG_MODULE_INDEX).
+/// Gives our place in httpd's configuration vectors and log levels (APLOG_MODULE_INDEX).
 pub(super) fn index() -> i32 {
     INDEX.load(Ordering::Relaxed)
 }
 
-/// Our entry of a configuration vector (ap_get_module_config).
+/// Gives our entry of a configuration vector (ap_get_module_config).
 ///
 /// # Safety
 /// `vector` is a live configuration vector.
@@ -86,7 +86,7 @@ pub(super) unsafe fn slot(vector: *mut sys::ap_conf_vector_t) -> *mut c_void {
     unsafe { slot_at(vector, index()) }
 }
 
-/// A module's entry of a configuration vector, by its index.
+/// Gives the entry of the module with this index in a configuration vector.
 ///
 /// # Safety
 /// `vector` is a live configuration vector, `index` that of a loaded module.
@@ -151,7 +151,7 @@ unsafe extern "C" fn merge_directory<M: Module>(
             &*base.cast::<M::Directory<'_>>(),
             &*over.cast::<M::Directory<'_>>(),
         );
-        // Stored where it is made: this happens for every request.
+        // Merged in place, without a copy: this happens for every request.
         let Some(live) = Pool::from_raw(pool) else {
             return std::ptr::null_mut();
         };

@@ -1,4 +1,4 @@
-//! Input filters.
+//! How httpd calls a Python input filter.
 
 use super::super::brigade::{concat, has_eos, is_empty};
 use super::super::guard::guard;

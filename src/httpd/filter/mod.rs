@@ -1,6 +1,5 @@
-//! Filters: how httpd calls a Python filter, and what comes of it.
-//!
-//! What fails, fails closed: nothing passes a filter that could not do its work.
+//! How httpd calls a Python filter, and what becomes of the data then. A filter fails closed: nothing passes one that could not
+//! do its work.
 
 mod input;
 mod invocation;
@@ -16,33 +15,33 @@ use super::zst::assert_no_data;
 use output::{OUTPUTS, Output};
 use std::ffi::CStr;
 
-/// What reading a body answers whose Python filter has failed, less the status that it has failed with (of APR's range for
-/// others' numbers).
+/// What reading a body answers where a Python filter has failed: this number plus the filter's status. It is in the range that
+/// APR leaves to others.
 const BROKEN: sys::apr_status_t = sys::APR_OS_START_USERERR + 0x4d50;
 
-/// The status with which a Python filter of a body has failed, by what reading it has answered.
+/// Gives the status with which a Python filter has failed, of what reading the body has answered; None for other answers.
 pub(in crate::httpd) fn failed_with(answer: sys::apr_status_t) -> Option<Status> {
     let number = answer.wrapping_sub(BROKEN);
     (300..=599).contains(&number).then_some(Status(number))
 }
 
-/// What is to become of a filter after one invocation.
+/// What becomes of a filter after an invocation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// It goes on.
+    /// It is called again for what follows.
     Kept,
-    /// It wants to be left out: the rest goes on as it is.
+    /// It has asked to be left out: what follows goes on as it is.
     LeftOut,
-    /// It could not do its work, or refuses to: nothing goes on. The answer is this status, where nothing has left yet.
+    /// It could not do its work, or has refused: nothing goes on. The answer is this status, if nothing has left yet.
     Failed(Status),
 }
 
 impl Verdict {
-    /// It could not do its work.
+    /// It could not do its work: 500.
     pub(crate) const BROKEN: Verdict = Verdict::Failed(Status::INTERNAL_SERVER_ERROR);
 }
 
-/// What a filter is called with: the request, the filter's name, whether it is an input filter.
+/// What is called for each invocation: with it, the request, the filter's name, and whether it is an input filter.
 pub(crate) trait Handler:
     for<'a> Fn(Request<'a>, &'a CStr, bool, &mut Invocation) -> Verdict + Copy
 {
@@ -81,8 +80,8 @@ pub(crate) fn register_input<F: Handler>(name: &CStr, _handler: F) {
 }
 
 impl Request<'_> {
-    /// How many filters there are on a way, those of the connection and of requests around this one among them. httpd's filters
-    /// call one another: each takes its part of the stack.
+    /// Counts the filters on a way, with those of the connection and of requests around this one. Each filter calls the next, so
+    /// each takes its part of the stack.
     pub(crate) fn filters(self, input: bool) -> usize {
         // SAFETY: a live request, whose chain of filters lives as long.
         unsafe {
@@ -96,7 +95,7 @@ impl Request<'_> {
         }
     }
 
-    /// Adds the filter `generic` under a name of this request's own.
+    /// Adds the filter that httpd knows as `generic`, under a name that only this request knows.
     pub(crate) fn add_named_filter(self, generic: &CStr, name: &CStr, input: bool) {
         let own = self.pool().store(Own {
             name: self.pool().c_string(name.to_bytes()).as_ptr(),
@@ -115,10 +114,10 @@ impl Request<'_> {
     }
 }
 
-/// A filter's context: in the request's pool.
+/// A filter's context, in the request's pool.
 #[derive(Clone, Copy)]
 struct Own {
-    /// NULL for the name that httpd knows it by.
+    /// The name that only the request knows; NULL where httpd knows the filter's name.
     name: *const std::ffi::c_char,
     verdict: Verdict,
 }
@@ -140,7 +139,8 @@ unsafe fn own<'f>(filter: *mut sys::ap_filter_t) -> Option<(&'f mut Own, Request
     }
 }
 
-/// The name of a filter, whose function has a place among `names`: httpd's own record is mod_filter's where that calls it.
+/// Finds the name of a filter, whose function has a place among `names`. Where mod_filter calls it, httpd's record of the filter is
+/// mod_filter's, and does not tell.
 ///
 /// # Safety
 /// As for `own`.
