@@ -7,7 +7,7 @@ use std::ffi::c_int;
 use std::mem::MaybeUninit;
 
 unsafe extern "C" {
-    /// pyo3 does not name it.
+    /// Declared here, since pyo3::ffi does not have it.
     fn _PyBytes_Resize(object: *mut *mut ffi::PyObject, size: ffi::Py_ssize_t) -> c_int;
 }
 

@@ -1,7 +1,7 @@
 //! Attaching an interpreter: `enter` is the only way to a `Python<'py>`.
 //!
-//! A thread keeps one thread state an interpreter, made at first use and attached again for each phase. Nothing here
-//! calls `Python::attach`: it knows the main interpreter only.
+//! A thread keeps a thread state for each interpreter, made at first use and attached again for each phase. `Python::attach` is not
+//! used for that: it knows the main interpreter only.
 #![expect(unsafe_code, reason = "this folder and `httpd` are where C is called")]
 
 pub(crate) mod bytes;
@@ -31,7 +31,7 @@ use pyo3::Python;
 use std::ffi::c_void;
 use std::ptr::NonNull;
 
-/// An attached interpreter: the token that Python may be used, and whose objects they are.
+/// An attached interpreter. Who has one may use Python, and objects of this interpreter.
 #[derive(Clone, Copy)]
 pub(crate) struct Cx<'py> {
     pub(crate) py: Python<'py>,
@@ -41,7 +41,7 @@ pub(crate) struct Cx<'py> {
 /// Runs `body` attached to `interpreter`, in this thread's state for it. May be nested; leaves things as they were.
 ///
 /// # Errors
-/// No memory for a thread state. `body` is then dropped detached: what releases objects must not own them.
+/// No memory for a thread state. `body` is then dropped while nothing is attached, so it must own no references.
 pub(crate) fn enter<R>(
     interpreter: &'static Interpreter,
     body: impl for<'py> FnOnce(Cx<'py>) -> R,
@@ -52,9 +52,9 @@ pub(crate) fn enter<R>(
     Ok(told(|py| body(Cx { py, interpreter })))
 }
 
-/// Runs `body` in a thread that is attached already, and tells pyo3 so: it releases at once what is dropped then. What is
-/// dropped while it does not know goes to a list of the whole process, whose objects another interpreter would release. The
-/// build leaves that list out (`.cargo/config.toml`): such an object would be kept for ever, and test builds abort.
+/// Runs `body` in a thread that is attached already, and tells pyo3 that it is. pyo3 then releases objects at once when they are
+/// dropped. Otherwise it would put them on a list of the whole process, and release them in whatever interpreter it is asked for
+/// next. The build leaves that list out (`.cargo/config.toml`): such an object is kept for ever, and test builds abort.
 #[expect(
     clippy::disallowed_methods,
     reason = "the thread is attached, and PyGILState_Ensure finds its state: it only counts"
@@ -63,7 +63,7 @@ fn told<R>(body: impl for<'py> FnOnce(Python<'py>) -> R) -> R {
     Python::attach(body)
 }
 
-/// As `told`, in a thread that Python has called us in: inside `enter` pyo3 knows already.
+/// As `told`, where Python has called us: inside `enter` pyo3 knows already that the thread is attached.
 fn called<R>(body: impl for<'py> FnOnce(Python<'py>) -> R) -> R {
     if threads::is_inside() {
         // SAFETY: the caller is attached.
@@ -73,7 +73,7 @@ fn called<R>(body: impl for<'py> FnOnce(Python<'py>) -> R) -> R {
     }
 }
 
-/// A capsule (PyCapsule_New) with the address of one of httpd's structures and no name.
+/// Makes a capsule without a name (PyCapsule_New) of the address of one of httpd's structures.
 ///
 /// # Errors
 /// MemoryError.
@@ -88,7 +88,7 @@ pub(crate) fn capsule(
     }
 }
 
-/// What may be used while no interpreter is attached: nothing of Python.
+/// What may be used while no interpreter is attached: it has nothing of Python in it.
 pub(crate) trait Detachable {}
 
 impl Detachable for () {}
@@ -116,7 +116,7 @@ impl<A: Detachable, B: Detachable> Detachable for (A, B) {}
 impl<A: Detachable, B: Detachable, C: Detachable> Detachable for (A, B, C) {}
 
 impl<'py> Cx<'py> {
-    /// A phase begins to run Python for a request or connection, until what this gives is dropped (`Turn::open`).
+    /// Opens the turn of a request or connection, for a phase that runs Python, until what this gives is dropped (`Turn::open`).
     pub(crate) fn open(
         self,
         turn: &Turn,
@@ -141,7 +141,7 @@ impl<'py> Cx<'py> {
     }
 }
 
-/// Holds a lease for an attached thread that may wait: detached, while another one is in the middle of an operation.
+/// Holds a lease; waits, detached, while another thread is in the middle of an operation.
 ///
 /// # Errors
 /// As for `Lease::acquire`.
@@ -161,5 +161,5 @@ fn wait_for<T>(lease: &Lease<T>) -> Result<Held<'_, T>, Refusal> {
     lease.acquire()
 }
 
-/// Major and minor version of the Python that the module was built with, such as "3.11".
+/// The major and minor version of the Python that the module was built with, such as "3.11".
 pub(crate) const BUILT_VERSION: &str = env!("MOD_PYTHON_PYTHON_VERSION");

@@ -1,4 +1,4 @@
-//! The native module `_apache`: multi-phase initialisation (PEP 489), one instance an interpreter.
+//! The native module `_apache`: each interpreter that imports it makes one of its own (multi-phase initialisation, PEP 489).
 
 use super::class::Function;
 use super::interpreters::Interpreter;
@@ -13,7 +13,7 @@ use std::ffi::{c_int, c_void};
 use std::ptr::null_mut;
 use std::sync::OnceLock;
 
-/// What fills the module: classes, constants.
+/// Fills a new module with classes and constants.
 pub(crate) type Populate = for<'py> fn(Cx<'py>, &Bound<'py, PyModule>) -> PyResult<()>;
 
 struct Contents {
@@ -23,7 +23,7 @@ struct Contents {
 
 static CONTENTS: OnceLock<Contents> = OnceLock::new();
 
-/// Makes `import _apache` work; called before Python starts.
+/// Makes `import _apache` work; to be called before Python starts.
 pub(super) fn register(functions: &'static [&'static [Function]], populate: Populate) -> bool {
     let _ = CONTENTS.set(Contents {
         functions,
@@ -33,7 +33,7 @@ pub(super) fn register(functions: &'static [&'static [Function]], populate: Popu
     unsafe { ffi::PyImport_AppendInittab(c"_apache".as_ptr(), Some(initialize)) == 0 }
 }
 
-/// The interpreter that a `_apache` module belongs to.
+/// Gives the interpreter that a `_apache` module belongs to.
 ///
 /// # Safety
 /// `module` is a live `_apache` module.
@@ -104,8 +104,8 @@ unsafe extern "C" fn initialize() -> *mut ffi::PyObject {
 
 unsafe extern "C" fn execute(module: *mut ffi::PyObject) -> c_int {
     let Some(interpreter) = Interpreter::current() else {
-        // One of another maker's. Only the thread's own state for the first interpreter could be found by pyo3, and would be
-        // waited for.
+        // An interpreter that somebody else has made, a handler for one. pyo3 must not be asked: it would look for the thread's state
+        // of the main interpreter, and wait for that.
         // SAFETY: Python calls it attached; the text is a C string.
         unsafe {
             let text = c"_apache works only in the interpreters that httpd has made";

@@ -1,5 +1,5 @@
-//! Turns a function item into a C callback: a function item is a value without bytes, so one generic
-//! trampoline can name it by type alone and needs no user-data pointer.
+//! Makes a C callback of a Rust function. The type of a function item has one value, without bytes, so a generic C function can
+//! make that value of the type alone, and httpd need not carry a pointer to it.
 
 /// Checks at compile time that `F` carries no data.
 pub(crate) const fn assert_no_data<F: Copy>() {
@@ -9,7 +9,7 @@ pub(crate) const fn assert_no_data<F: Copy>() {
     );
 }
 
-/// The value of a function item.
+/// Makes the value of a function item of its type.
 ///
 /// # Safety
 /// A value of type `F` was once given to the caller (so the type is inhabited), and `assert_no_data::<F>()` passed.

@@ -2,8 +2,8 @@
 //!
 //! Keeps invariant 6: the format is always the constant "%s". A text longer than one entry is cut into several.
 //!
-//! A message is one entry: httpd escapes the line ends in it, which may be a client's. Only tracebacks (`*_lines`) are an
-//! entry a line, each with httpd's decoration; a line end of an exception's own text comes as CR LF, and is none.
+//! A message is one entry: the line ends in it, which may be a client's, are escaped by httpd. Only of a traceback (`*_lines`) each
+//! line is an entry. A line end inside of an exception's text comes here as CR LF; it is escaped as in a message.
 
 use crate::httpd::module::slot;
 use crate::httpd::sys;
@@ -28,7 +28,7 @@ const ENTRY: usize = 6000;
 /// What test builds call where an entry is written: the log may be a pipe that is full.
 static WAITS: OnceLock<fn()> = OnceLock::new();
 
-/// Has test builds call `check` where an entry is written.
+/// Sets that check.
 pub(crate) fn check_waits(check: fn()) {
     let _ = WAITS.set(check);
 }
@@ -140,10 +140,10 @@ const FORMAT: *const c_char = c"%s".as_ptr();
 // httpd shows the source file only at trace levels; ours would mean nothing to an operator.
 const FILE: *const c_char = c"mod_python".as_ptr();
 
-/// So many lines of a traceback are logged at each of its ends, with so many bytes; a chain of exceptions may have any number.
+/// How many lines of a traceback are logged of its beginning and of its end: a chain of exceptions may have any number.
 const MOST_LINES: usize = 200;
 const MOST_BYTES: usize = 64 << 10;
-/// So much is logged of each end of a long line: an exception's own text is one line.
+/// How many bytes are logged of the beginning and of the end of a line: an exception's text, which is one, may have any length.
 const MOST_OF_LINE: usize = 8 << 10;
 
 /// Calls `write` with each line that is not empty.
@@ -169,7 +169,7 @@ fn lines(text: &[u8], mut write: impl FnMut(&[u8])) {
     }
 }
 
-/// A long line's two ends.
+/// Shortens a long line to its beginning and its end.
 fn shortened(line: &[u8]) -> Cow<'_, [u8]> {
     let left_out = line.len().saturating_sub(2 * MOST_OF_LINE);
     match (
@@ -184,7 +184,7 @@ fn shortened(line: &[u8]) -> Cow<'_, [u8]> {
     }
 }
 
-/// The lines of a traceback. CR LF stays in its line.
+/// Splits a traceback into lines, but not at CR LF.
 fn split(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut before = 0;
     let lines = text.split(move |&byte| {
@@ -198,7 +198,7 @@ fn split(text: &[u8]) -> impl Iterator<Item = &[u8]> {
 fn entries(text: &[u8], mut write: impl FnMut(&CString)) {
     let text = text.trim_ascii_end();
     for chunk in text.chunks(ENTRY) {
-        // NUL cannot be part of a C string: shown as the replacement httpd would use for other controls.
+        // NUL cannot be part of a C string: it is replaced as httpd replaces other control characters.
         let clean: Vec<u8> = chunk
             .iter()
             .map(|&byte| if byte == 0 { b'?' } else { byte })

@@ -1,7 +1,7 @@
 //! The floor: safe handles on httpd and APR. Nothing above this folder sees a raw httpd pointer.
 //!
-//! Invariants kept here: no panic crosses into C (`guard`), host objects are borrowed handles with a
-//! lifetime, a request outlives its handle only as an expired lease, text for the log is never a format.
+//! It keeps these invariants: no panic crosses into C (`guard`), httpd's objects are borrowed handles with a lifetime, what
+//! outlives a request has an expired lease at most, and text for the log is never a format.
 #![expect(unsafe_code, reason = "this folder and `embed` are where C is called")]
 
 pub(crate) mod apr;
@@ -34,7 +34,7 @@ mod sys {
 
 use std::ffi::{CStr, c_char};
 
-/// A C string that httpd owns, as a slice; None for NULL.
+/// Borrows a C string of httpd's; None for NULL.
 ///
 /// # Safety
 /// `text` is NULL or a NUL-terminated string that stays unchanged for `'a`.

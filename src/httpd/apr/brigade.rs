@@ -1,8 +1,8 @@
-//! What httpd does with macros on brigades and buckets (apr_ring.h, apr_buckets.h), as functions.
+//! Functions for what are macros on brigades and buckets in C (apr_ring.h, apr_buckets.h).
 
 use crate::httpd::sys;
 
-/// APR_BRIGADE_SENTINEL: the list's head, seen as the bucket it would be part of.
+/// Gives the end of a brigade's list, to compare a bucket with: its head, seen as a bucket (APR_BRIGADE_SENTINEL).
 ///
 /// # Safety
 /// `brigade` is live.
@@ -19,7 +19,7 @@ pub(in crate::httpd) unsafe fn sentinel(
     }
 }
 
-/// APR_BRIGADE_FIRST.
+/// Gives the first bucket of a brigade (APR_BRIGADE_FIRST).
 ///
 /// # Safety
 /// `brigade` is live.
@@ -30,7 +30,7 @@ pub(in crate::httpd) unsafe fn first(
     unsafe { (*brigade).list.next }
 }
 
-/// APR_BRIGADE_INSERT_TAIL.
+/// Adds a bucket at a brigade's end (APR_BRIGADE_INSERT_TAIL).
 ///
 /// # Safety
 /// `brigade` is live, and `bucket` is in no ring.
@@ -53,7 +53,7 @@ pub(in crate::httpd) unsafe fn append(
     }
 }
 
-/// APR_BRIGADE_EMPTY.
+/// Is there no bucket in a brigade (APR_BRIGADE_EMPTY)?
 ///
 /// # Safety
 /// What is passed is live.
@@ -77,7 +77,7 @@ pub(in crate::httpd) unsafe fn has_eos(brigade: *mut sys::apr_bucket_brigade) ->
     }
 }
 
-/// APR_BRIGADE_CONCAT.
+/// Moves all buckets of a brigade to the end of another one (APR_BRIGADE_CONCAT).
 ///
 /// # Safety
 /// What is passed is live.
@@ -95,7 +95,7 @@ pub(in crate::httpd) unsafe fn concat(
     }
 }
 
-/// APR_BUCKET_REMOVE.
+/// Takes a bucket out of its brigade (APR_BUCKET_REMOVE).
 ///
 /// # Safety
 /// What is passed is live.
@@ -108,7 +108,7 @@ pub(in crate::httpd) unsafe fn unlink(bucket: *mut sys::apr_bucket) {
     }
 }
 
-/// apr_bucket_destroy.
+/// Frees a bucket (apr_bucket_destroy).
 ///
 /// # Safety
 /// What is passed is live.
@@ -124,7 +124,8 @@ pub(in crate::httpd) unsafe fn destroy(bucket: *mut sys::apr_bucket) {
     }
 }
 
-/// apr_bucket_read. A file is read, never mapped: who shortens it meanwhile would kill the child (SIGBUS).
+/// Reads a bucket's bytes (apr_bucket_read). A file is read, never mapped into memory: if somebody shortened it then, the child
+/// would be killed (SIGBUS).
 ///
 /// # Safety
 /// What is passed is live.

@@ -1,8 +1,8 @@
-//! Locks by key, across all processes of one httpd: as many as there are keys, so that nobody waits for a stranger.
+//! Locks by key, across all processes of one httpd. Each key has its own, so that nobody waits for another key's.
 //!
-//! A lock is a byte of a file that has no name (memfd_create), locked by fcntl for the child's own opening of it
-//! (F_OFD_SETLK): freed when the child dies, by any thread of it, and the same for old and new children of a graceful
-//! restart. Where a system has none of this, a global lock stands for many keys (`mutex.rs`).
+//! A lock is a byte of a file without a name (memfd_create), which each child opens for itself and locks by fcntl (F_OFD_SETLK). So
+//! any thread of the child can free it, it is free when the child dies, and it is the same one for the old and the new children of
+//! a graceful restart. Where a system has none of this, one global lock serves many keys (`mutex.rs`).
 //!
 //! Threads of one child are not kept apart here; `root_locks.rs` does that.
 
@@ -14,21 +14,21 @@ use std::io::ErrorKind;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::OnceLock;
 
-/// The parent's descriptor; kept over restarts, since it points to nothing of a configuration.
+/// The parent's descriptor of the file. It is kept over restarts: no configuration has a part in it.
 static MADE: OnceLock<Option<OwnedFd>> = OnceLock::new();
-/// What this child uses; set once, in child_init.
+/// What this child's locks are; set once, in child_init.
 static PLACE: OnceLock<Place> = OnceLock::new();
 
 enum Place {
-    /// The child's own opening of the file.
+    /// Bytes of the file, as this child has opened it.
     File(File),
-    /// Global locks, as in all the other children.
+    /// Global locks. All other children use them, too.
     Global,
-    /// Nothing: the other children have the file, and this one cannot open it.
+    /// There are none: this child cannot open the file, and global locks would not keep it apart from the others, who can.
     Broken,
 }
 
-/// What a key stands for: a byte of the file, or the index of a global lock.
+/// A key's lock: the place of a byte in the file, or the index of a global lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Lock(i64);
 
@@ -38,7 +38,7 @@ pub(in crate::httpd) enum Attempt {
     Taken,
     /// Another process has it.
     Busy,
-    /// It cannot be had at all.
+    /// The system gives no lock.
     Failed,
 }
 
@@ -51,7 +51,7 @@ pub(crate) fn create() {
 pub(crate) fn adopt() {
     let place = match MADE.get().and_then(Option::as_ref).map(open) {
         Some(Ok(file)) => Place::File(file),
-        // In a chroot without /proc there is no way to it, for any child.
+        // Without /proc, as in a chroot, no child can open it: then all of them use global locks.
         Some(Err(error)) if error.kind() != ErrorKind::NotFound => {
             let text =
                 format!("cannot open the file of locks, so that no session can be locked: {error}");
@@ -78,7 +78,7 @@ fn make() -> Option<OwnedFd> {
     None
 }
 
-/// A descriptor that came by fork shares its locks with the parent; one that is opened anew does not.
+/// Opens the file once more: a descriptor that has been inherited by fork shares its locks with the parent and with other children.
 fn open(made: &OwnedFd) -> std::io::Result<File> {
     let path = format!("/proc/self/fd/{}", made.as_raw_fd());
     File::options().read(true).write(true).open(path)
@@ -87,13 +87,13 @@ fn open(made: &OwnedFd) -> std::io::Result<File> {
 impl Lock {
     pub(crate) fn of(key: &[u8]) -> Lock {
         match PLACE.get() {
-            // 62 bits: the end of the range must be a file offset, too.
+            // 62 bits, so that the place of the byte, and that behind it, are file offsets.
             Some(Place::File(_)) => Lock(i64::try_from(mutex::hash(key) >> 2).unwrap_or(0)),
             _ => Lock(i64::try_from(mutex::place_of(key)).unwrap_or(0)),
         }
     }
 
-    /// Takes it if no other process has it. The caller sees to it that no other thread of this one has.
+    /// Takes the lock if no other process has it. The caller makes sure that no other thread of this process has.
     pub(in crate::httpd) fn attempt(self) -> Attempt {
         if faults::strike("lock") {
             return Attempt::Failed;
@@ -118,7 +118,7 @@ impl Lock {
         }
     }
 
-    /// Of a global lock; none has the number that stands for a failure.
+    /// Gives the index of a global lock; one that no lock has, where there is none.
     fn index(self) -> usize {
         usize::try_from(self.0).unwrap_or(usize::MAX)
     }

@@ -1,12 +1,14 @@
 //! Global locks: a fixed number of them, each shared by the children of one generation.
 //!
-//! A lock is an APR process mutex and, inside a child, a gate of our own. APR's global mutex would not do: what a
-//! request has locked may be unlocked by the thread that ends it, and that may be another one.
+//! A lock is an APR process mutex, between the children, and a gate of our own between the threads of a child. APR's global mutex
+//! does both, but wants to be unlocked by the thread that has locked it; here that is the thread that ends the request, which may
+//! be another one.
 //!
-//! The default mechanism is flock: freed when a child dies, with any thread as its owner. (fcntl's detection of
-//! deadlocks knows processes, not threads, and sees some where there are none.) httpd's Mutex directive chooses others.
+//! The default mechanism is flock, which any thread of a child can unlock, and which is free when the child dies. (fcntl looks for
+//! deadlocks between processes, not threads, and finds some where there are none.) httpd's Mutex directive chooses others.
 //!
-//! They are for applications and for what has one place for everybody. What has a key rests on `key_locks.rs`.
+//! They are for applications (`_global_lock`), and for what is the same for everybody, such as a database. Sessions and the like,
+//! which have a key, use `key_locks.rs`.
 
 use crate::httpd::apr::pool::Pool;
 use crate::httpd::log::{self, Level};
@@ -18,7 +20,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::ptr::null_mut;
 use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 
-/// The name for httpd's Mutex directive.
+/// The name by which httpd's Mutex directive knows these locks.
 const TYPE: &std::ffi::CStr = c"mod_python";
 /// The name under which a configuration's pool keeps the parent's mutexes.
 const KEY: &std::ffi::CStr = c"mod_python:mutexes";
@@ -40,12 +42,12 @@ pub(crate) fn register(pool: Pool<'_>) -> Result<(), String> {
     }
 }
 
-/// What the parent makes: handles that the children inherit. Lies in the configuration's pool.
+/// The mutexes that the parent has made, which the children inherit. They lie in the configuration's pool.
 #[derive(Clone, Copy)]
 struct Made<'c>(&'c [*mut sys::apr_proc_mutex_t]);
 
-/// Makes the mutexes, `count` or as many as can be had, at least two: their files lie in `directory`, or where the
-/// Mutex directive says. They live as long as `pool`, the configuration's.
+/// Makes `count` mutexes, or as many as the system gives, if these are two at least. Their files lie in `directory`, or where the
+/// Mutex directive says. They live as long as `pool`, that of the configuration.
 ///
 /// # Errors
 /// Why there are not even two.
@@ -60,7 +62,7 @@ pub(crate) fn create(
     for place in 0..count {
         let mut created = create_one(pool, server, place, directory.as_deref());
         if let (0, None, Err(reason)) = (place, &directory, &created) {
-            // httpd's runtime directory may be missing, or another user's.
+            // Not httpd's runtime directory: that may be missing, or another user's.
             let own = own_directory(pool).map_err(|error| {
                 format!("{reason}; nor can a directory be made for them: {error}")
             })?;
@@ -92,7 +94,7 @@ pub(crate) fn create(
     }
 }
 
-/// A directory for locks' files, where the system has such for a while; removed with the configuration.
+/// Makes a directory for locks' files among the system's temporary ones; it is removed with the configuration.
 fn own_directory(pool: Pool<'_>) -> std::io::Result<String> {
     let template = std::env::temp_dir().join("mod_python-locks-XXXXXX");
     let mut name = CString::new(template.as_os_str().as_bytes())?.into_bytes_with_nul();
@@ -102,7 +104,7 @@ fn own_directory(pool: Pool<'_>) -> std::io::Result<String> {
     }
     name.pop();
     let name = String::from_utf8(name).map_err(std::io::Error::other)?;
-    // The children run as another user, and may have to find a file in it by its name.
+    // Children, which run as another user, may have to open a file in it by its name.
     std::fs::set_permissions(&name, std::fs::Permissions::from_mode(0o711))?;
     pool.on_end(OwnDirectory {
         name: name.clone(),
@@ -111,10 +113,10 @@ fn own_directory(pool: Pool<'_>) -> std::io::Result<String> {
     Ok(name)
 }
 
-/// Owned by the configuration's pool, whose locks have removed their files when this is dropped.
+/// Removes the directory when it is dropped, with the configuration's pool; by then the locks have removed their files.
 struct OwnDirectory {
     name: String,
-    /// Who made it: a child that clears its pools leaves it.
+    /// The process that has made it. A child that clears its pools must not remove it.
     process: u32,
 }
 
@@ -192,7 +194,7 @@ unsafe impl Send for Lock {}
 /// This child's locks; set once, in child_init.
 static LOCKS: OnceLock<Vec<Lock>> = OnceLock::new();
 
-/// Takes over what the parent has made (apr_proc_mutex_child_init). One that fails ends the list there.
+/// Takes over the mutexes that the parent has made (apr_proc_mutex_child_init), up to the first one with which that fails.
 pub(crate) fn adopt(pool: Pool<'static>, server: Server<'static>) {
     let mut locks = Vec::new();
     // SAFETY: the configuration's pool and what `create` attached to it live as long as the child.
@@ -221,7 +223,7 @@ pub(crate) fn adopt(pool: Pool<'static>, server: Server<'static>) {
     let _ = LOCKS.set(locks);
 }
 
-/// The path by which a child opens a lock's file anew, as flock needs; NULL for mechanisms without one.
+/// Gives the path by which a child opens a lock's file for itself, as flock needs it; NULL for mechanisms without a file.
 ///
 /// # Safety
 /// A live mutex that the parent has made.
@@ -236,7 +238,7 @@ unsafe fn inherited_file(
         if file.is_null() || sys::apr_os_proc_mutex_get(&raw mut inner, mutex) != 0 {
             return file;
         }
-        // By its descriptor: a restart that comes while a child starts has already removed the name.
+        // By the inherited descriptor: a restart that comes while a child starts has removed the file's name already.
         let by_descriptor = format!("/proc/self/fd/{}", inner.crossproc);
         if std::path::Path::new(&by_descriptor).exists() {
             pool.c_string(by_descriptor.as_bytes()).as_ptr()
@@ -251,26 +253,26 @@ pub(crate) fn count() -> usize {
     LOCKS.get().map_or(0, Vec::len)
 }
 
-/// The lock that a key stands for: never the first, and the same in every process.
+/// Gives the index of a key's lock: the same one in every process, and never the first.
 pub(crate) fn place_of(key: &[u8]) -> usize {
     let others = count().saturating_sub(1).max(1) as u64;
     1 + usize::try_from(hash(key) % others).unwrap_or(0)
 }
 
-/// FNV-1a, 64 bits. Python's own hash of str differs from process to process.
+/// Hashes a key (FNV-1a, 64 bits). Python's own hash of `str` differs from process to process.
 pub(in crate::httpd) fn hash(key: &[u8]) -> u64 {
     key.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, &byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     })
 }
 
-/// Takes a lock; waits for it. False where it cannot be had at all: the thread that has it would wait for itself, as when the
-/// garbage collector runs something in the middle of what needs the lock.
+/// Takes a lock; waits for it. False where that fails, or where this thread has it already and would wait for itself: the garbage
+/// collector may run something that wants a lock while the thread holds it.
 pub(crate) fn lock(place: usize) -> bool {
     acquire(place, true).unwrap_or(false)
 }
 
-/// Takes a lock if it is free; None where that cannot be told.
+/// Takes a lock if it is free. None where the system does not say.
 pub(crate) fn try_lock(place: usize) -> Option<bool> {
     acquire(place, false)
 }

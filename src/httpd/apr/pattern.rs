@@ -1,4 +1,4 @@
-//! Regular expressions of a configuration (httpd's own, PCRE).
+//! Regular expressions of a configuration, by httpd's functions (PCRE).
 
 use crate::httpd::apr::pool::Pool;
 use crate::httpd::sys;
@@ -10,12 +10,12 @@ use std::ptr::NonNull;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Pattern<'c>(NonNull<sys::ap_regex_t>, PhantomData<&'c ()>);
 
-/// Where the expression, and each of its groups, has matched.
+/// Where the whole expression has matched, and each of its groups: from byte, to byte.
 pub(crate) type Groups = [Option<(usize, usize)>; GROUPS];
 const GROUPS: usize = 10;
 
 impl<'c> Pattern<'c> {
-    /// None for what is no expression.
+    /// Compiles an expression; None where it is wrong.
     pub(crate) fn new(pool: Pool<'c>, text: &str) -> Option<Pattern<'c>> {
         // SAFETY: the expression is freed with the pool.
         let compiled = unsafe {
@@ -25,7 +25,7 @@ impl<'c> Pattern<'c> {
         NonNull::new(compiled).map(|compiled| Pattern(compiled, PhantomData))
     }
 
-    /// How many groups it has.
+    /// Counts its groups.
     pub(crate) fn groups(self) -> usize {
         // SAFETY: a compiled expression.
         unsafe { (*self.0.as_ptr()).re_nsub }
@@ -33,7 +33,7 @@ impl<'c> Pattern<'c> {
             .unwrap_or(0)
     }
 
-    /// Matches a text.
+    /// Looks for it in a text.
     pub(crate) fn find(self, text: &CStr) -> Option<Groups> {
         let mut places = [sys::ap_regmatch_t {
             rm_so: -1,

@@ -5,7 +5,7 @@ use std::ffi::{CStr, c_char, c_void};
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
-/// A borrowed apr_pool_t. Used by one thread at a time (invariant 7), hence neither Send nor Sync.
+/// A borrowed apr_pool_t. One thread at a time uses it (invariant 7), so it is neither Send nor Sync.
 #[derive(Clone, Copy)]
 pub(crate) struct Pool<'p>(NonNull<sys::apr_pool_t>, PhantomData<&'p sys::apr_pool_t>);
 
@@ -31,7 +31,7 @@ impl<'p> Pool<'p> {
         }
     }
 
-    /// A slice of `first` followed by `second`, in the pool.
+    /// Copies `first`, and `second` behind it, into one slice in the pool.
     pub(crate) fn concat<T: Copy>(self, first: &[T], second: &[T]) -> &'p [T] {
         let length = first.len() + second.len();
         // SAFETY: apr_palloc gives room for `length` values; both copies stay inside it.
@@ -47,14 +47,14 @@ impl<'p> Pool<'p> {
         }
     }
 
-    /// A copy of `text` in the pool.
+    /// Copies `text` into the pool.
     pub(crate) fn text(self, text: &str) -> &'p str {
         let bytes = self.concat(text.as_bytes(), &[]);
         // SAFETY: a copy of a str is UTF-8.
         unsafe { std::str::from_utf8_unchecked(bytes) }
     }
 
-    /// A NUL-terminated copy of `text`, cut at its first NUL.
+    /// Copies `text` into the pool as a C string, up to its first NUL.
     pub(crate) fn c_string(self, text: &[u8]) -> &'p CStr {
         // SAFETY: apr_pstrmemdup copies `len` bytes and adds a NUL.
         unsafe {
@@ -93,8 +93,8 @@ impl<'p> Pool<'p> {
         place
     }
 
-    /// As `on_end`, but before the pools below this one are destroyed: for what looks at a request or connection
-    /// (apr_pool_pre_cleanup_register).
+    /// As `on_end`, but dropped before the pools below this one are destroyed (apr_pool_pre_cleanup_register): for what looks at a
+    /// request or connection when it ends.
     pub(in crate::httpd) fn before_end<T: 'static>(self, value: T) -> &'p T {
         let place = self.place(value);
         // SAFETY: as in `on_end`.
@@ -109,14 +109,14 @@ impl<'p> Pool<'p> {
     }
 }
 
-/// A pool that its holder owns: for tables that no request owns.
+/// A pool that belongs to whoever has this, for tables that belong to no request.
 pub(crate) struct OwnedPool(NonNull<sys::apr_pool_t>);
 
 // SAFETY: an owned pool has an allocator of its own; moving it moves the only user.
 unsafe impl Send for OwnedPool {}
 
 impl OwnedPool {
-    /// None when memory is short.
+    /// Makes a pool; None when memory is short.
     pub(crate) fn new() -> Option<OwnedPool> {
         #[cfg(test)]
         initialize_apr();
@@ -154,7 +154,7 @@ unsafe extern "C" fn drop_value<T>(value: *mut c_void) -> sys::apr_status_t {
     0
 }
 
-/// Outside httpd, that is in unit tests, nobody else initialises APR.
+/// Initialises APR, in unit tests, where there is no httpd that has done so.
 #[cfg(test)]
 fn initialize_apr() {
     static ONCE: std::sync::Once = std::sync::Once::new();

@@ -1,4 +1,4 @@
-//! A handle on apr_table_t: ordered, case-insensitive, several values a name.
+//! A handle on apr_table_t: it keeps its order, ignores case, and a name may have several values.
 
 use crate::httpd::apr::pool::{OwnedPool, Pool};
 use crate::httpd::{faults, sys};
@@ -14,12 +14,12 @@ pub(crate) struct Table<'t>(NonNull<sys::apr_table_t>, PhantomData<&'t sys::apr_
 
 impl<'t> Table<'t> {
     /// # Safety
-    /// `table` is NULL or lives for `'t`, used by this thread alone.
+    /// `table` is NULL or lives for `'t`, and no other thread uses it meanwhile.
     pub(in crate::httpd) unsafe fn from_raw(table: *mut sys::apr_table_t) -> Option<Table<'t>> {
         NonNull::new(table).map(|table| Table(table, PhantomData))
     }
 
-    /// A new, empty table.
+    /// Makes an empty table.
     pub(crate) fn new(pool: Pool<'t>) -> Table<'t> {
         // SAFETY: apr_table_make returns a table or aborts the process.
         Table(
@@ -37,7 +37,7 @@ impl<'t> Table<'t> {
         usize::try_from(unsafe { (*sys::apr_table_elts(self.as_ptr())).nelts }).unwrap_or(0)
     }
 
-    /// The entry at a position; None beyond the end. The value is None where httpd stored NULL.
+    /// Gives the entry at a position; None beyond the end. Its value is None where httpd has stored NULL.
     pub(crate) fn entry(self, index: usize) -> Option<(&'t CStr, Option<&'t CStr>)> {
         if index >= self.len() {
             return None;
@@ -55,7 +55,7 @@ impl<'t> Table<'t> {
         }
     }
 
-    /// All entries in order. Do not change the table while iterating.
+    /// Iterates over all entries, in order. Do not change the table meanwhile.
     pub(crate) fn entries(self) -> impl Iterator<Item = (&'t CStr, Option<&'t CStr>)> {
         (0..self.len()).filter_map(move |index| self.entry(index))
     }
@@ -65,7 +65,7 @@ impl<'t> Table<'t> {
         self.entries().any(|(other, _)| same(other, name))
     }
 
-    /// The first value of a name (apr_table_get).
+    /// Gives the first value of a name (apr_table_get).
     pub(crate) fn first(self, name: &CStr) -> Option<&'t CStr> {
         // SAFETY: a live table and a C string.
         unsafe { crate::httpd::text(sys::apr_table_get(self.as_ptr(), name.as_ptr())) }
@@ -77,7 +77,7 @@ impl<'t> Table<'t> {
         unsafe { sys::apr_table_set(self.as_ptr(), name.as_ptr(), value.as_ptr()) }
     }
 
-    /// As `set` of each pair, but in one go: APR looks through the table for each.
+    /// Sets all pairs, as `set` does one, but goes through the table once: APR goes through it for each name.
     pub(crate) fn set_all(self, pairs: &[(CString, CString)]) {
         if pairs.len() < FEW {
             return pairs.iter().for_each(|(name, value)| self.set(name, value));
@@ -107,13 +107,13 @@ impl<'t> Table<'t> {
                     sys::apr_table_addn(self.as_ptr(), key, value);
                     continue;
                 };
-                // The first one is replaced, the others of the name go.
+                // Of the entries with this name the first one gets the value, the others are removed.
                 if let Some(written) = written.get_mut(place).filter(|written| !**written) {
                     *written = true;
                     sys::apr_table_addn(self.as_ptr(), key, copy(new));
                 }
             }
-            // A new name stands where it comes first, as it is written there.
+            // Names that the table does not have yet are added in the order of the pairs.
             for (name, _) in pairs {
                 let Some(&place) = last.get(&lower(name)) else {
                     continue;
@@ -141,7 +141,7 @@ impl<'t> Table<'t> {
         unsafe { sys::apr_table_unset(self.as_ptr(), name.as_ptr()) }
     }
 
-    /// Removes the first entry, and no other of its name. Takes no memory: a table's pool would keep it.
+    /// Removes the first entry, and no other of its name. Needs no memory, which the table's pool would not free again.
     pub(crate) fn remove_first(self) {
         let Some((name, _)) = self.entry(0) else {
             return;
@@ -171,7 +171,7 @@ impl<'t> Table<'t> {
     }
 }
 
-/// So many are set one after the other.
+/// Up to how many pairs are set one after the other.
 const FEW: usize = 8;
 
 /// Are two names the same to a table?
@@ -183,10 +183,10 @@ fn lower(name: &CStr) -> Vec<u8> {
     name.to_bytes().to_ascii_lowercase()
 }
 
-/// Copies of a table's entries, in one piece.
+/// A copy of a table's entries, in one piece of memory.
 pub(crate) struct Copies {
     bytes: Vec<u8>,
-    /// Where names and values end, each with its NUL; where there is no value, it ends with its name.
+    /// Where each name and its value end, with their NULs. Both are the same where the value is NULL.
     ends: Vec<(usize, usize)>,
 }
 
@@ -223,7 +223,7 @@ impl Copies {
         self.iter().map(|(name, value)| room_of(name, value)).sum()
     }
 
-    /// Name and values of all: names that differ in case alone are those that come first.
+    /// Lists each name with its values. Names that differ in case alone are one, the first.
     pub(crate) fn groups(&self) -> Vec<(&CStr, Vec<Option<&CStr>>)> {
         let mut places = HashMap::<Vec<u8>, usize>::new();
         let mut groups: Vec<(&CStr, Vec<Option<&CStr>>)> = Vec::new();
@@ -239,12 +239,12 @@ impl Copies {
     }
 }
 
-/// A table that its holder owns, with a pool of its own. APR's pools free nothing before their end: once more of it is garbage
-/// than not, the entries move to a fresh one.
+/// A table with a pool of its own, which belong to whoever has this. A pool frees nothing before its end, so once more than half
+/// of it is garbage the entries are copied to a new one.
 pub(crate) struct OwnedTable {
-    /// Borrowed while somebody looks at the table.
+    /// Borrowed while the table is used.
     held: RefCell<InPool>,
-    /// How many bytes the pool has been asked for, and how many are to be looked into.
+    /// How many bytes the pool has been asked for; `tidy` is called when they are as many as `checked_at`.
     taken: Cell<usize>,
     checked_at: Cell<usize>,
 }
@@ -258,11 +258,11 @@ struct InPool {
 // SAFETY: the table lies in the pool that moves with it.
 unsafe impl Send for OwnedTable {}
 
-/// Less garbage than this is not worth a copy.
+/// Below this much garbage nothing is copied.
 const LITTLE: usize = 64 << 10;
 
 impl OwnedTable {
-    /// None when memory is short.
+    /// Makes an empty table; None when memory is short.
     pub(crate) fn new() -> Option<OwnedTable> {
         Some(OwnedTable {
             held: RefCell::new(InPool::new()?),
@@ -271,8 +271,8 @@ impl OwnedTable {
         })
     }
 
-    /// Looks at the table, or changes it. `room`: how much it is given to copy (`room_of`). What `body` gives is a value of its
-    /// own: nothing of the table's pool.
+    /// Calls `body` with the table, to read or to change it. `room` is how many bytes it will add (`room_of`). What `body` gives
+    /// must not refer to the table's pool.
     pub(crate) fn with<R: 'static>(&self, room: usize, body: impl FnOnce(Table<'_>) -> R) -> R {
         let result = body(Table(self.held.borrow().table, PhantomData));
         if room > 0 {
@@ -284,8 +284,8 @@ impl OwnedTable {
         result
     }
 
-    /// Moves the entries to another pool where most of this one is what has been replaced or removed. Looked into when the pool has
-    /// grown by as much as there is, so that it costs no more than the writing did.
+    /// Copies the entries to another pool, where most of this one is entries that have been replaced or removed. It looks into that
+    /// when the pool has grown by as much as it had, so that this takes no more time than writing has taken.
     fn tidy(&self) {
         let Ok(mut held) = self.held.try_borrow_mut() else {
             return;
@@ -316,7 +316,7 @@ impl InPool {
     }
 }
 
-/// So much of a pool an entry takes.
+/// Gives how many bytes an entry takes in a pool.
 pub(crate) fn room_of(name: &CStr, value: Option<&CStr>) -> usize {
     let texts = name.count_bytes() + value.map_or(0, CStr::count_bytes);
     texts + 2 * size_of::<sys::apr_table_entry_t>()
@@ -398,7 +398,7 @@ mod tests {
         table.with(0, |table| {
             assert_eq!(table.first(c"NAME"), Some(value.as_c_str()))
         });
-        // What is there stays.
+        // An entry that is there, and stays.
         for place in 0..1000 {
             let name = CString::new(format!("n{place}")).unwrap();
             table.with(room_of(&name, Some(&value)), |table| {

@@ -1,7 +1,7 @@
 //! The request's body and the response's, through httpd's filters.
 //!
-//! Output is gathered in one brigade and leaves with its end-of-stream where that is possible; input is read on
-//! demand and never further than asked for. Everything here may block and is called without the interpreter's lock.
+//! What is written is gathered in one brigade, which leaves together with the answer's end where that is possible. A body is read
+//! when it is asked for, no further than that. All of this may block, and is called without the interpreter's lock.
 
 use crate::httpd::apr::brigade::{append, first, read, sentinel};
 use crate::httpd::io::aborted::Aborted;
@@ -13,14 +13,14 @@ use crate::httpd::{faults, sys};
 use std::mem::MaybeUninit;
 use std::ptr::{NonNull, null_mut};
 
-/// What has been written and not yet sent. One a request; used by the thread that holds the lease.
+/// What a request has written and not yet sent. Used by the thread that holds the lease.
 #[derive(Default)]
 pub(crate) struct Output {
-    /// Lies in the request's pool; NULL until the first write.
+    /// In the request's pool; None until something is written.
     brigade: Option<NonNull<sys::apr_bucket_brigade>>,
     pending: usize,
     queued: i64,
-    /// The request's status when the first of it was given on.
+    /// The status that the request had when the first part was given to httpd's filters.
     told: Option<i64>,
 }
 
@@ -30,18 +30,18 @@ unsafe impl Send for Output {}
 /// How a brigade ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
-    /// More may follow; filters may keep it.
+    /// More may follow; filters may hold it back.
     Open,
     /// Filters send what they have.
     Flush,
-    /// Nothing follows.
+    /// Nothing follows: the end of the answer.
     OfStream,
 }
 
-/// Pending output beyond this is passed on by itself (httpd's own AP_MIN_BYTES_TO_WRITE is 8000).
+/// How much is gathered, in bytes, before it is sent without being asked (httpd's own AP_MIN_BYTES_TO_WRITE is 8000).
 const ENOUGH: usize = 8000;
 
-/// A brigade on its way out. Keeps no borrow of the `Output`, so that a filter may write while it is passed.
+/// A brigade that is being sent. It does not borrow the `Output`, so that a filter which it passes may write.
 pub(crate) struct Parcel(NonNull<sys::apr_bucket_brigade>);
 
 // SAFETY: passed by the thread that holds the lease, inside one operation.
@@ -53,7 +53,7 @@ impl Output {
         *self = Output::default();
     }
 
-    /// Copies `data` to the pending output.
+    /// Adds a copy of `data` to what is to be sent.
     ///
     /// # Errors
     /// `Aborted` when httpd cannot take it.
@@ -74,8 +74,8 @@ impl Output {
         if status == 0 { Ok(()) } else { Err(Aborted) }
     }
 
-    /// Adds a part of a file to the pending output; it is sent from the file, not read (apr_brigade_insert_file). It is never
-    /// mapped into memory: who shortens it then would kill the child (SIGBUS).
+    /// Adds a part of a file to what is to be sent; it is sent from the file, not read (apr_brigade_insert_file). It is never
+    /// mapped into memory: if somebody shortened it then, the child would be killed (SIGBUS).
     pub(crate) fn write_file(
         &mut self,
         request: Request<'_>,
@@ -97,7 +97,7 @@ impl Output {
         self.queued += length;
     }
 
-    /// Is there so much pending that it should go?
+    /// Has so much been gathered that it should be sent?
     pub(crate) fn is_full(&self) -> bool {
         self.pending >= ENOUGH
     }
@@ -106,22 +106,22 @@ impl Output {
         self.pending != 0
     }
 
-    /// Bytes given to `write` since the request began.
+    /// How many bytes `write` has been given since the request began.
     pub(crate) fn queued(&self) -> i64 {
         self.queued
     }
 
-    /// The request's status when the first of it was given on; None when nothing was.
+    /// Gives the status that the request had when the first part was given to httpd's filters; None where nothing was.
     pub(crate) fn told(&self) -> Option<i64> {
         self.told
     }
 
-    /// The first of the answer is given on now.
+    /// Remembers the request's status, since a part of the answer is given to httpd's filters now.
     pub(crate) fn tell(&mut self, request: Request<'_>) {
         self.told.get_or_insert(request.status());
     }
 
-    /// What is pending, ended as asked. Send it with `Parcel::pass`.
+    /// Takes all that is to be sent, with the end that is asked for. Send it with `Parcel::pass`.
     pub(crate) fn take(&mut self, request: Request<'_>, end: End) -> Parcel {
         let brigade = self.brigade.take().unwrap_or_else(|| new_brigade(request));
         if self.pending > 0 || end == End::Flush {
@@ -140,7 +140,7 @@ impl Output {
         Parcel(brigade)
     }
 
-    /// Forgets what is pending.
+    /// Drops what has not been sent.
     pub(crate) fn discard(&mut self) {
         self.pending = 0;
         if let Some(brigade) = self.brigade {
@@ -149,7 +149,7 @@ impl Output {
         }
     }
 
-    /// Gives an emptied brigade back for the next write: a request's pool frees nothing before its end.
+    /// Takes an empty brigade back, for the next write: a new one each time would take memory that a pool frees only at its end.
     pub(crate) fn put_back(&mut self, parcel: Parcel) {
         self.brigade.get_or_insert(parcel.0);
     }
@@ -160,7 +160,7 @@ impl Output {
 }
 
 impl Parcel {
-    /// Passes the brigade to the request's output filters (ap_pass_brigade). May block; the brigade is empty afterwards.
+    /// Sends the brigade through the request's output filters (ap_pass_brigade). May block; the brigade is empty afterwards.
     ///
     /// # Errors
     /// `Aborted` when the client is gone or a filter failed.
@@ -179,8 +179,8 @@ impl Parcel {
         }
     }
 
-    /// Hands the data to httpd's own write buffer (ap_rwrite), so that an error document or another handler that
-    /// follows can still set status and headers.
+    /// Puts the data into httpd's own buffer (ap_rwrite) instead of sending it: an error document, or another handler that follows,
+    /// can still set status and headers.
     ///
     /// # Errors
     /// As for `pass`.
@@ -214,12 +214,12 @@ impl Parcel {
     }
 }
 
-/// The request's body. One a request; used by the thread that holds the lease.
+/// A request's body, as far as it has been read. Used by the thread that holds the lease.
 #[derive(Default)]
 pub(crate) struct Input {
     state: Reading,
     brigade: Option<NonNull<sys::apr_bucket_brigade>>,
-    /// Read from httpd, not yet asked for: `buffer[position..]`.
+    /// What has been read from httpd and not yet given to anybody is `buffer[position..]`.
     buffer: Vec<u8>,
     position: usize,
 }
@@ -267,7 +267,7 @@ impl<'a> Room<'a> {
         self.memory.len() - self.length
     }
 
-    /// Copies what there is room for; how much that was.
+    /// Copies as much of `data` as there is room for, and says how much that was.
     fn push(&mut self, data: &[u8]) -> usize {
         let free = self.memory.get_mut(self.length..).unwrap_or_default();
         let count = data.len().min(free.len());
@@ -279,7 +279,7 @@ impl<'a> Room<'a> {
     }
 }
 
-/// At most so much is asked of httpd at once.
+/// How many bytes are asked of httpd at once, at most.
 const BLOCK: usize = 65536;
 
 impl Input {
@@ -288,13 +288,14 @@ impl Input {
         self.state = Reading::NotBegun;
         self.brigade = None;
         self.position = 0;
-        // The memory of a large body is not kept.
+        // The memory that a body has taken may be large: it is not kept for the next request.
         if self.buffer.capacity() > 0 {
             self.buffer = Vec::new();
         }
     }
 
-    /// Reads ahead, at most one byte more than `limit`, for later reads; the body's length where that was all of it. May block.
+    /// Reads ahead, at most one byte more than `limit`, for later reads. Gives the body's length where that was all of it. May
+    /// block.
     ///
     /// # Errors
     /// As for `read`.
@@ -314,10 +315,10 @@ impl Input {
         }
     }
 
-    /// Up to `limit` bytes (all of the body when None); fewer only at the body's end. May block.
+    /// Reads `limit` bytes, or all of the body (None); fewer only at the body's end. May block.
     ///
     /// # Errors
-    /// `ReadError`; what had been read before stays unread.
+    /// `ReadError`. What had been read by then is there for the next call.
     pub(crate) fn read(
         &mut self,
         request: Request<'_>,
@@ -332,10 +333,10 @@ impl Input {
         Ok(self.consume(limit.unwrap_or(usize::MAX)))
     }
 
-    /// As `read`, into memory that there is already: one copy less. How many bytes there are now.
+    /// As `read`, but straight into the caller's memory. Gives how many bytes are in it.
     ///
     /// # Errors
-    /// As for `read`; what had been read before is in `room`.
+    /// As for `read`, but what had been read by then is in `room`.
     pub(crate) fn read_into(
         &mut self,
         request: Request<'_>,
@@ -347,7 +348,7 @@ impl Input {
         Ok(())
     }
 
-    /// Up to and including the next `\n`, at most `limit` bytes. May block.
+    /// Reads a line, with its `\n`, at most `limit` bytes of it. May block.
     ///
     /// # Errors
     /// As for `read`.
@@ -396,7 +397,7 @@ impl Input {
         data
     }
 
-    /// Reads one brigade of at most `wanted` bytes, to `room` or the buffer; false at the body's end.
+    /// Reads one brigade, of at most `wanted` bytes, into `room`, and what does not fit into the buffer. False at the body's end.
     fn fill(
         &mut self,
         request: Request<'_>,
@@ -407,13 +408,13 @@ impl Input {
             Reading::Ended => return Ok(false),
             Reading::Failed(error) => return Err(error),
             Reading::Begun => {}
-            // A sub-request has no body (ap_set_sub_req_protocol): what there is to read is the page's that it is a part of.
+            // A sub-request has no body (ap_set_sub_req_protocol): it would read that of the page which it is a part of.
             Reading::NotBegun if request.main().is_some() => {
                 self.state = Reading::Ended;
                 return Ok(false);
             }
             Reading::NotBegun => {
-                // Checks Transfer-Encoding and Content-Length; chunked bodies are welcome.
+                // httpd checks Transfer-Encoding and Content-Length; chunked bodies are read, too.
                 // SAFETY: a live request.
                 let status = unsafe {
                     sys::ap_setup_client_block(request.as_ptr(), sys::REQUEST_CHUNKED_DECHUNK)
@@ -459,7 +460,7 @@ impl Input {
         }
     }
 
-    /// Takes one brigade over; false when it held the end of the body.
+    /// Reads the bytes of one brigade, as `fill`. False when the end of the body was in it.
     fn fetch(
         &mut self,
         request: Request<'_>,
@@ -507,7 +508,7 @@ impl Input {
                         0 => {
                             let data = std::slice::from_raw_parts(data.cast::<u8>(), length);
                             let taken = room.as_mut().map_or(0, |room| room.push(data));
-                            // A filter may give more than was asked for.
+                            // A filter may give more than it was asked for.
                             self.buffer
                                 .extend_from_slice(data.get(taken..).unwrap_or_default());
                         }
@@ -538,13 +539,13 @@ fn read_error(request: Request<'_>, status: sys::apr_status_t) -> ReadError {
     }
     // SAFETY: maps a status of the input filters to one of HTTP.
     match unsafe { sys::ap_map_http_request_error(status, sys::HTTP_BAD_REQUEST) } {
-        // A filter has answered already, with 400 or 413 (AP_FILTER_ERROR).
+        // AP_FILTER_ERROR: a filter has answered already, with 400 or 413.
         status if status < 0 => ReadError::Refused(Status::DONE),
         status => ReadError::Refused(Status(status)),
     }
 }
 
-/// End of file, reset, time-out: the client's side of a broken body.
+/// Is it the client that has gone, or sends nothing more (end of file, reset, time-out)?
 fn is_lost(status: sys::apr_status_t) -> bool {
     [
         sys::APR_EOF,

@@ -1,11 +1,12 @@
-//! A connection's own bytes, for connection handlers: reading and writing through its filters. Everything may block.
+//! Reading and writing a connection's bytes, through its filters, for connection handlers. All of it may block.
 
 use crate::httpd::apr::brigade::{append, first, read, sentinel};
 use crate::httpd::request::connection::Connection;
 use crate::httpd::sys;
 use std::ptr::{NonNull, null_mut};
 
-/// The brigades of a connection, kept for the next operation: a connection's pool frees nothing before its end.
+/// The brigades that a connection is read and written by. They are kept for the next operation: new ones would take memory that the
+/// connection's pool frees only at its end.
 #[derive(Default)]
 pub(crate) struct Wire {
     received: Option<NonNull<sys::apr_bucket_brigade>>,
@@ -18,11 +19,11 @@ unsafe impl Send for Wire {}
 /// How much `read` waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Amount {
-    /// At least one byte, at most so many.
+    /// For one byte; as many as there are then, at most so many.
     UpTo(usize),
-    /// One line.
+    /// For a line.
     Line,
-    /// Everything until the client closes.
+    /// For everything, until the client closes its side.
     All,
 }
 
@@ -31,7 +32,7 @@ pub(crate) enum Amount {
 pub(crate) struct Broken;
 
 impl Wire {
-    /// Bytes from the client; None at the end of its stream.
+    /// Reads bytes from the client; None at the end of its stream.
     ///
     /// # Errors
     /// `Broken`.

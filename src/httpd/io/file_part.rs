@@ -1,7 +1,7 @@
-//! Files that are sent from where they lie: a part of one that an application has opened, and those of `req.sendfile()`.
+//! Files that are sent by their descriptor: a part of one that an application has opened, and those of `req.sendfile()`.
 //!
-//! An application's file stays the application's: it may be shortened or closed at any time. It is never mapped into memory, and an answer that
-//! the file is too short for breaks off.
+//! An application may shorten or close its file at any time. So the file is never mapped into memory, and the answer breaks off
+//! where the file has become too short for it.
 
 use crate::httpd::io::aborted::Aborted;
 use crate::httpd::log::{self, Level};
@@ -15,7 +15,7 @@ use std::mem::ManuallyDrop;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 
-/// A part of an open regular file, to be sent from there. The descriptor is a duplicate: the file's owner may close it.
+/// A part of an open regular file that is to be sent. The descriptor is a duplicate, so that the file's owner may close its own.
 pub(crate) struct FilePart {
     descriptor: OwnedFd,
     offset: i64,
@@ -23,8 +23,8 @@ pub(crate) struct FilePart {
 }
 
 impl FilePart {
-    /// From `offset` to the file's end. None for what must be read to know what it holds: no regular file (pipes), no bytes
-    /// (/proc, /sys, or the end), not open for reading.
+    /// Takes a file from `offset` to its end. None for what has to be read by the caller: what is no regular file (a pipe), has
+    /// no bytes of known number (/proc, /sys), has none behind `offset`, or is not open for reading.
     pub(crate) fn new(descriptor: c_int, offset: i64) -> Option<FilePart> {
         // SAFETY: asks the system about a number; the duplicate is ours.
         let descriptor = unsafe {
@@ -37,7 +37,7 @@ impl FilePart {
                 .ok()?
         };
         let status = status(&descriptor)?;
-        // Files of the kernel's own say a size but hold no blocks.
+        // Files of /proc and /sys may tell a size, but have no blocks, and hold something else when they are read.
         let solid = status.st_mode & libc::S_IFMT == libc::S_IFREG && status.st_blocks > 0;
         let inside = (0..status.st_size).contains(&offset);
         (solid && inside).then(|| FilePart {
@@ -47,7 +47,7 @@ impl FilePart {
         })
     }
 
-    /// In bytes.
+    /// Its length in bytes.
     pub(crate) fn length(&self) -> i64 {
         self.length
     }
@@ -73,7 +73,7 @@ impl FilePart {
         });
         let mut number = sending.descriptor.as_raw_fd();
         // SAFETY: the descriptor is open until the request's pool ends, after everything has been sent; a brigade of ours. The
-        // file is never mapped: who shortens it would kill the child (SIGBUS).
+        // file is never mapped: if somebody shortened it, the child would be killed (SIGBUS).
         let (status, aborted) = unsafe {
             let flags = sys::APR_FOPEN_READ | sendfile_flag(request);
             sys::apr_os_file_put(&raw mut file, &raw mut number, flags, pool.as_ptr());
@@ -98,7 +98,7 @@ impl FilePart {
             sys::apr_brigade_cleanup(brigade.cast());
             (status, request.connection().aborted())
         };
-        // httpd gives the connection up where it comes to the file's end too early.
+        // httpd aborts the connection where the file ends too early.
         match status == 0 && !aborted {
             true => Ok(true),
             false if sending.is_whole() => Err(Aborted),
@@ -110,7 +110,7 @@ impl FilePart {
     }
 }
 
-/// A regular file that has been opened to be sent. Lies in the request's pool, which closes what has been kept.
+/// A regular file that has been opened to be sent. It is closed when this is dropped, or, if it was kept, with the request's pool.
 pub(crate) struct SentFile<'r> {
     file: NonNull<sys::apr_file_t>,
     size: i64,
@@ -122,12 +122,12 @@ pub(crate) struct SentFile<'r> {
 pub(crate) enum Unsendable {
     Missing,
     Unreadable,
-    /// A directory cannot be read, a pipe would have to be waited for, a device has no end.
+    /// It is no regular file: a directory cannot be read, a pipe would have to be waited for, a device has no end.
     Irregular,
 }
 
 impl<'r> SentFile<'r> {
-    /// Opens a file, and looks at what has been opened: what the path leads to may change. May block, but not for a pipe.
+    /// Opens a file, then checks what has been opened: the path may lead to something else by then. May block, but not on a pipe.
     ///
     /// # Errors
     /// `Unsendable`.
@@ -150,7 +150,7 @@ impl<'r> SentFile<'r> {
                 libc::ENOENT | libc::ENOTDIR | libc::ELOOP | libc::ENAMETOOLONG => {
                     Unsendable::Missing
                 }
-                // A socket's name.
+                // The path is that of a socket.
                 libc::ENXIO => Unsendable::Irregular,
                 _ => Unsendable::Unreadable,
             })?;
@@ -170,12 +170,12 @@ impl<'r> SentFile<'r> {
         }
     }
 
-    /// In bytes.
+    /// Its size in bytes.
     pub(crate) fn size(&self) -> i64 {
         self.size
     }
 
-    /// Leaves it open until the request's pool ends.
+    /// Gives the open file away: the request's pool closes it at its end.
     pub(in crate::httpd) fn keep(self) -> *mut sys::apr_file_t {
         ManuallyDrop::new(self).file.as_ptr()
     }
@@ -188,16 +188,17 @@ impl Drop for SentFile<'_> {
     }
 }
 
-/// Bytes that are read at once where the kernel does not send the file.
+/// How many bytes are read at once, where the kernel does not send the file.
 pub(in crate::httpd) const READ_AT_ONCE: usize = 65536;
 
-/// A file on its way. Owned by the request's pool, which ends when all has been sent; used by the request's thread.
+/// Remembers a file that is being sent. The request's pool owns it, which ends when all has been sent, and checks then that the
+/// file was long enough.
 struct Sending {
     connection: *mut sys::conn_rec,
     descriptor: OwnedFd,
     /// Where in the file the part ends.
     end: i64,
-    /// Does somebody know already that the file has become shorter?
+    /// Has it been told already that the file has become shorter?
     told: Cell<bool>,
 }
 
@@ -217,7 +218,7 @@ impl Drop for Sending {
             (*self.connection).keepalive = sys::ap_conn_keepalive_e_AP_CONN_CLOSE;
             Connection::from_raw(self.connection)
         };
-        // What httpd sends after the handler's end is given up by httpd alone.
+        // Where httpd has aborted the connection after the handler had returned, nobody has told the operator so far.
         if let Some(connection) = connection.filter(|connection| connection.aborted())
             && !self.told.get()
         {
@@ -235,7 +236,7 @@ fn status(descriptor: &OwnedFd) -> Option<libc::stat> {
     }
 }
 
-/// Files are sent by the kernel where EnableSendfile says so, as httpd's own are.
+/// Decides, by EnableSendfile as for httpd's own files, whether the kernel sends a file.
 fn sendfile_flag(request: Request<'_>) -> c_int {
     let on = sys::ENABLE_SENDFILE_ON.cast_unsigned();
     let core = request.core_config();

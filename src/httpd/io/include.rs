@@ -1,4 +1,4 @@
-//! mod_include: a Python tag in pages, `<!--#python eval="…" -->` (mod_include.h).
+//! The tag for Python in pages of mod_include, `<!--#python eval="…" -->` (mod_include.h).
 
 use crate::httpd::callback::{assert_no_data, summon};
 use crate::httpd::guard::guard;
@@ -9,24 +9,24 @@ use crate::httpd::sys;
 use std::ffi::{CStr, c_char, c_int};
 use std::ptr::null_mut;
 
-/// What a tag asks for.
+/// What a tag's attribute is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Code<'r> {
-    /// An expression, whose value goes to the page.
+    /// An expression, whose value is put into the page.
     Eval(&'r CStr),
     /// Statements.
     Exec(&'r CStr),
 }
 
-/// What runs a tag; false puts mod_include's error text into the page.
+/// Runs a tag. Where it gives false, mod_include's error text is put into the page.
 pub(crate) trait Handler:
     for<'r> Fn(Request<'r>, Code<'r>, &mut Invocation) -> bool + Copy
 {
 }
 impl<F: for<'r> Fn(Request<'r>, Code<'r>, &mut Invocation) -> bool + Copy> Handler for F {}
 
-/// Registers the tag, where mod_include is loaded (ap_register_include_handler). Called in post_config: mod_include
-/// begins a new list of tags there, first of all modules.
+/// Registers the tag, where mod_include is loaded (ap_register_include_handler). To be called in post_config, where mod_include has
+/// begun a new list of tags before any other module.
 pub(crate) fn register<F: Handler>(tag: &'static CStr, _handler: F) {
     const { assert_no_data::<F>() };
     type Register = unsafe extern "C" fn(*mut c_char, sys::include_handler_fn_t);
@@ -74,7 +74,7 @@ unsafe extern "C" fn on_tag<F: Handler>(
     }
 }
 
-/// The tag's only attribute.
+/// Reads the tag's attribute, of which there has to be one.
 ///
 /// # Safety
 /// The context is live, and `request` is its request.

@@ -1,8 +1,8 @@
-//! Reading a body without an answer behind our back.
+//! Reading a body so that httpd does not answer meanwhile.
 //!
-//! When httpd's input filters refuse a body (too large, a broken chunk), they answer by themselves: an error and the
-//! answer's end go to the output filters at once, whoever is in the middle of them. While we read, that way ends here, and
-//! the status is told to who reads.
+//! When httpd's input filters refuse a body (too large, a broken chunk), they answer by themselves: they send an error and the
+//! answer's end through the output filters at once, even if the handler has written a part of an answer. While a body is read
+//! here, a filter in front of all others takes that error, and the reader is told its status.
 
 use crate::httpd::apr::brigade::{first, sentinel};
 use crate::httpd::guard::guard;
@@ -12,12 +12,13 @@ use crate::httpd::sys;
 use std::ffi::c_int;
 use std::ptr::null_mut;
 
-/// A filter that stands before a request's others, so that its answer goes nowhere, and what is to be put back: ap_pass_brigade sets
-/// the flag of the answer's end.
+/// A filter in front of a request's output filters, which lets nothing pass; and what has to be put back afterwards, since
+/// ap_pass_brigade remembers that the answer's end has been sent.
 struct Sink {
     filter: sys::ap_filter_t,
-    /// Of the request and those that it was redirected from.
+    /// The request, and its eos_sent, which says so, as it was before.
     ends: (*mut sys::request_rec, c_int),
+    /// The same of those that it was redirected from.
     other_ends: Vec<(*mut sys::request_rec, c_int)>,
 }
 
@@ -58,7 +59,7 @@ impl Sink {
         unsafe { (*self.filter.r).output_filters = &raw mut self.filter };
     }
 
-    /// Takes it out from where it stands: others may have been added meanwhile, or have gone.
+    /// Takes it out of the chain, in which others may have been added or removed meanwhile.
     ///
     /// # Safety
     /// As for `new`, and its request is still there.
@@ -80,14 +81,15 @@ impl Sink {
     }
 }
 
-/// Calls `read`, which reads the body of a request, and says what it returns, and with which status the body was refused.
+/// Calls `read`, which reads the body of a request. Gives what it returns, and the status with which the body was refused, if it
+/// was.
 pub(in crate::httpd) fn reading(
     request: Request<'_>,
     read: impl FnOnce() -> c_int,
 ) -> (c_int, Option<Status>) {
     let mut refused: c_int = 0;
     let number = &raw mut refused;
-    // Of the first kind that there is: whatever is added meanwhile comes behind it.
+    // The lowest type: filters that are added meanwhile come behind it.
     let mut record = sys::ap_filter_rec_t {
         name: c"mod_python_sink".as_ptr(),
         filter_func: sys::ap_filter_func {
@@ -144,7 +146,7 @@ unsafe extern "C" fn swallow(
     });
     if let Err(panic) = done {
         crate::httpd::log::process(crate::httpd::log::Level::Critical, &panic);
-        // SAFETY: as above. What cannot be taken up is refused all the same.
+        // SAFETY: as above. The body has been refused, even if the status could not be read.
         unsafe { *(*filter).ctx.cast::<c_int>() = 500 };
     }
     sys::AP_FILTER_ERROR

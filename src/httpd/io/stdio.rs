@@ -11,7 +11,7 @@ use std::ptr::{null, null_mut};
 
 /// How many streams there are: standard output and standard error.
 pub(crate) const STREAMS: usize = 2;
-/// A line that grows beyond this is written in pieces.
+/// How long a line may become, in bytes, before what there is of it is logged.
 const LONGEST: usize = 8192;
 
 /// What a thread is doing.
@@ -33,7 +33,7 @@ thread_local! {
     static PARTIAL: RefCell<[Vec<u8>; STREAMS]> = const { RefCell::new([Vec::new(), Vec::new()]) };
 }
 
-/// This thread serves a request while this lives.
+/// Says, while it lives, that this thread serves a request: what is printed is logged for that.
 pub(crate) struct Serving<'t> {
     before: (*mut sys::request_rec, *const Turn),
     _turn: PhantomData<&'t Turn>,
@@ -60,9 +60,9 @@ impl Drop for Serving<'_> {
     }
 }
 
-/// Takes what a stream is given; complete lines go to the log.
+/// Writes to a stream: logs complete lines, and keeps what comes behind the last one.
 pub(crate) fn write(stream: usize, data: &[u8]) {
-    // Out of its place while it is logged: logging runs code of other modules.
+    // Taken out of its place, since logging runs code of other modules, which might print something.
     let mut pending = take(stream);
     pending.extend_from_slice(data);
     let whole = pending.iter().rposition(|&byte| byte == b'\n');
@@ -79,12 +79,12 @@ pub(crate) fn write(stream: usize, data: &[u8]) {
         }
     });
     if kept.is_err() {
-        // The thread ends; nobody will come for it.
+        // The thread ends and keeps nothing more, so the rest is logged, too.
         line(&rest);
     }
 }
 
-/// Writes what has no end yet as a line.
+/// Logs what has been written and has no line end yet.
 pub(crate) fn flush(stream: usize) {
     let pending = take(stream);
     if !pending.is_empty() {
@@ -108,7 +108,7 @@ fn line(text: &[u8]) {
     let Some(request) = request else {
         return log::raw(Server::main(), level, text);
     };
-    // Logging takes memory of the request's: not while another thread is at work on it.
+    // Logging for a request uses its pool, so not while another thread uses the request.
     match turn.and_then(Turn::try_take) {
         Some(_taken) => log::raw(request, level, text),
         None => log::raw(request.server(), level, text),

@@ -1,6 +1,6 @@
-//! Directives: from a typed table to httpd's command_rec, and from httpd's call back to a typed setter.
+//! Directives: makes httpd's command_recs of a typed table, and calls a typed setter when httpd has read one.
 //!
-//! A setter returns `Err(text)` to refuse a configuration; httpd prints it with file and line at `httpd -t`.
+//! A setter refuses what it is given by `Err(text)`; httpd, and `httpd -t`, print that with file and line.
 
 use crate::httpd::apr::pool::Pool;
 use crate::httpd::guard::guard;
@@ -12,15 +12,15 @@ use std::ffi::{CStr, c_char, c_int, c_void};
 /// Where a directive may stand (http_config.h: RSRC_CONF, ACCESS_CONF, OR_ALL).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Context {
-    /// The server and its virtual hosts.
+    /// Outside sections: in the server and in virtual hosts.
     Server,
-    /// These, and `<Directory>`, `<Location>`, `<Files>` sections.
+    /// There, and in `<Directory>`, `<Location>` and `<Files>` sections.
     Section,
-    /// These, `<Directory>`, `<Location>`, `<Files>` sections, and .htaccess files (with any AllowOverride but None).
+    /// There, in these sections, and in .htaccess files (with any AllowOverride but None).
     Everywhere,
 }
 
-/// The arguments that httpd parses for a directive, and what takes them.
+/// How httpd parses a directive's arguments, and the function that they are given to.
 pub(crate) enum Setter<M: Module> {
     Raw(for<'a, 'c> fn(&mut Setting<'a, 'c, M>, &'c str) -> Result<(), String>),
     Flag(for<'a, 'c> fn(&mut Setting<'a, 'c, M>, bool) -> Result<(), String>),
@@ -41,11 +41,11 @@ pub(crate) struct Directive<M: Module> {
     pub(crate) setter: Setter<M>,
 }
 
-/// What a setter may touch while the configuration is read.
+/// What a setter is called with, and may change.
 pub(crate) struct Setting<'a, 'c, M: Module> {
     /// The directive's name, as the table spells it.
     pub(crate) name: &'static str,
-    /// Lives as long as the configuration that is being made.
+    /// For what has to live as long as the configuration that is being read.
     pub(crate) pool: Pool<'c>,
     pub(crate) server: &'a mut M::Server<'c>,
     pub(crate) directory: &'a mut M::Directory<'c>,
@@ -54,11 +54,11 @@ pub(crate) struct Setting<'a, 'c, M: Module> {
     pub(crate) file: Option<&'c str>,
     /// Its line there.
     pub(crate) line: u32,
-    /// Outside any section (cmd_parms.path is NULL).
+    /// Does the directive stand outside of all sections (cmd_parms.path is NULL)?
     pub(crate) server_level: bool,
 }
 
-/// The container that gives a handler its directory.
+/// The section, or .htaccess file, that a directive stands in. It gives a handler its directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Section<'c> {
     None,
@@ -67,14 +67,14 @@ pub(crate) enum Section<'c> {
     Htaccess { path: &'c str },
 }
 
-/// The directives in httpd's form: a command_rec each, and the closing empty one.
+/// The directives as httpd wants them: a command_rec for each, and an empty one at the end.
 pub(crate) struct Commands<const N: usize>([sys::command_rec; N]);
 
 // SAFETY: httpd only reads the table.
 unsafe impl<const N: usize> Sync for Commands<N> {}
 
 impl<const N: usize> Commands<N> {
-    /// `N` is one more than the number of directives.
+    /// Makes them of the table. `N` is one more than the number of directives.
     pub(crate) const fn new<M: Module>(table: &'static [Directive<M>]) -> Commands<N> {
         assert!(
             table.len() + 1 == N,
@@ -233,14 +233,14 @@ unsafe fn call<'c, M: Module>(
     }
 }
 
-/// The innermost `<Location>` or `<Directory>` around a directive, or its .htaccess file.
+/// Finds the innermost `<Location>` or `<Directory>` around a directive, or its .htaccess file.
 ///
 /// # Safety
 /// As for `call`.
 unsafe fn around<'c>(command: *mut sys::cmd_parms, pool: Pool<'c>) -> Result<Section<'c>, String> {
     // SAFETY: the directive tree and cmd_parms are live during the call.
     unsafe {
-        // httpd reads .htaccess files with the request's pool for both purposes.
+        // Only where httpd reads an .htaccess file both pools are the same, the request's.
         let htaccess = (*command).pool == (*command).temp_pool;
         let mut node = (*command).directive.cast_const();
         while let Some(directive) = node
@@ -268,7 +268,7 @@ unsafe fn around<'c>(command: *mut sys::cmd_parms, pool: Pool<'c>) -> Result<Sec
                     return Ok(Section::Directory { path: text, regex });
                 }
                 "<directory" | "<directorymatch" => {
-                    // httpd has already made the path absolute here, unless a <Files> inside took its place.
+                    // httpd has made the path absolute in cmd_parms, unless there is a <Files> inside, whose name is there then.
                     let path = if std::ptr::eq(directive, (*(*command).directive).parent) {
                         utf8((*command).path)?
                     } else {

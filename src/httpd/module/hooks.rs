@@ -1,4 +1,4 @@
-//! Registration of hooks: a plain function of handles becomes the C callback that httpd runs, under the guard.
+//! Registers hooks with httpd: makes a C callback, under the guard, of a plain Rust function on handles.
 
 use crate::httpd::apr::pool::Pool;
 use crate::httpd::callback::{assert_no_data, summon};
@@ -64,7 +64,7 @@ pub(crate) fn process_connection<F: Fn(Connection<'_>) -> Status + Copy>(_hook: 
     }
 }
 
-/// How httpd's hooks know this module.
+/// The name under which this module's hooks are registered, for the order among modules.
 pub(crate) const OWN_NAME: &CStr = c"mod_python.c";
 
 /// Names of modules' source files, ended by NULL.
@@ -73,8 +73,8 @@ struct Names<const N: usize>([*const c_char; N]);
 // SAFETY: the names are constants.
 unsafe impl<const N: usize> Sync for Names<N> {}
 
-/// Runs `hook` when a URI is to be mapped and none of httpd's modules that take parts of it out has mapped it; before those
-/// that map everything, as the core does.
+/// Runs `hook` to map a URI, behind httpd's modules that map certain URIs (mod_rewrite, mod_alias and so on), and before those that
+/// map all of them, as the core does.
 pub(crate) fn translate_name_late<C, F>(_concerns: C, _hook: F)
 where
     C: Fn(Request<'_>) -> bool + Copy,
@@ -82,8 +82,9 @@ where
 {
     const { assert_no_data::<C>() };
     const { assert_no_data::<F>() };
-    // httpd keeps the lists' addresses until it has sorted its hooks. What comes behind is pulled in front of its fellows of the
-    // middle order by its list, and with it this hook: each of them that may map a part has to be named.
+    // Static, since httpd keeps the lists' addresses until it has sorted its hooks. The order alone (APR_HOOK_LAST) does not do: a
+    // module of AFTER that is in the middle order pulls this hook there, too, in front of others. So each module that may map a
+    // part of the URIs has to be named in BEFORE.
     static BEFORE: Names<10> = Names([
         OWN_NAME.as_ptr(),
         c"mod_rewrite.c".as_ptr(),
@@ -117,8 +118,8 @@ where
     }
 }
 
-/// Runs `hook` when a user is to be authenticated, before httpd's own modules do: those that are configured by default,
-/// without a password file, would answer 500.
+/// Runs `hook` to authenticate a user, before httpd's own modules: those of the default configuration would answer 500, since they
+/// have no password file.
 pub(crate) fn check_user_id<C, F>(_concerns: C, _hook: F)
 where
     C: Fn(Request<'_>) -> bool + Copy,
@@ -144,7 +145,7 @@ where
     }
 }
 
-/// Runs `hook` before a configuration is read (pre_config); the pool is the configuration's. An `Err` stops httpd.
+/// Runs `hook` before a configuration is read, with its pool (pre_config). An `Err` stops httpd.
 pub(crate) fn pre_config<F: Fn(Pool<'_>) -> Result<(), String> + Copy>(_hook: F) {
     const { assert_no_data::<F>() };
     // SAFETY: registers a function that lives as long as the process.
@@ -158,7 +159,7 @@ pub(crate) fn pre_config<F: Fn(Pool<'_>) -> Result<(), String> + Copy>(_hook: F)
     }
 }
 
-/// Is this the pass over the configuration that httpd makes at its start only to check it?
+/// Is this the first of the two times that httpd reads its configuration at its start, only to check it?
 pub(crate) fn is_rehearsal() -> bool {
     // SAFETY: reads a number of httpd's.
     unsafe { sys::ap_state_query(sys::AP_SQ_MAIN_STATE) == sys::AP_SQ_MS_CREATE_PRE_CONFIG }
@@ -178,7 +179,7 @@ pub(crate) fn post_config<F: Fn(Pool<'_>, Server<'_>) -> Result<(), String> + Co
     }
 }
 
-/// Checks a configuration, also for `httpd -t`, where post_config does not run (check_config).
+/// Runs `hook` to check a configuration, also for `httpd -t`, which does not run post_config (check_config).
 pub(crate) fn check_config<F: Fn(Server<'_>) -> Result<(), String> + Copy>(_hook: F) {
     const { assert_no_data::<F>() };
     // SAFETY: registers a function that lives as long as the process.
@@ -229,7 +230,7 @@ where
     }
 }
 
-/// Runs a hook. Apart from its caller, which most requests leave at once.
+/// Runs a hook for a request that it concerns. A function of its own, since most requests leave its caller at once.
 #[inline(never)]
 fn attend<F: Fn(Request<'_>) -> Status + Copy>(request: Request<'_>) -> c_int {
     // SAFETY: F is the function item that was registered.

@@ -1,5 +1,5 @@
-//! Can httpd's children reach a file? Asked when the configuration is read, by root, who passes everywhere: what the children's
-//! user cannot pass would otherwise be seen when they start, as if nothing were there.
+//! Can httpd's children reach a file? The configuration is read by root, who may read everything. Without this check it would show
+//! only when children start, which are another user's, and would look as if the file were not there.
 
 use crate::httpd::sys;
 use std::ffi::{CStr, CString};
@@ -7,10 +7,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// Who the children are.
+/// The user that the children run as.
 struct User {
     name: String,
-    /// Whom to become; None: this process's user is theirs.
+    /// Which user and groups a process has to take on; None where this one has them already.
     identity: Option<Identity>,
 }
 
@@ -24,7 +24,7 @@ struct Identity {
 /// followed.
 ///
 /// # Errors
-/// The component that is in the way, the user and the remedy.
+/// A sentence: which directory or file is in the way, the user, and what to do.
 pub(crate) fn check(path: &Path) -> Result<(), String> {
     let Some(user) = User::of_children() else {
         return Ok(());
@@ -41,7 +41,7 @@ pub(crate) fn check(path: &Path) -> Result<(), String> {
     Err(obstacle(path, part, &user))
 }
 
-/// The first component above a path that this process cannot pass, where that is why the path looks as if it were not there.
+/// Checks that this process can pass every directory above a path: otherwise it looks as if the path did not exist.
 ///
 /// # Errors
 /// As for `check`.
@@ -50,7 +50,7 @@ pub(crate) fn check_own(path: &Path) -> Result<(), String> {
         let found = std::fs::metadata(above.join("."));
         found.is_err_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied)
     });
-    // The one that is the highest.
+    // Of those that cannot be passed, the highest.
     let closed = closed.map(|lowest| {
         let mut above: Vec<_> = lowest.ancestors().collect();
         above.reverse();
@@ -83,7 +83,8 @@ fn obstacle(path: &Path, part: &Path, user: &str) -> String {
     )
 }
 
-/// What has to be passed, from the root on: where links lead first, since they name what is really in the way.
+/// Lists what has to be passed, from the root on. The paths that links lead to come first, since they name what is really in the
+/// way.
 fn parts(path: &Path) -> Vec<PathBuf> {
     let above = |path: &Path| {
         let mut above: Vec<_> = path.ancestors().map(Path::to_path_buf).collect();
@@ -96,7 +97,7 @@ fn parts(path: &Path) -> Vec<PathBuf> {
 }
 
 impl User {
-    /// None where it cannot be told.
+    /// Finds out as whom the children run; None where that cannot be told.
     fn of_children() -> Option<User> {
         // SAFETY: asks for a number; httpd has filled the structure when a configuration has been read.
         let (own, wanted, group, root) = unsafe {
@@ -132,8 +133,8 @@ impl User {
         })
     }
 
-    /// The place of the first path that this user cannot pass (a directory) or read (another file). A child of this process
-    /// becomes that user and tries: only the system knows all its rules.
+    /// Finds the first of the paths that this user cannot pass (a directory) or read (another file); its place in the list. A child
+    /// process becomes that user and tries, since only the system knows all its rules.
     fn first_closed(&self, paths: &[CString]) -> Option<usize> {
         let directories: Vec<bool> = paths
             .iter()
@@ -145,7 +146,7 @@ impl User {
                 let wanted = if is_directory { libc::X_OK } else { libc::R_OK };
                 // SAFETY: a path that ends with NUL.
                 let closed = unsafe { libc::access(path.as_ptr(), wanted) != 0 };
-                // What is not there is another matter.
+                // A path that does not exist is not looked for here.
                 closed && std::io::Error::last_os_error().raw_os_error() == Some(libc::EACCES)
             })
         };

@@ -1,4 +1,7 @@
-//! The module record that httpd loads.
+//! The module record that httpd loads, and the configuration structs behind it.
+//!
+//! Configuration lives in pools, never in statics: the DSO stays loaded over a restart (`-z nodelete`), so a static would keep
+//! pointers into a configuration that is gone.
 
 use super::command::Commands;
 use super::kept::Module;
@@ -26,7 +29,7 @@ pub(crate) struct Record(UnsafeCell<sys::module>);
 unsafe impl Sync for Record {}
 
 impl Record {
-    /// The STANDARD20_MODULE_STUFF of a module written in C, and `M`'s functions.
+    /// Makes the record: STANDARD20_MODULE_STUFF in C, and functions that call `M`'s.
     pub(crate) const fn new<M: Loaded, const N: usize>(
         name: &'static CStr,
         commands: &'static Commands<N>,
@@ -87,7 +90,7 @@ unsafe extern "C" fn merge_directory<M: Module>(
             &*base.cast::<M::Directory<'_>>(),
             &*over.cast::<M::Directory<'_>>(),
         );
-        // Stored where it is made: this happens for every request.
+        // Merged in place, without a copy: this happens for every request.
         let Some(live) = Pool::from_raw(pool) else {
             return std::ptr::null_mut();
         };

@@ -10,7 +10,7 @@ use std::ffi::{CStr, c_char, c_int};
 use std::iter::successors;
 
 impl<'r> Request<'r> {
-    /// OK, or 304 or 412 (ap_meets_conditions).
+    /// Compares the request's conditions (If-Match and so on) with the resource: OK, or 304 or 412 (ap_meets_conditions).
     pub(crate) fn meets_conditions(self) -> Status {
         // SAFETY: a live request.
         Status(unsafe { sys::ap_meets_conditions(self.as_ptr()) })
@@ -52,9 +52,9 @@ impl<'r> Request<'r> {
         }
     }
 
-    /// httpd follows the pointer to a redirect's Location where the answer has no headers (HTTP/0.9): there must be one. When
-    /// the page of an error fails, too, httpd goes back to the first request that has a status of its own. `status` is what
-    /// this one is going to be answered with.
+    /// Gives an empty Location to a redirect over HTTP/0.9 that has none: httpd follows a NULL pointer otherwise, since such an
+    /// answer has no headers. Also to the requests that this one was redirected from, to which httpd goes back when the page of an
+    /// error fails, too. `status` is what this one is going to be answered with.
     pub(crate) fn ensure_location(self, status: i64) {
         let is_redirect = |status: i64| (300..400).contains(&status);
         let has = |table: Option<Table<'_>>| {
@@ -73,7 +73,7 @@ impl<'r> Request<'r> {
         }
     }
 
-    /// The methods that Allow lists; `reset` forgets those that were allowed before (ap_allow_methods).
+    /// Adds a method to those that Allow lists; `reset` removes the others (ap_allow_methods).
     pub(crate) fn allow_method(self, method: &CStr, reset: bool) {
         // SAFETY: a live request; the variable arguments are C strings, ended by NULL.
         unsafe {
@@ -83,7 +83,7 @@ impl<'r> Request<'r> {
         }
     }
 
-    /// The extension methods that are allowed.
+    /// Lists the extension methods that are allowed.
     pub(crate) fn allowed_methods(self) -> Vec<&'r CStr> {
         // SAFETY: a live request and its method list.
         unsafe {
@@ -104,7 +104,7 @@ impl<'r> Request<'r> {
         unsafe { crate::httpd::texts((*self.as_ptr()).content_languages) }
     }
 
-    /// The client's name or address (ap_get_useragent_host), and whether it is an address. May block.
+    /// Gives the client's name or address (ap_get_useragent_host), and whether it is an address. May block.
     pub(crate) fn remote_host(self, kind: c_int) -> (Option<&'r CStr>, bool) {
         let mut is_ip = 0;
         // SAFETY: a live request; the name lies in the connection's pool.
@@ -118,8 +118,8 @@ impl<'r> Request<'r> {
         (host, is_ip != 0)
     }
 
-    /// Would a filter of that name, added here, be left behind in the chain that all of the answer passes? A sub-request ends
-    /// before the page that it is a part of, and its filters end with it.
+    /// Would a filter of that name, added to this sub-request, stand in the chain that the whole page passes? It would be used
+    /// after its memory, the sub-request's, has gone: a sub-request ends before the page that it is a part of.
     pub(crate) fn would_outlive_itself(self, name: &CStr, input: bool) -> bool {
         if self.main().is_none() {
             return false;
@@ -137,7 +137,7 @@ impl<'r> Request<'r> {
         })
     }
 
-    /// Adds a filter by name, at the front of its kind; httpd warns where there is none (ap_add_output_filter).
+    /// Adds a filter by name, in front of others of its type; httpd warns where there is none of that name (ap_add_output_filter).
     pub(crate) fn add_output_filter(self, name: &CStr) {
         // SAFETY: a live request and connection; the name is only looked up.
         unsafe {
@@ -163,7 +163,7 @@ impl<'r> Request<'r> {
         }
     }
 
-    /// Did the request come over TLS, as mod_ssl knows?
+    /// Did the request come over TLS, as mod_ssl says? No without mod_ssl.
     pub(crate) fn is_https(self) -> bool {
         type IsHttps = unsafe extern "C" fn(*mut sys::conn_rec) -> c_int;
         // SAFETY: mod_ssl registers a function of this type under this name.
@@ -177,7 +177,7 @@ impl<'r> Request<'r> {
         }
     }
 
-    /// A variable of mod_ssl's; None without it.
+    /// Gives a variable of mod_ssl's; None without that.
     pub(crate) fn ssl_variable(self, name: &CStr) -> Option<&'r CStr> {
         type Lookup = unsafe extern "C" fn(
             *mut sys::apr_pool_t,
@@ -242,7 +242,8 @@ pub(crate) fn canonical_directory<'p>(pool: Pool<'p>, path: &CStr) -> Option<&'p
     }
 }
 
-/// The configuration as it was read: each directive's name and arguments, and what stands inside it (ap_conftree).
+/// Calls `directive` for each directive of the configuration as it was read, with its name, arguments, and what was made of those
+/// inside it (ap_conftree).
 pub(crate) fn configuration_tree<T>(
     directive: &mut dyn FnMut(&CStr, &CStr, Option<Vec<T>>) -> T,
 ) -> Vec<T> {

@@ -15,7 +15,7 @@ pub(crate) struct Connection<'r>(NonNull<sys::conn_rec>, PhantomData<&'r sys::co
 
 impl<'r> Connection<'r> {
     /// # Safety
-    /// `connection` is NULL or lives for `'r`, used by this thread alone.
+    /// `connection` is NULL or lives for `'r`, and no other thread uses it meanwhile.
     pub(in crate::httpd) unsafe fn from_raw(
         connection: *mut sys::conn_rec,
     ) -> Option<Connection<'r>> {
@@ -36,7 +36,7 @@ impl<'r> Connection<'r> {
         unsafe { self.0.as_ref() }
     }
 
-    /// Nothing follows on this connection: event MPM must not wait for another request.
+    /// Has httpd close the connection: the event MPM is not to wait for another request.
     pub(in crate::httpd) fn finish(self) {
         // SAFETY: a live connection; its state is NULL or ours to change while its handler runs.
         unsafe {
@@ -119,7 +119,7 @@ impl<'r> Connection<'r> {
         unsafe { crate::httpd::text(self.raw().local_host) }
     }
 
-    /// The client's address and port, as seen on the wire.
+    /// The address and port that the connection comes from; mod_remoteip may know another one for a request.
     pub(crate) fn client_addr(self) -> (Option<&'r CStr>, u16) {
         // SAFETY: an address in the connection's pool.
         (self.client_ip(), unsafe { port(self.raw().client_addr) })

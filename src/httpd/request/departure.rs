@@ -1,4 +1,4 @@
-//! How much of an answer has left, and how it ends where the rest cannot follow.
+//! How much of an answer has left for the client, and how it is broken off where the rest cannot follow.
 
 use crate::httpd::guard::guard;
 use crate::httpd::log::{self, Level};
@@ -11,15 +11,15 @@ use std::iter::successors;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Departure {
     Nothing,
-    /// Its head, at least.
+    /// At least its head has left.
     Begun,
     Complete,
 }
 
-/// An output filter's name.
+/// The name of the output filter that `refuse_error_pages` adds.
 const NO_ERROR_PAGE: &CStr = c"MOD_PYTHON_NO_ERROR_PAGE";
 
-/// Registers the filter that `refuse_error_pages` adds.
+/// Registers that filter.
 pub(crate) fn register() {
     // SAFETY: httpd copies the name; the function lives as long as the process.
     unsafe {
@@ -33,14 +33,14 @@ pub(crate) fn register() {
 }
 
 impl<'r> Request<'r> {
-    /// Has the answer's head left already, with this request or with one that has led to it?
+    /// Has the answer's head left, with this request, or with one that was redirected to it or that it is a part of?
     pub(crate) fn has_begun_to_leave(self) -> bool {
         let outer = |request: &Request<'r>| request.main().or_else(|| request.prev());
         successors(Some(self), outer).any(|request| request.sent_bodyct() != 0)
     }
 
-    /// The request that the internal redirects of this one have led to, or itself: the answer passes its filters. Another's
-    /// would answer anew, with an error's page.
+    /// Gives the request that internal redirects of this one have led to, or itself. The answer passes the filters of that one:
+    /// through those of another one a second answer would begin, such as an error's page.
     pub(crate) fn last(self) -> Request<'r> {
         let mut last = self;
         while let Some(next) = last.next() {
@@ -49,8 +49,9 @@ impl<'r> Request<'r> {
         last
     }
 
-    /// How much of the answer has left: of this request's, or of that which an internal redirect of its own gives. `told` is
-    /// the status with which something was given on, if so: httpd does not count a head without a body.
+    /// Finds out how much of the answer has left, by this request or by one that it was redirected to. `told` is the status with
+    /// which something was given to httpd's filters, if so (`Output::told`): where there is no body, httpd does not know that the
+    /// head has left.
     pub(crate) fn departure(self, told: Option<i64>) -> Departure {
         if self.eos_sent() != 0 {
             Departure::Complete
@@ -63,18 +64,18 @@ impl<'r> Request<'r> {
         }
     }
 
-    /// Has an answer with this status no body?
+    /// Has an answer to this request, with this status, no body?
     pub(crate) fn is_head_only(self, status: i64) -> bool {
         self.header_only() || matches!(status, 100..=199 | 204 | 304)
     }
 
-    /// Has a part of the answer left with a request that has led to this one?
+    /// Has a part of the answer left with a request that was redirected to this one?
     pub(crate) fn follows_a_part(self) -> bool {
         self.prev().is_some_and(Request::has_begun_to_leave)
     }
 
-    /// A part of the answer has left with the status `told`, and httpd, or another request, goes on with it: an error's
-    /// page from there would look like the rest of it, so the answer breaks off instead.
+    /// Has the answer broken off in place of an error's page. For a request whose answer has begun to leave with the status
+    /// `told`, and which httpd, or another request, goes on with: the page would look like the rest of the answer.
     pub(crate) fn refuse_error_pages(self, told: i64) {
         // SAFETY: the filters of a live request.
         let is_there = unsafe {
@@ -97,8 +98,8 @@ impl<'r> Request<'r> {
         }
     }
 
-    /// Breaks the connection, so that the client can tell that the answer is not complete: what has been sent has no
-    /// proper end, and nothing follows. Nothing where it is complete, from whomever. May block.
+    /// Breaks the answer off: it gets no proper end, and the connection is closed, so that the client can tell that a part is
+    /// missing. Does nothing where the answer is complete. May block.
     pub(crate) fn break_off(self) {
         if self.eos_sent() == 0 {
             // SAFETY: a live request's filters.
@@ -129,7 +130,7 @@ impl<'r> Request<'r> {
         self.give_up();
     }
 
-    /// Nothing more is sent on the connection, and it is closed.
+    /// Has httpd close the connection, and send nothing more on it.
     fn give_up(self) {
         // SAFETY: a live request and its connection.
         unsafe {
@@ -140,7 +141,7 @@ impl<'r> Request<'r> {
     }
 }
 
-/// Lets everything pass but the page of an error.
+/// The filter: lets everything pass but an error's page, in whose place it breaks the answer off.
 unsafe extern "C" fn refuse(
     filter: *mut sys::ap_filter_t,
     brigade: *mut sys::apr_bucket_brigade,

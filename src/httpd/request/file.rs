@@ -5,7 +5,7 @@ use crate::httpd::request::Request;
 use crate::httpd::sys;
 use std::ffi::{CStr, CString, c_int};
 
-/// A copy of an apr_finfo_t. Fields that `valid` does not name are meaningless.
+/// A copy of an apr_finfo_t. Only the fields that `valid` names have a meaning.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct FileInfo {
     pub(crate) fname: Option<CString>,
@@ -41,7 +41,7 @@ pub(crate) mod valid {
     pub(crate) const NAME: i64 = sys::APR_FINFO_NAME as i64;
 }
 
-/// Looks at a file (apr_stat). A missing one is an answer of type APR_NOFILE. May block.
+/// Looks at a file (apr_stat). Where there is none, that is no error: its type is APR_NOFILE. May block.
 ///
 /// # Errors
 /// The system's error number.
@@ -69,7 +69,7 @@ impl FileInfo {
     /// The strings of `info` that are valid are NULL or live.
     unsafe fn from_raw(info: &sys::apr_finfo_t) -> FileInfo {
         if info.filetype == sys::apr_filetype_e_APR_NOFILE {
-            // httpd fills in nothing else then: what is there comes from its stack.
+            // httpd has set the type alone: the other fields hold whatever was on its stack.
             return FileInfo::default();
         }
         let has_name = i64::from(info.valid) & valid::NAME != 0;
@@ -102,7 +102,8 @@ impl FileInfo {
 }
 
 impl Request<'_> {
-    /// Has httpd gone down the directories of the request's file? Not yet, or not at all, for what comes to no file.
+    /// Has httpd looked at the directories that lead to the request's file? Not before it has mapped the URI, and never for a
+    /// request without a file.
     pub(crate) fn has_walked(self) -> bool {
         // SAFETY: a live request; the core keeps a place for the note, which it fills when it begins.
         unsafe {
@@ -114,7 +115,7 @@ impl Request<'_> {
         }
     }
 
-    /// Is what httpd has found in the file system what the request's file is called now?
+    /// Has httpd found a file, and is it still the one that r->filename names?
     pub(crate) fn has_found_file(self) -> bool {
         // SAFETY: a live request; where a file was found, its name is there.
         unsafe {
@@ -125,7 +126,7 @@ impl Request<'_> {
         }
     }
 
-    /// What httpd knows of the request's file.
+    /// Gives what httpd knows of the request's file (r->finfo).
     pub(crate) fn finfo(self) -> FileInfo {
         // SAFETY: a live request whose strings live as long.
         unsafe { FileInfo::from_raw(&(*self.as_ptr()).finfo) }

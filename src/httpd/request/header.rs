@@ -1,9 +1,9 @@
-//! What may become a header, a status line or a content type (invariant 5). Pure checks of bytes.
+//! Which bytes may become a header, a status line or a content type (invariant 5).
 
 const TOKEN: u8 = 1;
 const VALUE: u8 = 2;
 
-/// What each byte may be part of.
+/// For each byte: may it be part of a name, of a value?
 static KINDS: [u8; 256] = {
     let mut kinds = [0; 256];
     let mut byte = 0;
@@ -51,7 +51,7 @@ pub(crate) fn is_value(value: &[u8]) -> bool {
     words.iter().all(|word| !holds_control(*word)) && rest.iter().all(|&byte| is(byte, VALUE))
 }
 
-/// Looks at eight bytes at once; where one might be a control character, at each.
+/// Is there a control character among eight bytes? Looks at all at once, and at each only where that finds something.
 fn holds_control(word: [u8; 8]) -> bool {
     const ONES: u64 = u64::MAX / 255;
     const DELETES: u64 = ONES * 127;
@@ -63,7 +63,7 @@ fn holds_control(word: [u8; 8]) -> bool {
     (low | delete) & TOPS != 0 && !word.iter().all(|&byte| is(byte, VALUE))
 }
 
-/// Why a response header must not be set so; None where it may.
+/// Says why a response header must not be set so; None where it may.
 pub(crate) fn refusal(name: &[u8], value: &[u8]) -> Option<String> {
     let shown = || String::from_utf8_lossy(name);
     if !is_name(name) {
@@ -86,7 +86,7 @@ pub(crate) fn refusal(name: &[u8], value: &[u8]) -> Option<String> {
     None
 }
 
-/// The number of bytes that a Content-Length states.
+/// Reads the number of a Content-Length.
 pub(crate) fn length(value: &[u8]) -> Option<i64> {
     if value.is_empty() {
         return None;

@@ -1,13 +1,13 @@
 //! The lease: how Python holds a request without owning it (invariant 3).
 //!
-//! Each use *holds* the lease for one operation: it takes the family's turn (`turn.rs`), and finds the request alive and a
-//! phase running. When the request's pool ends, the lease is revoked: what Python still keeps then raises instead of
-//! reaching freed memory.
+//! For each operation the lease is *held*: the thread takes the turn of the request's family (`turn.rs`), and checks that the
+//! request is alive and a phase is running. When the request's pool ends, the lease is revoked: objects that Python still keeps
+//! raise an exception then, and do not reach freed memory.
 //!
 //! A request ends in a pre-clean-up of its pool (apr_pool_pre_cleanup_register). Ordinary clean-ups come too late: APR
 //! destroys a pool's children before it runs them, and a fast internal redirect (DirectoryIndex, MultiViews) has left the
-//! request with a configuration, notes and filters that lie in the pool of a sub-request. Internal redirects share their
-//! first request's pool, so they end together with it, the last one first, and each can still see the others.
+//! request with a configuration, notes and filters that lie in the pool of a sub-request. Internal redirects lie in the pool of the
+//! first request, so they all end together, the last one first, while each can still see the others.
 
 use crate::httpd::apr::table::{OwnedTable, Table};
 use crate::httpd::module::kept::Module;
@@ -23,8 +23,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 use std::thread::LocalKey;
 
-/// Owned by the request's pool and by every Python object that reaches the request; freed by the last of them.
-/// `host` is NULL once revoked. `value` is only reached by the thread whose turn it is.
+/// A way to a request, a connection or a table. Owned by the pool that ends it and by every Python object that uses it; freed
+/// with the last of them. `host` is NULL once it has been revoked. Only the thread whose turn it is uses `value`.
 pub(crate) struct Lease<T> {
     /// The request_rec or conn_rec.
     host: AtomicPtr<c_void>,
@@ -48,27 +48,27 @@ pub(crate) trait Ending: Default + Send + 'static {
     /// Called in the thread that ends the request, once, while the request, its sub-requests and redirects are whole.
     fn end(request: Request<'_>, lease: &Arc<Lease<Self>>);
 
-    /// Called when all of the family have been ended, again and again while it gives true: has it done anything? What others
-    /// have left in it meanwhile is its last chance.
+    /// Called for each of the family when all have been ended, and again as long as it gives true for one: has it done anything? So
+    /// that what is registered at the end, such as a clean-up by another clean-up, is done, too.
     fn end_again(request: Request<'_>, lease: &Arc<Lease<Self>>) -> bool;
 
-    /// Lets go what is left.
+    /// Drops what is left.
     fn release(lease: &Lease<Self>);
 
-    /// Have the three nothing to do? Asked where nobody else refers to the lease.
+    /// Is there nothing for `end`, `end_again` and `release` to do? Asked where nobody else refers to the lease.
     fn is_settled(&mut self, request: Request<'_>) -> bool;
 
-    /// As it was made, for another request.
+    /// Makes the value as it was when it was new, for another request.
     fn renew(&mut self);
 
     /// Where a thread keeps a lease for its next request.
     fn spare() -> &'static LocalKey<Spare<Self>>;
 
-    /// A lease on nothing: what a request has when it has ended.
+    /// Gives a lease on nothing, which stands for that of a request that has ended.
     fn expired() -> &'static Arc<Lease<Self>>;
 }
 
-/// A lease that nobody uses, with a fresh value, or none.
+/// A lease that nobody uses, with a value as new, for a thread's next request; or none.
 pub(crate) type Spare<T> = Cell<Option<Arc<Lease<T>>>>;
 
 /// Why a lease cannot be held.
@@ -82,21 +82,21 @@ pub(crate) enum Refusal {
     Busy,
 }
 
-/// One operation's use of a request, in this thread.
+/// A request that this thread holds, for one operation: until this is dropped.
 pub(crate) struct Held<'a, T>(
     &'a Lease<T>,
     #[expect(dead_code, reason = "ends the turn")] Taken<'a>,
 );
 
 impl<T: Ending> Lease<T> {
-    /// The lease of a request that has none yet; None where the request that it came from has ended.
+    /// Makes the lease of a request that has none yet. None where the request that it was redirected from has ended.
     pub(in crate::httpd) fn for_request<'r>(request: Request<'r>) -> Option<&'r Tenancy<T>> {
         let host = request.as_ptr().cast();
         let first = request.first_of_pool();
         if first != request {
             let family = first.tenancy::<T>()?;
             let lease = Lease::new(host, family.lease.turn.clone(), T::default());
-            // It ends with the first one.
+            // It ends together with the first request of the pool.
             let tenancy = request.pool().place(Tenancy::new(lease));
             tenancy.next.set(family.next.replace(tenancy));
             return Some(tenancy);
@@ -111,7 +111,7 @@ impl<T: Ending> Lease<T> {
         Some(request.pool().before_end(Tenancy::new(lease)))
     }
 
-    /// A lease with a turn of its own: the one that this thread has used before, if it can.
+    /// Gives a lease with a turn of its own: the one that this thread has kept from a request before, or a new one.
     fn fresh(request: Request<'_>) -> Arc<Lease<T>> {
         let host = request.as_ptr().cast();
         match T::spare().try_with(Cell::take).ok().flatten() {
@@ -123,45 +123,45 @@ impl<T: Ending> Lease<T> {
         }
     }
 
-    /// A lease that refuses.
+    /// Makes a lease that cannot be held.
     pub(crate) fn vacant() -> Arc<Lease<T>> {
         Lease::new(null_mut(), Arc::default(), T::default())
     }
 
-    /// The request itself, while its own thread is ending it.
+    /// Gives the request, to its own thread while that is ending it.
     fn host(&self) -> Option<Request<'_>> {
         // SAFETY: NULL, or a request whose pool is about to end and has not.
         unsafe { Request::from_raw(self.host.load(Ordering::SeqCst).cast()) }
     }
 
-    /// Nothing reaches the request from now on.
+    /// Takes the request away from whoever has the lease.
     fn revoke(&self) {
-        // Whatever another thread is in the middle of, it is waited for.
+        // Another thread may be in the middle of an operation: this waits for its end.
         let _taken = self.turn.take();
         self.host.store(null_mut(), Ordering::SeqCst);
     }
 }
 
 impl Lease<OfConnection> {
-    /// A lease on a connection, revoked when its pool ends.
+    /// Makes a lease on a connection, which is revoked when the connection's pool ends.
     pub(crate) fn for_connection<'c>(connection: Connection<'c>) -> &'c Arc<Lease<OfConnection>> {
         let lease = Lease::new(connection.as_ptr().cast(), Arc::default(), OfConnection);
         &connection.pool().before_end(ConnectionTenancy(lease)).0
     }
 }
 
-/// Marks the lease of a connection.
+/// The value of a connection's lease, which keeps nothing.
 pub(crate) struct OfConnection;
 
 impl Lease<OwnedTable> {
-    /// A lease on a table that nobody takes away: it only keeps threads apart.
+    /// Makes a lease on a table that has no end of its own: it only keeps threads apart.
     pub(crate) fn for_table(table: OwnedTable) -> Lease<OwnedTable> {
         let lease = Lease {
             host: AtomicPtr::new(std::ptr::dangling_mut()),
             turn: Arc::default(),
             value: table,
         };
-        // For ever.
+        // Open for ever.
         std::mem::forget(lease.turn.open(NonNull::dangling(), |_| {}));
         lease
     }
@@ -183,7 +183,7 @@ impl<T> Lease<T> {
         })
     }
 
-    /// The turn of the request's family.
+    /// Gives the turn of the request's family.
     pub(crate) fn turn(&self) -> &Turn {
         &self.turn
     }
@@ -204,7 +204,7 @@ impl<T> Lease<T> {
         }
     }
 
-    /// As `hold`, but waits for its turn: for the thread that serves the request. Call it detached.
+    /// As `hold`, but waits for the turn. Only for the thread that serves the request; call it detached.
     ///
     /// # Errors
     /// `Expired` or `Closed`.
@@ -212,7 +212,7 @@ impl<T> Lease<T> {
         self.held(self.turn.take())
     }
 
-    /// The request is alive, and a phase is running.
+    /// Is the request alive, and does a phase run?
     #[inline]
     fn is_usable(&self) -> bool {
         !self.host.load(Ordering::SeqCst).is_null() && self.turn.is_open()
@@ -275,7 +275,7 @@ impl<T: Ending> Held<'_, T> {
         self.0.turn.is_under_way(way)
     }
 
-    /// The answer has been sent.
+    /// Remembers that the answer has been sent.
     pub(crate) fn end(&self) {
         self.0.turn.end();
     }
@@ -348,13 +348,13 @@ impl<'r> Request<'r> {
 /// Bits of a request that may be asked at any time, without holding its lease.
 pub(in crate::httpd) type Marks = AtomicU32;
 
-/// The pool's share of a lease. In the request's pool: what the request's slot in its configuration vector points to.
+/// The request's side of its lease. It lies in the request's pool, and our slot of the request's configuration vector points to it.
 #[repr(C)]
 pub(in crate::httpd) struct Tenancy<T: Ending> {
-    /// First: it is read whatever the slot points to.
+    /// The first field, since it is read without knowing what the slot points to (`Request::marks`).
     marks: Marks,
     pub(in crate::httpd) lease: Arc<Lease<T>>,
-    /// Of the first request of a pool: its redirects, the last one first.
+    /// In the first request of a pool: its last redirect; in that, the one before, and so on.
     next: Cell<*const Tenancy<T>>,
     ended: Cell<bool>,
     _one_thread: PhantomData<*const ()>,
@@ -371,7 +371,7 @@ impl<T: Ending> Tenancy<T> {
         }
     }
 
-    /// The redirects that have come after this request, the last one first, then itself.
+    /// Lists the redirects that came after this request, the last one first, and then the request itself.
     fn family(&self) -> impl Iterator<Item = &Tenancy<T>> {
         // SAFETY: NULL, or the place of one of the same pool, which is never moved.
         let redirects =
@@ -396,7 +396,7 @@ impl<T: Ending> Tenancy<T> {
             return;
         };
         let _opened = self.lease.turn.open(first.address(), Turn::wait);
-        // Whatever ends one may be the first to look at another.
+        // Looked up anew each time: what ends one request may be the first to need the lease of another.
         while let Some(tenancy) = self.family().find(|tenancy| !tenancy.ended.get()) {
             tenancy.ended.set(true);
             if let Some(request) = tenancy.lease.host() {
@@ -407,14 +407,14 @@ impl<T: Ending> Tenancy<T> {
             let request = tenancy.lease.host();
             request.is_some_and(|request| T::end_again(request, &tenancy.lease))
         };
-        // All of them, each time: none is passed over because of another one.
+        // count() asks all of them, each time; any() would stop at the first one that has done something.
         while self.family().filter(|tenancy| again(tenancy)).count() > 0 {}
         self.family().for_each(|tenancy| T::release(&tenancy.lease));
     }
 }
 
 impl<T: Ending> Drop for Tenancy<T> {
-    /// Of the first request of a pool; its redirects are never dropped by themselves.
+    /// Called for the first request of a pool alone: APR knows nothing of those of redirects, which are dropped here.
     fn drop(&mut self) {
         // SAFETY: as in `Lease::host`; the handle does not borrow the lease.
         let request = unsafe { Request::from_raw(self.lease.host.load(Ordering::SeqCst).cast()) };
@@ -425,7 +425,7 @@ impl<T: Ending> Drop for Tenancy<T> {
         let settled = alone
             && Arc::get_mut(&mut self.lease).is_some_and(|lease| lease.value.is_settled(request));
         if settled {
-            // Nobody could be in the middle of anything.
+            // Nobody else has the lease, so nobody can be in the middle of an operation.
             self.lease.host.store(null_mut(), Ordering::SeqCst);
             request.forget_lease();
         } else {
@@ -439,20 +439,20 @@ impl<T: Ending> Drop for Tenancy<T> {
             // SAFETY: as above.
             unsafe { std::ptr::drop_in_place(&raw mut tenancy.lease) };
         }
-        // Python has let go of it, as a rule: then the next request takes it over.
+        // Python has dropped all its references, as a rule: then this thread keeps the lease for its next request.
         if let Some(lease) = Arc::get_mut(&mut self.lease)
             && let Some(turn) = Arc::get_mut(&mut lease.turn)
         {
             turn.reset();
             lease.value.renew();
             let lease = self.lease.clone();
-            // A thread that ends keeps none.
+            // This fails in a thread that ends: it keeps none.
             let _ = T::spare().try_with(|spare| spare.set(Some(lease)));
         }
     }
 }
 
-/// The pool's share of a connection's lease.
+/// The connection's side of its lease, in its pool.
 struct ConnectionTenancy(Arc<Lease<OfConnection>>);
 
 impl Drop for ConnectionTenancy {

@@ -1,7 +1,7 @@
 //! mod_mime: the extensions that AddHandler maps to a handler.
 //!
-//! mod_mime offers no function for it; its per-directory record begins, all through httpd 2.4, with a hash of extensions
-//! whose values are structs of C strings. Only these first members are read.
+//! mod_mime has no function for it. In all of httpd 2.4 its per-directory record begins with a hash by extension, whose values are
+//! structs of C strings. Only these first members are read.
 
 use crate::httpd::module::slot;
 use crate::httpd::request::Request;
@@ -25,7 +25,7 @@ struct Extension {
 }
 
 impl Request<'_> {
-    /// The extensions, without their dot, that AddHandler maps to one of `handlers` here; none without mod_mime.
+    /// Lists the extensions, without their dot, that AddHandler maps to one of `handlers` for this request; none without mod_mime.
     pub(crate) fn extensions_for(self, handlers: &[&CStr]) -> Vec<String> {
         let mut found = Vec::new();
         // SAFETY: httpd's list of modules and the request's configuration are live; see above for mod_mime's structs.
@@ -64,8 +64,8 @@ impl Request<'_> {
         found
     }
 
-    /// The shortest directory above the request's file that a `<Directory>` with wild cards or a regular expression
-    /// matches, with a slash at its end.
+    /// Finds the shortest directory above the request's file that a `<Directory>` with wild cards or a regular expression matches,
+    /// with a slash at its end.
     pub(crate) fn matching_directory(self, pattern: &str, regex: bool) -> Option<String> {
         let file = self.filename()?.to_str().ok()?;
         let bare = pattern.strip_suffix('/').unwrap_or(pattern);

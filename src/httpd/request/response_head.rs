@@ -1,4 +1,4 @@
-//! What a gateway to an application asks of httpd about a request, and how it states an answer's head.
+//! What an adapter such as WSGI asks httpd about a request, and how it sets the head of an answer.
 
 use crate::httpd::request::Request;
 use crate::httpd::status::Status;
@@ -7,22 +7,22 @@ use std::ffi::{CStr, c_int};
 use std::ptr::NonNull;
 
 impl<'r> Request<'r> {
-    /// The name of the server, as UseCanonicalName says; an IPv6 address in brackets (ap_get_server_name_for_url). May block
-    /// where `looks_up_its_name`.
+    /// Gives the server's name, by UseCanonicalName; an IPv6 address in brackets (ap_get_server_name_for_url). May block where
+    /// `looks_up_its_name`.
     pub(crate) fn server_name(self) -> Option<&'r CStr> {
         // SAFETY: a live request; the name lies in its pool or the configuration.
         unsafe { crate::httpd::text(sys::ap_get_server_name_for_url(self.as_ptr())) }
     }
 
-    /// Does finding the server's name ask the DNS (UseCanonicalName DNS), once a connection?
+    /// Is the server's name looked up in the DNS (UseCanonicalName DNS)? That is done once for each connection.
     pub(crate) fn looks_up_its_name(self) -> bool {
         let dns = sys::USE_CANONICAL_NAME_DNS.cast_unsigned();
         self.core_config()
             .is_some_and(|core| core.use_canonical_name() == dns)
     }
 
-    /// Does the configuration say which port is the server's (UseCanonicalName, UseCanonicalPhysicalPort On), not the URL that
-    /// the client used?
+    /// Is the port that of the configuration or the connection (UseCanonicalName, UseCanonicalPhysicalPort On), and not the one
+    /// that the client has named?
     pub(crate) fn port_is_configured(self) -> bool {
         let on = sys::USE_CANONICAL_NAME_ON.cast_unsigned();
         let physical = sys::USE_CANONICAL_PHYS_PORT_ON.cast_unsigned();
@@ -31,7 +31,7 @@ impl<'r> Request<'r> {
         })
     }
 
-    /// The port of the server, as UseCanonicalPhysicalPort says (ap_get_server_port).
+    /// Gives the server's port, by UseCanonicalPhysicalPort (ap_get_server_port).
     pub(crate) fn server_port(self) -> u16 {
         // SAFETY: a live request.
         unsafe { sys::ap_get_server_port(self.as_ptr()) }
@@ -43,19 +43,19 @@ impl<'r> Request<'r> {
         unsafe { crate::httpd::text(sys::ap_run_http_scheme(self.as_ptr())) }
     }
 
-    /// Where the URI's context begins, of mod_alias and mod_userdir (ap_context_prefix).
+    /// The part of the URI that mod_alias or mod_userdir has mapped to a directory (ap_context_prefix).
     pub(crate) fn context_prefix(self) -> Option<&'r CStr> {
         // SAFETY: a live request; the text lies in its pool.
         unsafe { crate::httpd::text(sys::ap_context_prefix(self.as_ptr())) }
     }
 
-    /// The directory of that context (ap_context_document_root).
+    /// That directory (ap_context_document_root).
     pub(crate) fn context_document_root(self) -> Option<&'r CStr> {
         // SAFETY: as above.
         unsafe { crate::httpd::text(sys::ap_context_document_root(self.as_ptr())) }
     }
 
-    /// The request that the client sent, of internal redirects.
+    /// Gives the request that the client has sent, which internal redirects have led from to this one.
     pub(crate) fn original(self) -> Request<'r> {
         let mut request = self;
         while let Some(before) = request.prev() {
@@ -64,19 +64,19 @@ impl<'r> Request<'r> {
         request
     }
 
-    /// Does CGIPassAuth say that Authorization may be shown to programs?
+    /// May applications see Authorization (CGIPassAuth On)?
     pub(crate) fn passes_authorization(self) -> bool {
         self.core_config()
             .is_some_and(|core| core.cgi_pass_auth() == sys::AP_CGI_PASS_AUTH_ON.cast_unsigned())
     }
 
-    /// The line about the server below httpd's own pages; empty unless ServerSignature is on (ap_psignature).
+    /// Gives the line about the server that httpd puts below its own pages; empty unless ServerSignature is on (ap_psignature).
     pub(crate) fn signature(self) -> Option<&'r CStr> {
         // SAFETY: a live request; the text is a constant or lies in its pool.
         unsafe { crate::httpd::text(sys::ap_psignature(c"".as_ptr(), self.as_ptr())) }
     }
 
-    /// REDIRECT_URL of a request that this one was redirected from: its path, or its whole URL (QualifyRedirectURL On).
+    /// Gives what REDIRECT_URL says of this request to one that it was redirected to: its path, or its URL (QualifyRedirectURL On).
     pub(crate) fn redirect_url(self) -> Option<&'r CStr> {
         let on = sys::AP_CORE_CONFIG_ON.cast_unsigned();
         let path = self.uri()?;
@@ -89,7 +89,7 @@ impl<'r> Request<'r> {
         Some(path)
     }
 
-    /// Looks at Transfer-Encoding and Content-Length, before the body is read for the first time (ap_setup_client_block).
+    /// Has httpd check Transfer-Encoding and Content-Length, before the body is read for the first time (ap_setup_client_block).
     ///
     /// # Errors
     /// The status with which httpd refuses the body: 501, 413, 400.
@@ -108,14 +108,14 @@ impl<'r> Request<'r> {
         }
     }
 
-    /// May a filter change the request's body before it is read?
+    /// Is there an input filter that may change the request's body?
     pub(crate) fn has_content_filters(self) -> bool {
         // SAFETY: a live request; the addresses are compared only.
         unsafe { (*self.as_ptr()).input_filters != (*self.as_ptr()).proto_input_filters }
     }
 
-    /// Ranges are for GET alone (RFC 9110, 14.2), and not for who does not want them: httpd would answer 416, or 206, whatever
-    /// has been done already.
+    /// Removes Range. Only GET has ranges (RFC 9110, 14.2), and an application may want none: httpd would answer 416 or 206
+    /// although the application has acted on the whole request.
     fn without_ranges(self) {
         // SAFETY: a live request's list of filters; the one that is removed is not looked at again.
         unsafe {
@@ -132,26 +132,27 @@ impl<'r> Request<'r> {
     }
 }
 
-/// What httpd calls itself, as ServerTokens says (ap_get_server_banner).
+/// Gives httpd's name, as the Server header has it by ServerTokens (ap_get_server_banner).
 pub(crate) fn server_banner() -> Option<&'static CStr> {
     // SAFETY: set when the configuration is read; not freed while a child lives.
     unsafe { crate::httpd::text(sys::ap_get_server_banner()) }
 }
 
-/// httpd's own status line for a code, such as `200 OK` (ap_get_status_line); None for codes that it does not know.
+/// Gives httpd's status line for a code, such as `200 OK` (ap_get_status_line); None for codes that it does not know.
 pub(crate) fn status_line(code: c_int) -> Option<&'static CStr> {
     // SAFETY: a constant; for an unknown code, that of 500.
     let line = unsafe { crate::httpd::text(sys::ap_get_status_line(code)) };
     line.filter(|line| line.to_bytes().starts_with(code.to_string().as_bytes()))
 }
 
-/// An answer's status and headers, checked, before they are sent. Lies in the request's pool; used while its lease is held.
+/// An answer's status and headers, which have been checked and not yet been given to httpd. They lie in the request's pool; used
+/// while its lease is held.
 pub(crate) struct Head {
     status: c_int,
     line: NonNull<std::ffi::c_char>,
     content_type: Option<NonNull<std::ffi::c_char>>,
     length: Option<i64>,
-    /// May httpd answer with a part of it?
+    /// May httpd answer with a range of the body? Not where the application says `Accept-Ranges: none`.
     ranges: bool,
     headers: Option<NonNull<sys::apr_table_t>>,
 }
@@ -162,7 +163,7 @@ unsafe impl Send for Head {}
 unsafe impl Sync for Head {}
 
 impl Head {
-    /// A head with a status line, such as `404 Not Found`.
+    /// Makes a head with a status line, such as `404 Not Found`.
     pub(crate) fn new(request: Request<'_>, status: c_int, line: &[u8]) -> Head {
         Head {
             status,
@@ -174,7 +175,7 @@ impl Head {
         }
     }
 
-    /// Adds a header; one of a name that is there stays beside it.
+    /// Adds a header, beside others of the same name.
     pub(crate) fn add(&mut self, request: Request<'_>, name: &[u8], value: &[u8]) {
         if name.eq_ignore_ascii_case(b"content-type") {
             self.content_type = Some(pointer(request, value));
@@ -202,12 +203,12 @@ impl Head {
         self.status
     }
 
-    /// Content-Length, if it has been stated.
+    /// Gives the Content-Length, if there is one.
     pub(crate) fn length(&self) -> Option<i64> {
         self.length
     }
 
-    /// Makes it the request's.
+    /// Sets status and headers of the request.
     pub(crate) fn install(&self, request: Request<'_>) {
         let is_get = request.method_number() == i64::from(sys::M_GET) && !request.header_only();
         if !is_get || !self.ranges {

@@ -1,8 +1,8 @@
-//! Locks that belong to a root request, the one that the client has sent: its sub-requests and redirects, in whatever
-//! interpreter, phase and thread, share them. Sessions rest on them.
+//! Locks that belong to a root request, that is, one which the client has sent: its sub-requests and redirects share them, in
+//! whatever interpreter, phase and thread. Sessions are locked by these.
 //!
-//! What is still held when the root's pool ends is freed by a clean-up of that pool. It is an ordinary one, so it runs
-//! after the pools of sub-requests are gone and after the pre-clean-ups, in which Python has its last word; and it needs
+//! Locks that are still held when the root's pool ends are freed by a clean-up of that pool. It is an ordinary one, so it runs
+//! after the pre-clean-ups, in which Python code runs for the last time, and when the pools of sub-requests have gone. It needs
 //! no Python.
 
 use crate::httpd::apr::key_locks::{Attempt, Lock};
@@ -13,9 +13,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
-/// How long somebody who would wait for ever goes on waiting in a child that is about to end.
+/// How long a thread that would wait for ever waits on in a child that is about to end.
 const LAST: Duration = Duration::from_secs(10);
-/// How often a waiter looks whether its child is about to end.
+/// How often a thread that waits looks whether its child is about to end.
 const LOOK: Duration = Duration::from_millis(500);
 /// The longest pause between two attempts to take what another process has.
 const PAUSE: Duration = Duration::from_millis(8);
@@ -27,7 +27,7 @@ pub(crate) struct Root(u64);
 /// Why a lock was not had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
-    /// Others had it for too long.
+    /// Others have had it for longer than this request may wait.
     Busy,
     /// The request has ended meanwhile.
     Ended,
@@ -35,7 +35,7 @@ pub(crate) enum Refusal {
     Failed,
 }
 
-/// Who holds which lock in this child. Behind TABLE, which is held for moments only, and never while waiting.
+/// Which root holds which lock in this child. It is in TABLE, which is locked for moments only, and never while a thread waits.
 struct Table {
     /// The roots that live, by their address.
     roots: BTreeMap<usize, Root>,
@@ -47,9 +47,9 @@ struct Table {
 }
 
 struct Holder {
-    /// None: it has ended while a thread of its was waiting for another process.
+    /// The root; None where it has ended while one of its threads was waiting for another process.
     root: Option<Root>,
-    /// How often it has been taken; 0: a thread waits for another process to give it up.
+    /// How often the root has taken it. 0 while a thread waits for another process that has it.
     count: usize,
 }
 
@@ -66,7 +66,7 @@ fn table() -> MutexGuard<'static, Table> {
     TABLE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The root that a request belongs to.
+/// Gives the root that a request belongs to.
 pub(crate) fn root_of(request: Request<'_>) -> Root {
     let mut top = request;
     while let Some(outer) = top.main().or_else(|| top.prev()) {
@@ -86,8 +86,8 @@ pub(crate) fn root_of(request: Request<'_>) -> Root {
     root
 }
 
-/// Takes a lock for a root, which may have it already; says how often it has it now. Waits at most so many milliseconds,
-/// for ever if that is negative. Call it detached.
+/// Takes a lock for a root, which may have it already, and gives how often the root has it now. Waits for so many milliseconds at
+/// most, for ever if the number is negative. Call it detached.
 ///
 /// # Errors
 /// Why the lock was not had.
@@ -126,7 +126,7 @@ pub(crate) fn lock((root, lock, milliseconds): (Root, Lock, i64)) -> Result<usiz
     settle(root, lock, taken)
 }
 
-/// Takes what another process may have; it cannot tell us when it is free.
+/// Takes a lock that another process may have. Nobody tells when it is free, so it is tried again and again.
 fn wait_for_others(root: Root, lock: Lock, patience: &mut Patience) -> Result<(), Refusal> {
     let mut longest = Duration::from_millis(1);
     loop {
@@ -165,7 +165,7 @@ fn settle(root: Root, lock: Lock, taken: Result<(), Refusal>) -> Result<usize, R
     result
 }
 
-/// Gives a lock back once; says how often the root still has it.
+/// Gives a lock back once, and gives how often the root still has it.
 pub(crate) fn unlock((root, lock): (Root, Lock)) -> usize {
     let mut table = table();
     let Some(holder) = table.held.get_mut(&lock) else {
@@ -201,7 +201,7 @@ impl Table {
                 return true;
             }
             if holder.count == 0 {
-                // The thread that waits sees it.
+                // A thread waits for the lock: it will see that its root has ended.
                 holder.root = None;
                 return true;
             }
@@ -212,7 +212,7 @@ impl Table {
     }
 }
 
-/// How long somebody may still wait.
+/// How long a thread may still wait.
 struct Patience {
     until: Option<Instant>,
 }
@@ -225,7 +225,7 @@ impl Patience {
         }
     }
 
-    /// How long to wait now, `longest` at most; None when the time is up.
+    /// Gives how long to wait now, `longest` at most; None when the time is up.
     fn pause(&mut self, longest: Duration) -> Option<Duration> {
         let now = Instant::now();
         let stops = || mpm_query(sys::AP_MPMQ_MPM_STATE) == sys::AP_MPMQ_STOPPING;
@@ -240,7 +240,7 @@ impl Patience {
     }
 }
 
-/// The pool's share: frees what the root still has.
+/// Frees what the root still has, when it is dropped with the root's pool.
 struct End {
     address: usize,
     root: Root,
@@ -248,8 +248,8 @@ struct End {
 
 impl Drop for End {
     fn drop(&mut self) {
-        // prefork ends a child from a signal handler, perhaps while this very thread has the table. Then nobody will ever
-        // let go of it, and the locks go with the process.
+        // The prefork MPM ends a child from a signal handler, perhaps while this very thread has the table locked. Nobody unlocks
+        // it then; so this tries for a while, and leaves the locks, which end with the process.
         for _ in 0..1000 {
             match TABLE.try_lock() {
                 Ok(mut table) => return table.end(self.address, self.root),

@@ -1,4 +1,4 @@
-//! Which section gives a request its handler, and a section of our own that is laid over what applies to it.
+//! Which section's SetHandler counts for a request; and a section of our own, which is put on top of those of the configuration.
 
 use crate::httpd::apr::pool::Pool;
 use crate::httpd::module::kept::Module;
@@ -10,10 +10,10 @@ use std::marker::PhantomData;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicI32, Ordering};
 
-/// mod_rewrite's place in configuration vectors; -1 where it is not loaded. Set anew whenever a configuration has been read.
+/// The index of mod_rewrite in configuration vectors; -1 where it is not loaded. Set whenever a configuration has been read.
 static REWRITE: AtomicI32 = AtomicI32::new(-1);
 
-/// Finds out which place mod_rewrite has.
+/// Finds out which index mod_rewrite has.
 pub(crate) fn find_rewrite() {
     // SAFETY: a constant name; the record of a module that is loaded.
     let place = unsafe {
@@ -23,20 +23,20 @@ pub(crate) fn find_rewrite() {
     REWRITE.store(place, Ordering::Relaxed);
 }
 
-/// Who says `SetHandler` for a request's URI.
+/// Where the SetHandler stands that counts for a request's URI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Giver<'r> {
     Nobody,
     /// The server, outside sections.
     Server,
-    /// The `<Location>` with this plain path.
+    /// In the `<Location>` of this plain path.
     Path(&'r CStr),
-    /// A `<Location>` with wild cards or an expression, or an `<If>`.
+    /// In a `<Location>` with wild cards or an expression, or in an `<If>`.
     Other,
 }
 
 impl<'r> Request<'r> {
-    /// Which section gives the request its handler; before the URI is mapped, when only `<Location>` and `<If>` can.
+    /// Finds out where that is. To be called before the URI is mapped, when only `<Location>` and `<If>` apply.
     pub(crate) fn handler_giver(self) -> Giver<'r> {
         // SAFETY: a live request and its server; the core's places hold the core's structures. A section that says nothing of
         // the handler takes over the expression of the one before it, so its address tells where it was written.
@@ -67,7 +67,7 @@ impl<'r> Request<'r> {
         }
     }
 
-    /// Is the URI the plain path of a `<Location>`, to the letter?
+    /// Is the URI, letter by letter, the plain path of a `<Location>`?
     pub(in crate::httpd) fn is_path_of_section(self) -> bool {
         // SAFETY: a live request and its server; C strings are compared, most of which differ at once.
         unsafe {
@@ -94,7 +94,8 @@ impl<'r> Request<'r> {
         }
     }
 
-    /// Where r->handler lies: who has set it to a text of the configuration's knows it again.
+    /// Gives the address of r->handler's text, by which a text of the configuration that was set (`name_handler`) can be known
+    /// again.
     pub(crate) fn handler_address(self) -> *const c_char {
         // SAFETY: a live request.
         unsafe { (*self.as_ptr()).handler }
@@ -107,7 +108,7 @@ impl<'r> Request<'r> {
     }
 }
 
-/// The plain paths of a server's `<Location>` sections that have a SetHandler.
+/// Lists the plain paths of a server's `<Location>` sections that have a SetHandler.
 pub(crate) fn paths_with_handler(server: crate::httpd::request::server::Server<'_>) -> Vec<&CStr> {
     // SAFETY: a live server whose configuration has been read.
     unsafe {
@@ -121,7 +122,7 @@ pub(crate) fn paths_with_handler(server: crate::httpd::request::server::Server<'
     }
 }
 
-/// The `<Location>` sections of a server, in their order.
+/// Lists the `<Location>` sections of a server, in their order.
 ///
 /// # Safety
 /// `server` is a live server.
@@ -155,19 +156,19 @@ unsafe fn core_of<'s>(section: *mut sys::ap_conf_vector_t) -> Option<&'s sys::co
     }
 }
 
-/// A section that holds our module's settings alone. Owned by the configuration's pool; read only once it is filled.
+/// A section with settings of our module alone. It lies in the configuration's pool, and is not changed once it has been filled.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Overlay<'c>(NonNull<sys::ap_conf_vector_t>, PhantomData<&'c ()>);
 
 impl<'c> Overlay<'c> {
-    /// An empty one.
+    /// Makes an empty one.
     pub(crate) fn new(pool: Pool<'c>) -> Option<Overlay<'c>> {
         // SAFETY: while the configuration is read; the vector lies in its pool.
         let vector = unsafe { sys::ap_create_per_dir_config(pool.as_ptr()) };
         NonNull::new(vector).map(|vector| Overlay(vector, PhantomData))
     }
 
-    /// Fills it.
+    /// Puts our settings into it.
     pub(crate) fn fill<M: Module>(self, pool: Pool<'c>, directory: M::Directory<'c>) {
         let directory = pool.store(directory);
         // SAFETY: our place of a live vector, which is read as what is stored here.
@@ -180,7 +181,7 @@ impl<'c> Overlay<'c> {
         }
     }
 
-    /// Lays it over everything that applies to the request.
+    /// Puts it on top of all sections that apply to the request.
     pub(crate) fn cover(self, request: Request<'_>) {
         // SAFETY: a live request; the result lies in its pool.
         unsafe {

@@ -9,11 +9,11 @@ use std::marker::PhantomData;
 use std::ptr::NonNull;
 use std::sync::OnceLock;
 
-/// A borrowed server_rec. In a child the configuration is never freed, so `Server<'static>` is sound there (`in_child`).
+/// A borrowed server_rec. A child never frees its configuration, so it may have a `Server<'static>` (`in_child`).
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Server<'s>(NonNull<sys::server_rec>, PhantomData<&'s sys::server_rec>);
 
-/// The addresses of this child's servers, sorted. Set when it starts; a child reads no other configuration.
+/// The addresses of this child's servers, sorted. Set when the child starts: it reads no other configuration.
 static CHILDS: OnceLock<Vec<usize>> = OnceLock::new();
 
 // SAFETY: after start-up a server_rec is read only.
@@ -37,15 +37,15 @@ impl<'s> Server<'s> {
         self.0.cast()
     }
 
-    /// The same server for as long as this child lives: httpd frees a configuration in the parent only. None for one that is
-    /// not in httpd's list: modules may make such a server for a request, in its pool.
+    /// Gives the same server for as long as this child lives, which never frees its configuration. None for a server that is not in
+    /// httpd's list: a module may have made it for one request, in its pool.
     pub(crate) fn in_child(self) -> Option<Server<'static>> {
         let listed = CHILDS.get()?;
         let found = listed.binary_search(&self.0.as_ptr().addr()).is_ok();
         found.then_some(Server(self.0, PhantomData))
     }
 
-    /// Remembers which servers there are: this one and those behind it. Called once, when the child starts.
+    /// Remembers which servers the child has: this one and those that follow it. Called once, when the child starts.
     pub(in crate::httpd) fn remember(self) {
         let all = std::iter::successors(Some(self), |server| server.next());
         let mut all: Vec<usize> = all.map(|server| server.0.as_ptr().addr()).collect();
@@ -53,13 +53,13 @@ impl<'s> Server<'s> {
         let _ = CHILDS.set(all);
     }
 
-    /// The main server (ap_server_conf); None before the configuration has been read.
+    /// Gives the main server (ap_server_conf); None before the configuration has been read.
     pub(crate) fn main() -> Option<Server<'s>> {
         // SAFETY: httpd sets the variable once a configuration is read, before any request.
         unsafe { Server::from_raw(sys::ap_server_conf) }
     }
 
-    /// This server's configuration of our module.
+    /// Gives our module's configuration of this server.
     pub(crate) fn config<M: Module>(self) -> &'s M::Server<'s> {
         // SAFETY: httpd fills the vector through our create and merge functions.
         unsafe { &*slot::slot((*self.as_ptr()).module_config).cast::<M::Server<'s>>() }
@@ -148,12 +148,12 @@ impl<'s> Server<'s> {
     }
 }
 
-/// How often httpd has been restarted (AP_MPMQ_GENERATION).
+/// Gives how often httpd has been restarted (AP_MPMQ_GENERATION).
 pub(crate) fn generation() -> c_int {
     mpm_query(sys::AP_MPMQ_GENERATION)
 }
 
-/// When the configuration was read last, in seconds since the epoch; 0 without a scoreboard.
+/// Gives the time at which the configuration was read, in seconds since the epoch; 0 without a scoreboard.
 pub(crate) fn restart_time() -> f64 {
     // SAFETY: the scoreboard's global part lives as long as the child.
     unsafe {
@@ -179,7 +179,7 @@ macro_rules! texts {
 
 texts!(defn_name, server_admin, server_hostname, error_fname, path);
 
-/// apr_time_t (microseconds) in seconds.
+/// Makes seconds of an apr_time_t (microseconds).
 #[expect(
     clippy::cast_precision_loss,
     reason = "mod_python gives times as floats"
@@ -188,7 +188,7 @@ pub(crate) fn seconds(time: i64) -> f64 {
     time as f64 / 1e6
 }
 
-/// One of the MPM's numbers (ap_mpm_query, AP_MPMQ_*); 0 when the MPM does not know it.
+/// Asks the MPM for one of its numbers (ap_mpm_query, AP_MPMQ_*); 0 when it does not know it.
 pub(crate) fn mpm_query(code: c_int) -> c_int {
     let mut result = 0;
     // SAFETY: writes one int.
@@ -202,8 +202,8 @@ pub(crate) fn is_defined(name: &CStr) -> bool {
     unsafe { sys::ap_exists_config_define(name.as_ptr()) != 0 }
 }
 
-/// Gives this thread a working directory of its own, from now on (unshare(2) with CLONE_FS): what it does with chdir no
-/// other thread sees. False where the system has no such thing.
+/// Gives this thread a working directory of its own, from now on (unshare(2) with CLONE_FS): its chdir() changes that of no other
+/// thread. False where the system cannot do it.
 pub(crate) fn own_directory() -> bool {
     #[cfg(target_os = "linux")]
     // SAFETY: affects this thread's file-system attributes alone; needs no privilege.

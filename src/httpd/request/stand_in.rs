@@ -1,9 +1,9 @@
 //! A file name for requests that have no file: httpd's other modules rely on one once a URI has been mapped.
 //!
-//! It is an absolute path below something that is no directory, so that nobody can find, open or make what it names, in no
-//! phase and no sub-request. Its last part is shorter than any path of a URI but `/`: mod_speling goes back that far from the
-//! URI's end. While the answer is made it lies in the document root instead: filters (mod_include, mod_xsendfile) take
-//! relative names from there. Python, and whoever asks through `Request::filename`, sees in both cases that there is no file.
+//! The name is an absolute path below something that is no directory: in no phase and no sub-request can anybody find, open or
+//! make a file of this name. Its last part is one letter, since mod_speling steps back by its length from the URI's end. While
+//! the answer is made the name lies in the document root instead, for filters that take relative names from there (mod_include,
+//! mod_xsendfile). Python, and `Request::filename`, have no file in both cases.
 
 use crate::httpd::request::Request;
 use crate::httpd::sys;
@@ -14,24 +14,24 @@ static STAND_IN: &CStr = c"/dev/null/-";
 /// The last part, in the document root.
 const IN_ROOT: &[u8] = b"/.has-no-file";
 
-/// The names that a request without a file has, in its pool. `finfo.fname` tells that `finfo.name` points to one: whoever looks
-/// at a file, by `apr_stat`, has set it since.
+/// The names of a request without a file, in its pool. `finfo.name` points to it, as long as `finfo.fname` is STAND_IN: when
+/// somebody looks at a file (apr_stat), both are set to something else.
 #[derive(Clone, Copy)]
 #[repr(C)]
 struct Names {
-    /// What it has but for the time of the others. A copy, for modules that write into file names.
+    /// Its name, where none of the others is in place. A copy for each request, since there are modules that write into file names.
     stand_in: [u8; STAND_IN.count_bytes() + 1],
-    /// What it has while the answer is made, or NULL.
+    /// Its name while the answer is made, or NULL.
     in_root: *mut c_char,
-    /// What it has while mod_rewrite's rules run, or NULL, and what has been taken from its end.
+    /// Its name while mod_rewrite's rules run, or NULL; and, in `rest`, what was cut off that name.
     shown: *mut c_char,
     rest: *mut c_char,
-    /// The path_info that `rest` stands in front of.
+    /// The path_info of before, which stands behind `rest` in the meantime.
     path_info: *mut c_char,
 }
 
 impl<'r> Request<'r> {
-    /// The file that the URI maps to, if it has one.
+    /// Gives the file that the URI has been mapped to; None for a stand-in.
     pub(crate) fn filename(self) -> Option<&'r CStr> {
         // SAFETY: a live request whose strings live as long.
         let name = unsafe { crate::httpd::text((*self.as_ptr()).filename) }?;
@@ -43,7 +43,7 @@ impl<'r> Request<'r> {
         (name != STAND_IN && !self.names().is_some_and(is_own)).then_some(name)
     }
 
-    /// Is a text of httpd's one of the names that stand for no file?
+    /// Is this text one of the names that stand for no file?
     pub(crate) fn is_stand_in(self, text: &[u8]) -> bool {
         // SAFETY: NULL or C strings in the request's pool.
         let is_in_root = |names: NonNull<Names>| unsafe {
@@ -61,19 +61,19 @@ impl<'r> Request<'r> {
         unsafe { (*self.as_ptr()).filename = copy.cast_mut() }
     }
 
-    /// Is there nothing, not even the stand-in, as before a URI is mapped?
+    /// Is there no name at all, not even a stand-in, as before a URI has been mapped?
     pub(crate) fn is_unmapped(self) -> bool {
         // SAFETY: a live request.
         unsafe { (*self.as_ptr()).filename.is_null() }
     }
 
-    /// As before its URI was mapped: who maps it has to find nothing.
+    /// Removes the name, as before the URI was mapped, so that it will be mapped.
     pub(crate) fn unmap(self) {
         // SAFETY: a live request.
         unsafe { (*self.as_ptr()).filename = std::ptr::null_mut() }
     }
 
-    /// Gives it the stand-in: there is no file.
+    /// Says that there is no file: gives the request its stand-in.
     pub(crate) fn stand_in(self) {
         let names = self.names().unwrap_or_else(|| self.make_names());
         // SAFETY: a live request, whose names are made.
@@ -101,7 +101,8 @@ impl<'r> Request<'r> {
         names
     }
 
-    /// The names that were made for the request. Asked in several phases of every request, static files too.
+    /// Finds the names that were made for the request; None where it has a file. It is asked in several phases of every request,
+    /// those for static files, too, so it has to be fast.
     fn names(self) -> Option<NonNull<Names>> {
         // SAFETY: a live request; an address tells that the other one is of a `Names`.
         unsafe {
@@ -111,20 +112,20 @@ impl<'r> Request<'r> {
         }
     }
 
-    /// What is known of a file is about to be replaced, and with it what tells our names: one that needs nothing to tell stays.
+    /// Gives the request a plain copy of STAND_IN, since finfo, by which its names are found, is about to be replaced.
     pub(in crate::httpd) fn forget_names(self) {
         self.hide_uri();
         self.set_filename(STAND_IN.to_bytes());
     }
 
-    /// Has it the stand-in that it has until the answer is made?
+    /// Has the request its stand-in, and not yet the one for the time when the answer is made?
     pub(crate) fn has_stand_in(self) -> bool {
         // SAFETY: a live request; addresses are compared.
         self.names()
             .is_some_and(|names| unsafe { names.as_ptr().cast() == (*self.as_ptr()).filename })
     }
 
-    /// The answer is made from now on.
+    /// Puts the stand-in into the document root: the answer is made from now on.
     pub(crate) fn stand_in_root(self) {
         self.admit_no_file();
         let root = self.document_root().unwrap_or(c"/dev/null").to_bytes();
@@ -136,15 +137,18 @@ impl<'r> Request<'r> {
         }
     }
 
-    /// mod_negotiation looks for variants of what does not exist, but not of what is neither file nor directory.
+    /// Makes the request look like one for something that is neither file nor directory: of what does not exist, mod_negotiation
+    /// would look for variants.
     pub(crate) fn hide_absence(self) {
         self.set_file_type(sys::apr_filetype_e_APR_UNKFILE);
     }
 
-    /// mod_rewrite's rules in a section match the file name with path_info behind it: for the time that they run, that is the
-    /// URI, of something that is neither file nor directory. For the section's own path no rules run, mod_dir being expected to
-    /// add a slash, and of what is somewhere in the file system, rules would be told so: there, what is at the URI's end is
-    /// path_info.
+    /// Has mod_rewrite's rules in a section match the URI. They match the file name and path_info together, so for the time that
+    /// they run the file name is the URI, of something that is neither file nor directory.
+    ///
+    /// In two cases letters at the URI's end are path_info instead, which makes no difference for what rules match. Where the URI
+    /// is the section's own path, mod_rewrite would run no rules, expecting mod_dir to add a slash. And where the URI is a path
+    /// that exists in the file system, rules would find a file there.
     pub(crate) fn show_uri(self) {
         let (Some(names), Some(uri)) = (self.names(), self.uri()) else {
             return;
@@ -183,13 +187,13 @@ impl<'r> Request<'r> {
         self.set_file_type(sys::apr_filetype_e_APR_UNKFILE);
     }
 
-    /// Is its file of a type that httpd does not know, or that `show_uri` has made up?
+    /// Is the file of no type that httpd knows, as `hide_absence` and `show_uri` make it look?
     pub(crate) fn is_of_no_type(self) -> bool {
         // SAFETY: a live request.
         unsafe { (*self.as_ptr()).finfo.filetype == sys::apr_filetype_e_APR_UNKFILE }
     }
 
-    /// Ends what `show_uri` has begun. What a rule has named instead stays.
+    /// Puts back what `show_uri` has changed. A file that a rule has named stays.
     pub(crate) fn hide_uri(self) {
         let Some(names) = self.names() else { return };
         // SAFETY: a live request and its names; addresses are compared.
@@ -208,7 +212,7 @@ impl<'r> Request<'r> {
         }
     }
 
-    /// Where the name is that is no more than the URI, if it is.
+    /// Gives the address of the file name's text, where the name is the URI itself; None where it is another one.
     pub(crate) fn given_name(self) -> Option<usize> {
         // SAFETY: a live request; C strings are compared.
         unsafe {
@@ -218,12 +222,12 @@ impl<'r> Request<'r> {
         }
     }
 
-    /// mod_dir takes for an index, or a fallback, only what says that it is a file.
+    /// Makes the request look like one for a file: mod_dir takes nothing else for an index or a fallback.
     pub(crate) fn pretend_file(self) {
         self.set_file_type(sys::apr_filetype_e_APR_REG);
     }
 
-    /// There is no file, whatever another module has been told.
+    /// Says again that there is no file, after `hide_absence` or `pretend_file`.
     pub(crate) fn admit_no_file(self) {
         self.set_file_type(sys::apr_filetype_e_APR_NOFILE);
     }

@@ -1,7 +1,7 @@
 //! Whose turn it is: a request, its sub-requests and its redirects are used by one thread at a time (invariant 7).
 //!
-//! They share pools and one httpd thread, so they share one turn. It is *open* while a phase of one of them runs Python;
-//! then a thread that a handler has started may *take* it for one operation. Who has to wait is parked, and comes next.
+//! They share pools, so they share one turn. It is *open* while a phase of one of them runs Python, and at their end; then any
+//! thread may *take* it for one operation. A thread that has to wait for it is parked, and has it next.
 
 use std::cell::Cell;
 use std::ffi::c_void;
@@ -9,23 +9,23 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 
-/// Owned by the leases of one family of requests (or by that of a connection or table), freed by the last of them.
+/// The turn of one family of requests, or of a connection or table. Owned by their leases, freed with the last of them.
 #[derive(Default)]
 pub(crate) struct Turn {
-    /// How many phases are running; 0 is closed.
+    /// How many phases are running, one inside the other; 0 where the turn is closed.
     open: AtomicUsize,
     /// The thread whose turn it is, as `this_thread` numbers it; 0 is nobody.
     owner: AtomicUsize,
     /// How often the owner has taken it; touched by the owner alone.
     depth: Cell<usize>,
-    /// How many threads are parked. While there is one, others are refused.
+    /// How many threads are parked. While there is one, a thread that would not wait is refused.
     parked: AtomicUsize,
-    /// The request whose phase runs; only compared.
+    /// The request whose phase runs. The pointer is compared, never followed.
     served: AtomicPtr<c_void>,
-    /// The answer has been sent: nothing can be read, written or redirected any more.
+    /// Has the answer been sent? Then nothing can be read, written or redirected any more.
     over: AtomicBool,
-    /// How many Python filters are in the middle of the answer's way, and of the body's (`Way`). Whoever entered it again from
-    /// its beginning would find the filters above them in the middle of their work.
+    /// How many Python filters are running on the answer's way, and on the body's (`Way`). Nobody may begin that way again
+    /// meanwhile: filters above them are in the middle of their work.
     under_way: [AtomicUsize; 2],
     gate: Mutex<()>,
     given: Condvar,
@@ -43,7 +43,7 @@ pub(crate) enum Way {
     In,
 }
 
-/// A Python filter is in the middle of a way while this lives.
+/// Says, while it lives, that a Python filter is running on a way.
 pub(crate) struct UnderWay<'t>(&'t AtomicUsize);
 
 impl Drop for UnderWay<'_> {
@@ -52,7 +52,7 @@ impl Drop for UnderWay<'_> {
     }
 }
 
-/// The turn is open while this lives. Its end waits for an operation that another thread is in the middle of.
+/// Keeps the turn open while it lives. When it is dropped it waits for an operation that another thread is in the middle of.
 pub(crate) struct Opened<'t, W: Fn(&Turn)> {
     turn: &'t Turn,
     before: *mut c_void,
@@ -63,7 +63,7 @@ impl<W: Fn(&Turn)> Drop for Opened<'_, W> {
     fn drop(&mut self) {
         let turn = self.turn;
         turn.served.store(self.before, Ordering::Relaxed);
-        // From here on nobody begins anything.
+        // From here on no thread can begin an operation.
         if turn.open.fetch_sub(1, Ordering::SeqCst) == 1 {
             let owner = turn.owner.load(Ordering::SeqCst);
             if owner != 0 && owner != this_thread() {
@@ -77,8 +77,8 @@ impl<W: Fn(&Turn)> Drop for Opened<'_, W> {
 pub(crate) struct Taken<'t>(&'t Turn, std::marker::PhantomData<*const ()>);
 
 impl Turn {
-    /// A phase of a request (or connection) begins to run Python, until what this gives is dropped, also by a panic. `wait`
-    /// is `Turn::wait`, detached. Called by the thread that serves the request.
+    /// Opens the turn, for a phase of the request (or connection) `served`, until what this gives is dropped, also by a panic.
+    /// `wait` calls `Turn::wait` detached. Called by the thread that serves the request.
     pub(crate) fn open<W: Fn(&Turn)>(&self, served: NonNull<c_void>, wait: W) -> Opened<'_, W> {
         let before = self.served.swap(served.as_ptr(), Ordering::Relaxed);
         self.open.fetch_add(1, Ordering::SeqCst);
@@ -89,7 +89,7 @@ impl Turn {
         }
     }
 
-    /// Is it the one of the family whose phase runs? The others are waiting for it, in the middle of something.
+    /// Is it the phase of this request that runs, and not that of another one of the family, for which this one waits?
     pub(in crate::httpd) fn is_served(&self, request: NonNull<c_void>) -> bool {
         std::ptr::eq(self.served.load(Ordering::Relaxed), request.as_ptr())
     }
@@ -100,7 +100,7 @@ impl Turn {
         self.open.load(Ordering::SeqCst) != 0
     }
 
-    /// A Python filter is called in the middle of a way.
+    /// Remembers that a Python filter is running on a way, until what this gives is dropped.
     pub(crate) fn set_out(&self, way: Way) -> UnderWay<'_> {
         let [out, body] = &self.under_way;
         let count = if way == Way::Out { out } else { body };
@@ -108,7 +108,7 @@ impl Turn {
         UnderWay(count)
     }
 
-    /// Is one in the middle of it?
+    /// Is a Python filter running on this way?
     pub(crate) fn is_under_way(&self, way: Way) -> bool {
         let [out, body] = &self.under_way;
         let count = if way == Way::Out { out } else { body };
@@ -123,7 +123,7 @@ impl Turn {
         self.over.store(true, Ordering::Relaxed);
     }
 
-    /// The turn, if no other thread has it or waits for it.
+    /// Takes the turn, unless another thread has it or waits for it.
     #[inline]
     pub(crate) fn try_take(&self) -> Option<Taken<'_>> {
         let me = this_thread();
@@ -136,7 +136,7 @@ impl Turn {
         self.claim(me)
     }
 
-    /// The turn; waits for it. Call it detached.
+    /// Takes the turn; waits for it. Call it detached.
     pub(crate) fn take(&self) -> Taken<'_> {
         if let Some(taken) = self.try_take() {
             return taken;
@@ -176,15 +176,16 @@ impl Turn {
         Taken(self, std::marker::PhantomData)
     }
 
-    /// Wakes who is parked.
+    /// Wakes a thread that is parked.
     #[cold]
     fn give(&self) {
-        // Under the gate: whoever has counted itself either sees the turn free, or waits already.
+        // The gate is locked once, so that a thread which has counted itself as parked either waits already, or will see that the
+        // turn is free.
         drop(self.gate.lock().unwrap_or_else(PoisonError::into_inner));
         self.given.notify_one();
     }
 
-    /// As it was made, for another family. Only where nobody else refers to it.
+    /// Makes it as it was when it was new, for another family. Only where nobody else refers to it.
     pub(in crate::httpd) fn reset(&mut self) {
         *self.open.get_mut() = 0;
         *self.owner.get_mut() = 0;
@@ -208,7 +209,7 @@ impl Drop for Taken<'_> {
     }
 }
 
-/// A number that no other living thread has, and never 0. (A thread-local of ours would take more to reach.)
+/// Gives a number that no other living thread has, and that is never 0. (A thread-local of ours would take longer to find.)
 fn this_thread() -> usize {
     // SAFETY: no conditions.
     unsafe { libc::pthread_self() as usize }

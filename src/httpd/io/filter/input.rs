@@ -1,4 +1,4 @@
-//! Input filters.
+//! How httpd calls a Python input filter.
 
 use super::invocation::{Fetch, Invocation, new_brigade};
 use super::names;

@@ -1,19 +1,19 @@
-//! One invocation of a filter: what it reads, and what it gives on.
+//! One invocation of a filter: what it reads, and what it gives to the next filter.
 
 use crate::httpd::apr::brigade::{append, concat, destroy, has_eos, is_empty, read, unlink};
 use crate::httpd::sys;
 use std::ffi::c_int;
 use std::ptr::null_mut;
 
-/// Written output beyond this is passed on by itself.
+/// How many bytes an output filter writes before they are passed on without being asked.
 const ENOUGH: usize = 65536;
 
-/// What a Python filter does in one invocation; lives on the stack of httpd's call.
+/// The state of one invocation. It lives on the stack of httpd's call.
 pub(crate) struct Invocation {
     filter: *mut sys::ap_filter_t,
-    /// Where the filter reads: the brigade that was passed, or the one that is fetched.
+    /// What the filter reads: the brigade that httpd has passed to it, or that an input filter fetches.
     source: *mut sys::apr_bucket_brigade,
-    /// Where it writes.
+    /// What it writes to.
     target: *mut sys::apr_bucket_brigade,
     input: Option<Fetch>,
     written: usize,
@@ -25,7 +25,7 @@ pub(crate) struct Invocation {
 // SAFETY: used by the thread that httpd called, or by one that holds the request's lease meanwhile.
 unsafe impl Send for Invocation {}
 
-/// How httpd asked an input filter.
+/// What httpd has asked an input filter for.
 #[derive(Clone, Copy)]
 pub(super) struct Fetch {
     mode: sys::ap_input_mode_t,
@@ -49,12 +49,13 @@ impl Fetch {
     }
 }
 
-/// httpd's side failed with this status (apr_status_t).
+/// httpd, or another filter, has failed, with this status (apr_status_t).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Failed(pub(crate) c_int);
 
 impl Invocation {
-    /// Of a filter that reads from `source` and writes to `target`; an input filter fetches first.
+    /// Makes the invocation of a filter that reads from `source` and writes to `target`; of an input filter with what it is asked
+    /// for.
     pub(super) fn new(
         filter: *mut sys::ap_filter_t,
         source: *mut sys::apr_bucket_brigade,
@@ -73,7 +74,7 @@ impl Invocation {
         }
     }
 
-    /// What writes into a brigade that is about to be passed on to the filters behind `filter`.
+    /// Makes one that only writes, into a brigade that is about to be passed to the filters behind `filter`.
     ///
     /// # Safety
     /// Both are live while the invocation is used.
@@ -86,7 +87,7 @@ impl Invocation {
         Invocation::new(filter, source, brigade, None)
     }
 
-    /// What httpd's filters answered last.
+    /// Gives what httpd's filters have answered last.
     pub(in crate::httpd) fn status(&self) -> sys::apr_status_t {
         self.status
     }
@@ -96,7 +97,7 @@ impl Invocation {
         self.touched
     }
 
-    /// Lends the invocation as a box, for an object to hold, and takes back what comes of it.
+    /// Lends the invocation, in a box that an object can hold, and takes it back as it is afterwards.
     pub(crate) fn lend<R>(
         &mut self,
         borrower: impl FnOnce(Box<Invocation>) -> (R, Option<Box<Invocation>>),
@@ -109,8 +110,8 @@ impl Invocation {
         result
     }
 
-    /// The next data: None at the end of the stream, empty where this brigade has no more. With `line`, up to and
-    /// including a line's end. May block.
+    /// Reads data: None at the end of the stream, no bytes where this brigade has no more. With `line` only up to the end of a
+    /// line. May block.
     ///
     /// # Errors
     /// What httpd's filters below answer.
@@ -132,7 +133,7 @@ impl Invocation {
                     return Ok(if data.is_empty() { None } else { Some(data) });
                 }
                 if (*kind).is_metadata != sys::apr_bucket_type_t_APR_BUCKET_DATA {
-                    // FLUSH and the like keep their place.
+                    // FLUSH and the like are given on in their place among the data.
                     unlink(bucket);
                     append(self.target, bucket);
                     continue;
@@ -176,7 +177,7 @@ impl Invocation {
         Ok(Some(data))
     }
 
-    /// Copies data to what the filter gives on.
+    /// Writes a copy of `data`.
     ///
     /// # Errors
     /// Where httpd cannot take it.
@@ -245,7 +246,7 @@ impl Invocation {
         }
     }
 
-    /// Gives everything on untouched. May block.
+    /// Passes everything on as it is. May block.
     ///
     /// # Errors
     /// What httpd's filters below answer.
@@ -260,7 +261,7 @@ impl Invocation {
         Ok(())
     }
 
-    /// An input filter asks the next one once an invocation.
+    /// Fetches what an input filter reads from the next one, once for each invocation.
     ///
     /// # Safety
     /// The invocation is running.

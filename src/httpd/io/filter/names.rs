@@ -1,16 +1,17 @@
-//! The names of output filters, by their functions: mod_filter tells a provider nothing but by which function it is called.
+//! The names of output filters. mod_filter calls a filter's function, and does not tell it for which filter: so each name has a
+//! function of its own, and is found by the function's place.
 
 use crate::httpd::apr::pool::Pool;
 use std::ffi::CStr;
 use std::sync::{PoisonError, RwLock};
 
-/// How many names of output filters a configuration may give: so many can be told apart when mod_filter calls them.
+/// How many names of output filters a configuration may have: there are so many functions.
 pub(crate) const MOST: usize = 256;
 
-/// Filled while a configuration is read; later only read.
+/// The names, by place. They are added while a configuration is read, and only looked up later.
 static NAMES: RwLock<Vec<String>> = RwLock::new(Vec::new());
 
-/// Another configuration is about to be read (a hook of `pre_config`).
+/// Forgets all names, before another configuration is read (a hook of `pre_config`).
 ///
 /// # Errors
 /// None.
@@ -22,7 +23,7 @@ pub(crate) fn forget(_pool: Pool<'_>) -> Result<(), String> {
     Ok(())
 }
 
-/// The place of a name; None where there is none left.
+/// Gives a name its place, or the one that it has; None where none is left.
 pub(super) fn place(name: &CStr) -> Option<usize> {
     let name = name.to_string_lossy().to_lowercase();
     let mut names = NAMES.write().unwrap_or_else(PoisonError::into_inner);

@@ -1,5 +1,5 @@
-//! Output filters. A brigade is handed over in pieces of bounded size, so that a large response is never in memory whole, and
-//! what can be had at once does not wait for what comes later.
+//! How httpd calls a Python output filter. A brigade is given to it in pieces of limited size, so that a large answer is never in
+//! memory as a whole, and so that what is there does not wait for what comes later.
 
 use super::invocation::{Invocation, new_brigade};
 use super::names;
@@ -13,13 +13,13 @@ use crate::httpd::status::Status;
 use crate::httpd::sys;
 use std::ptr::null_mut;
 
-/// The most that one invocation of an output filter is given, in bytes.
+/// How many bytes one invocation of an output filter is given at most.
 const PIECE: usize = 1 << 20;
 
 pub(super) type Output =
     unsafe extern "C" fn(*mut sys::ap_filter_t, *mut sys::apr_bucket_brigade) -> sys::apr_status_t;
 
-/// A function for each place of `names`.
+/// A C function for each place of `names`.
 #[expect(clippy::upper_case_acronyms, reason = "a constant for each type")]
 pub(super) struct OUTPUTS<F>(std::marker::PhantomData<F>);
 
@@ -50,7 +50,7 @@ pub(super) unsafe extern "C" fn output<F: Handler, const PLACE: usize>(
     unsafe { pass::<F>(filter, brigade, PLACE) }
 }
 
-/// The filter whose function has this place among `names`.
+/// Calls the filter whose function has this place among `names`, piece by piece.
 ///
 /// # Safety
 /// A live filter and brigade, as httpd passes them.
@@ -126,8 +126,8 @@ unsafe fn pass<F: Handler>(
     }
 }
 
-/// Nothing of the answer goes on: `answer` where nothing has left yet, else the connection is broken off, so that the client can
-/// tell that something is missing.
+/// Ends an answer of which nothing goes on any more: with the status `answer` where nothing has left yet, otherwise by breaking the
+/// connection off, so that the client can tell that something is missing.
 ///
 /// # Safety
 /// A live filter and its request; `brigade` is an empty one of ours.
@@ -166,15 +166,15 @@ unsafe fn fail(
     }
 }
 
-/// A piece of a brigade, which is left in it, and what comes behind it.
+/// What `cut` has found behind the piece that it leaves in the brigade.
 struct Piece {
     rest: *mut sys::apr_bucket_brigade,
-    /// The next piece has to be waited for: this one must not wait with it.
+    /// Does the rest have to be waited for? Then the piece is to be sent before that.
     more_will_come: bool,
 }
 
 impl Piece {
-    /// Cuts what can be had without waiting, at most PIECE bytes, up to a FLUSH; waits for the first byte alone.
+    /// Cuts a brigade behind what is there without waiting, up to a FLUSH, PIECE bytes at most. Waits only for a first byte.
     ///
     /// # Errors
     /// What reading a bucket answers.
@@ -195,7 +195,7 @@ impl Piece {
                     }
                     continue;
                 }
-                // A pipe or a socket: how much there is shows when it is read.
+                // A pipe or a socket, of which some has to be read to know how much there is.
                 if (*bucket).length == usize::MAX {
                     let (mut data, mut length) = (std::ptr::null(), 0);
                     let try_ = sys::apr_read_type_e_APR_NONBLOCK_READ;
