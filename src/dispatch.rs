@@ -3,8 +3,9 @@
 use crate::ModPython;
 use crate::config::{BROKEN, Directory, Entry, Phase};
 use crate::embed::handlers::{self, Importing};
-use crate::embed::interpreters::{Found, MAIN};
-use crate::embed::{self, Cx, class, exception, interpreters};
+use crate::embed::interpreter::MAIN;
+use crate::embed::registry::{self, Found};
+use crate::embed::{self, Cx, class, exception};
 use crate::httpd::body::{Aborted, End, Parcel};
 use crate::httpd::connection::Connection as HostConnection;
 use crate::httpd::departure::Departure;
@@ -147,7 +148,7 @@ pub(crate) fn run_imports(server: Server<'_>) {
                 .map(drop)
                 .map_err(|error| report::describe(cx, &exception::value(cx.py, error)))
         };
-        let done = interpreters::find(name, config.home).and_then(|found| {
+        let done = registry::find(name, config.home).and_then(|found| {
             let mut all = found.all().into_iter();
             all.try_for_each(|interpreter| embed::enter(interpreter, import).and_then(|done| done))
         });
@@ -174,7 +175,7 @@ pub(crate) fn run_connection(connection: HostConnection<'_>) -> Status {
     };
     let name = server.server_hostname().and_then(|name| name.to_str().ok());
     let name = config.common.interpreter.or(name).unwrap_or(MAIN);
-    let found = match interpreters::find(name, config.home) {
+    let found = match registry::find(name, config.home) {
         Ok(found) => found,
         Err(reason) => return failed(reason),
     };

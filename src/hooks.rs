@@ -4,7 +4,7 @@ use crate::config::mount::{self, Mount};
 use crate::config::{HANDLERS, Phase, Server};
 use crate::embed::class::Function;
 use crate::embed::plan::Plan;
-use crate::embed::{Cx, home, interpreters, lifecycle, package, tally};
+use crate::embed::{home, lifecycle, package, registry, tally};
 use crate::httpd::departure;
 use crate::httpd::filter::names;
 use crate::httpd::hooks;
@@ -19,7 +19,6 @@ use crate::httpd::table::Table;
 use crate::objects::exchange::lease_of;
 use crate::objects::filter::GENERIC;
 use crate::{ModPython, dispatch, filter, mistakes, objects, ssi, wsgi};
-use pyo3::prelude::*;
 use std::ffi::CStr;
 use std::io::ErrorKind;
 use std::iter::successors;
@@ -190,20 +189,11 @@ fn lock_count(server: Host<'_>) -> Result<usize, String> {
 /// What `_apache` is made of.
 const FUNCTIONS: &[&[Function]] = &[objects::FUNCTIONS, wsgi::FUNCTIONS];
 
-fn populate<'py>(cx: Cx<'py>, module: &Bound<'py, PyModule>) -> PyResult<()> {
-    let mut classes = objects::classes(cx, module)?;
-    classes.extend(wsgi::classes(cx, module)?);
-    objects::populate(cx, module)?;
-    // Last: where anything fails, the next attempt makes classes of its own.
-    cx.interpreter.keep_classes(classes);
-    Ok(())
-}
-
 fn child_init(pool: Pool<'static>, server: Host<'static>) {
     mutex::adopt(pool, server);
     let config: &Server<'_> = server.config::<ModPython>();
-    if lifecycle::start(pool, config, FUNCTIONS, populate) {
-        interpreters::follow(plan(server));
+    if lifecycle::start(pool, config, FUNCTIONS, objects::populate) {
+        registry::follow(plan(server));
     }
     for server in successors(Some(server), |server| server.next()) {
         dispatch::run_imports(server);

@@ -2,7 +2,8 @@
 
 use crate::ModPython;
 use crate::config::{Directory, Entry};
-use crate::embed::interpreters::{self, Found, Interpreter, MAIN};
+use crate::embed::interpreter::{Interpreter, MAIN};
+use crate::embed::registry::{self, Found};
 use crate::httpd::command::Section;
 use crate::httpd::request::Request;
 use std::borrow::Cow;
@@ -33,7 +34,7 @@ pub(crate) fn find(
     }
     let name = interpreter_name(request, config, entry);
     let home = request.server().config::<ModPython>().home;
-    let found = interpreters::find(&name, home)
+    let found = registry::find(&name, home)
         .map_err(|reason| format!("no interpreter {name:?}: {reason}"))?;
     // A module may give a request a server of its own, in its pool: another one's may lie there next time.
     if let Some(server) = server

@@ -5,7 +5,7 @@ use super::{
     filter_key, key, merge, options, parse_handlers,
 };
 use crate::ModPython;
-use crate::embed::interpreters::MAIN;
+use crate::embed::interpreter::MAIN;
 use crate::embed::plan::pool_of;
 use crate::httpd::command::{Context, Directive, Section, Setter, Setting};
 use crate::httpd::filter::names;

@@ -1,8 +1,10 @@
 //! Exceptions without pyo3's own machinery, which attaches and defers by itself and knows one interpreter only.
 
-use super::Cx;
+use super::attach::called;
+use super::interpreter::Cx;
 use pyo3::ffi;
 use pyo3::prelude::*;
+use std::ffi::CStr;
 
 /// Makes the one class that pyo3 makes for the process, of its panics: it compares every error that it takes with it. Made
 /// later, where there is no room left on the stack, it would wait for itself for ever.
@@ -19,7 +21,7 @@ pub(crate) fn value<'py>(py: Python<'py>, error: PyErr) -> Bound<'py, PyAny> {
 /// Sets the exception that a `PyErr` stands for. One that was made lazily, as `PyValueError::new_err` makes it, lets go of its
 /// class and its message here.
 pub(super) fn restore(_py: Python<'_>, error: PyErr) {
-    super::called(|py| error.restore(py));
+    called(|py| error.restore(py));
 }
 
 /// Takes the exception that is set.
@@ -151,5 +153,24 @@ pub(crate) fn exact_int(result: &Bound<'_, PyAny>) -> Option<i32> {
         } else {
             None
         }
+    }
+}
+
+/// What starting something of Python's has come to (PEP 587).
+///
+/// # Errors
+/// Python's message.
+pub(super) fn of_status(status: ffi::PyStatus) -> Result<(), String> {
+    // SAFETY: a status that Python returned; its message is static.
+    unsafe {
+        if ffi::PyStatus_Exception(status) == 0 {
+            return Ok(());
+        }
+        let message = if status.err_msg.is_null() {
+            "unknown error".into()
+        } else {
+            CStr::from_ptr(status.err_msg).to_string_lossy()
+        };
+        Err(message.into_owned())
     }
 }

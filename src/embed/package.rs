@@ -11,6 +11,9 @@ use std::sync::OnceLock;
 /// The version of this DSO.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
+/// Major and minor version of the Python that the module was built with, such as "3.11".
+pub(super) const BUILT_VERSION: &str = env!("MOD_PYTHON_PYTHON_VERSION");
+
 /// The directory that holds the package: `python/mod_python-VERSION/` or `python/` beside the DSO. A DSO that lies where it was
 /// built goes on with its source tree.
 ///

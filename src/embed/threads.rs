@@ -1,16 +1,28 @@
 //! Thread states: one for each pair of thread and interpreter, kept until the thread ends.
 
-use super::interpreters::Interpreter;
-use super::lifecycle;
+use super::interpreter::Interpreter;
 use crate::httpd::faults;
 use crate::httpd::log::{self, Level};
 use pyo3::ffi;
 use std::cell::{Cell, RefCell};
 use std::ptr::{null, null_mut};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 thread_local! {
     static THREAD: Thread = const { Thread::new() };
     static STATES: States = const { States(RefCell::new(Vec::new())) };
+}
+
+static ENDING: AtomicBool = AtomicBool::new(false);
+
+/// The child is about to exit.
+pub(super) fn announce_end() {
+    ENDING.store(true, Ordering::SeqCst);
+}
+
+/// Is the child about to exit? Then no thread attaches any more of its own accord.
+fn is_ending() -> bool {
+    ENDING.load(Ordering::SeqCst)
 }
 
 /// What changes whenever a thread attaches: in one place, since finding a thread-local takes its time.
@@ -126,7 +138,7 @@ pub(super) fn adopt(interpreter: &'static Interpreter, state: *mut ffi::PyThread
 
 /// Test builds abort where something that may wait is called with an interpreter attached.
 pub(super) fn assert_detached() {
-    if cfg!(debug_assertions) && !super::lifecycle::is_ending() {
+    if cfg!(debug_assertions) && !is_ending() {
         #[cfg(not(Py_3_13))]
         unsafe extern "C" {
             #[link_name = "_PyThreadState_UncheckedGet"]
@@ -268,7 +280,7 @@ fn bind(_state: *mut ffi::PyThreadState) {}
 impl Drop for States {
     fn drop(&mut self) {
         THREAD.with(|thread| thread.last.set((null(), null_mut())));
-        if lifecycle::is_ending() {
+        if is_ending() {
             // The process is about to go, and another thread may keep the lock for ever.
             return;
         }

@@ -5,7 +5,7 @@ use super::hlist::HandlerList;
 use super::table::{Rules, Table};
 use super::{refused, server};
 use crate::embed::cell::Slot;
-use crate::embed::class::{self, Args, Attribute, Class, Method, This};
+use crate::embed::class::{self, Args, Attribute, Class, Key, Method, This};
 use crate::embed::text::{self, Encoding, Text};
 use crate::embed::{Detachable, capsule};
 use crate::httpd::connection::Connection as Host;
@@ -68,7 +68,6 @@ impl Connection {
 impl Class for Connection {
     const NAME: &'static CStr = c"mp_conn";
     const DOC: &'static CStr = c"A connection of httpd (conn_rec).";
-    const PLACE: usize = 2;
     const ATTRIBUTES: &'static [Attribute<Self>] = &[
         Attribute::read_only(
             c"base_server",
@@ -197,6 +196,11 @@ impl Class for Connection {
             write,
         ),
     ];
+
+    fn key() -> &'static Key<Self> {
+        static KEY: Key<Connection> = Key::new();
+        &KEY
+    }
 
     fn references(&self) -> &[Slot] {
         &self.kept

@@ -3,8 +3,9 @@
 use crate::ModPython;
 use crate::config::{Directory, Entry, Phase, filter_key, key};
 use crate::embed::cell::Ref;
-use crate::embed::interpreters::{Found, Interpreter};
+use crate::embed::interpreter::Interpreter;
 use crate::embed::pools::Place;
+use crate::embed::registry::Found;
 use crate::embed::{self, Cx, class, exception, text};
 use crate::httpd::body::{Aborted, End, Input, Output};
 use crate::httpd::command::Section;

@@ -4,7 +4,7 @@ use super::exchange::{Exchange, RequestLease};
 use super::refused;
 use crate::embed::Cx;
 use crate::embed::cell::{Flag, Number, Slot};
-use crate::embed::class::{self, Args, Attribute, Class, Method, This};
+use crate::embed::class::{self, Args, Attribute, Class, Key, Method, This};
 use crate::embed::text;
 use crate::httpd::filter::{Failed, Invocation};
 use crate::httpd::lease::Held;
@@ -38,7 +38,6 @@ type Object<'py> = Bound<'py, PyAny>;
 impl Class for Filter {
     const NAME: &'static CStr = c"mp_filter";
     const DOC: &'static CStr = c"A filter while it runs on a piece of a body.";
-    const PLACE: usize = 7;
     const ATTRIBUTES: &'static [Attribute<Self>] = &[
         Attribute::read_only(c"name", c"The name under which it is registered.", |this| {
             this.give(this.name.as_str())
@@ -105,6 +104,11 @@ impl Class for Filter {
             },
         ),
     ];
+
+    fn key() -> &'static Key<Self> {
+        static KEY: Key<Filter> = Key::new();
+        &KEY
+    }
 
     fn references(&self) -> &[Slot] {
         &self.request

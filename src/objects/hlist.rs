@@ -4,7 +4,7 @@ use super::exchange::{Exchange, RequestLease};
 use super::refused;
 use crate::config::Entry;
 use crate::embed::cell::Flag;
-use crate::embed::class::{Args, Attribute, Class, Method, Slots, This};
+use crate::embed::class::{Args, Attribute, Class, Key, Method, Slots, This};
 use crate::httpd::command::Section;
 use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
@@ -41,7 +41,6 @@ impl Class for HandlerList {
     const NAME: &'static CStr = c"mp_hlist";
     const DOC: &'static CStr =
         c"The handlers of the running phase. At the end every attribute is None.";
-    const PLACE: usize = 5;
     const ATTRIBUTES: &'static [Attribute<Self>] = &[
         Attribute::read_only(c"handler", c"The handler as it is written.", |this| {
             this.give(|entry| entry.text.to_string())
@@ -67,6 +66,11 @@ impl Class for HandlerList {
         repr: Some(repr),
         ..Slots::NONE
     };
+
+    fn key() -> &'static Key<Self> {
+        static KEY: Key<HandlerList> = Key::new();
+        &KEY
+    }
 }
 
 impl<'py> This<'_, 'py, HandlerList> {

@@ -6,16 +6,18 @@ use super::request::Request;
 use super::table::Table;
 use crate::ModPython;
 use crate::config::Common;
-use crate::embed::class::{self, Args, Attribute, Class, Method, This};
-use crate::embed::interpreters::TableOf;
+use crate::embed::cell::Ref;
+use crate::embed::class::{self, Args, Attribute, Class, Key, Method, This};
 use crate::embed::text::{self, Encoding, Text};
-use crate::embed::{Cx, capsule};
+use crate::embed::{Cx, PerInterpreter, capsule};
 use crate::httpd::server::{Server as Host, generation, restart_time};
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
+use rustc_hash::FxHashMap;
 use std::ffi::CStr;
+use std::sync::{Mutex, PoisonError};
 
 /// A server, as far as what it was reached by lives.
 pub(crate) enum Server {
@@ -30,7 +32,6 @@ type Object<'py> = Bound<'py, PyAny>;
 impl Class for Server {
     const NAME: &'static CStr = c"mp_server";
     const DOC: &'static CStr = c"A server or virtual host of httpd (server_rec).";
-    const PLACE: usize = 1;
     const DICT: bool = true;
     const ATTRIBUTES: &'static [Attribute<Self>] = &[
         Attribute::read_only(
@@ -145,6 +146,11 @@ impl Class for Server {
             log_error,
         ),
     ];
+
+    fn key() -> &'static Key<Self> {
+        static KEY: Key<Server> = Key::new();
+        &KEY
+    }
 }
 
 /// The Python object of one of httpd's servers; None for others.
@@ -234,11 +240,41 @@ impl<'py> This<'_, 'py, Server> {
         match &**self {
             Server::Listed(server) => {
                 let key = (server.address().addr().get(), kind);
-                self.cx.interpreter.table_of_server(self.cx.py, key, make)
+                kept_table(self.cx, key, make)
             }
             Server::OfRequest(_) => make(),
         }
     }
+}
+
+/// Which table of a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum TableOf {
+    Directives,
+    Options,
+}
+
+/// What handlers see of httpd's servers, by their addresses.
+static TABLES: PerInterpreter<Mutex<FxHashMap<(usize, TableOf), Ref>>> = PerInterpreter::new();
+
+/// The table that the interpreter keeps for a server; made at first use.
+fn kept_table<'py>(
+    cx: Cx<'py>,
+    key: (usize, TableOf),
+    make: impl FnOnce() -> PyResult<Object<'py>>,
+) -> PyResult<Object<'py>> {
+    let tables = || TABLES.of(cx).lock().unwrap_or_else(PoisonError::into_inner);
+    let found = tables().get(&key).map(|table| table.bind(cx.py));
+    if let Some(found) = found {
+        return Ok(found);
+    }
+    // Not under the lock: it may run code of Python's. Another thread may be quicker.
+    let made = make()?;
+    let mut all = tables();
+    let kept = all.entry(key).or_insert_with(|| Ref::new(made.clone()));
+    let kept = kept.bind(cx.py);
+    drop(all);
+    Ok(kept)
 }
 
 fn register_cleanup<'py>(

@@ -4,7 +4,7 @@ use super::exchange::RequestLease;
 use super::refused;
 pub(crate) use super::table_rules::Rules;
 use crate::embed::cell::{Number, Slot};
-use crate::embed::class::{self, Args, Class, Method, Slots, This};
+use crate::embed::class::{self, Args, Class, Key, Method, Slots, This};
 use crate::embed::text::{Encoding, Text};
 use crate::embed::{self, Cx, exception};
 use crate::httpd::header;
@@ -40,7 +40,6 @@ type M = Method<Table>;
 impl Class for Table {
     const NAME: &'static CStr = c"mp_table";
     const DOC: &'static CStr = c"A table of httpd: names ignore case, and may have several values.";
-    const PLACE: usize = 3;
     const METHODS: &'static [Method<Self>] = &[
         M::new(
             c"add",
@@ -144,6 +143,11 @@ impl Class for Table {
         equals: Some(equals),
         ..Slots::NONE
     };
+
+    fn key() -> &'static Key<Self> {
+        static KEY: Key<Table> = Key::new();
+        &KEY
+    }
 }
 
 impl Table {
@@ -538,12 +542,16 @@ pub(crate) struct Entries {
 impl Class for Entries {
     const NAME: &'static CStr = c"mp_table_iterator";
     const DOC: &'static CStr = c"An iteration over a table.";
-    const PLACE: usize = 4;
     const SLOTS: Slots<Self> = Slots {
         iter: Some(|this| Ok(this.object())),
         next: Some(next),
         ..Slots::NONE
     };
+
+    fn key() -> &'static Key<Self> {
+        static KEY: Key<Entries> = Key::new();
+        &KEY
+    }
 
     fn references(&self) -> &[Slot] {
         std::slice::from_ref(&self.table)

@@ -3,7 +3,7 @@
 use super::Object;
 use crate::embed::Cx;
 use crate::embed::cell::{Number, Ref, Slot};
-use crate::embed::class::{self, Args, Class, Method, Slots, This};
+use crate::embed::class::{self, Args, Class, Key, Method, Slots, This};
 use crate::embed::{exception, text};
 use crate::httpd::file_part::FilePart;
 use pyo3::IntoPyObjectExt;
@@ -24,7 +24,6 @@ impl Class for FileWrapper {
     const NAME: &'static CStr = c"mp_file_wrapper";
     const DOC: &'static CStr =
         c"FileWrapper(file, block_size=8192): sent by the server, if it is a real file (PEP 3333).";
-    const PLACE: usize = 9;
     const METHODS: &'static [Method<Self>] =
         &[Method::new(c"close", c"close(): closes the file.", close)];
     const SLOTS: Slots<Self> = Slots {
@@ -39,6 +38,11 @@ impl Class for FileWrapper {
         next: Some(next),
         ..Slots::NONE
     };
+
+    fn key() -> &'static Key<Self> {
+        static KEY: Key<FileWrapper> = Key::new();
+        &KEY
+    }
 
     fn references(&self) -> &[Slot] {
         &self.file

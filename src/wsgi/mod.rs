@@ -18,7 +18,7 @@ use crate::config::proxies::{self, Proxies};
 use crate::embed::cell::Ref;
 use crate::embed::class::{self, Args, Function};
 use crate::embed::exception;
-use crate::embed::{self, Cx};
+use crate::embed::{self, Cx, PerInterpreter};
 use crate::httpd::lease::Held;
 use crate::httpd::log::Level;
 use crate::httpd::status::Status;
@@ -41,20 +41,6 @@ pub(crate) static FUNCTIONS: &[Function] = &[Function::new(
     handler,
 )];
 
-/// Makes the classes of an interpreter, in the order of their places.
-///
-/// # Errors
-/// What Python raises.
-pub(crate) fn classes<'py>(
-    cx: Cx<'py>,
-    module: &Bound<'py, PyModule>,
-) -> PyResult<Vec<Object<'py>>> {
-    Ok(vec![
-        class::define::<StartResponse>(cx, module)?,
-        class::define::<file_wrapper::FileWrapper>(cx, module)?,
-    ])
-}
-
 /// What the adapter keeps in each interpreter.
 struct State {
     environ: environ::Template,
@@ -65,8 +51,10 @@ struct State {
     proxies: Mutex<Vec<(String, Arc<Proxies>)>>,
 }
 
+static STATE: PerInterpreter<State> = PerInterpreter::new();
+
 fn state(cx: Cx<'_>) -> PyResult<&'static State> {
-    cx.interpreter.gateway(|| {
+    STATE.get(cx, || {
         Ok(State {
             environ: environ::Template::new(cx)?,
             files: file_wrapper::Files::new(cx)?,

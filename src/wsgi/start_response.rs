@@ -4,7 +4,7 @@ use super::Object;
 use super::head::head;
 use crate::embed::Cx;
 use crate::embed::cell::{Flag, Number};
-use crate::embed::class::{Args, Class, Method, Named, Slots, This};
+use crate::embed::class::{Args, Class, Key, Method, Named, Slots, This};
 use crate::httpd::body::{Aborted, End};
 use crate::httpd::gateway::Head;
 use crate::httpd::lease::Held;
@@ -116,13 +116,17 @@ const WRITE: Method<StartResponse> = Method::new(
 impl Class for StartResponse {
     const NAME: &'static CStr = c"mp_start_response";
     const DOC: &'static CStr = c"start_response(status, headers, exc_info=None) of PEP 3333.";
-    const PLACE: usize = 8;
     const REUSED: bool = true;
     const METHODS: &'static [Method<Self>] = &[WRITE];
     const SLOTS: Slots<Self> = Slots {
         call: Some(start),
         ..Slots::NONE
     };
+
+    fn key() -> &'static Key<Self> {
+        static KEY: Key<StartResponse> = Key::new();
+        &KEY
+    }
 }
 
 fn start<'py>(

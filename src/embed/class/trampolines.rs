@@ -2,9 +2,8 @@
 //! an error or a panic into the exception that is set.
 
 use super::super::cell::Slot;
-use super::super::interpreters::Interpreter;
-use super::super::module::interpreter_of;
-use super::super::{Cx, exception};
+use super::super::exception;
+use super::super::interpreter::{self, Cx};
 use super::{Args, Attribute, Class, Instance, Named, Object, This, allocate};
 use crate::httpd::guard::guard;
 use crate::httpd::log::{self, Level};
@@ -91,7 +90,7 @@ where
     unsafe {
         let (body, values) = (summon::<F>(), arguments(values, count));
         run(null_mut(), |py| {
-            let interpreter = interpreter_of(module)
+            let interpreter = interpreter::of_module(module)
                 .ok_or_else(|| PySystemError::new_err("_apache has no interpreter"))?;
             body(Cx { py, interpreter }, Args { py, values }).map(give)
         })
@@ -150,7 +149,7 @@ pub(super) unsafe extern "C" fn new_instance<T: Class>(
     // SAFETY: Python calls tp_new attached, with T's class or a subclass.
     unsafe {
         run(null_mut(), |py| {
-            let interpreter = Interpreter::current()
+            let interpreter = interpreter::current(py)
                 .ok_or_else(|| PySystemError::new_err("no interpreter of mod_python"))?;
             let cx = Cx { py, interpreter };
             let new = T::SLOTS
