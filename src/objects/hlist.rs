@@ -4,7 +4,7 @@ use super::exchange::{Exchange, RequestLease};
 use super::refused;
 use crate::config::Entry;
 use crate::embed::cell::Flag;
-use crate::embed::class::{Args, Attribute, Class, Key, Method, Slots, This};
+use crate::embed::class::{Args, Attribute, Class, Key, Method, Slots, This, method};
 use crate::httpd::command::Section;
 use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
@@ -57,9 +57,10 @@ impl Class for HandlerList {
             |this| this.give(|entry| entry.directory().map(String::from)),
         ),
     ];
-    const METHODS: &'static [Method<Self>] = &[Method::new(
-        c"next",
-        c"next(): goes on to the next handler.",
+    const METHODS: &'static [Method<Self>] = &[method!(
+        HandlerList,
+        c"next()",
+        c"goes on to the next handler.",
         next,
     )];
     const SLOTS: Slots<Self> = Slots {
@@ -103,8 +104,7 @@ fn is_location(entry: &Entry<'_>) -> bool {
     matches!(entry.section, Section::Location { .. })
 }
 
-fn next<'py>(this: This<'_, 'py, HandlerList>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
-    args.count("next", 0..=0)?;
+fn next<'py>(this: This<'_, 'py, HandlerList>, _: Args<'_, 'py>) -> PyResult<Object<'py>> {
     match &*this {
         HandlerList::Request(lease) => Exchange::advance(lease.hold().map_err(refused)?.value()),
         HandlerList::Connection(alone) => alone.passed.set(true),

@@ -21,7 +21,6 @@ impl Detachable for Lock {}
 
 /// `_session_lock(req, key, seconds)`. The request is asked who its root is, and is free again while we wait.
 pub(super) fn session_lock<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
-    args.count("_session_lock", 3..=3)?;
     let milliseconds = milliseconds(&args.required(2)?)?;
     let (root, lock) = owner_and_lock(cx, &args)?;
     match cx.detached((root, lock, milliseconds), root_locks::lock) {
@@ -34,7 +33,6 @@ pub(super) fn session_lock<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Ob
 
 /// `_session_unlock(req, key)`.
 pub(super) fn session_unlock<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
-    args.count("_session_unlock", 2..=2)?;
     let held = owner_and_lock(cx, &args)?;
     cx.detached(held, root_locks::unlock)
         .into_bound_py_any(cx.py)
@@ -65,7 +63,7 @@ fn milliseconds(seconds: &Object<'_>) -> PyResult<i64> {
 }
 
 pub(super) fn lock<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
-    let place = place(cx, &args, "_global_lock")?;
+    let place = place(cx, &args)?;
     if cx.detached(place, mutex::lock) {
         Ok(cx.py.None().into_bound(cx.py))
     } else {
@@ -74,7 +72,7 @@ pub(super) fn lock<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object<'py
 }
 
 pub(super) fn try_lock<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
-    let place = place(cx, &args, "_global_trylock")?;
+    let place = place(cx, &args)?;
     match cx.detached(place, mutex::try_lock) {
         Some(taken) => taken.into_bound_py_any(cx.py),
         None => Err(PyValueError::new_err("Failed to acquire global mutex lock")),
@@ -82,7 +80,7 @@ pub(super) fn try_lock<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object
 }
 
 pub(super) fn unlock<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
-    let place = place(cx, &args, "_global_unlock")?;
+    let place = place(cx, &args)?;
     if cx.detached(place, mutex::unlock) {
         Ok(cx.py.None().into_bound(cx.py))
     } else {
@@ -91,13 +89,11 @@ pub(super) fn unlock<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object<'
 }
 
 pub(super) fn place_of<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
-    args.count("_global_place", 1..=1)?;
     mutex::place_of(&bytes_of(&args.required(0)?)?).into_bound_py_any(cx.py)
 }
 
 /// Which lock is meant: by its index, or by the key.
-fn place(cx: Cx<'_>, args: &Args<'_, '_>, name: &str) -> PyResult<usize> {
-    args.count(name, 2..=3)?;
+fn place(cx: Cx<'_>, args: &Args<'_, '_>) -> PyResult<usize> {
     if class::payload::<Server>(cx, &args.required(0)?).is_none() {
         return Err(PyTypeError::new_err(
             "First argument must be a server object",

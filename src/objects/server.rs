@@ -7,7 +7,7 @@ use super::table::Table;
 use crate::ModPython;
 use crate::config::Common;
 use crate::embed::cell::Ref;
-use crate::embed::class::{self, Args, Attribute, Class, Key, Method, This};
+use crate::embed::class::{self, Args, Attribute, Class, Key, Method, This, method};
 use crate::embed::text::{self, Encoding, Text};
 use crate::embed::{Cx, PerInterpreter, capsule};
 use crate::httpd::server::{Server as Host, generation, restart_time};
@@ -129,20 +129,28 @@ impl Class for Server {
         }),
     ];
     const METHODS: &'static [Method<Self>] = &[
-        Method::new(
-            c"get_config",
-            c"get_config(): the interpreter's table of the directives that are set at server level.",
+        method!(
+            Server,
+            c"get_config()",
+            c"the interpreter's table of the directives that are set at server level.",
             get_config,
         ),
-        Method::new(
-            c"get_options",
-            c"get_options(): the interpreter's table of the PythonOption values at server level.",
+        method!(
+            Server,
+            c"get_options()",
+            c"the interpreter's table of the PythonOption values at server level.",
             get_options,
         ),
-        Method::new(c"register_cleanup", c"register_cleanup(req, callable, data=None): calls callable(data) when the child ends.", register_cleanup),
-        Method::new(
-            c"log_error",
-            c"log_error(message, level=0): writes to the server's error log.",
+        method!(
+            Server,
+            c"register_cleanup(req, callable, data=None, /)",
+            c"calls callable(data) when the child ends.",
+            register_cleanup
+        ),
+        method!(
+            Server,
+            c"log_error(message, level=0, /)",
+            c"writes to the server's error log.",
             log_error,
         ),
     ];
@@ -281,7 +289,6 @@ fn register_cleanup<'py>(
     this: This<'_, 'py, Server>,
     args: Args<'_, 'py>,
 ) -> PyResult<Object<'py>> {
-    args.count("register_cleanup", 2..=3)?;
     if class::payload::<Request>(this.cx, &args.required(0)?).is_none() {
         return Err(PyValueError::new_err(
             "first argument must be a request object",
@@ -299,8 +306,7 @@ fn register_cleanup<'py>(
         .call1((callable, args.get(2)))
 }
 
-fn get_config<'py>(this: This<'_, 'py, Server>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
-    args.count("get_config", 0..=0)?;
+fn get_config<'py>(this: This<'_, 'py, Server>, _: Args<'_, 'py>) -> PyResult<Object<'py>> {
     this.table(TableOf::Directives, |common| {
         let directives = common.listed().into_iter();
         directives
@@ -309,8 +315,7 @@ fn get_config<'py>(this: This<'_, 'py, Server>, args: Args<'_, 'py>) -> PyResult
     })
 }
 
-fn get_options<'py>(this: This<'_, 'py, Server>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
-    args.count("get_options", 0..=0)?;
+fn get_options<'py>(this: This<'_, 'py, Server>, _: Args<'_, 'py>) -> PyResult<Object<'py>> {
     this.table(TableOf::Options, |common| {
         let options = common.options.iter();
         options

@@ -16,7 +16,7 @@ mod start_response;
 use crate::ModPython;
 use crate::config::proxies::{self, Proxies};
 use crate::embed::cell::Ref;
-use crate::embed::class::{self, Args, Function};
+use crate::embed::class::{self, Args, Function, function};
 use crate::embed::exception;
 use crate::embed::{self, Cx, PerInterpreter};
 use crate::httpd::lease::Held;
@@ -35,10 +35,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 type Object<'py> = Bound<'py, PyAny>;
 
 /// What `_apache` offers for it.
-pub(crate) static FUNCTIONS: &[Function] = &[Function::new(
-    c"wsgi",
-    c"wsgi(req): answers a request with the application of PythonOption mod_python.wsgi.application (PEP 3333).",
-    handler,
+pub(crate) static FUNCTIONS: &[Function] = &[function!(
+ c"wsgi(req, /)", c"answers a request with the application of PythonOption mod_python.wsgi.application (PEP 3333).", handler,
 )];
 
 /// What the adapter keeps in each interpreter.
@@ -115,7 +113,6 @@ impl State {
 
 /// The handler.
 fn handler<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
-    args.count("wsgi", 1..=1)?;
     let request = args.required(0)?;
     let lease = class::payload::<Request>(cx, &request)
         .map(|request| request.lease().clone())

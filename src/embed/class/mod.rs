@@ -5,11 +5,13 @@
 
 mod arguments;
 mod reuse;
+pub(crate) mod signature;
 mod trampolines;
 
 pub(crate) use arguments::{Args, Named, integer, is_sequence};
 use reuse::Spare;
 pub(crate) use reuse::{is_plain, is_unmarked, recycle};
+pub(crate) use signature::{function, method, signature};
 
 use super::cell::{Ref, Slot};
 use super::interpreter::{Cx, Interpreter, PerInterpreter};
@@ -18,6 +20,7 @@ use crate::httpd::zst::assert_no_data;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
+use signature::Signature;
 use std::ffi::{CStr, c_int, c_void};
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
@@ -129,13 +132,14 @@ pub(crate) struct Method<T> {
 }
 
 impl<T: Class> Method<T> {
-    pub(crate) const fn new<F>(name: &'static CStr, doc: &'static CStr, _body: F) -> Method<T>
+    /// By `method!`.
+    pub(crate) const fn new<S: Signature, F>(_body: F) -> Method<T>
     where
         F: for<'a, 'py> Fn(This<'a, 'py, T>, Args<'a, 'py>) -> PyResult<Object<'py>> + Copy,
     {
         const { assert_no_data::<F>() };
         Method {
-            definition: method_definition(name, doc, trampolines::call_method::<T, F>),
+            definition: method_definition(S::NAME, S::DOC, trampolines::call_method::<T, S, F>),
             class: PhantomData,
         }
     }
@@ -234,15 +238,16 @@ pub(crate) struct Function {
 }
 
 impl Function {
-    pub(crate) const fn new<F>(name: &'static CStr, doc: &'static CStr, _body: F) -> Function
+    /// By `function!`.
+    pub(crate) const fn new<S: Signature, F>(_body: F) -> Function
     where
         F: for<'a, 'py> Fn(Cx<'py>, Args<'a, 'py>) -> PyResult<Object<'py>> + Copy,
     {
         const { assert_no_data::<F>() };
         Function {
-            name,
-            doc,
-            call: trampolines::call_function::<F>,
+            name: S::NAME,
+            doc: S::DOC,
+            call: trampolines::call_function::<S, F>,
         }
     }
 
