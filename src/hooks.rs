@@ -5,21 +5,25 @@ use crate::config::mount::{self, Mount};
 use crate::config::{HANDLERS, ModPython, Phase, Server};
 use crate::embed::class::Function;
 use crate::embed::plan::Plan;
-use crate::embed::{Cx, home, interpreters, lifecycle, package, tally};
+use crate::embed::{home, lifecycle, package, registry, tally};
 use crate::exchange::lease_of;
+use crate::httpd::apr::key_locks;
+use crate::httpd::apr::mutex;
 use crate::httpd::apr::pool::Pool;
 use crate::httpd::apr::table::Table;
-use crate::httpd::apr::{key_locks, mutex};
 use crate::httpd::io::filter::names;
-use crate::httpd::log::{self, Level};
+use crate::httpd::log;
+use crate::httpd::log::Level;
 use crate::httpd::module::hooks;
-use crate::httpd::request::section::{self, Giver};
-use crate::httpd::request::server::{Server as Host, mpm_query};
-use crate::httpd::request::{Request, departure};
+use crate::httpd::request::Request;
+use crate::httpd::request::departure;
+use crate::httpd::request::section;
+use crate::httpd::request::section::Giver;
+use crate::httpd::request::server::Server as Host;
+use crate::httpd::request::server::mpm_query;
 use crate::httpd::status::Status;
 use crate::objects::filter::GENERIC;
 use crate::{directives, mistakes, objects, wsgi};
-use pyo3::prelude::*;
 use std::ffi::CStr;
 use std::io::ErrorKind;
 use std::iter::successors;
@@ -192,21 +196,12 @@ fn lock_count(server: Host<'_>) -> Result<usize, String> {
 /// The functions of `_apache`.
 const FUNCTIONS: &[&[Function]] = &[objects::FUNCTIONS, wsgi::FUNCTIONS, directives::FUNCTIONS];
 
-fn populate<'py>(cx: Cx<'py>, module: &Bound<'py, PyModule>) -> PyResult<()> {
-    let mut classes = objects::classes(cx, module)?;
-    classes.extend(wsgi::classes(cx, module)?);
-    objects::populate(cx, module)?;
-    // Last: where anything before has failed, nothing is kept, and the next attempt makes all classes anew.
-    cx.interpreter.keep_classes(classes);
-    Ok(())
-}
-
 fn child_init(pool: Pool<'static>, server: Host<'static>) {
     key_locks::adopt();
     mutex::adopt(pool, server);
     let config: &Server<'_> = server.config::<ModPython>();
-    if lifecycle::start(pool, config, FUNCTIONS, populate) {
-        interpreters::follow(plan(server));
+    if lifecycle::start(pool, config, FUNCTIONS, objects::populate) {
+        registry::follow(plan(server));
     }
     for server in successors(Some(server), |server| server.next()) {
         adapters::imports::run(server);

@@ -3,7 +3,8 @@
 use crate::config::{Entry, Phase};
 use crate::embed::{self, Cx, exception, text};
 use crate::exchange::RequestLease;
-use crate::httpd::log::{self, Level};
+use crate::httpd::log;
+use crate::httpd::log::Level;
 use crate::httpd::request::Request;
 use crate::httpd::request::departure::Departure;
 use crate::httpd::status::Status;

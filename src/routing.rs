@@ -1,7 +1,9 @@
 //! Which interpreter runs a request's handlers: mod_python's rules.
 
-use crate::config::{Directory, Entry, ModPython};
-use crate::embed::interpreters::{self, Found, Interpreter, MAIN};
+use crate::config::ModPython;
+use crate::config::{Directory, Entry};
+use crate::embed::interpreter::{Interpreter, MAIN};
+use crate::embed::registry::{self, Found};
 use crate::httpd::module::command::Section;
 use crate::httpd::request::Request;
 use std::borrow::Cow;
@@ -33,7 +35,7 @@ pub(crate) fn find(
     }
     let name = interpreter_name(request, config, entry);
     let home = request.server().config::<ModPython>().home;
-    let found = interpreters::find(&name, home)
+    let found = registry::find(&name, home)
         .map_err(|reason| format!("no interpreter {name:?}: {reason}"))?;
     // Another module may have made a server for this request alone, in its pool: the next request's may have the same address.
     if let Some(server) = server

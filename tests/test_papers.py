@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import json
 import re
+from typing import Any
 
 import pytest
 from conftest import Serve, Server
 from mod_python import httpdconf
+from mod_python import _outside
+from mod_python.testing import FakeHandlerList, FakeRequest
 
 from httpd import PROJECT
 
 CITED = re.compile(r"\b(docs/\w+\.md)#([\w-]+)")
 HANDLER = """
+import inspect
 import json
 import _apache
 from mod_python import apache
@@ -21,29 +26,61 @@ from mod_python import apache
 def names(object):
     return sorted(name for name in dir(object) if not name.startswith("__"))
 
+def called(object):
+    return {name: getattr(object, name) for name in names(object) if inspect.isbuiltin(getattr(object, name))}
+
+def signatures(object):
+    found = {name: inspect.signature(function) for name, function in called(object).items()}
+    if not inspect.ismodule(object):
+        for name, signature in found.items():
+            first, *others = inspect.signature(getattr(type(object), name)).parameters.values()
+            assert first.name == "self" and others == list(signature.parameters.values()), name
+    return {name: str(signature) for name, signature in found.items()}
+
 def docs(object):
-    return {name: getattr(object, name).__doc__ for name in names(object)}
+    found = {name: getattr(type(object), name).__doc__ for name in names(type(object))}
+    return {**found, **documented(object)}
+
+def documented(object):
+    return {
+        name: f"{name}{signature.replace(', /', '')}: {getattr(object, name).__doc__}"
+        for name, signature in signatures(object).items()
+    }
+
+def misnamed(object):
+    for name, function in called(object).items():
+        parameters = inspect.signature(function).parameters.values()
+        least = sum(parameter.default is parameter.empty for parameter in parameters)
+        for count in [len(parameters) + 1, len(parameters) + 7, *range(least)]:
+            try:
+                function(*[None] * count)
+            except TypeError as error:
+                text = str(error)
+            else:
+                text = "it was called"
+            if not text.startswith(f"{name}() takes ") or not text.endswith(f" ({count} given)"):
+                yield f"{name} with {count} arguments: {text}"
 
 def outputfilter(filter):
-    filter.req.filter_docs = docs(type(filter))
+    filter.req.filter = docs(filter), signatures(filter), list(misnamed(filter))
     filter.pass_on()
 
 def handler(req):
     kinds = {kind.__name__: names(kind) for kind in map(type, (req, req.server, req.connection, req.finfo, req.hlist))}
     kinds["table"] = names(apache.table)
     objects = (req, req.server, req.connection, req.finfo, req.hlist)
-    kinds["docs"] = {kind.__name__: docs(kind) for kind in map(type, objects)}
-    kinds["docs"]["table"] = docs(apache.table)
+    objects += (apache.table(),)
+    named = {type(object).__name__.replace("mp_table", "table"): object for object in objects}
+    named["_apache"] = _apache
+    kinds["docs"] = {name: docs(object) for name, object in named.items() if object is not _apache}
+    kinds["signatures"] = {name: signatures(object) for name, object in named.items()}
+    kinds["misnamed"] = [text for object in named.values() for text in misnamed(object)]
     req.register_output_filter("seen", "tells")
     req.add_output_filter("seen")
     req.write("\\n")
-    kinds["docs"]["mp_filter"] = req.filter_docs
-    functions = {name: getattr(_apache, name) for name in names(_apache)}
-    kinds["docs"]["_apache"] = {
-        name: function.__doc__
-        for name, function in functions.items()
-        if callable(function) and not isinstance(function, type)
-    }
+    kinds["docs"]["mp_filter"], kinds["signatures"]["mp_filter"], wrong = req.filter
+    kinds["misnamed"] += wrong
+    kinds["docs"]["_apache"] = documented(_apache)
     kinds["module"] = [name for name in names(_apache)]
     kinds["constants"] = {
         name: value for name, value in vars(apache).items() if name.isupper() and isinstance(value, int)
@@ -86,6 +123,48 @@ def test_the_page_of_objects_is_the_module(running: dict[str, dict[str, dict[str
         assert {name: text.replace("\\|", "|") for name, text in rows.items()} == running["docs"][kind], kind
     absent = re.findall(r"^\| `(\w+)` \| not there: [^|]+ \| \|$", page, re.M)
     assert absent and not set(absent) & set(running["docs"]["mp_request"])
+
+
+def test_the_stub_has_the_signatures(running: dict[str, dict[str, dict[str, str]]]) -> None:
+    tree = ast.parse((PROJECT / "python/_apache.pyi").read_text())
+    bodies = {node.name: node.body for node in tree.body if isinstance(node, ast.ClassDef)}
+    for kind, native in running["signatures"].items():
+        body = tree.body if kind == "_apache" else bodies[kind]
+        functions = [node for node in body if isinstance(node, ast.FunctionDef) and not node.name.startswith("__")]
+        assert sorted(node.name for node in functions) == sorted(native), kind
+        for node in functions:
+            text = signature_of(node.args, kind != "_apache")
+            # What the stub does not say of a default may be anything.
+            pattern = re.escape(text).replace(r"=\.\.\.", r"=[^,]+")
+            assert re.fullmatch(pattern, native[node.name]), f"{kind}.{node.name}{text} is {native[node.name]}"
+
+
+def test_wrong_calls_name_what_was_called(running: dict[str, list[str]]) -> None:
+    """`filter.readline(1, 2)` was told of read()."""
+    assert running["misnamed"] == []
+
+
+def test_stand_ins_are_called_like_what_they_stand_for(running: dict[str, dict[str, dict[str, str]]]) -> None:
+    request: Any = FakeRequest()
+    hlist = FakeHandlerList("handler", None)
+    stand_ins = {"mp_request": request, "mp_server": request.server, "mp_conn": request.connection, "mp_hlist": hlist}
+    for kind, stand_in in {**stand_ins, "table": _outside.table(), "_apache": _outside}.items():
+        native = running["signatures"][kind]
+        found = vars(_outside) if stand_in is _outside else vars(type(stand_in))
+        for name in sorted(found.keys() & native.keys()):
+            signature = inspect.signature(getattr(stand_in, name))
+            plain = [one.replace(annotation=one.empty) for one in signature.parameters.values()]
+            signature = signature.replace(parameters=plain, return_annotation=signature.empty)
+            assert str(signature) == native[name], f"{kind}.{name}"
+
+
+def signature_of(arguments: ast.arguments, is_method: bool) -> str:
+    """As `inspect` writes it, of a bound method."""
+    if is_method:
+        (arguments.posonlyargs or arguments.args).pop(0)
+    for argument in [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]:
+        argument.annotation = None
+    return f"({ast.unparse(arguments)})"
 
 
 def names_of(body: list[ast.stmt]) -> set[str]:

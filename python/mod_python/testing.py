@@ -38,7 +38,7 @@ class FakeServer:
         """The options of the request."""
         return apache.table(self._options)
 
-    def log_error(self, message: str, level: int = 0) -> None:
+    def log_error(self, message: str, level: int = 0, /) -> None:
         """Forget it."""
 
 
@@ -140,7 +140,7 @@ class FakeRequest:
         """The same as text."""
         return self.output.decode("utf-8")
 
-    def write(self, data: Any, flush: object = 1) -> None:
+    def write(self, data: Any, flush: object = 1, /) -> None:
         """Keep ``str`` (as UTF-8) or bytes. Raises TypeError for anything else."""
         self._written.append(
             data.encode("utf-8", "surrogateescape") if isinstance(data, str) else bytes(memoryview(data))
@@ -153,7 +153,7 @@ class FakeRequest:
         """What has been written counts as sent."""
         self.sent_bodyct, self.bytes_sent = int(self._bytes_queued > 0), self._bytes_queued
 
-    def sendfile(self, path: str, offset: int = 0, len: int = -1) -> int:
+    def sendfile(self, path: str, offset: int = 0, len: int = -1, /) -> int:
         """Keep a file's content. Raises OSError."""
         with open(path, "rb") as file:
             file.seek(offset)
@@ -161,15 +161,15 @@ class FakeRequest:
         self.write(data, 0)
         return data.__len__()
 
-    def read(self, size: Optional[int] = -1) -> bytes:
+    def read(self, size: Optional[int] = -1, /) -> bytes:
         """Bytes of the body."""
         return self._body.read(-1 if size is None else size)
 
-    def readline(self, size: Optional[int] = -1) -> bytes:
+    def readline(self, size: Optional[int] = -1, /) -> bytes:
         """A line of the body."""
         return self._body.readline(-1 if size is None else size)
 
-    def readlines(self, sizehint: Optional[int] = -1) -> list[bytes]:
+    def readlines(self, sizehint: Optional[int] = -1, /) -> list[bytes]:
         """The lines of the body."""
         return self._body.readlines(-1 if sizehint is None else sizehint)
 
@@ -194,21 +194,21 @@ class FakeRequest:
         """1 if it was made with ``https``."""
         return int(self._https)
 
-    def log_error(self, message: Optional[str], level: int = 0) -> None:
+    def log_error(self, message: Optional[str], level: int = 0, /) -> None:
         """Keep it in ``log``."""
         if message is not None:
             self.log.append((level or apache.APLOG_ERR, message))
 
-    def allow_methods(self, methods: Iterable[str], reset: int = 0) -> None:
+    def allow_methods(self, methods: Iterable[str], reset: int = 0, /) -> None:
         """Keep them in ``allowed``."""
         self.allowed = [*([] if reset else self.allowed), *methods]
 
-    def set_content_length(self, length: int) -> None:
+    def set_content_length(self, length: int, /) -> None:
         """Set Content-Length."""
         self.clength = length
         self.headers_out["Content-Length"] = str(length)
 
-    def construct_url(self, uri: str) -> str:
+    def construct_url(self, uri: str, /) -> str:
         """The URI with the server in front."""
         return f"http{'s' if self._https else ''}://localhost{uri}"
 
@@ -241,7 +241,7 @@ class FakeRequest:
         self.user, _, password = base64.b64decode(encoded).decode("latin-1").partition(":")
         return str(password)
 
-    def register_cleanup(self, callable: Callable[[Any], object], data: Any = None) -> None:
+    def register_cleanup(self, callable: Callable[[Any], object], data: Any = None, /) -> None:
         """Have ``close()`` call it."""
         self._cleanups.append((callable, data))
 

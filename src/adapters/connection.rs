@@ -2,7 +2,8 @@
 
 use super::{Outcome, Subject, call, serve};
 use crate::config::{Common, Entry, ModPython};
-use crate::embed::interpreters::{self, Found, MAIN};
+use crate::embed::interpreter::MAIN;
+use crate::embed::registry::{self, Found};
 use crate::embed::{Cx, class, exception};
 use crate::httpd::log::{self, Level};
 use crate::httpd::request::connection::Connection as Host;
@@ -25,7 +26,7 @@ pub(crate) fn run(connection: Host<'_>) -> Status {
     let name = server.server_hostname().and_then(|name| name.to_str().ok());
     let name = config.common.interpreter.or(name).unwrap_or(MAIN);
     let lease = Lease::for_connection(connection);
-    let result = interpreters::find(name, config.home).and_then(|found| {
+    let result = registry::find(name, config.home).and_then(|found| {
         // Of a pool, a place for as long as the connection lasts.
         let (place, interpreter) = match found {
             Found::One(interpreter) => (None, interpreter),

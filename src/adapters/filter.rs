@@ -78,7 +78,7 @@ struct Run<'r> {
 impl Run<'_> {
     fn run(
         &self,
-        interpreter: &'static embed::interpreters::Interpreter,
+        interpreter: &'static embed::interpreter::Interpreter,
         invocation: &mut Invocation,
     ) -> Result<Verdict, String> {
         let way = if self.input { Way::In } else { Way::Out };

@@ -2,7 +2,7 @@
 
 use super::{Subject, serve};
 use crate::config::ModPython;
-use crate::embed::{Cx, exception, interpreters};
+use crate::embed::{Cx, exception, registry};
 use crate::httpd::log::{self, Level};
 use crate::httpd::request::server::Server;
 use crate::report;
@@ -22,7 +22,7 @@ pub(crate) fn run(server: Server<'_>) {
                 report::describe(cx, &exception::value(cx.py, error))
             })
         };
-        let done = interpreters::find(name, config.home).and_then(|found| {
+        let done = registry::find(name, config.home).and_then(|found| {
             let mut all = found.all().into_iter();
             all.try_for_each(|one| serve(Subject::Child, one, import).and_then(|done| done))
         });

@@ -11,7 +11,7 @@ pub(crate) mod phases;
 
 use crate::config::{Common, Entry};
 use crate::embed::handlers::{self, Importing};
-use crate::embed::interpreters::Interpreter;
+use crate::embed::interpreter::Interpreter;
 use crate::embed::{self, Cx, exception};
 use crate::exchange::RequestLease;
 use crate::httpd::io::stdio::Serving;

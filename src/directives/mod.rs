@@ -8,8 +8,8 @@ use crate::config::{
     cover, filter_key, key, options, parse_handlers,
 };
 use crate::embed::Cx;
-use crate::embed::class::{Args, Function};
-use crate::embed::interpreters::MAIN;
+use crate::embed::class::{Args, Function, function};
+use crate::embed::interpreter::MAIN;
 use crate::embed::plan::pool_of;
 use crate::httpd::io::filter::names;
 use crate::httpd::module::command::{Context, Directive, Section, Setter};
@@ -434,14 +434,13 @@ fn note_member<'c>(setting: &mut Set<'_, 'c>, name: &'c str) {
 }
 
 /// What `_apache` offers of the table.
-pub(crate) static FUNCTIONS: &[Function] = &[Function::new(
-    c"_directives",
-    c"_directives(): (name, arguments, context, default, help) of every directive.",
+pub(crate) static FUNCTIONS: &[Function] = &[function!(
+    c"_directives()",
+    c"(name, arguments, context, default, help) of every directive.",
     directives,
 )];
 
-fn directives<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Bound<'py, PyAny>> {
-    args.count("_directives", 0..=0)?;
+fn directives<'py>(cx: Cx<'py>, _args: Args<'_, 'py>) -> PyResult<Bound<'py, PyAny>> {
     let rows = DIRECTIVES.iter().map(|directive| {
         let context = match directive.context {
             Context::Server => "server, virtual host",

@@ -1,9 +1,11 @@
 //! Taking, setting and dropping exceptions. pyo3's own ways attach the thread by themselves, to the main interpreter, or leave
 //! objects for later, perhaps to another interpreter.
 
-use super::Cx;
+use super::attach::called;
+use super::interpreter::Cx;
 use pyo3::ffi;
 use pyo3::prelude::*;
+use std::ffi::CStr;
 
 /// Has pyo3 make its class `PanicException`, one for the process, with which it compares every error that it takes. It would be made
 /// at the first error: if that came where the stack is full, making it would fail with another error, and wait for itself.
@@ -20,7 +22,7 @@ pub(crate) fn value<'py>(py: Python<'py>, error: PyErr) -> Bound<'py, PyAny> {
 /// Sets the exception that a `PyErr` stands for as the thread's current one. `PyValueError::new_err` and the like only make the
 /// exception here, and drop its class and message: the thread has to be attached.
 pub(super) fn restore(_py: Python<'_>, error: PyErr) {
-    super::called(|py| error.restore(py));
+    called(|py| error.restore(py));
 }
 
 /// Takes the thread's current exception.
@@ -152,5 +154,24 @@ pub(crate) fn exact_int(result: &Bound<'_, PyAny>) -> Option<i32> {
         } else {
             None
         }
+    }
+}
+
+/// What starting something of Python's has come to (PEP 587).
+///
+/// # Errors
+/// Python's message.
+pub(super) fn of_status(status: ffi::PyStatus) -> Result<(), String> {
+    // SAFETY: a status that Python returned; its message is static.
+    unsafe {
+        if ffi::PyStatus_Exception(status) == 0 {
+            return Ok(());
+        }
+        let message = if status.err_msg.is_null() {
+            "unknown error".into()
+        } else {
+            CStr::from_ptr(status.err_msg).to_string_lossy()
+        };
+        Err(message.into_owned())
     }
 }

@@ -4,7 +4,8 @@
 //! The object is looked up in the module for each request (a dictionary look-up), so that what a module rebinds counts.
 
 use super::cell::Ref;
-use super::{Cx, dict, exception};
+use super::interpreter::{Cx, PerInterpreter};
+use super::{dict, exception};
 use crate::config::{Common, Entry};
 use crate::httpd::module::command::Section;
 use pyo3::exceptions::PyAttributeError;
@@ -12,10 +13,11 @@ use pyo3::prelude::*;
 use pyo3::types::{PyString, PyType};
 use rustc_hash::FxHashMap;
 use std::cell::Cell;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The handlers that an interpreter has found so far.
 #[derive(Default)]
-pub(crate) struct Handlers {
+struct Handlers {
     known: Vec<Known>,
     /// The places of all handlers in the list, by `Entry::key`.
     places: FxHashMap<String, usize>,
@@ -25,8 +27,18 @@ pub(crate) struct Handlers {
     interned: usize,
 }
 
-/// How many handlers are remembered; when there are more, all are forgotten. `req.add_handler()` and .htaccess files may name any
-/// number.
+static HANDLERS: PerInterpreter<Mutex<Handlers>> = PerInterpreter::new();
+
+/// The handlers that have been looked up. Let them go again before anything of Python's is called: a thread that waits for them
+/// is attached.
+fn looked_up(cx: Cx<'_>) -> MutexGuard<'static, Handlers> {
+    HANDLERS
+        .of(cx)
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+}
+
+/// So many handlers are remembered, then all are looked up anew: `req.add_handler()` and .htaccess files may name any number.
 const MOST: usize = 1024;
 /// How many sys.path settings are remembered of a handler.
 const MOST_SETTINGS: usize = 64;
@@ -134,7 +146,7 @@ fn known<'py>(
     entry: &Entry<'_>,
     importing: Importing<'_>,
 ) -> PyResult<Option<Bound<'py, PyAny>>> {
-    let handlers = cx.interpreter.handlers(cx.py);
+    let handlers = looked_up(cx);
     let Some(known) = handlers
         .find(entry.key)
         .filter(|known| known.is_fresh(entry, importing))
@@ -185,9 +197,7 @@ fn import<'py>(
         importing.path.map(String::from),
         directory.map(String::from),
     );
-    let seen = cx
-        .interpreter
-        .handlers(cx.py)
+    let seen = looked_up(cx)
         .find(entry.key)
         .is_some_and(|known| known.settings.contains(&setting));
     let (path, directory) = if seen {
@@ -203,7 +213,7 @@ fn import<'py>(
         directory,
     ))?;
     let names = Ref::new(module.getattr("__dict__")?);
-    let intern = cx.interpreter.handlers(cx.py).may_intern(entry.key);
+    let intern = looked_up(cx).may_intern(entry.key);
     let string = |name| match intern {
         true => PyString::intern(cx.py, name),
         false => PyString::new(cx.py, name),
@@ -212,7 +222,7 @@ fn import<'py>(
         .split('.')
         .map(|name| Ref::new(string(name).into_any()))
         .collect();
-    let mut handlers = cx.interpreter.handlers(cx.py);
+    let mut handlers = looked_up(cx);
     let mut settings = handlers
         .find(entry.key)
         .map(|known| known.settings.clone())

@@ -2,6 +2,7 @@
 //!
 //! Here only files are looked at, so that a mistake is reported when the configuration is read, before Python starts.
 
+use super::package;
 use crate::httpd::module::reach;
 use std::path::{Path, PathBuf};
 
@@ -22,7 +23,7 @@ pub(crate) enum Home {
 /// # Errors
 /// What is wrong and what to do.
 pub(crate) fn check(directory: &str) -> Result<Home, String> {
-    let version = super::BUILT_VERSION;
+    let version = package::BUILT_VERSION;
     let path = Path::new(directory);
     let remedy = format!("make one with `{EXECUTABLE} -m venv {directory}`");
     if !path.is_absolute() {

@@ -2,8 +2,9 @@
 
 use super::class::Function;
 use super::home::{self, Home};
+use super::interpreter::{self, MAIN};
 use super::module::{self, Populate};
-use super::{exception, interpreters, keeper, package, threads};
+use super::{exception, keeper, package, registry, threads};
 use crate::config;
 use crate::httpd::apr::pool::Pool;
 use crate::httpd::log::{self, Level};
@@ -14,7 +15,6 @@ use std::ffi::{CStr, CString, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// How long exit functions and threads of all interpreters may take together, before the process ends without them. httpd would
@@ -23,12 +23,6 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The environment variables that the child was started with.
 static ENVIRONMENT: OnceLock<Vec<(OsString, OsString)>> = OnceLock::new();
-static ENDING: AtomicBool = AtomicBool::new(false);
-
-/// Is the child about to exit? Then threads that end leave their thread states as they are.
-pub(super) fn is_ending() -> bool {
-    ENDING.load(Ordering::SeqCst)
-}
 
 /// Checks, when the configuration is read, what has to be right for children to start Python.
 ///
@@ -61,7 +55,7 @@ pub(crate) fn start(
     let begun = Instant::now();
     log::check_waits(threads::assert_detached);
     let started =
-        initialize(server, functions, populate).and_then(|()| interpreters::adopt_main(begun));
+        initialize(server, functions, populate).and_then(|()| registry::adopt_main(begun));
     match started {
         Ok(()) => {
             pool.on_end(Exit);
@@ -97,7 +91,7 @@ fn initialize(
         ffi::PyPreConfig_InitPythonConfig(&raw mut before);
         before.parse_argv = 0;
         before.coerce_c_locale = 0;
-        ok(ffi::Py_PreInitialize(&raw const before))?;
+        exception::of_status(ffi::Py_PreInitialize(&raw const before))?;
         let mut config = Config::new();
         config.0.install_signal_handlers = 0;
         config.0.parse_argv = 0;
@@ -116,12 +110,12 @@ fn initialize(
             config.set(|config| &raw mut config.home, prefix)?;
         }
         let name = c"mod_python".as_ptr().cast_mut();
-        ok(ffi::PyConfig_SetBytesArgv(
+        exception::of_status(ffi::PyConfig_SetBytesArgv(
             &raw mut config.0,
             1,
             [name.cast_const()].as_mut_ptr(),
         ))?;
-        ok(ffi::Py_InitializeFromConfig(&raw const config.0))
+        exception::of_status(ffi::Py_InitializeFromConfig(&raw const config.0))
     }
 }
 
@@ -129,7 +123,7 @@ fn initialize(
 fn check_version() -> Result<(), String> {
     // SAFETY: may be called before Python starts; a static string.
     let version = unsafe { CStr::from_ptr(ffi::Py_GetVersion()) }.to_string_lossy();
-    let built = super::BUILT_VERSION;
+    let built = package::BUILT_VERSION;
     let fits = version
         .strip_prefix(built)
         .is_some_and(|rest| !rest.starts_with(|next: char| next.is_ascii_digit()));
@@ -161,7 +155,9 @@ impl Config {
         let text = CString::new(value.as_os_str().as_bytes()).map_err(|_| "a path contains NUL")?;
         let place = field(&mut self.0);
         // SAFETY: the place is a field of the configuration; Python copies the text.
-        ok(unsafe { ffi::PyConfig_SetBytesString(&raw mut self.0, place, text.as_ptr()) })
+        exception::of_status(unsafe {
+            ffi::PyConfig_SetBytesString(&raw mut self.0, place, text.as_ptr())
+        })
     }
 }
 
@@ -172,27 +168,12 @@ impl Drop for Config {
     }
 }
 
-pub(super) fn ok(status: ffi::PyStatus) -> Result<(), String> {
-    // SAFETY: a status that Python returned; its message is static.
-    unsafe {
-        if ffi::PyStatus_Exception(status) == 0 {
-            return Ok(());
-        }
-        let message = if status.err_msg.is_null() {
-            "unknown error".into()
-        } else {
-            CStr::from_ptr(status.err_msg).to_string_lossy()
-        };
-        Err(message.into_owned())
-    }
-}
-
 /// Owned by the child's pool: ends Python when it is dropped.
 struct Exit;
 
 impl Drop for Exit {
     fn drop(&mut self) {
-        ENDING.store(true, Ordering::SeqCst);
+        threads::announce_end();
         if threads::is_inside() {
             // prefork stops a child from a signal handler, perhaps in the middle of Python: nothing can be run then.
             return;
@@ -210,12 +191,23 @@ impl Drop for Exit {
             log::process(Level::Error, &reason);
             return;
         }
-        interpreters::end_all(|cx| {
+        registry::end_all(|cx| {
             let ended = cx
                 .apache()
                 .and_then(|apache| apache.getattr("_end")?.call0());
             exception::or_discard(cx.py, ended);
         });
-        interpreters::stop_threads();
+        stop_threads();
     }
 }
+
+/// Takes the interpreters' common lock for good: a thread that has outlived their end would use what httpd takes away from
+/// now on. One of an interpreter with a lock of its own is not stopped.
+fn stop_threads() {
+    let main = interpreter::named(MAIN).and_then(threads::state_of);
+    std::mem::forget(main.map(threads::Attached::new));
+    // Who is in the middle of a call that does not wait comes to its end, and to the lock.
+    std::thread::sleep(MIDDLE_OF_A_CALL);
+}
+
+const MIDDLE_OF_A_CALL: Duration = Duration::from_millis(5);

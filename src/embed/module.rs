@@ -1,8 +1,9 @@
 //! The native module `_apache`: each interpreter that imports it makes one of its own (multi-phase initialisation, PEP 489).
 
+use super::attach::called;
 use super::class::Function;
-use super::interpreters::Interpreter;
-use super::{Cx, called, exception};
+use super::exception;
+use super::interpreter::{self, Cx};
 use crate::httpd::guard::guard;
 use crate::httpd::log::{self, Level};
 use pyo3::exceptions::PySystemError;
@@ -31,21 +32,6 @@ pub(super) fn register(functions: &'static [&'static [Function]], populate: Popu
     });
     // SAFETY: Python has not been started.
     unsafe { ffi::PyImport_AppendInittab(c"_apache".as_ptr(), Some(initialize)) == 0 }
-}
-
-/// Gives the interpreter that a `_apache` module belongs to.
-///
-/// # Safety
-/// `module` is a live `_apache` module.
-pub(super) unsafe fn interpreter_of(module: *mut ffi::PyObject) -> Option<&'static Interpreter> {
-    // SAFETY: the module's state is the place that `execute` filled.
-    unsafe {
-        ffi::PyModule_GetState(module)
-            .cast::<Option<&'static Interpreter>>()
-            .as_ref()
-            .copied()
-            .flatten()
-    }
 }
 
 struct Definition(UnsafeCell<ffi::PyModuleDef>);
@@ -90,7 +76,7 @@ unsafe extern "C" fn initialize() -> *mut ffi::PyObject {
             m_base: ffi::PyModuleDef_HEAD_INIT,
             m_name: c"_apache".as_ptr(),
             m_doc: c"Apache httpd, as mod_python's Python package sees it.".as_ptr(),
-            m_size: size_of::<Option<&'static Interpreter>>().cast_signed(),
+            m_size: interpreter::MODULE_STATE.cast_signed(),
             m_methods: methods.leak().as_mut_ptr(),
             m_slots: slots.leak().as_mut_ptr(),
             m_traverse: None,
@@ -103,9 +89,10 @@ unsafe extern "C" fn initialize() -> *mut ffi::PyObject {
 }
 
 unsafe extern "C" fn execute(module: *mut ffi::PyObject) -> c_int {
-    let Some(interpreter) = Interpreter::current() else {
-        // An interpreter that somebody else has made, a handler for one. pyo3 must not be asked: it would look for the thread's state
-        // of the main interpreter, and wait for that.
+    // SAFETY: Python calls it attached.
+    let Some(interpreter) = interpreter::current(unsafe { Python::assume_attached() }) else {
+        // One of another maker's. Only the thread's own state for the first interpreter could be found by pyo3, and would be
+        // waited for.
         // SAFETY: Python calls it attached; the text is a C string.
         unsafe {
             let text = c"_apache works only in the interpreters that httpd has made";
@@ -116,9 +103,7 @@ unsafe extern "C" fn execute(module: *mut ffi::PyObject) -> c_int {
     // SAFETY: Python calls it attached, with a new module whose state is zeroed (None).
     called(|py| unsafe {
         let result = guard("module", || {
-            ffi::PyModule_GetState(module)
-                .cast::<Option<&'static Interpreter>>()
-                .write(Some(interpreter));
+            interpreter::mark_module(module, interpreter);
             let module = Bound::from_borrowed_ptr(py, module).cast_into::<PyModule>()?;
             let contents = CONTENTS
                 .get()

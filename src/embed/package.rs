@@ -11,8 +11,11 @@ use std::sync::OnceLock;
 /// The version of this DSO.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// Finds the directory that the package lies in: `python/mod_python-VERSION/` or `python/` beside the DSO; for a DSO that lies where
-/// it was built, that of its source tree.
+/// Major and minor version of the Python that the module was built with, such as "3.11".
+pub(super) const BUILT_VERSION: &str = env!("MOD_PYTHON_PYTHON_VERSION");
+
+/// The directory that holds the package: `python/mod_python-VERSION/` or `python/` beside the DSO. A DSO that lies where it was
+/// built goes on with its source tree.
 ///
 /// # Errors
 /// A sentence: where the package should be, and what to do.

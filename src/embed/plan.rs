@@ -1,6 +1,7 @@
 //! What the configuration says of interpreters, gathered before any is made: their locks, pools and virtual environments.
 
-use super::interpreters::MAIN;
+use super::interpreter::MAIN;
+use super::package;
 use crate::config::{Gil, Server};
 use std::collections::{HashMap, HashSet};
 
@@ -210,7 +211,7 @@ impl Plan {
         if OWN_IS_POSSIBLE {
             return warnings;
         }
-        let version = super::BUILT_VERSION;
+        let version = package::BUILT_VERSION;
         let own = |gil: &Gil| *gil == Gil::Own;
         let gil = self.default.iter().chain(self.named.values()).any(own);
         let gil = gil.then(|| {

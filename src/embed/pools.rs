@@ -1,6 +1,6 @@
 //! Pools: several interpreters, each with a lock of its own, that serve one application in one child.
 
-use super::interpreters::{self, Interpreter};
+use super::interpreter::Interpreter;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The interpreters of a pool. It lives as long as the process.
@@ -21,20 +21,14 @@ pub(crate) struct Place {
 }
 
 impl Pool {
-    /// Makes the interpreters of a pool. Call it detached.
-    ///
-    /// # Errors
-    /// Why one of them cannot be made.
-    pub(super) fn new(name: &str, size: usize, home: Option<&str>) -> Result<Pool, String> {
-        let members = (1..=size).map(|number| {
-            let interpreter = interpreters::make(&format!("{name}#{number}"), home)?;
-            Ok(Member {
-                interpreter,
-                busy: AtomicUsize::new(0),
-            })
+    pub(super) fn new(interpreters: Vec<&'static Interpreter>) -> Pool {
+        let members = interpreters.into_iter().map(|interpreter| Member {
+            interpreter,
+            busy: AtomicUsize::new(0),
         });
-        let members = members.collect::<Result<_, String>>()?;
-        Ok(Pool { members })
+        Pool {
+            members: members.collect(),
+        }
     }
 
     /// Gives a request a place in the interpreter that is least busy.

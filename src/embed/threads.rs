@@ -1,19 +1,31 @@
 //! Thread states: one for each pair of thread and interpreter, kept until the thread ends.
 
-use super::interpreters::Interpreter;
-use super::lifecycle;
+use super::interpreter::Interpreter;
 use crate::httpd::faults;
 use crate::httpd::log::{self, Level};
 use pyo3::ffi;
 use std::cell::{Cell, RefCell};
 use std::ptr::{null, null_mut};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 thread_local! {
     static THREAD: Thread = const { Thread::new() };
     static STATES: States = const { States(RefCell::new(Vec::new())) };
 }
 
-/// What changes whenever a thread attaches. One thread-local for all of it, since finding one takes its time.
+static ENDING: AtomicBool = AtomicBool::new(false);
+
+/// The child is about to exit.
+pub(super) fn announce_end() {
+    ENDING.store(true, Ordering::SeqCst);
+}
+
+/// Is the child about to exit? Then no thread attaches any more of its own accord.
+fn is_ending() -> bool {
+    ENDING.load(Ordering::SeqCst)
+}
+
+/// What changes whenever a thread attaches: in one place, since finding a thread-local takes its time.
 struct Thread {
     /// The thread state that `enter` has attached; NULL outside of `enter`, and while it is detached.
     attached: Cell<*mut ffi::PyThreadState>,
@@ -128,7 +140,7 @@ pub(super) fn adopt(interpreter: &'static Interpreter, state: *mut ffi::PyThread
 
 /// Checks, in test builds, that nothing is attached; aborts otherwise. For places that may wait.
 pub(super) fn assert_detached() {
-    if cfg!(debug_assertions) && !super::lifecycle::is_ending() {
+    if cfg!(debug_assertions) && !is_ending() {
         #[cfg(not(Py_3_13))]
         unsafe extern "C" {
             #[link_name = "_PyThreadState_UncheckedGet"]
@@ -270,8 +282,8 @@ fn bind(_state: *mut ffi::PyThreadState) {}
 impl Drop for States {
     fn drop(&mut self) {
         THREAD.with(|thread| thread.last.set((null(), null_mut())));
-        if lifecycle::is_ending() {
-            // Another thread may keep the interpreter's lock until the process ends, which is soon.
+        if is_ending() {
+            // The process is about to go, and another thread may keep the lock for ever.
             return;
         }
         for State { state, .. } in self.0.take().into_iter().filter(|state| !state.first) {

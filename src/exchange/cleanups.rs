@@ -2,7 +2,7 @@
 
 use crate::embed::Cx;
 use crate::embed::cell::Ref;
-use crate::embed::interpreters::Interpreter;
+use crate::embed::interpreter::Interpreter;
 use pyo3::prelude::*;
 use std::cell::{Cell, RefCell};
 

@@ -2,7 +2,7 @@
 
 use super::cleanups::{Cleanup, MOST_CLEANUPS};
 use super::state::Exchange;
-use crate::embed::interpreters::Interpreter;
+use crate::embed::interpreter::Interpreter;
 use crate::embed::{self, Cx};
 use crate::httpd::log::{self, Level};
 use crate::httpd::request::lease::Lease;

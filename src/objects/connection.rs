@@ -4,7 +4,7 @@ use super::hlist::HandlerList;
 use super::table::{Rules, Table};
 use super::{refused, server};
 use crate::embed::cell::Slot;
-use crate::embed::class::{self, Args, Attribute, Class, Method, This};
+use crate::embed::class::{self, Args, Attribute, Class, Key, Method, This, method};
 use crate::embed::text::{self, Encoding, Text};
 use crate::embed::{Detachable, capsule};
 use crate::exchange::RequestLease;
@@ -68,7 +68,6 @@ impl Connection {
 impl Class for Connection {
     const NAME: &'static CStr = c"mp_conn";
     const DOC: &'static CStr = c"A connection of httpd (conn_rec).";
-    const PLACE: usize = 2;
     const ATTRIBUTES: &'static [Attribute<Self>] = &[
         Attribute::read_only(
             c"base_server",
@@ -176,27 +175,36 @@ impl Class for Connection {
         ),
     ];
     const METHODS: &'static [Method<Self>] = &[
-        Method::new(
-            c"log_error",
-            c"log_error(message, level=0): writes to the error log.",
+        method!(
+            Connection,
+            c"log_error(message, level=0, /)",
+            c"writes to the error log.",
             log_error,
         ),
-        Method::new(
-            c"read",
-            c"read(size=0): bytes as they come, at most size (0: 8192), -1 all; None at the end.",
+        method!(
+            Connection,
+            c"read(size=0, /)",
+            c"bytes as they come, at most size (0: 8192), -1 all; None at the end.",
             read,
         ),
-        Method::new(
-            c"readline",
-            c"readline(size=0): one line; None at the end.",
+        method!(
+            Connection,
+            c"readline(size=0, /)",
+            c"one line; None at the end.",
             readline,
         ),
-        Method::new(
-            c"write",
-            c"write(data): sends str (as UTF-8) or bytes at once.",
+        method!(
+            Connection,
+            c"write(data, /)",
+            c"sends str (as UTF-8) or bytes at once.",
             write,
         ),
     ];
+
+    fn key() -> &'static Key<Self> {
+        static KEY: Key<Connection> = Key::new();
+        &KEY
+    }
 
     fn references(&self) -> &[Slot] {
         &self.kept
@@ -292,7 +300,6 @@ fn log_error<'py>(this: This<'_, 'py, Connection>, args: Args<'_, 'py>) -> PyRes
 }
 
 fn read<'py>(this: This<'_, 'py, Connection>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
-    args.count("read", 0..=1)?;
     match args.integer_or(0, 0)? {
         size if size < 0 => given(
             &this,
@@ -314,8 +321,7 @@ fn read<'py>(this: This<'_, 'py, Connection>, args: Args<'_, 'py>) -> PyResult<O
     }
 }
 
-fn readline<'py>(this: This<'_, 'py, Connection>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
-    args.count("readline", 0..=1)?;
+fn readline<'py>(this: This<'_, 'py, Connection>, _: Args<'_, 'py>) -> PyResult<Object<'py>> {
     given(
         &this,
         this.wire((), |(wire, (host, ()))| wire.read(host, Amount::Line))?,
@@ -334,7 +340,6 @@ fn given<'py>(
 }
 
 fn write<'py>(this: This<'_, 'py, Connection>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
-    args.count("write", 1..=1)?;
     let data = text::copy(&args.required(0)?)?;
     let written = this.wire(data.as_slice(), |(wire, (host, data))| {
         wire.write(host, data)

@@ -2,7 +2,7 @@
 
 use super::refused;
 use crate::embed::cell::{Flag, Number, Slot};
-use crate::embed::class::{self, Args, Attribute, Class, Method, This};
+use crate::embed::class::{self, Args, Attribute, Class, Key, Method, This, method};
 use crate::embed::{Cx, text};
 use crate::exchange::{Exchange, RequestLease};
 use crate::httpd::io::filter::{Failed, Invocation};
@@ -37,7 +37,6 @@ type Object<'py> = Bound<'py, PyAny>;
 impl Class for Filter {
     const NAME: &'static CStr = c"mp_filter";
     const DOC: &'static CStr = c"A filter while it runs on a piece of a body.";
-    const PLACE: usize = 7;
     const ATTRIBUTES: &'static [Attribute<Self>] = &[
         Attribute::read_only(c"name", c"The name under which it is registered.", |this| {
             this.give(this.name.as_str())
@@ -72,38 +71,52 @@ impl Class for Filter {
         ),
     ];
     const METHODS: &'static [Method<Self>] = &[
-        Method::new(
-            c"read",
-            c"read(size=-1): bytes, b'' where this piece has no more, None at the end.",
-            |this: This<'_, '_, Filter>, args: Args<'_, '_>| receive(&this, &args, false),
+        method!(
+            Filter,
+            c"read(size=-1, /)",
+            c"bytes, b'' where this piece has no more, None at the end.",
+            |this, args| receive(&this, &args, false),
         ),
-        Method::new(
-            c"readline",
-            c"readline(size=-1): bytes up to the end of a line.",
-            |this: This<'_, '_, Filter>, args: Args<'_, '_>| receive(&this, &args, true),
+        method!(
+            Filter,
+            c"readline(size=-1, /)",
+            c"bytes up to the end of a line.",
+            |this, args| receive(&this, &args, true),
         ),
-        Method::new(
-            c"write",
-            c"write(data): gives str (as UTF-8) or bytes on.",
+        method!(
+            Filter,
+            c"write(data, /)",
+            c"gives str (as UTF-8) or bytes on.",
             write,
         ),
-        Method::new(c"flush", c"flush(): sends on what has been written.", flush),
-        Method::new(c"close", c"close(): ends the stream.", close),
-        Method::new(
-            c"pass_on",
-            c"pass_on(): gives everything on untouched.",
+        method!(
+            Filter,
+            c"flush()",
+            c"sends on what has been written.",
+            flush
+        ),
+        method!(Filter, c"close()", c"ends the stream.", close),
+        method!(
+            Filter,
+            c"pass_on()",
+            c"gives everything on untouched.",
             pass_on,
         ),
-        Method::new(
-            c"disable",
-            c"disable(): leaves the filter out of the rest of the request.",
-            |this: This<'_, '_, Filter>, args: Args<'_, '_>| {
-                args.count("disable", 0..=0)?;
+        method!(
+            Filter,
+            c"disable()",
+            c"leaves the filter out of the rest of the request.",
+            |this, _| {
                 this.disabled.set(true);
                 Ok(this.cx.py.None().into_bound(this.cx.py))
             },
         ),
     ];
+
+    fn key() -> &'static Key<Self> {
+        static KEY: Key<Filter> = Key::new();
+        &KEY
+    }
 
     fn references(&self) -> &[Slot] {
         &self.request
@@ -187,7 +200,6 @@ fn receive<'py>(
     args: &Args<'_, 'py>,
     line: bool,
 ) -> PyResult<Object<'py>> {
-    args.count("read", 0..=1)?;
     this.check_open()?;
     let limit = match args.get(0) {
         Some(size) if !size.is_none() => usize::try_from(class::integer(&size)?).ok(),
@@ -206,7 +218,6 @@ fn receive<'py>(
 }
 
 fn write<'py>(this: This<'_, 'py, Filter>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
-    args.count("write", 1..=1)?;
     this.check_open()?;
     let failed = |Failed(_)| PyOSError::new_err("Write failed");
     let full = text::with_bytes(&args.required(0)?, |bytes| {
@@ -226,24 +237,21 @@ fn write<'py>(this: This<'_, 'py, Filter>, args: Args<'_, 'py>) -> PyResult<Obje
         .map(|_| this.cx.py.None().into_bound(this.cx.py))
 }
 
-fn flush<'py>(this: This<'_, 'py, Filter>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
-    args.count("flush", 0..=0)?;
+fn flush<'py>(this: This<'_, 'py, Filter>, _: Args<'_, 'py>) -> PyResult<Object<'py>> {
     this.check_open()?;
     let passed = this.operate((), |(invocation, ())| invocation.pass(true))?;
     passed.map_err(|Failed(_)| PyOSError::new_err("Flush failed."))?;
     Ok(this.cx.py.None().into_bound(this.cx.py))
 }
 
-fn close<'py>(this: This<'_, 'py, Filter>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
-    args.count("close", 0..=0)?;
+fn close<'py>(this: This<'_, 'py, Filter>, _: Args<'_, 'py>) -> PyResult<Object<'py>> {
     if !this.closed.replace(true) {
         this.operate((), |(invocation, ())| invocation.end())?;
     }
     Ok(this.cx.py.None().into_bound(this.cx.py))
 }
 
-fn pass_on<'py>(this: This<'_, 'py, Filter>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
-    args.count("pass_on", 0..=0)?;
+fn pass_on<'py>(this: This<'_, 'py, Filter>, _: Args<'_, 'py>) -> PyResult<Object<'py>> {
     this.check_open()?;
     let passed = this.operate((), |(invocation, ())| invocation.pass_on())?;
     passed.map_err(|Failed(_)| PyOSError::new_err("Filter pass_on failed"))?;

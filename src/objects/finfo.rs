@@ -1,7 +1,7 @@
 //! `mp_finfo`: what a file is. Attributes, and a sequence by FINFO_*.
 
 use crate::embed::Cx;
-use crate::embed::class::{self, Attribute, Class, Slots, This};
+use crate::embed::class::{self, Attribute, Class, Key, Slots, This};
 use crate::embed::text::{self, Encoding};
 use crate::httpd::request::file::{FileInfo as Host, valid};
 use crate::httpd::request::server::seconds;
@@ -19,7 +19,6 @@ type Read = for<'a, 'py> fn(This<'a, 'py, FileInfo>) -> PyResult<Object<'py>>;
 impl Class for FileInfo {
     const NAME: &'static CStr = c"mp_finfo";
     const DOC: &'static CStr = c"What a file is (apr_finfo_t). What is not known is None.";
-    const PLACE: usize = 6;
     const ATTRIBUTES: &'static [Attribute<Self>] = &[
         Attribute::read_only(c"fname", c"The path that was asked for.", FNAME),
         Attribute::read_only(c"filetype", c"The kind of file (APR_REG, …).", FILETYPE),
@@ -55,6 +54,11 @@ impl Class for FileInfo {
         sequence: true,
         ..Slots::NONE
     };
+
+    fn key() -> &'static Key<Self> {
+        static KEY: Key<FileInfo> = Key::new();
+        &KEY
+    }
 }
 
 const FNAME: Read = |this| this.text(0, |info| info.fname.as_ref());

@@ -1,7 +1,7 @@
 //! The functions and constants of `_apache`.
 
 use crate::config::Gil;
-use crate::embed::class::{self, Args, Function};
+use crate::embed::class::{self, Args, Function, function};
 use crate::embed::{Cx, lifecycle, tally, text};
 use crate::httpd::io::stdio;
 use crate::httpd::log;
@@ -20,130 +20,118 @@ type Object<'py> = Bound<'py, PyAny>;
 
 /// The functions of `_apache`.
 pub(crate) static FUNCTIONS: &[Function] = &[
-    Function::new(
-        c"log_error",
-        c"log_error(message, level=APLOG_ERR, server=None): writes to a server's error log.",
+    function!(
+        c"log_error(message, level=3, server=None, /)",
+        c"writes to a server's error log.",
         log_error,
     ),
-    Function::new(
-        c"mpm_query",
-        c"mpm_query(code): one of the MPM's numbers (AP_MPMQ_*); 0 where it does not know it.",
+    function!(
+        c"mpm_query(code, /)",
+        c"one of the MPM's numbers (AP_MPMQ_*); 0 where it does not know it.",
         |cx, args| {
-            args.count("mpm_query", 1..=1)?;
             let code = i32::try_from(class::integer(&args.required(0)?)?).unwrap_or(-1);
             host::mpm_query(code).into_bound_py_any(cx.py)
         },
     ),
-    Function::new(
-        c"exists_config_define",
-        c"exists_config_define(name): was -D name given to httpd?",
+    function!(
+        c"exists_config_define(name, /)",
+        c"was -D name given to httpd?",
         |cx, args| {
-            args.count("exists_config_define", 1..=1)?;
             let name = text::Encoding::Utf8.encode(&args.required(0)?)?;
             host::is_defined(&name).into_bound_py_any(cx.py)
         },
     ),
-    Function::new(c"server_root", c"server_root(): ServerRoot.", |cx, args| {
-        args.count("server_root", 0..=0)?;
+    function!(c"server_root()", c"ServerRoot.", |cx, _| {
         text::Encoding::Utf8.optional(cx.py, host::server_root())
     }),
-    Function::new(
-        c"main_server",
-        c"main_server(): the main server (mp_server).",
-        |cx, args| {
-            args.count("main_server", 0..=0)?;
-            super::server::listed(cx, host::Server::main())
-        },
+    function!(
+        c"main_server()",
+        c"the main server (mp_server).",
+        |cx, _| super::server::listed(cx, host::Server::main()),
     ),
-    Function::new(
-        c"stat",
-        c"stat(path, wanted): what a file is (mp_finfo). OSError.",
+    function!(
+        c"stat(path, wanted, /)",
+        c"what a file is (mp_finfo). OSError.",
         stat,
     ),
-    Function::new(
-        c"config_tree",
-        c"config_tree(): the configuration, nested lists of (directive, arguments).",
+    function!(
+        c"config_tree()",
+        c"the configuration, nested lists of (directive, arguments).",
         config_tree,
     ),
-    Function::new(
-        c"register_cleanup",
-        c"register_cleanup(interpreter, server, callable, data=None): calls callable(data) when the child ends.",
+    function!(
+        c"register_cleanup(interpreter, server, callable, data=None, /)",
+        c"calls callable(data) when the child ends.",
         register_cleanup,
     ),
-    Function::new(
-        c"parse_qs",
-        c"parse_qs(query, keep_blank_values=0, strict_parsing=0): a dict of lists of values.",
+    function!(
+        c"parse_qs(query, keep_blank_values=0, strict_parsing=0, /)",
+        c"a dict of lists of values.",
         query::parse_qs,
     ),
-    Function::new(
-        c"parse_qsl",
-        c"parse_qsl(query, keep_blank_values=0, strict_parsing=0): a list of (name, value).",
+    function!(
+        c"parse_qsl(query, keep_blank_values=0, strict_parsing=0, /)",
+        c"a list of (name, value).",
         query::parse_qsl,
     ),
-    Function::new(
-        c"_global_lock",
-        c"_global_lock(server, key, index=-1): takes the lock that the key stands for; waits for it.",
+    function!(
+        c"_global_lock(server, key, index=-1, /)",
+        c"takes the lock that the key stands for; waits for it.",
         locks::lock,
     ),
-    Function::new(
-        c"_global_trylock",
-        c"_global_trylock(server, key, index=-1): takes the lock if it is free.",
+    function!(
+        c"_global_trylock(server, key, index=-1, /)",
+        c"takes the lock if it is free.",
         locks::try_lock,
     ),
-    Function::new(
-        c"_global_unlock",
-        c"_global_unlock(server, key, index=-1): gives the lock back.",
+    function!(
+        c"_global_unlock(server, key, index=-1, /)",
+        c"gives the lock back.",
         locks::unlock,
     ),
-    Function::new(
-        c"_global_place",
-        c"_global_place(key): the index of the lock that the key stands for.",
+    function!(
+        c"_global_place(key, /)",
+        c"the index of the lock that the key stands for.",
         locks::place_of,
     ),
-    Function::new(
-        c"_session_lock",
-        c"_session_lock(req, key, seconds): takes a key's lock for the request that the client sent; how often it has it, 0: too late.",
+    function!(
+        c"_session_lock(req, key, seconds, /)",
+        c"takes a key's lock for the request that the client sent; how often it has it, 0: too late.",
         locks::session_lock,
     ),
-    Function::new(
-        c"_session_unlock",
-        c"_session_unlock(req, key): gives it back once; how often the request still has it.",
+    function!(
+        c"_session_unlock(req, key, /)",
+        c"gives it back once; how often the request still has it.",
         locks::session_unlock,
     ),
-    Function::new(
-        c"_stream_write",
-        c"_stream_write(stream, data): standard output (0) or error (1); whole lines go to the error log.",
+    function!(
+        c"_stream_write(stream, data, /)",
+        c"standard output (0) or error (1); whole lines go to the error log.",
         |cx, args| {
-            args.count("_stream_write", 2..=2)?;
             let data = text::message(&args.required(1)?)?;
             let stream = usize::try_from(args.integer_or(0, 1)?).unwrap_or(1);
             cx.detached((stream, data.as_slice()), |(stream, data)| stdio::write(stream, data));
             data.len().into_bound_py_any(cx.py)
         },
     ),
-    Function::new(
-        c"_stream_flush",
-        c"_stream_flush(stream): what has no line end yet goes to the error log, too.",
+    function!(
+        c"_stream_flush(stream, /)",
+        c"what has no line end yet goes to the error log, too.",
         |cx, args| {
-            args.count("_stream_flush", 1..=1)?;
             let stream = usize::try_from(args.integer_or(0, 1)?).unwrap_or(1);
             cx.detached(stream, stdio::flush);
             Ok(cx.py.None().into_bound(cx.py))
         },
     ),
-    Function::new(
-        c"_own_directory",
-        c"_own_directory(): gives this thread a working directory of its own (unshare); False where that cannot be.",
-        |cx, args| {
-            args.count("_own_directory", 0..=0)?;
-            host::own_directory().into_bound_py_any(cx.py)
-        },
+    function!(
+        c"_own_directory()",
+        c"gives this thread a working directory of its own (unshare); False where that cannot be.",
+        |cx, _| host::own_directory().into_bound_py_any(cx.py),
     ),
-    Function::new(
-        c"_initial_environment",
-        c"_initial_environment(): a dict of bytes, what the child's environment was before Python ran in it.",
-        |cx, args| {
-            args.count("_initial_environment", 0..=0)?;
+    function!(
+        c"_initial_environment()",
+        c"a dict of bytes, what the child's environment was before Python ran in it.",
+        |cx, _| {
             let variables = PyDict::new(cx.py);
             for (name, value) in lifecycle::initial_environment() {
                 let value = PyBytes::new(cx.py, value.as_bytes());
@@ -152,11 +140,10 @@ pub(crate) static FUNCTIONS: &[Function] = &[
             Ok(variables.into_any())
         },
     ),
-    Function::new(
-        c"_interpreters",
-        c"_interpreters(): (pid, name, gil, made, milliseconds, requests, errors) of each interpreter of all children.",
-        |cx, args| {
-            args.count("_interpreters", 0..=0)?;
+    function!(
+        c"_interpreters()",
+        c"(pid, name, gil, made, milliseconds, requests, errors) of each interpreter of all children.",
+        |cx, _| {
             let list = PyList::empty(cx.py);
             for one in tally::entries() {
                 let gil = if one.own_gil { Gil::Own } else { Gil::Shared };
@@ -181,7 +168,6 @@ pub(super) fn log_arguments<'py>(
     args: &Args<'_, 'py>,
     write: impl FnOnce(i32, &Object<'py>) -> PyResult<()>,
 ) -> PyResult<()> {
-    args.count("log_error", 1..=2)?;
     let level = i32::try_from(args.integer_or(1, 0)?).unwrap_or(0);
     let message = args.required(0)?;
     if message.is_none() {
@@ -199,7 +185,6 @@ pub(super) fn log_arguments<'py>(
 }
 
 fn log_error<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
-    args.count("log_error", 1..=3)?;
     let level = i32::try_from(args.integer_or(1, 0)?).unwrap_or(0);
     let given = args.get(2).filter(|server| !server.is_none());
     let message = args.required(0)?;
@@ -235,7 +220,6 @@ pub(super) fn log_for(cx: Cx<'_>, server: Option<host::Server<'_>>, level: i32, 
 /// Registers what is called at the child's end, in the interpreter that calls this: the callable is its object. The first argument,
 /// which names an interpreter in mod_python 3.5, is not needed.
 fn register_cleanup<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
-    args.count("register_cleanup", 3..=4)?;
     let error = PyValueError::new_err;
     if class::payload::<Server>(cx, &args.required(1)?).is_none() {
         return Err(error("second argument must be a server object"));
@@ -250,7 +234,6 @@ fn register_cleanup<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object<'p
 }
 
 fn stat<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
-    args.count("stat", 2..=2)?;
     let path = text::Encoding::Utf8.encode(&args.required(0)?)?;
     let wanted = usize::try_from(class::integer(&args.required(1)?)?).unwrap_or(0);
     let found = cx.detached((path.as_c_str(), wanted), |(path, wanted)| {
@@ -262,8 +245,7 @@ fn stat<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
     }
 }
 
-fn config_tree<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
-    args.count("config_tree", 0..=0)?;
+fn config_tree<'py>(cx: Cx<'py>, _: Args<'_, 'py>) -> PyResult<Object<'py>> {
     let nodes = configuration_tree(
         &mut |name, arguments, inside| -> PyResult<Vec<Object<'py>>> {
             let text = |text: &CStr| text::Encoding::Utf8.decode(cx.py, text.to_bytes());

@@ -3,7 +3,7 @@
 use super::refused;
 use crate::config::Entry;
 use crate::embed::cell::Flag;
-use crate::embed::class::{Args, Attribute, Class, Method, Slots, This};
+use crate::embed::class::{Args, Attribute, Class, Key, Method, Slots, This, method};
 use crate::exchange::RequestLease;
 use crate::httpd::module::command::Section;
 use pyo3::IntoPyObjectExt;
@@ -41,7 +41,6 @@ impl Class for HandlerList {
     const NAME: &'static CStr = c"mp_hlist";
     const DOC: &'static CStr =
         c"The handlers of the running phase. At the end every attribute is None.";
-    const PLACE: usize = 5;
     const ATTRIBUTES: &'static [Attribute<Self>] = &[
         Attribute::read_only(c"handler", c"The handler as it is written.", |this| {
             this.give(|entry| entry.text.to_string())
@@ -58,15 +57,21 @@ impl Class for HandlerList {
             |this| this.give(|entry| entry.directory().map(String::from)),
         ),
     ];
-    const METHODS: &'static [Method<Self>] = &[Method::new(
-        c"next",
-        c"next(): goes on to the next handler.",
+    const METHODS: &'static [Method<Self>] = &[method!(
+        HandlerList,
+        c"next()",
+        c"goes on to the next handler.",
         next,
     )];
     const SLOTS: Slots<Self> = Slots {
         repr: Some(repr),
         ..Slots::NONE
     };
+
+    fn key() -> &'static Key<Self> {
+        static KEY: Key<HandlerList> = Key::new();
+        &KEY
+    }
 }
 
 impl<'py> This<'_, 'py, HandlerList> {
@@ -103,8 +108,7 @@ fn is_location(entry: &Entry<'_>) -> bool {
     matches!(entry.section, Section::Location { .. })
 }
 
-fn next<'py>(this: This<'_, 'py, HandlerList>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
-    args.count("next", 0..=0)?;
+fn next<'py>(this: This<'_, 'py, HandlerList>, _: Args<'_, 'py>) -> PyResult<Object<'py>> {
     match &*this {
         HandlerList::Request(lease) => lease.hold().map_err(refused)?.value().cursor.advance(),
         HandlerList::Connection(alone) => alone.passed.set(true),

@@ -23,7 +23,6 @@ impl Detachable for Lock {}
 /// `_session_lock(req, key, seconds)`: takes a lock for the request's root. The request itself is held only to find that: others
 /// can use it while this thread waits.
 pub(super) fn session_lock<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
-    args.count("_session_lock", 3..=3)?;
     let milliseconds = milliseconds(&args.required(2)?)?;
     let (root, lock) = owner_and_lock(cx, &args)?;
     match cx.detached((root, lock, milliseconds), root_locks::lock) {
@@ -36,7 +35,6 @@ pub(super) fn session_lock<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Ob
 
 /// `_session_unlock(req, key)`: gives the lock back once.
 pub(super) fn session_unlock<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
-    args.count("_session_unlock", 2..=2)?;
     let held = owner_and_lock(cx, &args)?;
     cx.detached(held, root_locks::unlock)
         .into_bound_py_any(cx.py)
@@ -67,7 +65,7 @@ fn milliseconds(seconds: &Object<'_>) -> PyResult<i64> {
 }
 
 pub(super) fn lock<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
-    let place = place(cx, &args, "_global_lock")?;
+    let place = place(cx, &args)?;
     if cx.detached(place, mutex::lock) {
         Ok(cx.py.None().into_bound(cx.py))
     } else {
@@ -76,7 +74,7 @@ pub(super) fn lock<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object<'py
 }
 
 pub(super) fn try_lock<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
-    let place = place(cx, &args, "_global_trylock")?;
+    let place = place(cx, &args)?;
     match cx.detached(place, mutex::try_lock) {
         Some(taken) => taken.into_bound_py_any(cx.py),
         None => Err(PyValueError::new_err("Failed to acquire global mutex lock")),
@@ -84,7 +82,7 @@ pub(super) fn try_lock<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object
 }
 
 pub(super) fn unlock<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
-    let place = place(cx, &args, "_global_unlock")?;
+    let place = place(cx, &args)?;
     if cx.detached(place, mutex::unlock) {
         Ok(cx.py.None().into_bound(cx.py))
     } else {
@@ -93,13 +91,11 @@ pub(super) fn unlock<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object<'
 }
 
 pub(super) fn place_of<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
-    args.count("_global_place", 1..=1)?;
     mutex::place_of(&bytes_of(&args.required(0)?)?).into_bound_py_any(cx.py)
 }
 
-/// Finds the lock that the arguments mean: that of the index, or the key's.
-fn place(cx: Cx<'_>, args: &Args<'_, '_>, name: &str) -> PyResult<usize> {
-    args.count(name, 2..=3)?;
+/// Which lock is meant: by its index, or by the key.
+fn place(cx: Cx<'_>, args: &Args<'_, '_>) -> PyResult<usize> {
     if class::payload::<Server>(cx, &args.required(0)?).is_none() {
         return Err(PyTypeError::new_err(
             "First argument must be a server object",

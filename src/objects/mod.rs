@@ -14,39 +14,17 @@ mod table_rules;
 
 pub(crate) use functions::FUNCTIONS;
 
-use crate::embed::Cx;
-use crate::embed::class::{self, Class};
+use crate::embed::{Cx, class};
 use crate::httpd::request::lease::Refusal;
 use pyo3::exceptions::{PyException, PyRuntimeError};
 use pyo3::prelude::*;
 
-/// Makes the classes of this interpreter, in the order of their places.
-///
-/// # Errors
-/// What Python raises.
-pub(crate) fn classes<'py>(
-    cx: Cx<'py>,
-    module: &Bound<'py, PyModule>,
-) -> PyResult<Vec<Bound<'py, PyAny>>> {
-    let classes = vec![
-        class::define::<request::Request>(cx, module)?,
-        class::define::<server::Server>(cx, module)?,
-        class::define::<connection::Connection>(cx, module)?,
-        class::define::<table::Table>(cx, module)?,
-        class::define::<table::Entries>(cx, module)?,
-        class::define::<hlist::HandlerList>(cx, module)?,
-        class::define::<finfo::FileInfo>(cx, module)?,
-        class::define::<filter::Filter>(cx, module)?,
-    ];
-    module.setattr("table", classes.get(table::Table::PLACE))?;
-    Ok(classes)
-}
-
-/// Adds to `_apache` what is made without `class::define`: SERVER_RETURN and constants.
+/// Fills `_apache` with what is no function: the class of tables, SERVER_RETURN, constants.
 ///
 /// # Errors
 /// What Python raises.
 pub(crate) fn populate<'py>(cx: Cx<'py>, module: &Bound<'py, PyModule>) -> PyResult<()> {
+    module.setattr("table", class::class_of::<table::Table>(cx)?)?;
     let kind = cx.py.get_type::<PyException>();
     let names = pyo3::types::PyDict::new(cx.py);
     names.set_item("__module__", "_apache")?;

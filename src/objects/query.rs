@@ -11,20 +11,16 @@ type Object<'py> = Bound<'py, PyAny>;
 
 pub(super) fn parse_qs<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
     let found = PyDict::new(cx.py);
-    parse(cx, &args, "parse_qs", |name, value| {
-        match found.get_item(&name)? {
-            Some(values) => values.cast::<PyList>()?.append(value),
-            None => found.set_item(name, PyList::new(cx.py, [value])?),
-        }
+    parse(cx, &args, |name, value| match found.get_item(&name)? {
+        Some(values) => values.cast::<PyList>()?.append(value),
+        None => found.set_item(name, PyList::new(cx.py, [value])?),
     })?;
     Ok(found.into_any())
 }
 
 pub(super) fn parse_qsl<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
     let found = PyList::empty(cx.py);
-    parse(cx, &args, "parse_qsl", |name, value| {
-        found.append((name, value))
-    })?;
+    parse(cx, &args, |name, value| found.append((name, value)))?;
     Ok(found.into_any())
 }
 
@@ -32,10 +28,8 @@ pub(super) fn parse_qsl<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Objec
 fn parse<'py>(
     cx: Cx<'py>,
     args: &Args<'_, 'py>,
-    function: &str,
     mut take: impl FnMut(Object<'py>, Object<'py>) -> PyResult<()>,
 ) -> PyResult<()> {
-    args.count(function, 1..=3)?;
     let query = args.required(0)?;
     let keep_blank = args.get(1).map_or(Ok(false), |keep| keep.is_truthy())?;
     let (bytes, as_text) = if let Ok(bytes) = query.cast::<PyBytes>() {

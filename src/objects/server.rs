@@ -4,17 +4,19 @@ use super::refused;
 use super::request::Request;
 use super::table::Table;
 use crate::config::{Common, ModPython};
-use crate::embed::class::{self, Args, Attribute, Class, Method, This};
-use crate::embed::interpreters::TableOf;
+use crate::embed::cell::Ref;
+use crate::embed::class::{self, Args, Attribute, Class, Key, Method, This, method};
 use crate::embed::text::{self, Encoding, Text};
-use crate::embed::{Cx, capsule};
+use crate::embed::{Cx, PerInterpreter, capsule};
 use crate::exchange::RequestLease;
 use crate::httpd::request::server::{Server as Host, generation, restart_time};
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
+use rustc_hash::FxHashMap;
 use std::ffi::CStr;
+use std::sync::{Mutex, PoisonError};
 
 /// A server. One that was made for a request can be used as long as that request.
 pub(crate) enum Server {
@@ -29,7 +31,6 @@ type Object<'py> = Bound<'py, PyAny>;
 impl Class for Server {
     const NAME: &'static CStr = c"mp_server";
     const DOC: &'static CStr = c"A server or virtual host of httpd (server_rec).";
-    const PLACE: usize = 1;
     const DICT: bool = true;
     const ATTRIBUTES: &'static [Attribute<Self>] = &[
         Attribute::read_only(
@@ -127,23 +128,36 @@ impl Class for Server {
         }),
     ];
     const METHODS: &'static [Method<Self>] = &[
-        Method::new(
-            c"get_config",
-            c"get_config(): the interpreter's table of the directives that are set at server level.",
+        method!(
+            Server,
+            c"get_config()",
+            c"the interpreter's table of the directives that are set at server level.",
             get_config,
         ),
-        Method::new(
-            c"get_options",
-            c"get_options(): the interpreter's table of the PythonOption values at server level.",
+        method!(
+            Server,
+            c"get_options()",
+            c"the interpreter's table of the PythonOption values at server level.",
             get_options,
         ),
-        Method::new(c"register_cleanup", c"register_cleanup(req, callable, data=None): calls callable(data) when the child ends.", register_cleanup),
-        Method::new(
-            c"log_error",
-            c"log_error(message, level=0): writes to the server's error log.",
+        method!(
+            Server,
+            c"register_cleanup(req, callable, data=None, /)",
+            c"calls callable(data) when the child ends.",
+            register_cleanup
+        ),
+        method!(
+            Server,
+            c"log_error(message, level=0, /)",
+            c"writes to the server's error log.",
             log_error,
         ),
     ];
+
+    fn key() -> &'static Key<Self> {
+        static KEY: Key<Server> = Key::new();
+        &KEY
+    }
 }
 
 /// Makes the Python object of one of httpd's servers; None where there is none.
@@ -234,18 +248,47 @@ impl<'py> This<'_, 'py, Server> {
         match &**self {
             Server::Listed(server) => {
                 let key = (server.address().addr().get(), kind);
-                self.cx.interpreter.table_of_server(self.cx.py, key, make)
+                kept_table(self.cx, key, make)
             }
             Server::OfRequest(_) => make(),
         }
     }
 }
 
+/// Which table of a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum TableOf {
+    Directives,
+    Options,
+}
+
+/// What handlers see of httpd's servers, by their addresses.
+static TABLES: PerInterpreter<Mutex<FxHashMap<(usize, TableOf), Ref>>> = PerInterpreter::new();
+
+/// The table that the interpreter keeps for a server; made at first use.
+fn kept_table<'py>(
+    cx: Cx<'py>,
+    key: (usize, TableOf),
+    make: impl FnOnce() -> PyResult<Object<'py>>,
+) -> PyResult<Object<'py>> {
+    let tables = || TABLES.of(cx).lock().unwrap_or_else(PoisonError::into_inner);
+    let found = tables().get(&key).map(|table| table.bind(cx.py));
+    if let Some(found) = found {
+        return Ok(found);
+    }
+    // Not under the lock: it may run code of Python's. Another thread may be quicker.
+    let made = make()?;
+    let mut all = tables();
+    let kept = all.entry(key).or_insert_with(|| Ref::new(made.clone()));
+    let kept = kept.bind(cx.py);
+    drop(all);
+    Ok(kept)
+}
+
 fn register_cleanup<'py>(
     this: This<'_, 'py, Server>,
     args: Args<'_, 'py>,
 ) -> PyResult<Object<'py>> {
-    args.count("register_cleanup", 2..=3)?;
     if class::payload::<Request>(this.cx, &args.required(0)?).is_none() {
         return Err(PyValueError::new_err(
             "first argument must be a request object",
@@ -263,8 +306,7 @@ fn register_cleanup<'py>(
         .call1((callable, args.get(2)))
 }
 
-fn get_config<'py>(this: This<'_, 'py, Server>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
-    args.count("get_config", 0..=0)?;
+fn get_config<'py>(this: This<'_, 'py, Server>, _: Args<'_, 'py>) -> PyResult<Object<'py>> {
     this.table(TableOf::Directives, |common| {
         let directives = common.listed().into_iter();
         directives
@@ -273,8 +315,7 @@ fn get_config<'py>(this: This<'_, 'py, Server>, args: Args<'_, 'py>) -> PyResult
     })
 }
 
-fn get_options<'py>(this: This<'_, 'py, Server>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
-    args.count("get_options", 0..=0)?;
+fn get_options<'py>(this: This<'_, 'py, Server>, _: Args<'_, 'py>) -> PyResult<Object<'py>> {
     this.table(TableOf::Options, |common| {
         let options = common.options.iter();
         options

@@ -3,7 +3,7 @@
 use super::refused;
 pub(crate) use super::table_rules::Rules;
 use crate::embed::cell::{Number, Slot};
-use crate::embed::class::{self, Args, Class, Method, Slots, This};
+use crate::embed::class::{self, Args, Class, Key, Method, Slots, This, method};
 use crate::embed::text::{Encoding, Text};
 use crate::embed::{self, Cx, exception};
 use crate::exchange::RequestLease;
@@ -40,59 +40,69 @@ enum Source {
 
 type Object<'py> = Bound<'py, PyAny>;
 
-type M = Method<Table>;
-
 impl Class for Table {
     const NAME: &'static CStr = c"mp_table";
     const DOC: &'static CStr = c"A table of httpd: names ignore case, and may have several values.";
-    const PLACE: usize = 3;
     const METHODS: &'static [Method<Self>] = &[
-        M::new(
-            c"add",
-            c"add(name, value): adds a value beside those that are there.",
+        method!(
+            Table,
+            c"add(name, value, /)",
+            c"adds a value beside those that are there.",
             add,
         ),
-        M::new(c"get", c"get(name, default=None): the first value.", get),
-        M::new(
-            c"has_key",
-            c"has_key(name): 1 if it has a value, else 0.",
+        method!(
+            Table,
+            c"get(name, default=None, /)",
+            c"the first value.",
+            get
+        ),
+        method!(
+            Table,
+            c"has_key(name, /)",
+            c"1 if it has a value, else 0.",
             has_key,
         ),
-        M::new(
-            c"keys",
-            c"keys(): the names, with duplicates, as a list.",
-            |this, args| list(this, args, "keys", Part::Key),
+        method!(
+            Table,
+            c"keys()",
+            c"the names, with duplicates, as a list.",
+            |this, _| list(this, Part::Key),
         ),
-        M::new(
-            c"values",
-            c"values(): the values as a list.",
-            |this, args| list(this, args, "values", Part::Value),
+        method!(
+            Table,
+            c"values()",
+            c"the values as a list.",
+            |this, _| list(this, Part::Value),
         ),
-        M::new(
-            c"items",
-            c"items(): (name, value) tuples as a list.",
-            |this, args| list(this, args, "items", Part::Item),
+        method!(
+            Table,
+            c"items()",
+            c"(name, value) tuples as a list.",
+            |this, _| list(this, Part::Item),
         ),
-        M::new(
-            c"iterkeys",
-            c"iterkeys(): an iterator over the names.",
-            |this, args| entries(this, args, Part::Key),
+        method!(
+            Table,
+            c"iterkeys()",
+            c"an iterator over the names.",
+            |this, _| iterate(&this, Part::Key),
         ),
-        M::new(
-            c"itervalues",
-            c"itervalues(): an iterator over the values.",
-            |this, args| entries(this, args, Part::Value),
+        method!(
+            Table,
+            c"itervalues()",
+            c"an iterator over the values.",
+            |this, _| iterate(&this, Part::Value),
         ),
-        M::new(
-            c"iteritems",
-            c"iteritems(): an iterator over (name, value) tuples.",
-            |this, args| entries(this, args, Part::Item),
+        method!(
+            Table,
+            c"iteritems()",
+            c"an iterator over (name, value) tuples.",
+            |this, _| iterate(&this, Part::Item),
         ),
-        M::new(
-            c"update",
-            c"update(mapping): sets what a mapping or pairs hold.",
+        method!(
+            Table,
+            c"update(items, /)",
+            c"sets what a mapping or pairs hold.",
             |this, args| {
-                args.count("update", 1..=1)?;
                 let items = args.required(0)?;
                 if items.is_none() {
                     return Err(PyAttributeError::new_err(
@@ -103,26 +113,27 @@ impl Class for Table {
                 Ok(none(this.cx))
             },
         ),
-        M::new(
-            c"setdefault",
-            c"setdefault(name, value=''): the value, which is set if there is none.",
+        method!(
+            Table,
+            c"setdefault(name, value='', /)",
+            c"the value, which is set if there is none.",
             setdefault,
         ),
-        M::new(
-            c"popitem",
-            c"popitem(): removes and returns a (name, value) tuple.",
+        method!(
+            Table,
+            c"popitem()",
+            c"removes and returns a (name, value) tuple.",
             popitem,
         ),
-        M::new(c"clear", c"clear(): removes everything.", |this, args| {
-            args.count("clear", 0..=0)?;
+        method!(Table, c"clear()", c"removes everything.", |this, _| {
             this.with(this.cx.py, |table, _| table.clear())?;
             Ok(none(this.cx))
         }),
-        M::new(
-            c"copy",
-            c"copy(): an independent table with the same entries.",
-            |this, args| {
-                args.count("copy", 0..=0)?;
+        method!(
+            Table,
+            c"copy()",
+            c"an independent table with the same entries.",
+            |this, _| {
                 let copy = Table::own(this.rules)?;
                 let entries = this.copies(this.cx.py)?;
                 copy.change(this.cx.py, entries.room(), move |to, _| {
@@ -149,6 +160,11 @@ impl Class for Table {
         equals: Some(equals),
         ..Slots::NONE
     };
+
+    fn key() -> &'static Key<Self> {
+        static KEY: Key<Table> = Key::new();
+        &KEY
+    }
 }
 
 impl Table {
@@ -424,7 +440,6 @@ fn equals<'py>(this: This<'_, 'py, Table>, other: &Object<'py>) -> PyResult<Opti
 }
 
 fn add<'py>(this: This<'_, 'py, Table>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
-    args.count("add", 2..=2)?;
     let (name, value) = this.rules.checked(&args.required(0)?, &args.required(1)?)?;
     let rules = this.rules;
     this.change(
@@ -439,7 +454,6 @@ fn add<'py>(this: This<'_, 'py, Table>, args: Args<'_, 'py>) -> PyResult<Object<
 }
 
 fn get<'py>(this: This<'_, 'py, Table>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
-    args.count("get", 1..=2)?;
     let name = this.key(&args.required(0)?)?;
     let found = this.with(this.cx.py, move |table, _| {
         // APR's index may be out of date where two tables share their entries (apr_table_overlay; a fast internal redirect leaves
@@ -455,19 +469,12 @@ fn get<'py>(this: This<'_, 'py, Table>, args: Args<'_, 'py>) -> PyResult<Object<
 }
 
 fn has_key<'py>(this: This<'_, 'py, Table>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
-    args.count("has_key", 1..=1)?;
     let name = this.key(&args.required(0)?)?;
     let found = this.with(this.cx.py, move |table, _| table.has(&name))?;
     Ok(i32::from(found).into_pyobject(this.cx.py)?.into_any())
 }
 
-fn list<'py>(
-    this: This<'_, 'py, Table>,
-    args: Args<'_, 'py>,
-    name: &str,
-    part: Part,
-) -> PyResult<Object<'py>> {
-    args.count(name, 0..=0)?;
+fn list<'py>(this: This<'_, 'py, Table>, part: Part) -> PyResult<Object<'py>> {
     let entries = this.copies(this.cx.py)?;
     let all = PyList::empty(this.cx.py);
     for (name, value) in entries.iter() {
@@ -478,7 +485,6 @@ fn list<'py>(
 }
 
 fn setdefault<'py>(this: This<'_, 'py, Table>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
-    args.count("setdefault", 1..=2)?;
     let key = args.required(0)?;
     if let Some(found) = this.values(this.cx, this.key(&key)?)? {
         return Ok(found);
@@ -491,9 +497,8 @@ fn setdefault<'py>(this: This<'_, 'py, Table>, args: Args<'_, 'py>) -> PyResult<
     Ok(value)
 }
 
-/// Removes and gives the first pair.
-fn popitem<'py>(this: This<'_, 'py, Table>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
-    args.count("popitem", 0..=0)?;
+/// The first pair.
+fn popitem<'py>(this: This<'_, 'py, Table>, _: Args<'_, 'py>) -> PyResult<Object<'py>> {
     let first = this.with(this.cx.py, |table, _| {
         let entry = copied(table, 0);
         table.remove_first();
@@ -544,25 +549,20 @@ pub(crate) struct Entries {
 impl Class for Entries {
     const NAME: &'static CStr = c"mp_table_iterator";
     const DOC: &'static CStr = c"An iteration over a table.";
-    const PLACE: usize = 4;
     const SLOTS: Slots<Self> = Slots {
         iter: Some(|this| Ok(this.object())),
         next: Some(next),
         ..Slots::NONE
     };
 
+    fn key() -> &'static Key<Self> {
+        static KEY: Key<Entries> = Key::new();
+        &KEY
+    }
+
     fn references(&self) -> &[Slot] {
         std::slice::from_ref(&self.table)
     }
-}
-
-fn entries<'py>(
-    this: This<'_, 'py, Table>,
-    args: Args<'_, 'py>,
-    part: Part,
-) -> PyResult<Object<'py>> {
-    args.count("iter", 0..=0)?;
-    iterate(&this, part)
 }
 
 fn iterate<'py>(this: &This<'_, 'py, Table>, part: Part) -> PyResult<Object<'py>> {

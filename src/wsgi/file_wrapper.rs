@@ -2,7 +2,7 @@
 
 use super::Object;
 use crate::embed::cell::{Number, Ref, Slot};
-use crate::embed::class::{self, Args, Class, Method, Slots, This};
+use crate::embed::class::{self, Args, Class, Key, Method, Slots, This, method};
 use crate::embed::{Cx, exception, text};
 use crate::httpd::io::file_part::FilePart;
 use pyo3::IntoPyObjectExt;
@@ -23,9 +23,8 @@ impl Class for FileWrapper {
     const NAME: &'static CStr = c"mp_file_wrapper";
     const DOC: &'static CStr =
         c"FileWrapper(file, block_size=8192): sent by the server, if it is a real file (PEP 3333).";
-    const PLACE: usize = 9;
     const METHODS: &'static [Method<Self>] =
-        &[Method::new(c"close", c"close(): closes the file.", close)];
+        &[method!(FileWrapper, c"close()", c"closes the file.", close)];
     const SLOTS: Slots<Self> = Slots {
         new: Some(|_| {
             Ok(FileWrapper {
@@ -38,6 +37,11 @@ impl Class for FileWrapper {
         next: Some(next),
         ..Slots::NONE
     };
+
+    fn key() -> &'static Key<Self> {
+        static KEY: Key<FileWrapper> = Key::new();
+        &KEY
+    }
 
     fn references(&self) -> &[Slot] {
         &self.file
@@ -84,8 +88,7 @@ fn next<'py>(this: This<'_, 'py, FileWrapper>) -> PyResult<Option<Object<'py>>> 
     Ok(data.is_truthy()?.then_some(data))
 }
 
-fn close<'py>(this: This<'_, 'py, FileWrapper>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
-    args.count("close", 0..=0)?;
+fn close<'py>(this: This<'_, 'py, FileWrapper>, _: Args<'_, 'py>) -> PyResult<Object<'py>> {
     let file = this.file.first().and_then(|slot| slot.get(this.cx.py));
     if let Some(file) = file
         && let Some(close) = exception::attribute(&file, "close")?

@@ -16,8 +16,8 @@ mod start_response;
 use crate::config::ModPython;
 use crate::config::proxies::{self, Proxies};
 use crate::embed::cell::Ref;
-use crate::embed::class::{self, Args, Function};
-use crate::embed::{self, Cx, exception};
+use crate::embed::class::{self, Args, Function, function};
+use crate::embed::{self, Cx, PerInterpreter, exception};
 use crate::exchange::{Exchange, RequestLease};
 use crate::httpd::log::Level;
 use crate::httpd::request::lease::Held;
@@ -33,26 +33,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 type Object<'py> = Bound<'py, PyAny>;
 
-/// The functions of `_apache` for it.
-pub(crate) static FUNCTIONS: &[Function] = &[Function::new(
-    c"wsgi",
-    c"wsgi(req): answers a request with the application of PythonOption mod_python.wsgi.application (PEP 3333).",
-    handler,
+/// What `_apache` offers for it.
+pub(crate) static FUNCTIONS: &[Function] = &[function!(
+ c"wsgi(req, /)", c"answers a request with the application of PythonOption mod_python.wsgi.application (PEP 3333).", handler,
 )];
-
-/// Makes the classes of an interpreter, in the order of their places.
-///
-/// # Errors
-/// What Python raises.
-pub(crate) fn classes<'py>(
-    cx: Cx<'py>,
-    module: &Bound<'py, PyModule>,
-) -> PyResult<Vec<Object<'py>>> {
-    Ok(vec![
-        class::define::<StartResponse>(cx, module)?,
-        class::define::<file_wrapper::FileWrapper>(cx, module)?,
-    ])
-}
 
 /// What the adapter keeps in each interpreter.
 struct State {
@@ -64,8 +48,10 @@ struct State {
     proxies: Mutex<Vec<(String, Arc<Proxies>)>>,
 }
 
+static STATE: PerInterpreter<State> = PerInterpreter::new();
+
 fn state(cx: Cx<'_>) -> PyResult<&'static State> {
-    cx.interpreter.gateway(|| {
+    STATE.get(cx, || {
         Ok(State {
             environ: environ::Template::new(cx)?,
             files: file_wrapper::Files::new(cx)?,
@@ -127,7 +113,6 @@ impl State {
 
 /// Answers a request: the handler.
 fn handler<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
-    args.count("wsgi", 1..=1)?;
     let request = args.required(0)?;
     let lease = class::payload::<Request>(cx, &request)
         .map(|request| request.lease().clone())

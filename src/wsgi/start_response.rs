@@ -4,7 +4,7 @@ use super::Object;
 use super::head::head;
 use crate::embed::Cx;
 use crate::embed::cell::{Flag, Number};
-use crate::embed::class::{Args, Class, Method, Named, Slots, This};
+use crate::embed::class::{Args, Class, Key, Method, Named, Slots, This, method};
 use crate::exchange::{Exchange, RequestLease, write_failed};
 use crate::httpd::io::Aborted;
 use crate::httpd::io::body::End;
@@ -107,22 +107,27 @@ impl StartResponse {
     }
 }
 
-const WRITE: Method<StartResponse> = Method::new(
-    c"write",
-    c"write(data): sends bytes at once, before what the application returns.",
+const WRITE: Method<StartResponse> = method!(
+    StartResponse,
+    c"write(data, /)",
+    c"sends bytes at once, before what the application returns.",
     write,
 );
 
 impl Class for StartResponse {
     const NAME: &'static CStr = c"mp_start_response";
     const DOC: &'static CStr = c"start_response(status, headers, exc_info=None) of PEP 3333.";
-    const PLACE: usize = 8;
     const REUSED: bool = true;
     const METHODS: &'static [Method<Self>] = &[WRITE];
     const SLOTS: Slots<Self> = Slots {
         call: Some(start),
         ..Slots::NONE
     };
+
+    fn key() -> &'static Key<Self> {
+        static KEY: Key<StartResponse> = Key::new();
+        &KEY
+    }
 }
 
 fn start<'py>(
@@ -163,7 +168,12 @@ fn arguments<'py>(
     args: &Args<'_, 'py>,
     named: &Named<'_, 'py>,
 ) -> PyResult<[Option<Object<'py>>; 3]> {
-    args.count("start_response", 0..=3)?;
+    if args.len() > 3 {
+        let given = args.len();
+        return Err(PyTypeError::new_err(format!(
+            "start_response() takes at most 3 arguments ({given} given)"
+        )));
+    }
     let mut found = [args.get(0), args.get(1), args.get(2)];
     for (name, value) in named.pairs()? {
         let place = ["status", "headers", "exc_info"]
@@ -206,7 +216,6 @@ fn raised<'py>(exc_info: &Object<'py>) -> PyResult<Object<'py>> {
 }
 
 fn write<'py>(this: This<'_, 'py, StartResponse>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
-    args.count("write", 1..=1)?;
     let data = args.required(0)?;
     let data = data
         .cast::<PyBytes>()

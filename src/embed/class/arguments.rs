@@ -3,7 +3,6 @@
 use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
-use std::ops::RangeInclusive;
 
 type Object<'py> = Bound<'py, PyAny>;
 
@@ -15,24 +14,9 @@ pub(crate) struct Args<'a, 'py> {
 }
 
 impl<'py> Args<'_, 'py> {
-    /// Checks how many there are.
-    ///
-    /// # Errors
-    /// TypeError.
-    pub(crate) fn count(&self, name: &str, allowed: RangeInclusive<usize>) -> PyResult<()> {
-        if allowed.contains(&self.values.len()) {
-            return Ok(());
-        }
-        let (least, most) = (*allowed.start(), *allowed.end());
-        let expected = if least == most {
-            format!("{most}")
-        } else {
-            format!("{least} to {most}")
-        };
-        let given = self.values.len();
-        Err(PyTypeError::new_err(format!(
-            "{name}() takes {expected} positional arguments but {given} were given"
-        )))
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.values.len()
     }
 
     /// The argument at a place, if it was given.

@@ -1,24 +1,26 @@
 //! The class builder: a Python class is a table of attributes and methods over a Rust payload.
 //!
-//! Classes are heap types made in each interpreter (PyType_FromModuleAndSpec); pyo3's `#[pyclass]` would share one
+//! Classes are heap types made in each interpreter (PyType_FromSpec); pyo3's `#[pyclass]` would share one
 //! static type among all. `trampolines` holds the only `extern "C"` code that Python calls, each guarded.
 
 mod arguments;
 mod reuse;
+pub(crate) mod signature;
 mod trampolines;
 
-pub(crate) use arguments::{Args, Named, integer, is_sequence};
-pub(in crate::embed) use reuse::Spare;
-pub(crate) use reuse::{is_plain, is_unmarked, recycle};
-
-use super::cell::Slot;
-use super::interpreters::Interpreter;
-use super::{Cx, exception};
 use crate::httpd::callback::assert_no_data;
+pub(crate) use arguments::{Args, Named, integer, is_sequence};
+use reuse::Spare;
+pub(crate) use reuse::{is_plain, is_unmarked, recycle};
+pub(crate) use signature::{function, method, signature};
+
+use super::cell::{Ref, Slot};
+use super::interpreter::{Cx, Interpreter, PerInterpreter};
 use crate::httpd::faults;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
+use signature::Signature;
 use std::ffi::{CStr, c_int, c_void};
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
@@ -31,8 +33,6 @@ pub(crate) trait Class: Sized + Send + Sync + 'static {
     /// Its name; `__module__` is builtins.
     const NAME: &'static CStr;
     const DOC: &'static CStr;
-    /// Its place among the interpreter's classes.
-    const PLACE: usize;
     /// Do instances take arbitrary attributes?
     const DICT: bool = false;
     /// Is an instance kept for the next one (`recycle`)?
@@ -41,6 +41,9 @@ pub(crate) trait Class: Sized + Send + Sync + 'static {
     const METHODS: &'static [Method<Self>] = &[];
     const SLOTS: Slots<Self> = Slots::NONE;
 
+    /// A static of its own, under which each interpreter keeps the class.
+    fn key() -> &'static Key<Self>;
+
     /// The references to Python objects that the garbage collector must know.
     fn references(&self) -> &[Slot] {
         &[]
@@ -48,6 +51,41 @@ pub(crate) trait Class: Sized + Send + Sync + 'static {
 }
 
 type Object<'py> = Bound<'py, PyAny>;
+
+/// Where each interpreter keeps T's class, which is made at first use. Nothing else can lie there: only `define::<T>` makes what
+/// is kept, so that an instance of the class that is found has a `T`, whichever key a class gives.
+pub(crate) struct Key<T>(PerInterpreter<Made<T>>);
+
+/// T's class in an interpreter.
+struct Made<T> {
+    class: Ref,
+    spare: Spare,
+    kind: PhantomData<fn(T) -> T>,
+}
+
+impl<T: Class> Key<T> {
+    pub(crate) const fn new() -> Key<T> {
+        Key(PerInterpreter::new())
+    }
+
+    #[inline]
+    fn made(&self, cx: Cx<'_>) -> PyResult<&'static Made<T>> {
+        self.0.get(cx, || define(cx))
+    }
+
+    /// The class, where there is one: without it there are no instances either.
+    #[inline]
+    fn found(&self, cx: Cx<'_>) -> Option<&'static Made<T>> {
+        self.0.find(cx.interpreter)
+    }
+}
+
+impl<T> Made<T> {
+    #[inline]
+    fn class(&self) -> *mut ffi::PyTypeObject {
+        self.class.as_ptr().cast()
+    }
+}
 
 /// A computed attribute.
 pub(crate) struct Attribute<T> {
@@ -94,13 +132,14 @@ pub(crate) struct Method<T> {
 }
 
 impl<T: Class> Method<T> {
-    pub(crate) const fn new<F>(name: &'static CStr, doc: &'static CStr, _body: F) -> Method<T>
+    /// By `method!`.
+    pub(crate) const fn new<S: Signature, F>(_body: F) -> Method<T>
     where
         F: for<'a, 'py> Fn(This<'a, 'py, T>, Args<'a, 'py>) -> PyResult<Object<'py>> + Copy,
     {
         const { assert_no_data::<F>() };
         Method {
-            definition: method_definition(name, doc, trampolines::call_method::<T, F>),
+            definition: method_definition(S::NAME, S::DOC, trampolines::call_method::<T, S, F>),
             class: PhantomData,
         }
     }
@@ -199,15 +238,16 @@ pub(crate) struct Function {
 }
 
 impl Function {
-    pub(crate) const fn new<F>(name: &'static CStr, doc: &'static CStr, _body: F) -> Function
+    /// By `function!`.
+    pub(crate) const fn new<S: Signature, F>(_body: F) -> Function
     where
         F: for<'a, 'py> Fn(Cx<'py>, Args<'a, 'py>) -> PyResult<Object<'py>> + Copy,
     {
         const { assert_no_data::<F>() };
         Function {
-            name,
-            doc,
-            call: trampolines::call_function::<F>,
+            name: S::NAME,
+            doc: S::DOC,
+            call: trampolines::call_function::<S, F>,
         }
     }
 
@@ -255,10 +295,7 @@ impl<T> Instance<T> {
 ///
 /// # Errors
 /// What Python raises.
-pub(crate) fn define<'py, T: Class>(
-    cx: Cx<'py>,
-    module: &Bound<'py, PyModule>,
-) -> PyResult<Object<'py>> {
+fn define<T: Class>(cx: Cx<'_>) -> PyResult<Made<T>> {
     let attributes: Vec<ffi::PyGetSetDef> = T::ATTRIBUTES
         .iter()
         .map(|attribute| ffi::PyGetSetDef {
@@ -415,7 +452,7 @@ pub(crate) fn define<'py, T: Class>(
     };
     // SAFETY: a complete specification; Python copies what it keeps of it, but for the leaked tables.
     unsafe {
-        let class = ffi::PyType_FromModuleAndSpec(module.as_ptr(), &raw mut spec, null_mut());
+        let class = ffi::PyType_FromSpec(&raw mut spec);
         let class = Bound::from_owned_ptr_or_err(cx.py, class)?;
         #[cfg(not(Py_3_10))]
         if special.new.is_none() {
@@ -433,7 +470,11 @@ pub(crate) fn define<'py, T: Class>(
             make_immutable(kind);
             ffi::PyType_Modified(kind);
         }
-        Ok(class)
+        Ok(Made {
+            class: Ref::new(class),
+            spare: Spare::default(),
+            kind: PhantomData,
+        })
     }
 }
 
@@ -466,19 +507,17 @@ pub(crate) fn instance<'py, T: Class>(cx: Cx<'py>, mut payload: T) -> PyResult<O
             Err(unused) => payload = unused,
         }
     }
-    let class = cx.interpreter.class(T::PLACE)?;
+    let made = T::key().made(cx)?;
     // SAFETY: a class that `define::<T>` made in this interpreter.
-    unsafe { allocate(cx, class, payload) }
+    unsafe { allocate(cx, made.class(), payload) }
 }
 
 /// The class itself.
 ///
 /// # Errors
-/// SystemError before the interpreter is ready.
+/// MemoryError.
 pub(crate) fn class_of<T: Class>(cx: Cx<'_>) -> PyResult<Object<'_>> {
-    let class = cx.interpreter.class(T::PLACE)?;
-    // SAFETY: a class that lives as long as the interpreter.
-    Ok(unsafe { Bound::from_borrowed_ptr(cx.py, class.cast()) })
+    Ok(T::key().made(cx)?.class.bind(cx.py))
 }
 
 /// An instance as its methods see it.
@@ -500,14 +539,10 @@ pub(crate) fn this<'a, 'py, T: Class>(
 
 /// The payload of an instance of `T`'s class or of a subclass.
 pub(crate) fn payload<'a, T: Class>(cx: Cx<'_>, object: &'a Object<'_>) -> Option<&'a T> {
-    let class = cx
-        .interpreter
-        .class(T::PLACE)
-        .map_err(|error| exception::discard(cx.py, error))
-        .ok()?;
+    let made = T::key().found(cx)?;
     // SAFETY: instances of the class have this layout, and keep their payload while they live.
     unsafe {
-        if ffi::PyObject_TypeCheck(object.as_ptr(), class) == 0 {
+        if ffi::PyObject_TypeCheck(object.as_ptr(), made.class()) == 0 {
             return None;
         }
         let instance = &*object.as_ptr().cast::<Instance<T>>();

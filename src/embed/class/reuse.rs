@@ -1,19 +1,19 @@
 //! Instances that are used again: making one for each request, and the collector's work for it, would be felt.
 
-use super::{Class, Instance};
-use crate::embed::Cx;
+use super::{Class, Instance, Made};
 use crate::embed::cell::{Ref, Slot};
+use crate::embed::interpreter::Cx;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use std::sync::Mutex;
 
 /// At most one emptied instance of a class. Owned by the interpreter; who finds the lock taken does without.
-pub(in crate::embed) type Spare = Mutex<Option<Ref>>;
+pub(super) type Spare = Mutex<Option<Ref>>;
 
 /// Could nobody tell a new instance from this one? No one else refers to it, and it has neither attributes nor a class of
 /// its own.
 pub(crate) fn is_plain<T: Class>(cx: Cx<'_>, object: &Ref) -> bool {
-    let class = cx.interpreter.class_pointer(T::PLACE);
+    let class = T::key().found(cx).map(Made::class);
     // SAFETY: a live instance of T's class, at least as it was made.
     unsafe {
         object.is_unique(cx.py)
@@ -27,7 +27,7 @@ pub(crate) fn is_unmarked<T: Class>(cx: Cx<'_>, slot: &Slot) -> bool {
     let Some(object) = slot.get(cx.py) else {
         return true;
     };
-    let class = cx.interpreter.class_pointer(T::PLACE);
+    let class = T::key().found(cx).map(Made::class);
     // SAFETY: a live object, of T's class where that is what it says. The slot has one reference, and we another.
     unsafe {
         !cfg!(Py_GIL_DISABLED)
@@ -45,8 +45,8 @@ pub(crate) fn recycle<T: Class>(cx: Cx<'_>, object: Ref) {
     }
     // SAFETY: nobody else can be inside the payload: ours is the only reference.
     drop(unsafe { (*object.as_ptr().cast::<Instance<T>>()).empty() });
-    let spare = cx.interpreter.spare(T::PLACE);
-    if let Some(mut spare) = spare.and_then(|spare| spare.try_lock().ok()) {
+    let made = T::key().found(cx);
+    if let Some(mut spare) = made.and_then(|made| made.spare.try_lock().ok()) {
         // Outside the lock, should there be one.
         let before = spare.replace(object);
         drop(spare);
@@ -56,8 +56,8 @@ pub(crate) fn recycle<T: Class>(cx: Cx<'_>, object: Ref) {
 
 /// The spare instance with a payload, if there is one.
 pub(super) fn again<'py, T: Class>(cx: Cx<'py>, payload: T) -> Result<Bound<'py, PyAny>, T> {
-    let spare = cx.interpreter.spare(T::PLACE);
-    let spare = spare.and_then(|spare| spare.try_lock().ok());
+    let made = T::key().found(cx);
+    let spare = made.and_then(|made| made.spare.try_lock().ok());
     let Some(object) = spare.and_then(|mut spare| spare.take()) else {
         return Err(payload);
     };

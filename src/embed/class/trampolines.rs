@@ -2,9 +2,9 @@
 //! an error or a panic into the exception that is set.
 
 use super::super::cell::Slot;
-use super::super::interpreters::Interpreter;
-use super::super::module::interpreter_of;
-use super::super::{Cx, exception};
+use super::super::exception;
+use super::super::interpreter::{self, Cx};
+use super::signature::{self, Signature};
 use super::{Args, Attribute, Class, Instance, Named, Object, This, allocate};
 use crate::httpd::callback::summon;
 use crate::httpd::guard::guard;
@@ -57,13 +57,14 @@ fn give(result: Object<'_>) -> *mut ffi::PyObject {
     result.into_ptr()
 }
 
-pub(super) unsafe extern "C" fn call_method<T, F>(
+pub(super) unsafe extern "C" fn call_method<T, S, F>(
     object: *mut ffi::PyObject,
     values: *mut *mut ffi::PyObject,
     count: ffi::Py_ssize_t,
 ) -> *mut ffi::PyObject
 where
     T: Class,
+    S: Signature,
     F: for<'a, 'py> Fn(This<'a, 'py, T>, Args<'a, 'py>) -> PyResult<Object<'py>> + Copy,
 {
     // SAFETY: Python calls a method with an instance of its class and `count` live arguments; F was given to `new`.
@@ -74,25 +75,28 @@ where
                 py: this.cx.py,
                 values,
             };
+            signature::check::<S>(values.len())?;
             body(this, args).map(give)
         })
     }
 }
 
-pub(super) unsafe extern "C" fn call_function<F>(
+pub(super) unsafe extern "C" fn call_function<S, F>(
     module: *mut ffi::PyObject,
     values: *mut *mut ffi::PyObject,
     count: ffi::Py_ssize_t,
 ) -> *mut ffi::PyObject
 where
+    S: Signature,
     F: for<'a, 'py> Fn(Cx<'py>, Args<'a, 'py>) -> PyResult<Object<'py>> + Copy,
 {
     // SAFETY: Python calls a module's function with the module and `count` live arguments; F was given to `new`.
     unsafe {
         let (body, values) = (summon::<F>(), arguments(values, count));
         run(null_mut(), |py| {
-            let interpreter = interpreter_of(module)
+            let interpreter = interpreter::of_module(module)
                 .ok_or_else(|| PySystemError::new_err("_apache has no interpreter"))?;
+            signature::check::<S>(values.len())?;
             body(Cx { py, interpreter }, Args { py, values }).map(give)
         })
     }
@@ -150,7 +154,7 @@ pub(super) unsafe extern "C" fn new_instance<T: Class>(
     // SAFETY: Python calls tp_new attached, with T's class or a subclass.
     unsafe {
         run(null_mut(), |py| {
-            let interpreter = Interpreter::current()
+            let interpreter = interpreter::current(py)
                 .ok_or_else(|| PySystemError::new_err("no interpreter of mod_python"))?;
             let cx = Cx { py, interpreter };
             let new = T::SLOTS

@@ -22,7 +22,6 @@ pub(super) fn add_handler<'py>(
     this: This<'_, 'py, Request>,
     args: Args<'_, 'py>,
 ) -> PyResult<Object<'py>> {
-    args.count("add_handler", 2..=3)?;
     let (name, handler) = (
         text_argument(&args, 0, "htype")?,
         text_argument(&args, 1, "handler")?,
@@ -66,7 +65,6 @@ pub(super) fn internal_redirect<'py>(
     this: This<'_, 'py, Request>,
     args: Args<'_, 'py>,
 ) -> PyResult<Object<'py>> {
-    args.count("internal_redirect", 1..=1)?;
     let uri = Encoding::Utf8.encode(&args.required(0)?)?;
     let held = this.hold()?;
     if held.is_over() {
@@ -98,7 +96,6 @@ pub(super) fn sendfile<'py>(
     this: This<'_, 'py, Request>,
     args: Args<'_, 'py>,
 ) -> PyResult<Object<'py>> {
-    args.count("sendfile", 1..=3)?;
     let path = Encoding::Utf8.encode(&args.required(0)?)?;
     let (offset, length) = (args.integer_or(1, 0)?, args.integer_or(2, -1)?);
     let held = this.hold()?;
@@ -142,9 +139,8 @@ pub(super) fn sendfile<'py>(
 
 pub(super) fn discard_request_body<'py>(
     this: This<'_, 'py, Request>,
-    args: Args<'_, 'py>,
+    _: Args<'_, 'py>,
 ) -> PyResult<Object<'py>> {
-    args.count("discard_request_body", 0..=0)?;
     let held = this.hold()?;
     let Status(status) = if held.is_over() {
         Status::OK
@@ -161,7 +157,6 @@ pub(super) fn allow_methods<'py>(
     this: This<'_, 'py, Request>,
     args: Args<'_, 'py>,
 ) -> PyResult<Object<'py>> {
-    args.count("allow_methods", 1..=2)?;
     let methods = args.required(0)?;
     let mut reset = args.integer_or(1, 0)? == 1;
     if !class::is_sequence(&methods) {
@@ -199,7 +194,6 @@ pub(super) fn get_remote_host<'py>(
     this: This<'_, 'py, Request>,
     args: Args<'_, 'py>,
 ) -> PyResult<Object<'py>> {
-    args.count("get_remote_host", 0..=2)?;
     const REMOTE_NAME: i64 = 1;
     let kind = usize::try_from(args.integer_or(0, REMOTE_NAME)?)
         .ok()
@@ -238,14 +232,6 @@ fn add_filter<'py>(
     args: &Args<'_, 'py>,
     input: bool,
 ) -> PyResult<Object<'py>> {
-    args.count(
-        if input {
-            "add_input_filter"
-        } else {
-            "add_output_filter"
-        },
-        1..=1,
-    )?;
     let name = Encoding::Latin1.encode(&args.required(0)?)?;
     let held = this.hold()?;
     let request = held.request();
@@ -292,14 +278,6 @@ fn register_filter<'py>(
     args: &Args<'_, 'py>,
     input: bool,
 ) -> PyResult<Object<'py>> {
-    args.count(
-        if input {
-            "register_input_filter"
-        } else {
-            "register_output_filter"
-        },
-        2..=3,
-    )?;
     let (name, handler) = (
         text_argument(args, 0, "name")?,
         text_argument(args, 1, "handler")?,
@@ -315,7 +293,6 @@ pub(super) fn update_mtime<'py>(
     this: This<'_, 'py, Request>,
     args: Args<'_, 'py>,
 ) -> PyResult<Object<'py>> {
-    args.count("update_mtime", 1..=1)?;
     let seconds: f64 = args.required(0)?.extract()?;
     if !seconds.is_finite() || seconds.abs() > 1e12 {
         return Err(PyValueError::new_err(
@@ -335,9 +312,8 @@ pub(super) fn update_mtime<'py>(
 /// here it is the path below DocumentRoot.
 pub(super) fn add_cgi_vars<'py>(
     this: This<'_, 'py, Request>,
-    args: Args<'_, 'py>,
+    _: Args<'_, 'py>,
 ) -> PyResult<Object<'py>> {
-    args.count("add_cgi_vars", 0..=0)?;
     let held = this.hold()?;
     let request = held.request();
     if let Some(env) = request.subprocess_env() {
@@ -378,11 +354,8 @@ pub(super) fn add_cgi_vars<'py>(
 /// names.
 pub(super) fn plain<'py>(
     this: This<'_, 'py, Request>,
-    args: Args<'_, 'py>,
-    name: &str,
     action: for<'r> fn(Host<'r>),
 ) -> PyResult<Object<'py>> {
-    args.count(name, 0..=0)?;
     let held = this.hold()?;
     this.cx.detached(held.request(), action);
     Ok(this.none())
@@ -390,18 +363,16 @@ pub(super) fn plain<'py>(
 
 pub(super) fn meets_conditions<'py>(
     this: This<'_, 'py, Request>,
-    args: Args<'_, 'py>,
+    _: Args<'_, 'py>,
 ) -> PyResult<Object<'py>> {
-    args.count("meets_conditions", 0..=0)?;
     let met = this.look(|held| held.request().meets_conditions().0)?;
     met.into_bound_py_any(this.cx.py)
 }
 
 pub(super) fn is_https<'py>(
     this: This<'_, 'py, Request>,
-    args: Args<'_, 'py>,
+    _: Args<'_, 'py>,
 ) -> PyResult<Object<'py>> {
-    args.count("is_https", 0..=0)?;
     let is_https = this.look(|held| held.request().is_https())?;
     i32::from(is_https).into_bound_py_any(this.cx.py)
 }
@@ -410,7 +381,6 @@ pub(super) fn ssl_var_lookup<'py>(
     this: This<'_, 'py, Request>,
     args: Args<'_, 'py>,
 ) -> PyResult<Object<'py>> {
-    args.count("ssl_var_lookup", 1..=1)?;
     let name = Encoding::Latin1.encode(&args.required(0)?)?;
     let value = this.look(move |held| held.request().ssl_variable(&name).map(Text::from))?;
     Encoding::Utf8.copied(this.cx.py, value.as_ref())

@@ -16,7 +16,6 @@ pub(super) fn write<'py>(
     this: This<'_, 'py, Request>,
     args: Args<'_, 'py>,
 ) -> PyResult<Object<'py>> {
-    args.count("write", 1..=2)?;
     let data = args.required(0)?;
     let flush = args.get(1).map_or(Ok(true), |flush| flush.is_truthy())?;
     // The request is held inside, not around: getting at the bytes of an object, and letting go of them, may run Python code.
@@ -47,11 +46,7 @@ pub(super) fn is_complete(held: &Held<'_, Exchange>) -> bool {
     held.is_over() || held.request().eos_sent() != 0 || Exchange::refusal(held).is_some()
 }
 
-pub(super) fn flush<'py>(
-    this: This<'_, 'py, Request>,
-    args: Args<'_, 'py>,
-) -> PyResult<Object<'py>> {
-    args.count("flush", 0..=0)?;
+pub(super) fn flush<'py>(this: This<'_, 'py, Request>, _: Args<'_, 'py>) -> PyResult<Object<'py>> {
     let held = this.hold()?;
     Exchange::check_way_out(&held)?;
     if !is_complete(&held) {
@@ -65,7 +60,6 @@ pub(super) fn read<'py>(
     this: This<'_, 'py, Request>,
     args: Args<'_, 'py>,
 ) -> PyResult<Object<'py>> {
-    args.count("read", 0..=1)?;
     let limit = limit(&args)?;
     if let Some(limit) = limit.filter(|&limit| limit <= DIRECT) {
         return read_directly(&this, limit);
@@ -79,7 +73,6 @@ pub(super) fn readline<'py>(
     this: This<'_, 'py, Request>,
     args: Args<'_, 'py>,
 ) -> PyResult<Object<'py>> {
-    args.count("readline", 0..=1)?;
     receive(&this, limit(&args)?, |(request, input, limit)| {
         input.readline(request, limit)
     })
@@ -89,7 +82,6 @@ pub(super) fn readlines<'py>(
     this: This<'_, 'py, Request>,
     args: Args<'_, 'py>,
 ) -> PyResult<Object<'py>> {
-    args.count("readlines", 0..=1)?;
     let hint = limit(&args)?.filter(|&hint| hint > 0);
     let lines = PyList::empty(this.cx.py);
     let mut total = 0;

@@ -8,7 +8,7 @@ mod methods;
 use super::refused;
 use super::server::Server;
 use crate::embed::cell::Slot;
-use crate::embed::class::{self, Attribute, Class, Method, Slots, This};
+use crate::embed::class::{self, Attribute, Class, Key, Method, Slots, This};
 use crate::embed::text::{Encoding, Text};
 use crate::embed::{self, Cx};
 use crate::exchange::{Exchange, RequestLease, lease_of};
@@ -47,7 +47,6 @@ type Object<'py> = Bound<'py, PyAny>;
 impl Class for Request {
     const NAME: &'static CStr = c"mp_request";
     const DOC: &'static CStr = c"An HTTP request (request_rec): what handlers are given.";
-    const PLACE: usize = 0;
     const DICT: bool = true;
     const REUSED: bool = true;
     const ATTRIBUTES: &'static [Attribute<Self>] = attributes::ATTRIBUTES;
@@ -59,6 +58,11 @@ impl Class for Request {
         next: Some(body::next),
         ..Slots::NONE
     };
+
+    fn key() -> &'static Key<Self> {
+        static KEY: Key<Request> = Key::new();
+        &KEY
+    }
 
     fn references(&self) -> &[Slot] {
         &self.kept
