@@ -1,14 +1,10 @@
 //! Instances that are used again: making one for each request, and the collector's work for it, would be felt.
 
-use super::{Class, Instance, Made};
+use super::declaration::{Class, Instance, Made};
 use crate::embed::cell::{Ref, Slot};
 use crate::embed::interpreter::Cx;
 use pyo3::ffi;
 use pyo3::prelude::*;
-use std::sync::Mutex;
-
-/// At most one emptied instance of a class. Owned by the interpreter; who finds the lock taken does without.
-pub(super) type Spare = Mutex<Option<Ref>>;
 
 /// Could nobody tell a new instance from this one? No one else refers to it, and it has neither attributes nor a class of
 /// its own.

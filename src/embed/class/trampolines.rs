@@ -1,11 +1,12 @@
 //! The `extern "C"` functions behind the classes: each finds its instance, runs a safe body under the guard, and turns
 //! an error or a panic into the exception that is set.
 
-use super::super::cell::Slot;
-use super::super::exception;
-use super::super::interpreter::{self, Cx};
+use super::arguments::{Args, Named};
+use super::declaration::{Attribute, Class, Instance, Object, This, allocate};
 use super::signature::{self, Signature};
-use super::{Args, Attribute, Class, Instance, Named, Object, This, allocate};
+use crate::embed::cell::Slot;
+use crate::embed::exception;
+use crate::embed::interpreter::{self, Cx};
 use crate::httpd::callback::summon;
 use crate::httpd::guard::guard;
 use crate::httpd::log::{self, Level};
@@ -160,7 +161,7 @@ pub(super) unsafe extern "C" fn new_instance<T: Class>(
             let new = T::SLOTS
                 .new
                 .ok_or_else(|| PyTypeError::new_err("cannot create instances"))?;
-            allocate(cx, class, new(cx)?).map(give)
+            allocate(cx, class, new(cx)?, call_instance::<T>).map(give)
         })
     }
 }
