@@ -1,11 +1,11 @@
-//! Fuzzing of what reads text of others: libFuzzer with `make fuzz`, the kept corpus with every `cargo test`.
+//! Fuzzing of what reads other people's text: libFuzzer with `make fuzz`, the kept corpus with every `cargo test`.
 #![cfg_attr(fuzzing, expect(unsafe_code, reason = "libFuzzer is called through C"))]
 
 use std::fs;
 use std::path::Path;
 
-/// Gives `check` every input of tests/fuzz/corpus/`name`; it panics where something is wrong. In a build for fuzzing, with
-/// FUZZ_TARGET=`name`, libFuzzer (with the arguments in FUZZ_ARGS) finds inputs of its own.
+/// Calls `check`, which panics where something is wrong, with every file of tests/fuzz/corpus/`name`. In a build for fuzzing,
+/// with FUZZ_TARGET=`name`, libFuzzer (with the arguments in FUZZ_ARGS) makes further inputs.
 pub(crate) fn run(name: &str, check: fn(&[u8])) {
     #[cfg(fuzzing)]
     if std::env::var("FUZZ_TARGET").is_ok_and(|target| target == name) {

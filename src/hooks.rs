@@ -1,24 +1,29 @@
 //! The itinerary of a request: which phase calls what.
 
+use crate::adapters::{self, filter, include, phases};
 use crate::config::mount::{self, Mount};
-use crate::config::{HANDLERS, Phase, Server};
+use crate::config::{HANDLERS, ModPython, Phase, Server};
 use crate::embed::class::Function;
 use crate::embed::plan::Plan;
 use crate::embed::{home, lifecycle, package, registry, tally};
-use crate::httpd::departure;
-use crate::httpd::filter::names;
-use crate::httpd::hooks;
-use crate::httpd::log::{self, Level};
-use crate::httpd::mutex;
-use crate::httpd::pool::Pool;
+use crate::exchange::lease_of;
+use crate::httpd::apr::key_locks;
+use crate::httpd::apr::mutex;
+use crate::httpd::apr::pool::Pool;
+use crate::httpd::apr::table::Table;
+use crate::httpd::io::filter::names;
+use crate::httpd::log;
+use crate::httpd::log::Level;
+use crate::httpd::module::hooks;
 use crate::httpd::request::Request;
-use crate::httpd::section::{self, Giver};
-use crate::httpd::server::{Server as Host, mpm_query};
+use crate::httpd::request::departure;
+use crate::httpd::request::section;
+use crate::httpd::request::section::Giver;
+use crate::httpd::request::server::Server as Host;
+use crate::httpd::request::server::mpm_query;
 use crate::httpd::status::Status;
-use crate::httpd::table::Table;
-use crate::objects::exchange::lease_of;
 use crate::objects::filter::GENERIC;
-use crate::{ModPython, dispatch, filter, mistakes, objects, ssi, wsgi};
+use crate::{directives, mistakes, objects, wsgi};
 use std::ffi::CStr;
 use std::io::ErrorKind;
 use std::iter::successors;
@@ -33,22 +38,22 @@ pub(crate) fn register() {
     hooks::check_config(check_config);
     hooks::post_config(post_config);
     hooks::child_init(child_init);
-    hooks::process_connection(dispatch::run_connection);
+    hooks::process_connection(adapters::connection::run);
     hooks::post_read_request(concerns::<{ INIT | READ }>, post_read_request);
     hooks::translate_name(concerns::<{ TRANSLATE | CONTENT }>, translate_name);
     hooks::translate_name_late(has_applications, mount_application);
-    // What has no file is not looked up in the file system.
+    // httpd would look for the file, and walk through its directories: a request that has none goes on without.
     hooks::map_to_storage(has_no_file, |_| Status::OK);
     hooks::post_perdir_config(has_no_name, settle);
     hooks::header_parser(concerns::<{ INIT | HEADER }>, header_parser);
     hooks::access_checker(concerns::<ACCESS>, |request| {
-        dispatch::run(request, Phase::Access)
+        phases::run(request, Phase::Access)
     });
     hooks::check_user_id(concerns::<AUTHEN>, |request| {
-        dispatch::run(request, Phase::Authen)
+        phases::run(request, Phase::Authen)
     });
     hooks::auth_checker(concerns::<AUTHZ>, |request| {
-        dispatch::run(request, Phase::Authz)
+        phases::run(request, Phase::Authz)
     });
     hooks::before_first_type_checkers(has_no_file, |request| {
         request.hide_absence();
@@ -59,10 +64,10 @@ pub(crate) fn register() {
         Status::DECLINED
     });
     hooks::type_checker(concerns::<TYPE>, |request| {
-        dispatch::run(request, Phase::Type)
+        phases::run(request, Phase::Type)
     });
     hooks::before_first_fixups(has_no_file, |request| {
-        // Whatever the SetHandler of a section around it has said just now.
+        // httpd has just set what SetHandler says, also that of a section around the application: the application comes first.
         if let Some(mount) = request.config::<ModPython>().mount
             && request.handler_giver() != Giver::Nobody
         {
@@ -75,11 +80,12 @@ pub(crate) fn register() {
     });
     hooks::after_first_fixups(is_of_no_type, hide_uri);
     hooks::fixups(concerns::<FIXUP>, |request| {
-        dispatch::run(request, Phase::Fixup)
+        phases::run(request, Phase::Fixup)
     });
     hooks::last_fixups(has_no_file, look_like_a_file);
     hooks::handler(concerns::<CONTENT>, content);
-    // Where a rule has refused the request, nothing else came after it: neither an error's page nor the log sees the name.
+    // Where a rule of mod_rewrite has refused the request, `after_first_fixups` has not run: the name that rules were shown is
+    // taken away here, before an error's page or the log sees it.
     hooks::first_post_read_request(
         |request| request.prev().is_some_and(is_of_no_type),
         |request| request.prev().map_or(Status::DECLINED, hide_uri),
@@ -102,7 +108,7 @@ const LOG: u32 = Phase::Log.bit();
 const CLEANUP: u32 = Phase::Cleanup.bit();
 
 fn concerns<const PHASES: u32>(request: Request<'_>) -> bool {
-    dispatch::concerns(request, PHASES)
+    phases::concerns(request, PHASES)
 }
 
 fn check_config(server: Host<'_>) -> Result<(), String> {
@@ -111,23 +117,23 @@ fn check_config(server: Host<'_>) -> Result<(), String> {
         check_host(host)?;
     }
     if let Some(text) = package::mismatch() {
-        log::server(server, Level::Warning, &text);
+        log::entry(server, Level::Warning, &text);
     }
     let plan = plan(server);
     plan.check()?;
     for text in plan.warnings() {
-        log::server(server, Level::Warning, &text);
+        log::entry(server, Level::Warning, &text);
     }
     let mut files = mistakes::Files::default();
     for server in successors(Some(server), |server| server.next()) {
         for text in mistakes::of(server, &mut files) {
-            log::server(server, Level::Warning, &text);
+            log::entry(server, Level::Warning, &text);
         }
     }
     lock_count(server).map(drop)
 }
 
-/// A virtual host's PythonHome must be one that its children can use.
+/// Checks that httpd's children will be able to use a virtual host's PythonHome.
 fn check_host(host: Host<'_>) -> Result<(), String> {
     let Some(home) = host.config::<ModPython>().home else {
         return Ok(());
@@ -139,13 +145,14 @@ fn check_host(host: Host<'_>) -> Result<(), String> {
 }
 
 fn post_config(pool: Pool<'_>, server: Host<'_>) -> Result<(), String> {
-    ssi::register();
+    include::register();
     section::find_rewrite();
     if !hooks::is_rehearsal() {
         let common = &server.config::<ModPython>().common;
         let directory = common
             .option("mod_python.mutex_directory")
             .filter(|path| !path.is_empty());
+        key_locks::create();
         mutex::create(pool, server, lock_count(server)?, directory)?;
         tally::share();
     }
@@ -154,7 +161,7 @@ fn post_config(pool: Pool<'_>, server: Host<'_>) -> Result<(), String> {
     Ok(())
 }
 
-/// What all servers say of interpreters.
+/// Gathers what all servers say of interpreters.
 fn plan(server: Host<'_>) -> Plan {
     let mut plan = Plan::default();
     for (place, server) in successors(Some(server), |server| server.next()).enumerate() {
@@ -164,7 +171,7 @@ fn plan(server: Host<'_>) -> Plan {
     plan
 }
 
-/// How many global locks there are to be: as many as requests can be at work, up to `mod_python.mutex_locks`.
+/// Decides how many global locks there are: as many as requests can be at work at once, at most `mod_python.mutex_locks`.
 fn lock_count(server: Host<'_>) -> Result<usize, String> {
     const NAME: &str = "mod_python.mutex_locks";
     const MAX_THREADS: i32 = 6;
@@ -182,49 +189,50 @@ fn lock_count(server: Host<'_>) -> Result<usize, String> {
     };
     let most = |code| usize::try_from(mpm_query(code)).unwrap_or(1).max(1);
     let at_work = most(MAX_THREADS).saturating_mul(most(MAX_DAEMONS));
-    // The first is for what has no key; keyed locks need at least one beside it (W3).
+    // The first is for what has no key; keyed locks need at least one beside it (docs/differences.md#two-locks-at-least).
     Ok(wanted.min(at_work).max(2))
 }
 
-/// What `_apache` is made of.
-const FUNCTIONS: &[&[Function]] = &[objects::FUNCTIONS, wsgi::FUNCTIONS];
+/// The functions of `_apache`.
+const FUNCTIONS: &[&[Function]] = &[objects::FUNCTIONS, wsgi::FUNCTIONS, directives::FUNCTIONS];
 
 fn child_init(pool: Pool<'static>, server: Host<'static>) {
+    key_locks::adopt();
     mutex::adopt(pool, server);
     let config: &Server<'_> = server.config::<ModPython>();
     if lifecycle::start(pool, config, FUNCTIONS, objects::populate) {
         registry::follow(plan(server));
     }
     for server in successors(Some(server), |server| server.next()) {
-        dispatch::run_imports(server);
+        adapters::imports::run(server);
     }
 }
 
-/// At server level PythonInitHandler is the first post-read-request handler.
+/// Runs the server's PythonInitHandlers, then its PythonPostReadRequestHandlers.
 fn post_read_request(request: Request<'_>) -> Status {
-    let result = dispatch::run(request, Phase::Init);
+    let result = phases::run(request, Phase::Init);
     if result != Status::DECLINED {
         note_init(request);
         if result != Status::OK {
             return result;
         }
     }
-    dispatch::run(request, Phase::PostReadRequest)
+    phases::run(request, Phase::PostReadRequest)
 }
 
-/// In a section it runs before the header parsers, unless the server-level one has run.
+/// Runs a section's PythonInitHandlers, unless those of the server have run, then its PythonHeaderParserHandlers.
 fn header_parser(request: Request<'_>) -> Status {
     let in_vain = |notes: Table<'_>| notes.first(INIT_RAN).is_none();
-    if dispatch::concerns(request, Phase::Init.bit()) && request.notes().is_some_and(in_vain) {
-        let result = dispatch::run(request, Phase::Init);
+    if phases::concerns(request, Phase::Init.bit()) && request.notes().is_some_and(in_vain) {
+        let result = phases::run(request, Phase::Init);
         if result != Status::OK && result != Status::DECLINED {
             return result;
         }
     }
-    dispatch::run(request, Phase::HeaderParser)
+    phases::run(request, Phase::HeaderParser)
 }
 
-/// The note's name is mod_python's own.
+/// The note that says so. mod_python 3.5 has it under the same name, where handlers may see it.
 const INIT_RAN: &CStr = c"python_init_ran";
 
 fn note_init(request: Request<'_>) {
@@ -234,9 +242,9 @@ fn note_init(request: Request<'_>) {
 }
 
 fn translate_name(request: Request<'_>) -> Status {
-    // mod_rewrite leaves the URI as the name of what it has looked at in vain.
+    // mod_rewrite leaves the URI in r->filename where no rule has matched.
     let given = request.given_name();
-    let result = dispatch::run(request, Phase::Translate);
+    let result = phases::run(request, Phase::Translate);
     let unnamed = || request.is_unmapped() || given.is_some() && request.given_name() == given;
     if result == Status::DECLINED && needs_no_file(request) || result == Status::OK && unnamed() {
         request.stand_in();
@@ -245,7 +253,7 @@ fn translate_name(request: Request<'_>) -> Status {
     result
 }
 
-/// Inside `<Location>`, when the handler is ours, the URI need not map to a file.
+/// Can the request do without a file? Inside `<Location>`, where SetHandler says mod_python.
 fn needs_no_file(request: Request<'_>) -> bool {
     let config = request.config::<ModPython>();
     config.is_location()
@@ -258,7 +266,7 @@ fn has_applications(request: Request<'_>) -> bool {
     !request.server().config::<ModPython>().mounts.is_empty()
 }
 
-/// Takes what lies in an application and nobody else has mapped.
+/// Gives a request that no other module has mapped to the application that its URI lies in.
 fn mount_application(request: Request<'_>) -> Status {
     let Some(mount) = application_at(request) else {
         return Status::DECLINED;
@@ -268,8 +276,8 @@ fn mount_application(request: Request<'_>) -> Status {
     Status::OK
 }
 
-/// The application that a URI belongs to. The SetHandler of a section for the same part of the URI, or for a part of that,
-/// comes before it, `none` too.
+/// Finds the application that a request's URI lies in. None where a section for the same part of the URI, or for a part of
+/// that, has a SetHandler, be it `none`.
 fn application_at(request: Request<'_>) -> Option<&Mount<'_>> {
     let mounts = request.server().config::<ModPython>().mounts;
     if mounts.is_empty() || request.proxyreq() != 0 {
@@ -304,7 +312,8 @@ fn has_no_name(request: Request<'_>) -> bool {
     request.is_unmapped() || request.has_stand_in()
 }
 
-/// What sections say of the request is known: what an application's line says comes on top.
+/// Puts what an application's line says on top of what the sections say, as soon as httpd has joined those. Gives a stand-in's name
+/// to a request that another module has left without any.
 fn settle(request: Request<'_>) -> Status {
     if request.is_unmapped() {
         // Another module has left it without a name.
@@ -321,7 +330,8 @@ fn settle(request: Request<'_>) -> Status {
     Status::DECLINED
 }
 
-/// A sub-request that we answer can be an index (DirectoryIndex) or a fallback (FallbackResource): mod_dir asks for a file.
+/// Makes a sub-request that we answer look like one for a file: mod_dir takes nothing else for an index (DirectoryIndex) or a
+/// fallback (FallbackResource).
 fn look_like_a_file(request: Request<'_>) -> Status {
     if request.main().is_some()
         && request.handler_is(&HANDLERS)
@@ -339,17 +349,18 @@ fn content(request: Request<'_>) -> Status {
         return Status::DECLINED;
     }
     if let Some(absent) = absent_application(request) {
-        log::request(request, Level::Info, &absent);
+        log::entry(request, Level::Info, &absent);
         return Status::NOT_FOUND;
     }
     if request.has_stand_in() {
         request.stand_in_root();
     }
-    dispatch::run(request, Phase::Content)
+    phases::run(request, Phase::Content)
 }
 
-/// What an expression has matched, where that names no application. It belongs to nobody else: another one's file would be its
-/// source as likely as not. Modules are looked for with Python.
+/// Says what is wrong where the expression of a PythonWSGIMatch has matched, and there is no such application. Such a request is
+/// given to nobody else: what another module would send might be an application's source. Only files are looked for here;
+/// whether there is a module, Python finds out.
 fn absent_application(request: Request<'_>) -> Option<String> {
     let mount = request.config::<ModPython>().mount?;
     if !mount.is_pattern() {
@@ -373,7 +384,7 @@ fn absent_application(request: Request<'_>) -> Option<String> {
     is_absent.then(|| format!("there is no {name}"))
 }
 
-/// The last hook of a request: what its end needs is prepared here.
+/// Runs PythonLogHandlers in a request's last hook, and sees to it that PythonCleanupHandlers will run at its end.
 fn log(request: Request<'_>) -> Status {
     if request
         .config::<ModPython>()
@@ -382,5 +393,5 @@ fn log(request: Request<'_>) -> Status {
     {
         lease_of(request);
     }
-    dispatch::run(request, Phase::Log)
+    phases::run(request, Phase::Log)
 }

@@ -1,16 +1,16 @@
-//! What a configuration says that cannot have been meant, but that httpd may start with: the operator is warned, by `httpd -t`
-//! too.
+//! Warnings, when httpd starts and of `httpd -t`: what a configuration says and cannot have meant, though httpd can run with it.
 
-use crate::ModPython;
+use crate::config::ModPython;
 use crate::config::mount::{Place, file_of};
-use crate::httpd::reach;
-use crate::httpd::section::paths_with_handler;
-use crate::httpd::server::Server as Host;
+use crate::httpd::module::reach;
+use crate::httpd::request::section::paths_with_handler;
+use crate::httpd::request::server::Server as Host;
 use std::collections::HashMap;
 use std::ffi::CStr;
 use std::path::Path;
 
-/// Applications that no request can reach, and applications and handlers whose files are not there, or not for httpd's children.
+/// Finds applications that no request can reach, and files of applications and handlers that are not there or that httpd's children
+/// cannot read; a sentence each.
 pub(crate) fn of(server: Host<'_>, files: &mut Files) -> Vec<String> {
     let paths = paths_with_handler(server);
     let mut found = Vec::new();
@@ -44,12 +44,12 @@ pub(crate) fn of(server: Host<'_>, files: &mut Files) -> Vec<String> {
     found
 }
 
-/// What has been found out about files: each is tried once.
+/// Remembers what has been found out about files, so that each is tried once.
 #[derive(Default)]
 pub(crate) struct Files(HashMap<String, Option<String>>);
 
 impl Files {
-    /// Why httpd's children will not be able to load a file.
+    /// Says why httpd's children will not be able to load a file; None where they will.
     fn trouble(&mut self, file: &str) -> Option<String> {
         let find = || {
             let path = Path::new(file);

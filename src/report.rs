@@ -2,12 +2,12 @@
 
 use crate::config::{Entry, Phase};
 use crate::embed::{self, Cx, exception, text};
-use crate::httpd::departure::Departure;
-use crate::httpd::log::{self, Level};
+use crate::exchange::RequestLease;
+use crate::httpd::log;
+use crate::httpd::log::Level;
 use crate::httpd::request::Request;
+use crate::httpd::request::departure::Departure;
 use crate::httpd::status::Status;
-use crate::objects::exchange::RequestLease;
-pub(crate) use crate::objects::log;
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 use std::ffi::CStr;
@@ -30,16 +30,17 @@ pub(crate) fn exception(
     let aborted = held.request().connection().aborted();
     drop(held);
     let gone = lost || aborted;
-    // Who debugs it wants to see what the handler has raised, too.
+    // A client that still listens may be the developer's, who wants to see what the handler has raised.
     if gone && (aborted || !debug) && is_of_the_client(raised) {
         let text = exception::or_discard(cx.py, raised.str())
             .map(|text| text.to_string())
             .unwrap_or_default();
+        count(cx);
         let text = format!("{place}: the client went away: {text}");
         if let Ok(held) = embed::acquire(cx.py, lease) {
-            self::log(cx, held.request(), Level::Info, &text);
+            cx.log(held.request(), Level::Info, &text);
         }
-        // A client that has closed its side alone can still see that its request was broken.
+        // A client that has only stopped sending can still read an answer: its request was broken.
         return if lost {
             refused.unwrap_or(Status::BAD_REQUEST)
         } else {
@@ -49,7 +50,8 @@ pub(crate) fn exception(
     tell(cx, lease, &place, &describe(cx, raised), debug)
 }
 
-/// Is it the error of reading from, or writing to, a client? One of the system's, a database's say, has a number.
+/// Has reading from, or writing to, the client raised it? Those are an OSError with a text alone. Others, such as that of a
+/// database's socket, come from the system and have its error number, too.
 fn is_of_the_client(raised: &Bound<'_, PyAny>) -> bool {
     let arguments = raised.getattr("args").and_then(|arguments| arguments.len());
     raised.is_exact_instance_of::<PyOSError>()
@@ -68,7 +70,8 @@ pub(crate) fn mistake(
     tell(cx, lease, &place(phase, Some(entry)), text, debug)
 }
 
-/// What has been written and has not left is forgotten: the error's page stands in its place.
+/// Logs an error, and drops what has been written and has not left: an error's page takes its place, with PythonDebug On that
+/// of the text.
 fn tell(cx: Cx<'_>, lease: &RequestLease, place: &str, text: &str, debug: bool) -> Status {
     let failed = Status::INTERNAL_SERVER_ERROR;
     let Ok(held) = embed::acquire(cx.py, lease) else {
@@ -101,12 +104,13 @@ fn tell(cx: Cx<'_>, lease: &RequestLease, place: &str, text: &str, debug: bool) 
     );
     match output.write(request, page.as_bytes()) {
         Ok(()) if !late => Status::DONE,
-        // The answer breaks off behind it.
+        // A part of the answer had left: the connection is broken off behind the text.
         _ => failed,
     }
 }
 
-/// May the answer, which has begun to leave, have a text at its end that nobody has announced?
+/// Can text be added to an answer that has begun to leave? Not where its length has been announced, where it
+/// has no body, or in a part of a page.
 fn takes_more(request: Request<'_>, told: Option<i64>) -> bool {
     let has_length = || {
         request
@@ -118,7 +122,7 @@ fn takes_more(request: Request<'_>, told: Option<i64>) -> bool {
         && !has_length()
 }
 
-/// The headers of an answer that an error's page is not.
+/// Headers that tell of the body that an error's page has replaced.
 const OF_ANOTHER_BODY: [&CStr; 6] = [
     c"Content-Length",
     c"Content-Encoding",
@@ -128,21 +132,35 @@ const OF_ANOTHER_BODY: [&CStr; 6] = [
     c"Last-Modified",
 ];
 
-/// Writes an exception to the error log, an entry a line; what comes first is where it was raised.
+/// Counts an error of Python code that httpd has called, for `mod_python.status`.
+pub(crate) fn count(cx: Cx<'_>) {
+    if let Some(row) = cx.interpreter.row() {
+        row.count_error();
+    }
+}
+
+/// Counts an error and writes it to the request's log.
+pub(crate) fn error(cx: Cx<'_>, request: Request<'_>, text: &str) {
+    count(cx);
+    cx.log(request, Level::Error, text);
+}
+
+/// Counts an exception and writes its traceback to the error log, each line as an entry; the first says in which phase and handler
+/// it was raised.
 pub(crate) fn traceback(cx: Cx<'_>, request: Request<'_>, place: &str, text: &str) {
+    count(cx);
     let text = titled(place, text);
-    let entry = (Level::Error as i32, text.as_bytes());
-    cx.detached((request, entry), |(request, (level, text))| {
-        log::request_lines(request, level, text);
+    cx.detached((request, text.as_str()), |(request, text)| {
+        log::traceback(request, Level::Error, text);
     });
 }
 
-/// A traceback behind its place, which is one line.
+/// Puts the line that says where it was raised in front of a traceback.
 pub(crate) fn titled(place: &str, text: &str) -> String {
     format!("{}: {text}", place.replace('\n', " "))
 }
 
-/// What is to be said of a result that is no status.
+/// Makes the sentence for a handler's result that is no status.
 pub(crate) fn no_status(cx: Cx<'_>, result: &Bound<'_, PyAny>, how: &str) -> String {
     if let Some(number) = exception::exact_int(result) {
         return format!(
@@ -164,7 +182,7 @@ fn place(phase: Phase, entry: Option<&Entry<'_>>) -> String {
     )
 }
 
-/// The traceback as text; never fails.
+/// Makes an exception's traceback as text; never fails.
 pub(crate) fn describe(cx: Cx<'_>, raised: &Bound<'_, PyAny>) -> String {
     let text = cx
         .apache()
@@ -173,7 +191,7 @@ pub(crate) fn describe(cx: Cx<'_>, raised: &Bound<'_, PyAny>) -> String {
     text.unwrap_or_else(|| "an exception that cannot be shown".into())
 }
 
-/// Text for HTML.
+/// Escapes text for HTML.
 pub(crate) fn escape(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")

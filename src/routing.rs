@@ -1,10 +1,10 @@
 //! Which interpreter runs a request's handlers: mod_python's rules.
 
-use crate::ModPython;
+use crate::config::ModPython;
 use crate::config::{Directory, Entry};
 use crate::embed::interpreter::{Interpreter, MAIN};
 use crate::embed::registry::{self, Found};
-use crate::httpd::command::Section;
+use crate::httpd::module::command::Section;
 use crate::httpd::request::Request;
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -13,11 +13,12 @@ use std::path::Path;
 use std::ptr::NonNull;
 
 thread_local! {
-    /// The server that this thread has served last, and its interpreter: most requests need no name.
+    /// The server that this thread has served last, and its interpreter: for most requests nothing has to be looked up by name.
     static LAST: Cell<Option<(NonNull<c_void>, Found)>> = const { Cell::new(None) };
 }
 
-/// The interpreter, or the pool, that runs a request's handlers. Call it detached.
+/// Finds the interpreter, or the pool, that runs a request's handlers; makes it where it is needed for the first time, so call
+/// it detached.
 ///
 /// # Errors
 /// Why it cannot be had, with its name.
@@ -36,7 +37,7 @@ pub(crate) fn find(
     let home = request.server().config::<ModPython>().home;
     let found = registry::find(&name, home)
         .map_err(|reason| format!("no interpreter {name:?}: {reason}"))?;
-    // A module may give a request a server of its own, in its pool: another one's may lie there next time.
+    // Another module may have made a server for this request alone, in its pool: the next request's may have the same address.
     if let Some(server) = server
         && request.server().in_child().is_some()
     {
@@ -45,8 +46,8 @@ pub(crate) fn find(
     Ok(found)
 }
 
-/// What handlers are told of the interpreter that runs them: its name, of the main one the base server's where that is how
-/// the request came to it. Finds and makes nothing.
+/// Gives the interpreter's name as handlers see it (`req.interpreter`): for the main one that of the server, where the request came
+/// to it by that name. Looks for nothing, and makes nothing.
 pub(crate) fn shown_name<'r>(request: Request<'r>, interpreter: &'r Interpreter) -> &'r str {
     let name = interpreter.name();
     let config = request.config::<ModPython>();
@@ -56,15 +57,15 @@ pub(crate) fn shown_name<'r>(request: Request<'r>, interpreter: &'r Interpreter)
     server_name(request).unwrap_or(name)
 }
 
-/// The name of the interpreter that a handler's place asks for, where handlers of one phase may ask for several: those that
-/// `req.add_handler()` adds with a directory of their own under PythonInterpPerDirective.
+/// Gives the name of the interpreter that one handler asks for, where handlers of one phase may need different ones: under
+/// PythonInterpPerDirective those that `req.add_handler()` adds with a directory of their own. None where all have the same.
 pub(crate) fn of_place<'r>(
     request: Request<'r>,
     config: &Directory<'r>,
     entry: Option<&Entry<'r>>,
 ) -> Option<Cow<'r, str>> {
     let place_decides = config.common.interpreter.is_none()
-        && config.interpreter_per_directory != Some(true)
+        && config.common.interpreter_per_directory != Some(true)
         && config.common.interpreter_per_directive == Some(true);
     place_decides.then(|| interpreter_name(request, config, entry))
 }
@@ -72,7 +73,7 @@ pub(crate) fn of_place<'r>(
 /// Does the server alone decide?
 fn is_by_server(config: &Directory<'_>) -> bool {
     config.common.interpreter.is_none()
-        && config.interpreter_per_directory != Some(true)
+        && config.common.interpreter_per_directory != Some(true)
         && config.common.interpreter_per_directive != Some(true)
 }
 
@@ -81,7 +82,7 @@ fn server_name(request: Request<'_>) -> Option<&str> {
     host.and_then(|name| name.to_str().ok())
 }
 
-/// The interpreter's name: PythonInterpreter, a name a directory, a name a directive, or the server's.
+/// Gives the interpreter's name: PythonInterpreter's, the directory's, the section's (PythonInterpPerDirective), or the server's.
 fn interpreter_name<'r>(
     request: Request<'r>,
     config: &Directory<'r>,
@@ -90,7 +91,7 @@ fn interpreter_name<'r>(
     if let Some(name) = config.common.interpreter {
         return name.into();
     }
-    if config.interpreter_per_directory == Some(true) {
+    if config.common.interpreter_per_directory == Some(true) {
         return per_directory(request).unwrap_or(MAIN.into());
     }
     if config.common.interpreter_per_directive == Some(true) {
@@ -107,8 +108,8 @@ fn interpreter_name<'r>(
         .into()
 }
 
-/// The entry with its directory as a path: of a `<Directory>` with wild cards or a regular expression, the shortest
-/// directory above the request's file that it matches. Where none does, or none that there is, the pattern stays.
+/// Puts a path in the place of an entry's `<Directory>` with wild cards or a regular expression: the shortest directory above the
+/// request's file that matches. Where none matches, or only one that does not exist, the pattern stays.
 pub(crate) fn located<'r>(request: Request<'r>, entry: Entry<'r>) -> Entry<'r> {
     let Section::Directory { path, regex } = entry.section else {
         return entry;
@@ -117,7 +118,7 @@ pub(crate) fn located<'r>(request: Request<'r>, entry: Entry<'r>) -> Entry<'r> {
         return entry;
     }
     let found = request.matching_directory(path, regex);
-    // A client names what it likes below the last directory that there is.
+    // The rest of a path is the client's to choose: it may name directories that do not exist.
     let found = found.filter(|found| Path::new(found).is_dir());
     let section = found.map(|found| Section::Directory {
         path: request.pool().text(&found),
@@ -129,9 +130,9 @@ pub(crate) fn located<'r>(request: Request<'r>, entry: Entry<'r>) -> Entry<'r> {
     }
 }
 
-/// The directory that the request's file lies in, or is, with a slash at its end. There are as many as the file system has, of
-/// which a client can name what it is served from: a name that was not mapped, such as a URI, `proxy:http://…` or what a rule
-/// has made of it, gives none.
+/// Gives the directory that the request's file lies in, or is, with a slash at its end. Only one that exists, and that httpd has
+/// looked into: otherwise a client could have any number of interpreters made by the names that it asks for. A name that is
+/// no file's, such as a URI, `proxy:http://…` or what a rule has made of it, gives none.
 fn per_directory<'r>(request: Request<'r>) -> Option<Cow<'r, str>> {
     let name = request.filename()?.to_str().ok()?;
     if !name.starts_with('/') || !request.has_walked() {

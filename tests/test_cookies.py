@@ -131,7 +131,7 @@ def test_signed_cookies(kind: type[Cookie.SignedCookie], value: Any) -> None:
 
 
 def test_the_old_signature_is_read_when_asked_for() -> None:
-    """W5."""
+    """docs/differences.md#signed-cookies"""
     digest = hmac.new(b"secret", b"cvalue", hashlib.md5).hexdigest()
     text = f"c={digest}value"
     assert Cookie.SignedCookie.parse(text, "secret", C.IGNORE) == {}

@@ -83,7 +83,7 @@ def test_a_filter_before_deflate(httpd: Server) -> None:
 
 
 def test_100_mb_are_never_in_memory(httpd: Server) -> None:
-    """W1, too: what a loop of writes gives on is what was written."""
+    """And what a loop of writes gives on is what was written (docs/differences.md#what-a-filter-writes)."""
     answer = httpd.ok("/large")
     assert len(answer.body) == 1600 * 65536 and answer.body[:8] == b"ABCDEFGH" == answer.body[-8:]
     assert hashlib.sha256(answer.body).digest() == hashlib.sha256(b"ABCDEFGH" * (8192 * 1600)).digest()

@@ -80,7 +80,7 @@ def test_page(httpd: Server, name: str) -> None:
 
 @pytest.mark.parametrize("name", WRONG)
 def test_mistakes_in_a_tag(httpd: Server, name: str) -> None:
-    """W9, W10: the page goes on, and so does the child."""
+    """The page goes on, and so does the child (docs/differences.md#mistakes-in-a-pages-tag)."""
     for _ in range(3):
         assert httpd.ok(f"/pages/{name}.shtml").text == "a[error]b"
         httpd.claim(WRONG[name][1])

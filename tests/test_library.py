@@ -40,7 +40,7 @@ def httpd(serve_module: Serve, mpm: str) -> Server:
 
 
 def test_a_cgi_script(httpd: Server) -> None:
-    """W14."""
+    """docs/differences.md#cgi-scripts"""
     body = "é=1".encode()
     headers = {"Content-Type": "text/plain", "Proxy": "http://evil"}
     answer = httpd.get("/cgi/hello.py/info?a=b", "POST", body=body, headers=headers)
@@ -118,6 +118,10 @@ def test_caches(tmp_path: Path) -> None:
     assert files[str(file)] == "one"
     file.write_text("another")
     assert files[str(file)] == "another"
+    with file.open() as opened:
+        with pytest.raises(TypeError):
+            files[opened.fileno()]
+        assert os.fstat(opened.fileno())
     module = tmp_path / "module.py"
     module.write_text("x = 1")
     modules = cache.ModuleCache()
@@ -144,6 +148,33 @@ def test_caches(tmp_path: Path) -> None:
     assert weak["a"] is first and "a" in weak
     del first
     assert "a" not in weak
+
+
+def test_keys_that_ask_the_cache_again() -> None:
+    class Named(cache.Cache):
+        def build(self, key: Any, name: Any, opened: Any, entry: cache.Entry) -> Any:
+            return len(self)
+
+    named = Named(max_size=2)
+
+    class Key:
+        def __hash__(self) -> int:
+            return 7
+
+        def __eq__(self, other: object) -> bool:
+            assert named["inner"] is not None and named.mru() == "inner" and "x" not in named
+            return self is other
+
+    def ask() -> None:
+        for key in (Key(), Key(), 7, Key()):
+            named[key]
+            assert key in named
+        del named[key]
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(30)
+    assert not thread.is_alive() and len(named) == 1
 
 
 def test_one_value_is_built_by_one_thread() -> None:
@@ -232,7 +263,7 @@ def test_configurations_in_python() -> None:
 
 
 def test_the_command_makes_a_server_that_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """W19."""
+    """docs/differences.md#the-command"""
     port, site = free_port(), tmp_path / "site"
     tmp_path.chmod(0o755)
     assert (

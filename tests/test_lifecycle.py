@@ -138,7 +138,7 @@ PythonPath "sys.path+['@ROOT@/live']"
 
 
 def test_a_changed_module_is_loaded_again(serve: Serve, mpm: str) -> None:
-    """W22: with PythonAutoReload, also when a change breaks it: then the old one stays."""
+    """With PythonAutoReload, also when a change breaks it: then the old one stays (docs/differences.md#changed-modules)."""
     # One child: others would look at the file in their own time.
     one = "StartServers 1\nMaxRequestWorkers 1\nMaxSpareServers 1\n" if mpm == "prefork" else ""
     server = serve(one + RELOAD, mpm=mpm, start=False)
@@ -166,7 +166,9 @@ def test_a_changed_module_is_loaded_again(serve: Serve, mpm: str) -> None:
 
 
 def test_handlers_named_by_a_file(serve: Serve, mpm: str) -> None:
-    """W12, W13: files of one name in two directories do not clash, and are loaded again when they change."""
+    """Files of one name in two directories do not clash, and are loaded again when they change
+    (docs/differences.md#handlers-named-by-a-file).
+    """
     one = "StartServers 1\nMaxRequestWorkers 1\nMaxSpareServers 1\n" if mpm == "prefork" else ""
     places_of = {"one": "@ROOT@/one/page.py", "two": "@ROOT@/two/page.py::handler", "three": "~/page.py"}
     config = one + "".join(

@@ -71,7 +71,7 @@ def test_restarts_in_quick_succession(serve: Serve, mpm: str) -> None:
 
 
 def test_at_least_two_locks(serve: Serve) -> None:
-    """W3."""
+    """docs/differences.md#two-locks-at-least"""
     server = serve(places("locks") + OPTIONS.replace("4", "1"), mpm="prefork", threads=1, children=1, start=False)
     server.write("number", "0").chmod(0o666)
     server.start()

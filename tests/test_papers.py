@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 from conftest import Serve, Server
+from mod_python import httpdconf
 from mod_python import _outside
 from mod_python.testing import FakeHandlerList, FakeRequest
 
 from httpd import PROJECT
 
+CITED = re.compile(r"\b(docs/\w+\.md)#([\w-]+)")
 HANDLER = """
 import inspect
 import json
@@ -178,6 +180,14 @@ def test_the_readme_lists_every_directive(running: dict[str, list[list[str]]]) -
     assert table == running["directives"]
 
 
+def test_configurations_in_python_know_every_directive(running: dict[str, list[list[str]]]) -> None:
+    directives = [row[0] for row in running["directives"]]
+    assert sorted(name for name in httpdconf.__all__ if name.startswith("Python")) == sorted(directives)
+    for name in directives:
+        made = vars(httpdconf)[name]("some value")
+        assert (str(made), repr(made)) == (f"{name} some value\n", f"{name}('some value')")
+
+
 def test_the_readme_is_run() -> None:
     """Its handler is the example that `make run` serves."""
     readme = (PROJECT / "README.md").read_text()
@@ -234,3 +244,32 @@ def test_versions_agree() -> None:
     package = re.findall(r'^version = "(.*)"', (PROJECT / "python/mod_python/version.py").read_text(), re.M)[0]
     assert cargo == package
     assert f"## {cargo}" in (PROJECT / "CHANGELOG.md").read_text()
+
+
+def test_the_picture_of_the_layers_is_their_table() -> None:
+    page = (PROJECT / "src/README.md").read_text()
+    table = page[page.index("| layer |") :].split("\n\n")[0]
+    rows = [", ".join(re.findall(r"`([^`]+)`", row.split("|")[1])) for row in table.splitlines()[2:]]
+    picture = re.findall(r"```mermaid\n(.*?)```", page, re.S)[0]
+    shown = re.findall(r"\w+\[\"(.*?)\"\]", picture)
+    assert shown == [row for row in rows if row != "fuzz.rs"]
+    assert all((PROJECT / "src" / name).exists() for row in rows for name in row.split(", "))
+
+
+def test_what_is_cited_is_there() -> None:
+    """Sections of docs/ that code, tests and other pages name, and the files that pages link to."""
+    files = [path for folder in ("src", "tests", "python", "tools", "docs") for path in (PROJECT / folder).rglob("*.*")]
+    texts = {path: path.read_text() for path in files if path.suffix in (".rs", ".py", ".sh", ".md")}
+    texts |= {path: path.read_text() for path in PROJECT.glob("*.md")}
+    cited = {(PROJECT / page, anchor) for text in texts.values() for page, anchor in CITED.findall(text)}
+    assert len(cited) > 15
+    for path, text in texts.items():
+        if path.suffix == ".md":
+            linked = (link for link in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in link)
+            for page, _, anchor in (link.partition("#") for link in linked):
+                assert not page or (path.parent / page).exists(), (path, page)
+                cited.add((path.parent / page if page else path, anchor))
+    for page, anchor in cited:
+        headings = re.findall(r"^#+ (.*)$", texts[page], re.M) if anchor else []
+        slugs = [re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings]
+        assert not anchor or slugs.count(anchor) == 1, (page, anchor)

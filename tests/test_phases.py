@@ -111,7 +111,8 @@ ORDER = "PostReadRequest Trans Init HeaderParser Access Authen Authz Type Fixup"
 
 def test_every_phase_in_order(httpd: Server) -> None:
     answer = httpd.ok("/trace", headers=credentials("spam", "eggs"))
-    # W20: a section's PythonInitHandler runs before its header parsers. The content handler adds itself.
+    # A section's PythonInitHandler runs before its header parsers (docs/differences.md#init-handlers-of-sections).
+    # The content handler adds itself.
     assert answer.text.split() == ORDER.split()
     line = httpd.wait_log("trace: ")
     names = [f"Python{name}Handler" for name in ORDER.split()] + ["PythonHandler", "PythonLogHandler"]
@@ -154,7 +155,7 @@ def test_the_handler_list(httpd: Server) -> None:
 
 
 def test_a_lone_cleanup_handler(httpd: Server) -> None:
-    """W21."""
+    """docs/differences.md#a-lone-clean-up-handler"""
     httpd.get("/only_cleanup")
     httpd.wait_log("cleanup of /only_cleanup in PythonCleanupHandler")
     httpd.get("/bad_cleanup")

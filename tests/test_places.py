@@ -95,7 +95,7 @@ def curl(server: Server, path: str, *options: str) -> str:
 
 @pytest.mark.parametrize("path", ["/a/x/one.py", "/a/x/sub/two.py"])
 def test_a_directory_with_wild_cards(httpd: Server, path: str) -> None:
-    """W26: the directory is the one that matched, for handlers and filters."""
+    """The directory is the one that matched, for handlers and filters (docs/differences.md#places-with-wild-cards)."""
     text = httpd.ok(path).text
     here = f"{httpd.root}/htdocs/a/x/"
     assert f'"directory": "{here}"' in text and text.endswith(f"({here})")

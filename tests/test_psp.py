@@ -220,7 +220,7 @@ def test_errors_of_pages(httpd: Server) -> None:
 
 
 def test_results_of_pages(httpd: Server) -> None:
-    """W6."""
+    """docs/differences.md#redirects-and-errors-of-psp-pages"""
     answer = httpd.get("/redirect.psp")
     assert (answer.status, answer.header("Location")) == (302, "/hello.psp")
     assert httpd.get("/ends.psp").status == 410
@@ -241,7 +241,7 @@ def test_code_is_shown_only_for_debugging(httpd: Server) -> None:
 
 
 def test_stored_code(httpd: Server) -> None:
-    """W17."""
+    """docs/differences.md#compiled-psp-pages"""
     assert [httpd.ok("/stored/page.psp").text for _ in range(2)] == ["stored 1"] * 2
     assert list((httpd.root / "sessions").glob("psp.dbm*"))
     httpd.graceful()

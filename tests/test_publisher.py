@@ -179,7 +179,7 @@ def test_guarded(httpd: Server, path: str, headers: dict[str, str], status: int)
 
 
 def test_a_function_does_not_run_before_its_password(httpd: Server) -> None:
-    """W7: and its markers are found without running it."""
+    """And its markers are found without running it (docs/differences.md#restrictions-of-the-publisher)."""
     before = httpd.ok("/pub/guarded/by_function", headers=SPAM).text.split()[1]
     for headers in ({}, WRONG):
         assert httpd.get("/pub/guarded/by_function", headers=headers).status == 401

@@ -79,7 +79,7 @@ def test_attribute(httpd: Server, name: str) -> None:
 
 
 def test_bytes_in_a_uri_that_are_no_text(httpd: Server) -> None:
-    """W2: any byte that a client sends can be looked at."""
+    """Any byte that a client sends can be looked at (docs/differences.md#bytes-that-are-no-text)."""
     answer = raw(httpd.port, b"GET /attributes/request_line?\xff=%FF HTTP/1.0\r\n\r\n")
     # httpd itself may refuse the raw byte; what it lets through must not fail in Python.
     assert b"500" not in answer.split(b"\r\n", 1)[0], answer
@@ -110,7 +110,7 @@ def test_cleanups_run_last_first(httpd: Server) -> None:
     text = httpd.new_log()
     order = [int(number) for number in re.findall(r"cleanup (\d)", text)]
     assert order == [2, 1, 0]
-    # W27: a tuple is one argument.
+    # A tuple is one argument (docs/differences.md#the-data-of-clean-ups).
     assert "data is (1, 2), uri /attributes/cleanup" in text
 
 

@@ -79,7 +79,7 @@ def test_several_handlers_go_on_after_ok_only(httpd: Server) -> None:
 
 
 def test_declined_goes_to_the_next_handler_of_httpd(httpd: Server) -> None:
-    """W25: DECLINED ends a content list."""
+    """DECLINED ends a content list (docs/differences.md#declined-among-content-handlers)."""
     assert httpd.get("/results/declined").status in (404, 405)
     answer = httpd.get("/two/declined")
     assert answer.text.startswith("Hello World!")
@@ -167,5 +167,5 @@ def test_debug_shows_the_traceback_escaped(httpd: Server) -> None:
 
 
 def test_handler_module(httpd: Server) -> None:
-    """W11: phases that the module has no function for are skipped."""
+    """Phases that the module has no function for are skipped (docs/differences.md#handler-modules)."""
     assert httpd.ok("/silent").text == "Hello World!"

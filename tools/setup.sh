@@ -89,7 +89,8 @@ if [ "$purpose" = bench ]; then
 fi
 
 if ! has cargo >/dev/null; then
-    echo "mod_python needs Rust 1.91 or newer: install it with rustup, https://rustup.rs" >&2
+    oldest=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$(dirname "$0")/../Cargo.toml")
+    echo "mod_python needs Rust $oldest or newer: install it with rustup, https://rustup.rs" >&2
     exit 1
 fi
 [ -n "$missing" ] || exit 0

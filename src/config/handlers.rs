@@ -1,9 +1,9 @@
-//! Handler lists: `module[::object] … [| .ext …]` as entries.
+//! Handler lists: reads `module[::object] … [| .ext …]`.
 
 use super::Phase;
-use crate::httpd::command::Section;
+use crate::httpd::module::command::Section;
 
-/// What one directive, repeated, lists for a phase.
+/// The handlers of a phase, in the order in which directives of one place name them.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct HandlerList<'c> {
     pub(crate) entries: &'c [Entry<'c>],
@@ -14,7 +14,8 @@ pub(crate) struct HandlerList<'c> {
 pub(crate) struct Entry<'c> {
     /// As written: `module` or `module::object`.
     pub(crate) text: &'c str,
-    /// `module::object` with the phase's default function filled in: what resolved handlers are kept under.
+    /// `module::object`, with the phase's default function where none is written: the name under which an interpreter keeps
+    /// the function once it has been found.
     pub(crate) key: &'c str,
     /// Where the directive stood.
     pub(crate) section: Section<'c>,
@@ -28,7 +29,8 @@ impl<'c> Entry<'c> {
         self.key.split_once("::").unwrap_or((self.key, ""))
     }
 
-    /// The directory that the entry gives to sys.path and to PythonInterpPerDirective: None outside sections.
+    /// The directory of the section that the directive stands in, which goes into sys.path and names the interpreter of
+    /// PythonInterpPerDirective; None outside sections.
     pub(crate) fn directory(&self) -> Option<&'c str> {
         match self.section {
             Section::None => None,
@@ -38,7 +40,7 @@ impl<'c> Entry<'c> {
     }
 }
 
-/// `module::object`, with the phase's default function where none is named.
+/// Makes `Entry::key`: `module::object`, with the phase's default function where none is named.
 pub(crate) fn key(text: &str, phase: Phase) -> String {
     if text.contains("::") {
         text.to_string()
@@ -47,7 +49,7 @@ pub(crate) fn key(text: &str, phase: Phase) -> String {
     }
 }
 
-/// `module::object` of a filter.
+/// Makes `Entry::key` for a filter.
 pub(crate) fn filter_key(text: &str, input: bool) -> String {
     let default = if input { "inputfilter" } else { "outputfilter" };
     if text.contains("::") {
@@ -57,10 +59,10 @@ pub(crate) fn filter_key(text: &str, input: bool) -> String {
     }
 }
 
-/// A handler directive's text: the handlers, and the extensions behind `|`.
+/// Splits a handler directive's text into the handlers, and the extensions behind `|`.
 ///
 /// # Errors
-/// A sentence for the operator.
+/// What is wrong with it, as a sentence for the operator.
 pub(crate) fn parse(text: &str) -> Result<(Vec<&str>, Vec<&str>), String> {
     let (handlers, extensions) = match text.split_once('|') {
         Some((handlers, extensions)) => (handlers, Some(extensions)),

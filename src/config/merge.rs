@@ -1,11 +1,12 @@
 //! How an inner section's configuration covers an outer one's, and a virtual host's the main server's.
 //!
-//! Single values: the inner one, where it is set. Handler lists: replaced whole, a phase and extension at a time.
-//! Options: key by key, ignoring case.
+//! Of a single value the inner one counts, where it is set. An inner handler list replaces the outer one of the same phase and
+//! extension as a whole. Options are merged key by key, without regard to case.
 
+use super::cover::cover;
 use super::mount::{self, Mount};
 use super::{ByExtension, Common, Directory, Server};
-use crate::httpd::pool::Pool;
+use crate::httpd::apr::pool::Pool;
 
 impl<'c> Directory<'c> {
     pub(crate) fn merge(
@@ -37,9 +38,6 @@ impl<'c> Directory<'c> {
                 a.input == b.input && a.name == b.name
             }),
             common: Common::merge(pool, &base.common, &over.common),
-            interpreter_per_directory: over
-                .interpreter_per_directory
-                .or(base.interpreter_per_directory),
             section: over.section.or(base.section),
             mount: over.mount.or(base.mount),
         }
@@ -65,32 +63,13 @@ impl<'c> Server<'c> {
     }
 }
 
-impl<'c> Common<'c> {
-    #[inline]
-    fn merge(pool: Pool<'c>, base: &Common<'c>, over: &Common<'c>) -> Common<'c> {
-        Common {
-            path: over.path.or(base.path),
-            interpreter: over.interpreter.or(base.interpreter),
-            interpreter_per_directive: over
-                .interpreter_per_directive
-                .or(base.interpreter_per_directive),
-            debug: over.debug.or(base.debug),
-            auto_reload: over.auto_reload.or(base.auto_reload),
-            enable_pdb: over.enable_pdb.or(base.enable_pdb),
-            options: cover(pool, base.options, over.options, |a, b| {
-                a.0.eq_ignore_ascii_case(b.0)
-            }),
-        }
-    }
-}
-
 impl ByExtension<'_> {
     pub(crate) fn same_place(&self, other: &Self) -> bool {
         self.phase == other.phase && self.extension == other.extension
     }
 }
 
-/// A virtual host's applications, and the main server's at other places.
+/// Joins a virtual host's applications with those of the main server that lie elsewhere.
 fn mounts<'c>(
     pool: Pool<'c>,
     base: &'c [&'c Mount<'c>],
@@ -105,33 +84,12 @@ fn mounts<'c>(
     pool.concat(&all, &[])
 }
 
-/// The inner items, and those of the outer ones that no inner one covers. Shares memory where one side is empty.
-pub(super) fn cover<'c, T: Copy>(
-    pool: Pool<'c>,
-    base: &'c [T],
-    over: &'c [T],
-    same: impl Fn(&T, &T) -> bool,
-) -> &'c [T] {
-    if over.is_empty() {
-        return base;
-    }
-    if base.is_empty() {
-        return over;
-    }
-    let kept: Vec<T> = base
-        .iter()
-        .filter(|outer| !over.iter().any(|inner| same(outer, inner)))
-        .copied()
-        .collect();
-    pool.concat(&kept, over)
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::{HandlerList, Phase};
     use super::*;
-    use crate::httpd::command::Section;
-    use crate::httpd::pool::OwnedPool;
+    use crate::httpd::apr::pool::OwnedPool;
+    use crate::httpd::module::command::Section;
 
     static OUTER: HandlerList<'static> = HandlerList { entries: &[] };
     static INNER: HandlerList<'static> = HandlerList { entries: &[] };
@@ -158,10 +116,10 @@ mod tests {
             common: Common {
                 path: Some("['a']"),
                 debug: Some(true),
+                interpreter_per_directory: Some(true),
                 options: &[("k", "1"), ("other", "o")],
                 ..Common::default()
             },
-            interpreter_per_directory: Some(true),
             section: None,
             mount: None,
         };
@@ -178,7 +136,6 @@ mod tests {
                 options: &[("K", ""), ("new", "n")],
                 ..Common::default()
             },
-            interpreter_per_directory: None,
             section: Some(Section::Location {
                 pattern: "/",
                 regex: false,
@@ -261,6 +218,6 @@ mod tests {
         );
         assert_eq!(option("other"), Some("o"));
         assert_eq!(option("NEW"), Some("n"));
-        assert_eq!(merged.interpreter_per_directory, Some(true));
+        assert_eq!(merged.common.interpreter_per_directory, Some(true));
     }
 }

@@ -1,22 +1,53 @@
 //! Configuration: plain structs of references into httpd's pools, and how two of them merge.
 //!
-//! The structs are `Copy`: httpd merges sections for every request, and a merge must cost one small copy. What
-//! they refer to lives in the configuration's pool, or in the request's for .htaccess files.
+//! The structs are `Copy`, since httpd merges the sections' structs for every request: that has to be as cheap as a copy. What
+//! they refer to lives in the configuration's pool, or, what .htaccess files say, in the request's.
 
-mod applications;
-pub(crate) mod directives;
+mod cover;
 mod handlers;
 mod merge;
 pub(crate) mod mount;
 pub(crate) mod options;
 mod phase;
 pub(crate) mod proxies;
+mod settings;
 
+pub(crate) use cover::cover;
 pub(crate) use handlers::{Entry, HandlerList, filter_key, key, parse as parse_handlers};
 pub(crate) use phase::{PHASES, Phase};
+pub(crate) use settings::Common;
 
-use crate::httpd::command::Section;
+use crate::httpd::apr::pool::Pool;
+use crate::httpd::module::command::Section;
+use crate::httpd::module::kept::Module;
 use mount::Mount;
+
+/// This module, as its configuration knows it.
+pub(crate) struct ModPython;
+
+impl Module for ModPython {
+    type Server<'c> = Server<'c>;
+    type Directory<'c> = Directory<'c>;
+
+    fn merge_server<'c>(pool: Pool<'c>, base: &Server<'c>, over: &Server<'c>) -> Server<'c> {
+        Server::merge(pool, base, over)
+    }
+
+    fn merge_directory<'c>(
+        pool: Pool<'c>,
+        base: &Directory<'c>,
+        over: &Directory<'c>,
+    ) -> Directory<'c> {
+        Directory::merge(pool, base, over)
+    }
+
+    fn broken_directory<'c>(_pool: Pool<'c>, over: &Directory<'c>) -> Directory<'c> {
+        Directory {
+            phases: BROKEN,
+            ..*over
+        }
+    }
+}
 
 /// The names under which SetHandler and AddHandler know us.
 pub(crate) const HANDLERS: [&std::ffi::CStr; 2] = [c"mod_python", c"python-program"];
@@ -26,21 +57,20 @@ pub(crate) const HANDLERS: [&std::ffi::CStr; 2] = [c"mod_python", c"python-progr
 pub(crate) struct Directory<'c> {
     /// The phases that have handlers, one bit each (`Phase::bit`).
     pub(crate) phases: u32,
-    /// A handler list a phase.
+    /// The handlers of each phase, without `| .ext`.
     pub(crate) handlers: [Option<&'c HandlerList<'c>>; PHASES],
-    /// The lists of `| .ext`, which stand beside the plain ones.
+    /// The handlers with `| .ext`: for a file of that extension they take the place of `handlers`.
     pub(crate) by_extension: &'c [ByExtension<'c>],
     /// PythonInputFilter and PythonOutputFilter.
     pub(crate) filters: &'c [Filter<'c>],
     pub(crate) common: Common<'c>,
-    pub(crate) interpreter_per_directory: Option<bool>,
-    /// Where the last handler directive stood.
+    /// The section that the last handler directive stands in.
     pub(crate) section: Option<Section<'c>>,
-    /// The application that has taken the request.
+    /// The application (PythonWSGI) that answers the request; set for the request alone.
     pub(crate) mount: Option<&'c Mount<'c>>,
 }
 
-/// The `Directory::phases` of a configuration that could not be merged: every phase, and more than there are.
+/// Stands in `Directory::phases` of a configuration that could not be merged: every phase, and bits of none.
 pub(crate) const BROKEN: u32 = u32::MAX;
 
 /// The handler list of a phase for file names with an extension.
@@ -75,15 +105,15 @@ pub(crate) struct Server<'c> {
     pub(crate) gils: &'c [(&'c str, Gil)],
     /// PythonInterpreterPool: name and size.
     pub(crate) pools: &'c [(&'c str, usize)],
-    /// Interpreters of pools that are named by themselves, such as `pool#1`: directive and name. Not inherited.
+    /// Names such as `pool#1`, each an interpreter of a pool, and the directive that they stand in. Not inherited.
     pub(crate) members: &'c [(&'static str, &'c str)],
-    /// Interpreters that directives name, in sections, too, but for .htaccess files. Not inherited.
+    /// Interpreters that directives name, also those in sections, but not in .htaccess files. Not inherited.
     pub(crate) interpreters: &'c [&'c str],
     /// PythonImport: module and interpreter, in file order. Not inherited: each is done once.
     pub(crate) imports: &'c [(&'c str, &'c str)],
-    /// Files that directives name as handlers, in sections, too, but for .htaccess files. Not inherited.
+    /// Files that directives name as handlers, also those in sections, but not in .htaccess files. Not inherited.
     pub(crate) sources: &'c [Source<'c>],
-    /// PythonWSGI and PythonWSGIMatch, in the order in which they are looked at.
+    /// PythonWSGI and PythonWSGIMatch, in the order in which `mount::find` tries them.
     pub(crate) mounts: &'c [&'c Mount<'c>],
 }
 
@@ -104,7 +134,7 @@ pub(crate) enum Gil {
 }
 
 impl Gil {
-    /// What operators see; a free-threaded Python (PEP 703) has none.
+    /// The word for it in the log and in `mod_python.status`; a free-threaded Python (PEP 703) has no lock.
     pub(crate) const fn word(self) -> &'static str {
         match self {
             _ if cfg!(Py_GIL_DISABLED) => "none",
@@ -114,21 +144,8 @@ impl Gil {
     }
 }
 
-/// What stands in both: `req.get_config()` shows the one, `server.get_config()` the other.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(crate) struct Common<'c> {
-    pub(crate) path: Option<&'c str>,
-    pub(crate) interpreter: Option<&'c str>,
-    pub(crate) interpreter_per_directive: Option<bool>,
-    pub(crate) debug: Option<bool>,
-    pub(crate) auto_reload: Option<bool>,
-    pub(crate) enable_pdb: Option<bool>,
-    /// PythonOption; an empty value removes an inherited one.
-    pub(crate) options: &'c [(&'c str, &'c str)],
-}
-
 impl<'c> Directory<'c> {
-    /// The handlers of a phase for a file: those for its extension, which they come with, or the plain ones.
+    /// Finds the handlers of a phase for a file: those for its extension, and that extension; or the plain ones.
     pub(crate) fn handlers_for(
         &self,
         phase: Phase,
@@ -146,7 +163,7 @@ impl<'c> Directory<'c> {
         Some((self.list(phase, None)?, None))
     }
 
-    /// The handlers of a phase that were listed for an extension, or the plain ones.
+    /// Finds the handlers of a phase for one extension; without one, the plain ones.
     pub(crate) fn list(
         &self,
         phase: Phase,
@@ -168,35 +185,7 @@ impl<'c> Directory<'c> {
     }
 }
 
-impl<'c> Common<'c> {
-    /// The value of a PythonOption, which may be empty; names are compared without regard to case.
-    pub(crate) fn option(&self, name: &str) -> Option<&'c str> {
-        let mut all = self.options.iter();
-        let found = all.find(|(key, _)| *key == name || key.eq_ignore_ascii_case(name));
-        found.map(|(_, value)| *value)
-    }
-
-    /// The directives that are set, as `get_config()` lists them: name and text.
-    pub(crate) fn listed(&self) -> Vec<(&'static str, &'c str)> {
-        let flag = |value: Option<bool>| value.map(|on| if on { "1" } else { "0" });
-        let all = [
-            ("PythonPath", self.path),
-            ("PythonInterpreter", self.interpreter),
-            (
-                "PythonInterpPerDirective",
-                flag(self.interpreter_per_directive),
-            ),
-            ("PythonDebug", flag(self.debug)),
-            ("PythonAutoReload", flag(self.auto_reload)),
-            ("PythonEnablePdb", flag(self.enable_pdb)),
-        ];
-        all.into_iter()
-            .filter_map(|(name, value)| Some((name, value?)))
-            .collect()
-    }
-}
-
-/// From the first dot of the last part of a path: `/a/b.tar.gz` gives `.tar.gz`.
+/// Finds the extension, from the first dot of a path's last part on: `.tar.gz` of `/a/b.tar.gz`.
 fn extension_of(path: &[u8]) -> Option<&[u8]> {
     let base = path.rsplit(|&byte| byte == b'/').next()?;
     let dot = base.iter().position(|&byte| byte == b'.')?;

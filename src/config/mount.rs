@@ -1,47 +1,48 @@
-//! Where applications lie (PythonWSGI, PythonWSGIMatch): a part of the URI, and what is found there.
+//! Which application answers a URI: the lines of PythonWSGI and PythonWSGIMatch, and how one of them is found.
 
-use crate::httpd::pattern::{Groups, Pattern};
-use crate::httpd::section::Overlay;
+use crate::httpd::apr::pattern::{Groups, Pattern};
+use crate::httpd::request::section::Overlay;
 use std::borrow::Cow;
 use std::ffi::CStr;
 
-/// One line of the configuration.
+/// One line of the configuration: a part of the URI, and the application there.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Mount<'c> {
     pub(crate) place: Place<'c>,
     pub(crate) target: Target<'c>,
-    /// What r->handler is set to; its address tells which line has taken a request.
+    /// The text that r->handler is set to. Each line has its own copy, so that its address tells which line has taken a request.
     pub(crate) handler: &'c CStr,
-    /// What a request that is taken is told beside what sections say.
+    /// Adds this line (`Directory::mount`) to what the sections say for a request that the line has taken.
     pub(crate) overlay: Overlay<'c>,
     pub(crate) file: &'c str,
     pub(crate) line: u32,
 }
 
-/// The part of the URI.
+/// A part of the URI.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Place<'c> {
-    /// A path without a slash at its end, empty for all of it.
+    /// A path, without a slash at its end; empty for the whole URI.
     Prefix(&'c str),
-    /// What an expression matches from the URI's beginning.
+    /// An expression, and its text: the part that it matches at the URI's beginning.
     Pattern(&'c str, Pattern<'c>),
 }
 
 /// The application.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Target<'c> {
-    /// `module::callable`, or `/path/to/file::callable`; of an expression with `$1` and so on in front of the colons.
+    /// `module::callable` or `/path/to/file::callable`. Where the place is an expression, `$1` and so on may stand in front of
+    /// the colons.
     pub(crate) name: &'c str,
     /// Is the callable called once, without arguments, to give the application?
     pub(crate) is_factory: bool,
 }
 
-/// A request's place in an application.
+/// An application that a URI lies in.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Found<'c> {
     /// How many bytes of the URI are SCRIPT_NAME.
     pub(crate) base: usize,
-    /// `Target::name`, with what has been matched put in; None where that can name nothing.
+    /// `Target::name`, with the matched text in place of `$1`; None where no module or file may have such a name.
     pub(crate) name: Option<Cow<'c, str>>,
 }
 
@@ -99,14 +100,15 @@ impl Found<'_> {
     }
 }
 
-/// The file of a target's name, where it names one.
+/// Takes the path from a target's name, where that is a file's.
 pub(crate) fn file_of(name: &str) -> Option<&str> {
     // Asked for every request: most names are modules.
     let path = name.starts_with('/').then(|| name.split_once("::"))??;
     Some(path.0)
 }
 
-/// The line that a URI belongs to: the one that covers the longest part of it; of two, a plain path; then the first.
+/// Finds the line that a URI belongs to: the one that covers the longest part of it; of two equally long, the plain path before
+/// the expression, then the first.
 pub(crate) fn find<'c>(
     mounts: &'c [&'c Mount<'c>],
     uri: &CStr,
@@ -127,15 +129,16 @@ pub(crate) fn find<'c>(
     best
 }
 
-/// The order in which `find` wants them.
-pub(super) fn sort<'c>(mounts: &mut [&'c Mount<'c>]) {
+/// Sorts lines in the order in which `find` wants them.
+pub(crate) fn sort<'c>(mounts: &mut [&'c Mount<'c>]) {
     mounts.sort_by_key(|mount| match mount.place {
         Place::Prefix(prefix) => (0, usize::MAX - prefix.len()),
         Place::Pattern(..) => (1, 0),
     });
 }
 
-/// Puts what has been matched into a name. None where that would name what nobody has meant: it comes from the client.
+/// Puts the matched text in place of `$1` and so on. The text comes from the client: None where it could name another module or
+/// file than a line of the configuration means.
 fn expand(name: &str, uri: &[u8], groups: &Groups) -> Option<String> {
     let is_file = name.starts_with('/');
     let mut result = String::new();
@@ -172,8 +175,8 @@ fn expand(name: &str, uri: &[u8], groups: &Groups) -> Option<String> {
     is_good.then_some(result)
 }
 
-/// The numbers of the groups that a name takes parts from.
-pub(super) fn groups_of(name: &str) -> impl Iterator<Item = usize> {
+/// Finds the numbers behind the `$` of a name.
+pub(crate) fn groups_of(name: &str) -> impl Iterator<Item = usize> {
     let digit = |part: &str| part.chars().next()?.to_digit(10);
     name.split('$')
         .skip(1)
@@ -181,11 +184,11 @@ pub(super) fn groups_of(name: &str) -> impl Iterator<Item = usize> {
         .filter_map(|number| usize::try_from(number).ok())
 }
 
-/// A line's second argument: what is to be imported, the callable, and whether it makes the application.
+/// Splits a line's second argument into what is to be imported, the callable, and whether that makes the application.
 ///
 /// # Errors
-/// A sentence for the operator.
-pub(super) fn parse_target(text: &str, is_pattern: bool) -> Result<(String, String, bool), String> {
+/// What is wrong with it, as a sentence for the operator.
+pub(crate) fn parse_target(text: &str, is_pattern: bool) -> Result<(String, String, bool), String> {
     let mistaken = || {
         format!(
             "{text:?} must be package.module, package.module:callable, or the absolute path of a file, such as /srv/app.wsgi"

@@ -1,15 +1,15 @@
-//! The options of ours whose values are checked when the configuration is read (`httpd -t`).
+//! This module's own PythonOptions whose values are checked when the configuration is read (`httpd -t`).
 
 use super::proxies::{self, Proxies};
 
-/// How much of a chunked body is read ahead for a WSGI application.
+/// The option that says how many bytes of a chunked body are read ahead for a WSGI application.
 pub(crate) const CHUNKED_BUFFER: &str = "mod_python.wsgi.chunked_buffer";
 
-/// Looks at a PythonOption. One without a value says nothing.
+/// Checks a PythonOption; one without a value, which removes an inherited one, is always right.
 ///
 /// # Errors
 /// What is wrong with it.
-pub(super) fn check(key: &str, value: &str) -> Result<(), String> {
+pub(crate) fn check(key: &str, value: &str) -> Result<(), String> {
     let is = |known: &str| key.eq_ignore_ascii_case(known);
     match () {
         () if value.is_empty() => Ok(()),
@@ -20,10 +20,10 @@ pub(super) fn check(key: &str, value: &str) -> Result<(), String> {
     }
 }
 
-/// A number of bytes.
+/// Reads a number of bytes.
 ///
 /// # Errors
-/// That it is none.
+/// A sentence that says it is none.
 pub(crate) fn bytes(key: &str, value: &str) -> Result<usize, String> {
     value
         .parse()

@@ -1,4 +1,4 @@
-//! The phases of a request: their directive, their default function, and what lets a handler list go on.
+//! The phases of a request: the directive of each, its default function, and after which results the next handler runs.
 
 use crate::httpd::status::Status;
 
@@ -38,7 +38,7 @@ impl Phase {
         Phase::Cleanup,
     ];
 
-    /// Its place in a set of phases.
+    /// Gives the phase's bit in a set of phases.
     pub(crate) const fn bit(self) -> u32 {
         1 << self as u32
     }

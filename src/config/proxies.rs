@@ -2,7 +2,7 @@
 //!
 //! `PythonOption mod_python.wsgi.trusted_proxies` names networks, `mod_python.wsgi.trusted_headers` the headers that these
 //! proxies set themselves. Once the first is set, no `X-Forwarded-…` or the like that somebody else has sent reaches an application.
-//! Pure checks of bytes.
+//! Nothing here touches a request: all are functions of bytes.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -15,7 +15,7 @@ pub(crate) const HEADERS: &str = "mod_python.wsgi.trusted_headers";
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Proxies {
     networks: Vec<Network>,
-    /// By `Field`.
+    /// Which headers may be believed, by `Field`.
     believed: [bool; FIELDS.len()],
 }
 
@@ -70,7 +70,7 @@ impl Proxies {
             .any(|network| network.family == bits && network.holds(address))
     }
 
-    /// What the proxy at `peer` says, by its headers (name and value, in their order).
+    /// Reads what the proxy at `peer` says in its headers (name and value, in the order in which they came).
     pub(crate) fn hear<'h>(
         &self,
         peer: &[u8],
@@ -117,7 +117,7 @@ impl Proxies {
     }
 }
 
-/// What has been heard of a proxy.
+/// What a proxy's headers say of the request that it has passed on.
 pub(crate) struct Told<'h> {
     believed: [bool; FIELDS.len()],
     /// The client's address, and its port if that was told.
@@ -211,7 +211,7 @@ pub(crate) fn is_forwarding(name: &[u8]) -> bool {
     BEGINNINGS.iter().any(begins) || OTHERS.iter().any(is)
 }
 
-/// Host and port of `host`, `host:port`, `[::1]:port`.
+/// Splits `host`, `host:port` or `[::1]:port` into host and port.
 pub(crate) fn split_host(host: &[u8]) -> (&[u8], Option<u16>) {
     let colon = host.iter().rposition(|&byte| byte == b':');
     let parts = colon.and_then(|place| host.split_at_checked(place));
@@ -224,14 +224,14 @@ pub(crate) fn split_host(host: &[u8]) -> (&[u8], Option<u16>) {
     }
 }
 
-/// Can it be a Host? Nothing in it may end a URL's authority.
+/// Can it be a Host? No character of it may end the host's part of a URL, such as `/` or `@`.
 fn is_host(host: &[u8]) -> bool {
     let (name, _) = split_host(host);
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~:[]".contains(byte);
     !name.is_empty() && host.iter().all(plain)
 }
 
-/// A port: 1 to 65535.
+/// Reads a port: 1 to 65535.
 pub(crate) fn number(digits: &[u8]) -> Option<u16> {
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return None;
@@ -240,7 +240,7 @@ pub(crate) fn number(digits: &[u8]) -> Option<u16> {
     (number != 0).then_some(number)
 }
 
-/// A path to put before SCRIPT_NAME. `//host` would be another site's.
+/// Checks a path to put before SCRIPT_NAME. None for `//host`, which a browser takes for another site.
 fn prefix_of(text: &[u8]) -> Option<&[u8]> {
     let end = text.iter().rposition(|&byte| byte != b'/')?;
     let prefix = text.get(..=end)?;
@@ -261,7 +261,7 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split([' ', '\t', ',']).filter(|word| !word.is_empty())
 }
 
-/// An address with its port, if there is one: `10.0.0.1`, `10.0.0.1:80`, `::1`, `[::1]`, `[::1]:80`.
+/// Reads an address, and its port if there is one: `10.0.0.1`, `10.0.0.1:80`, `::1`, `[::1]`, `[::1]:80`.
 fn address(text: &[u8]) -> Option<(IpAddr, Option<u16>)> {
     let text = std::str::from_utf8(text).ok()?;
     if let Ok(address) = text.parse() {
@@ -279,12 +279,12 @@ fn address(text: &[u8]) -> Option<(IpAddr, Option<u16>)> {
     Some((address, port))
 }
 
-/// The addresses whose first bits are these.
+/// A network: the addresses that begin with the same bits.
 #[derive(Debug, PartialEq, Eq)]
 struct Network {
     start: u128,
     mask: u128,
-    /// 32 or 128.
+    /// How many bits an address has: 32 or 128.
     family: u32,
 }
 
@@ -321,7 +321,8 @@ impl Network {
     }
 }
 
-/// An address as a number, and how many bits it has. An IPv4 address in IPv6's clothes is one of IPv4.
+/// Gives an address as a number, and how many bits it has. An IPv4 address that is written as one of IPv6 (::ffff:10.0.0.1) is one
+/// of IPv4.
 fn bits(address: IpAddr) -> (u128, u32) {
     let of_v4 = |address: Ipv4Addr| (u128::from(u32::from(address)), 32);
     match address {

@@ -5,8 +5,10 @@
 
 use super::interpreter::{Cx, Interpreter};
 use super::threads;
-use crate::httpd::lease::{Held, Lease, Refusal};
-use crate::httpd::turn::{Opened, Turn};
+use crate::httpd::log::{self, Level};
+use crate::httpd::request::Request;
+use crate::httpd::request::lease::{Held, Lease, Refusal};
+use crate::httpd::request::turn::{Opened, Turn};
 use pyo3::Python;
 use std::ffi::c_void;
 use std::ptr::NonNull;
@@ -68,22 +70,23 @@ impl Detachable for () {}
 impl Detachable for usize {}
 impl Detachable for i32 {}
 impl Detachable for i64 {}
-impl Detachable for crate::httpd::server::Server<'_> {}
-impl Detachable for &mut crate::httpd::body::Output {}
+impl Detachable for crate::httpd::request::server::Server<'_> {}
+impl Detachable for &mut crate::httpd::io::body::Output {}
 impl Detachable for [u8] {}
-impl Detachable for crate::httpd::connection::Connection<'_> {}
-impl Detachable for &mut crate::httpd::wire::Wire {}
+impl Detachable for str {}
+impl Detachable for crate::httpd::request::connection::Connection<'_> {}
+impl Detachable for &mut crate::httpd::io::connection::Wire {}
 impl Detachable for std::ffi::CStr {}
 impl<T: Detachable> Detachable for Option<T> {}
-impl Detachable for crate::httpd::request::Request<'_> {}
-impl Detachable for crate::httpd::body::Parcel {}
-impl Detachable for crate::httpd::file_part::FilePart {}
+impl Detachable for Request<'_> {}
+impl Detachable for crate::httpd::io::body::Parcel {}
+impl Detachable for crate::httpd::io::file_part::FilePart {}
 impl Detachable for bool {}
 impl<T: Detachable + ?Sized> Detachable for &T {}
-impl Detachable for &mut crate::httpd::body::Input {}
-impl Detachable for &mut crate::httpd::body::Room<'_> {}
-impl Detachable for &mut crate::httpd::filter::Invocation {}
-impl Detachable for crate::httpd::turn::Turn {}
+impl Detachable for &mut crate::httpd::io::body::Input {}
+impl Detachable for &mut crate::httpd::io::body::Room<'_> {}
+impl Detachable for &mut crate::httpd::io::filter::Invocation {}
+impl Detachable for crate::httpd::request::turn::Turn {}
 impl<A: Detachable, B: Detachable> Detachable for (A, B) {}
 impl<A: Detachable, B: Detachable, C: Detachable> Detachable for (A, B, C) {}
 
@@ -97,8 +100,16 @@ impl<'py> Cx<'py> {
         turn.open(served, move |turn| self.detached(turn, Turn::wait))
     }
 
-    /// Runs something that may block without the interpreter's lock (PyEval_SaveThread). A function pointer and plain
-    /// data, so that nothing of Python can be captured.
+    /// Writes to a request's error log, which may be a pipe that is full: detached.
+    pub(crate) fn log(self, request: Request<'_>, level: Level, text: &str) {
+        let entry = (level as i32, text.as_bytes());
+        self.detached((request, entry), |(request, (level, text))| {
+            log::raw(request, level, text);
+        });
+    }
+
+    /// Calls `body`, which may block, without the interpreter's lock (PyEval_SaveThread). It is a function pointer, and not a
+    /// closure, so that it has nothing but the data that is given here.
     pub(crate) fn detached<D: Detachable, R>(self, data: D, body: fn(D) -> R) -> R {
         let _detached = threads::Detached::new();
         body(data)

@@ -1,13 +1,13 @@
 //! A `bytes` that is filled while no interpreter is attached.
 
-use crate::httpd::body::Room;
+use crate::httpd::io::body::Room;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use std::ffi::c_int;
 use std::mem::MaybeUninit;
 
 unsafe extern "C" {
-    /// pyo3 does not name it.
+    /// Declared here, since pyo3::ffi does not have it.
     fn _PyBytes_Resize(object: *mut *mut ffi::PyObject, size: ffi::Py_ssize_t) -> c_int;
 }
 

@@ -1,12 +1,13 @@
-//! Owned Python references, for places where pyo3's own would leak across interpreters, and cells that are safe without an
-//! interpreter's lock, too (PEP 703).
+//! References to Python objects that stay within their interpreter, where pyo3's `Py` might be released in another one; and cells
+//! that several threads may use, also where the interpreter has no lock (PEP 703).
 
 use pyo3::{Bound, PyAny, Python, ffi};
 use std::ptr::{NonNull, null_mut};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicPtr, Ordering};
 
-/// An owned reference. Unlike `Py`, dropping it always releases at once: it lives only inside Python objects and
-/// interpreter state, which are dropped while their interpreter is attached.
+/// An owned reference. Dropping it releases the object at once, which `Py` does only where pyo3 knows that the thread is attached.
+/// So it may only be kept where it is dropped while its interpreter is attached: in Python objects, and in what an interpreter
+/// keeps.
 pub(crate) struct Ref(NonNull<ffi::PyObject>);
 
 impl Ref {
@@ -29,7 +30,7 @@ impl Ref {
         self.0.as_ptr()
     }
 
-    /// Is this the only reference? Without the interpreter's lock nobody can tell: another thread may be taking one.
+    /// Is this the only reference? False where the interpreter has no lock: another thread may be taking one just now.
     pub(crate) fn is_unique(&self, _py: Python<'_>) -> bool {
         // SAFETY: a live object of the attached interpreter.
         cfg!(not(Py_GIL_DISABLED)) && unsafe { ffi::Py_REFCNT(self.0.as_ptr()) == 1 }
@@ -48,8 +49,8 @@ unsafe impl Send for Ref {}
 // SAFETY: as above.
 unsafe impl Sync for Ref {}
 
-/// A place for an object that is made at first use. It is filled once, so that the object's identity is stable and a
-/// thread that reads it cannot meet another that replaces it, with or without a lock of the interpreter's.
+/// A place for an object that is made at first use. It is filled once and never changed: so everybody gets the same object, and no
+/// thread can take away what another one is just reading.
 #[derive(Default)]
 pub(crate) struct Slot(AtomicPtr<ffi::PyObject>);
 
@@ -59,7 +60,7 @@ impl Slot {
         unsafe { Bound::from_borrowed_ptr_or_opt(py, self.as_ptr()) }
     }
 
-    /// Fills the slot; gives what it holds afterwards: what another thread has put there first, if one has.
+    /// Fills the slot, unless another thread has done so first. Gives the object that is in it afterwards.
     pub(crate) fn fill<'py>(&self, object: Bound<'py, PyAny>) -> Bound<'py, PyAny> {
         let py = object.py();
         let new = object.clone().into_ptr();
@@ -82,14 +83,14 @@ impl Slot {
         self.as_ptr().is_null()
     }
 
-    /// For the garbage collector: nobody else can reach the object any more.
+    /// Empties the slot, for the garbage collector, which knows that nobody can reach its object any more.
     pub(super) fn clear(&self) {
         let object = self.0.swap(null_mut(), Ordering::AcqRel);
         // SAFETY: the slot's own reference, or NULL.
         unsafe { ffi::Py_XDECREF(object) };
     }
 
-    /// For traversal by the garbage collector.
+    /// Gives the object to the garbage collector's traversal; NULL where there is none.
     pub(super) fn as_ptr(&self) -> *mut ffi::PyObject {
         self.0.load(Ordering::Acquire)
     }
@@ -101,7 +102,7 @@ impl Drop for Slot {
     }
 }
 
-/// A yes or no that any thread may read and set (Cell<bool>, but Sync).
+/// A `bool` that any thread may read and set: a `Cell<bool>` that is `Sync`.
 #[derive(Default)]
 pub(crate) struct Flag(AtomicBool);
 
@@ -114,13 +115,13 @@ impl Flag {
         self.0.store(value, Ordering::Relaxed);
     }
 
-    /// Sets it; gives what it was.
+    /// Sets it, and gives the value before.
     pub(crate) fn replace(&self, value: bool) -> bool {
         self.0.swap(value, Ordering::Relaxed)
     }
 }
 
-/// A number that any thread may read and set (Cell<i64>, but Sync).
+/// A number that any thread may read and set: a `Cell<i64>` that is `Sync`.
 #[derive(Default)]
 pub(crate) struct Number(AtomicI64);
 
@@ -137,7 +138,7 @@ impl Number {
         self.0.store(value, Ordering::Relaxed);
     }
 
-    /// Adds; gives what it was.
+    /// Adds, and gives the value before.
     pub(crate) fn add(&self, more: i64) -> i64 {
         self.0.fetch_add(more, Ordering::Relaxed)
     }

@@ -1,4 +1,4 @@
-//! Items of a dict by keys of ours: `str`, kept by the interpreter.
+//! Reading and setting items of a dict, where the key is a `str` that the interpreter keeps.
 
 use super::cell::Ref;
 use super::exception;
@@ -6,7 +6,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-/// The value of a `str` key in a module's dictionary (PyDict_GetItemRef, PyDict_GetItemWithError); None where there is none.
+/// Finds the value of a `str` key in a module's dictionary (PyDict_GetItemRef, PyDict_GetItemWithError); None where there is none.
 ///
 /// # Errors
 /// What comparing the key with another one raises: an application may put a key of any class into its module's dictionary.
@@ -34,7 +34,7 @@ pub(crate) fn get<'py>(
     Ok(found)
 }
 
-/// `dict[key] = value` (PyDict_SetItem).
+/// Sets an item: `dict[key] = value` (PyDict_SetItem).
 ///
 /// # Errors
 /// MemoryError.
@@ -46,7 +46,7 @@ pub(crate) fn set(dict: &Bound<'_, PyDict>, key: &Ref, value: &Bound<'_, PyAny>)
     }
 }
 
-/// Sets the item where there is none; gives the one there is (PyDict_SetDefault).
+/// Sets an item where the dict has none of this key; otherwise gives the value that it has (PyDict_SetDefault).
 ///
 /// # Errors
 /// MemoryError.

@@ -1,4 +1,5 @@
-//! Exceptions without pyo3's own machinery, which attaches and defers by itself and knows one interpreter only.
+//! Taking, setting and dropping exceptions. pyo3's own ways attach the thread by themselves, to the main interpreter, or leave
+//! objects for later, perhaps to another interpreter.
 
 use super::attach::called;
 use super::interpreter::Cx;
@@ -6,25 +7,25 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use std::ffi::CStr;
 
-/// Makes the one class that pyo3 makes for the process, of its panics: it compares every error that it takes with it. Made
-/// later, where there is no room left on the stack, it would wait for itself for ever.
+/// Has pyo3 make its class `PanicException`, one for the process, with which it compares every error that it takes. It would be made
+/// at the first error: if that came where the stack is full, making it would fail with another error, and wait for itself.
 pub(super) fn prepare(py: Python<'_>) {
     py.get_type::<pyo3::panic::PanicException>();
 }
 
-/// The exception that a `PyErr` stands for, with its traceback.
+/// Makes the exception that a `PyErr` stands for, with its traceback.
 pub(crate) fn value<'py>(py: Python<'py>, error: PyErr) -> Bound<'py, PyAny> {
     restore(py, error);
     raised(py)
 }
 
-/// Sets the exception that a `PyErr` stands for. One that was made lazily, as `PyValueError::new_err` makes it, lets go of its
-/// class and its message here.
+/// Sets the exception that a `PyErr` stands for as the thread's current one. `PyValueError::new_err` and the like only make the
+/// exception here, and drop its class and message: the thread has to be attached.
 pub(super) fn restore(_py: Python<'_>, error: PyErr) {
     called(|py| error.restore(py));
 }
 
-/// Takes the exception that is set.
+/// Takes the thread's current exception.
 pub(crate) fn raised(py: Python<'_>) -> Bound<'_, PyAny> {
     // SAFETY: attached, and an exception is set; each branch takes over the references it is given.
     unsafe {
@@ -59,7 +60,7 @@ pub(crate) fn discard(py: Python<'_>, error: PyErr) {
     drop(value(py, error));
 }
 
-/// The value, or None and the error is dropped.
+/// Gives the value of a result; drops an error and gives None.
 pub(crate) fn or_discard<T>(py: Python<'_>, result: PyResult<T>) -> Option<T> {
     result.map_err(|error| discard(py, error)).ok()
 }
@@ -116,7 +117,7 @@ pub(crate) fn is_instance(exception: &Bound<'_, PyAny>, class: &Bound<'_, PyAny>
     unsafe { ffi::PyErr_GivenExceptionMatches(exception.as_ptr(), class.as_ptr()) != 0 }
 }
 
-/// An attribute, None where the object has none of that name.
+/// Gets an attribute; None where the object has none of that name.
 ///
 /// # Errors
 /// What looking it up raises, but for AttributeError.
@@ -139,7 +140,7 @@ pub(crate) fn attribute<'py>(
     })
 }
 
-/// The number that `result` is, if it is exactly an `int` that fits.
+/// Gives the number of an object of the class `int` itself, if it fits; a `bool` or another subclass is None.
 pub(crate) fn exact_int(result: &Bound<'_, PyAny>) -> Option<i32> {
     // SAFETY: a live object; PyLong_AsLongAndOverflow sets no error for an exact int.
     unsafe {

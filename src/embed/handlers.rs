@@ -7,7 +7,7 @@ use super::cell::Ref;
 use super::interpreter::{Cx, PerInterpreter};
 use super::{dict, exception};
 use crate::config::{Common, Entry};
-use crate::httpd::command::Section;
+use crate::httpd::module::command::Section;
 use pyo3::exceptions::PyAttributeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyType};
@@ -15,15 +15,15 @@ use rustc_hash::FxHashMap;
 use std::cell::Cell;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// What an interpreter knows of its handlers.
+/// The handlers that an interpreter has found so far.
 #[derive(Default)]
 struct Handlers {
     known: Vec<Known>,
-    /// The places of all, by `Entry::key`.
+    /// The places of all handlers in the list, by `Entry::key`.
     places: FxHashMap<String, usize>,
-    /// The places of those that were asked for last: a WSGI request asks for two, others mostly for one.
+    /// The places of the two that were asked for last, to look at first: a WSGI request asks for two, others mostly for one.
     recent: Cell<[usize; 2]>,
-    /// How many came whose names were interned.
+    /// How many handlers' names have been interned.
     interned: usize,
 }
 
@@ -40,7 +40,7 @@ fn looked_up(cx: Cx<'_>) -> MutexGuard<'static, Handlers> {
 
 /// So many handlers are remembered, then all are looked up anew: `req.add_handler()` and .htaccess files may name any number.
 const MOST: usize = 1024;
-/// So many sys.path settings of a handler are remembered.
+/// How many sys.path settings are remembered of a handler.
 const MOST_SETTINGS: usize = 64;
 
 impl Handlers {
@@ -54,7 +54,8 @@ impl Handlers {
         })
     }
 
-    /// Gives those that it replaces: dropping them may run Python code.
+    /// Remembers a handler. Gives back those that it replaces: the caller drops them when the lock is free, since that may run Python
+    /// code.
     #[must_use]
     fn put(&mut self, known: Known) -> Vec<Known> {
         let mut before = Vec::new();
@@ -73,7 +74,7 @@ impl Handlers {
         before
     }
 
-    /// May the names of this handler be interned? Some Pythons never forget such a name.
+    /// May the names of this handler be interned? Python from 3.12 on never forgets such a name, so not too many.
     fn may_intern(&mut self, key: &str) -> bool {
         if !self.places.contains_key(key) {
             self.interned = self.interned.saturating_add(1);
@@ -91,11 +92,11 @@ struct Known {
     path: Vec<Ref>,
     /// When the module was last looked at, in microseconds since the epoch.
     checked: i64,
-    /// The sys.path settings under which it has been used.
+    /// The sys.path settings (PythonPath, the section's directory) that have been applied for it.
     settings: Vec<(Option<String>, Option<String>)>,
 }
 
-/// What a request says about importing.
+/// What the configuration of a request says about importing.
 #[derive(Clone, Copy)]
 pub(crate) struct Importing<'c> {
     /// PythonPath.
@@ -107,7 +108,7 @@ pub(crate) struct Importing<'c> {
 }
 
 impl<'c> Importing<'c> {
-    /// What the configuration says, at a time.
+    /// Reads it from the configuration; `now` is when the request began.
     pub(crate) fn new(common: &Common<'c>, now: i64) -> Importing<'c> {
         Importing {
             path: common.path,
@@ -118,10 +119,11 @@ impl<'c> Importing<'c> {
     }
 }
 
-/// Changes are looked for this often (microseconds).
+/// How often a module is looked at for changes (microseconds).
 const INTERVAL: i64 = 1_000_000;
 
-/// The object that handles; None where a silent entry has none. `argument` instantiates classes on the way to it.
+/// Finds the object to call for a handler; None where the entry is silent and its module has none. A class on the way to it is called
+/// with `argument`.
 ///
 /// # Errors
 /// What importing the module raises; AttributeError where it has no such object.
@@ -138,7 +140,7 @@ pub(crate) fn resolve<'py>(
     walk(entry, module, argument)
 }
 
-/// The fast path: a function of a module that is known and fresh.
+/// Finds a function of a module that has been imported and looked at lately; None where `import` and `walk` have to be asked.
 fn known<'py>(
     cx: Cx<'py>,
     entry: &Entry<'_>,
@@ -171,7 +173,7 @@ impl Known {
     }
 }
 
-/// The directory that goes to sys.path: where the directive stands, unless PythonPath says otherwise.
+/// Gives the directory to put into sys.path: that of the section which the directive stands in, unless there is a PythonPath.
 fn directory_for<'c>(entry: &Entry<'c>, importing: Importing<'_>) -> Option<&'c str> {
     match entry.section {
         Section::Directory { path, regex: false } | Section::Htaccess { path }
@@ -183,7 +185,7 @@ fn directory_for<'c>(entry: &Entry<'c>, importing: Importing<'_>) -> Option<&'c 
     }
 }
 
-/// Imports the module, or looks whether it has changed.
+/// Imports a handler's module, or loads it again if it has changed, and remembers the handler.
 fn import<'py>(
     cx: Cx<'py>,
     entry: &Entry<'_>,
@@ -243,8 +245,8 @@ fn import<'py>(
     Ok(module)
 }
 
-/// Follows the object's path; a class on the way is instantiated with the argument and the next name looked up in the
-/// instance.
+/// Follows the object's path from the module on. A class on the way is called with the argument, and the next name is looked up in
+/// the instance.
 fn walk<'py>(
     entry: &Entry<'_>,
     module: Bound<'py, PyAny>,

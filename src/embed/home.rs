@@ -1,20 +1,20 @@
 //! Which Python runs: the one that the module was built with, or the virtual environment of PythonHome.
 //!
-//! Pure checks of files, so that a mistake is reported when the configuration is read.
+//! Here only files are looked at, so that a mistake is reported when the configuration is read, before Python starts.
 
 use super::package;
-use crate::httpd::reach;
+use crate::httpd::module::reach;
 use std::path::{Path, PathBuf};
 
 /// The interpreter that the module was built with.
 pub(crate) const EXECUTABLE: &str = env!("MOD_PYTHON_EXECUTABLE");
 
-/// What PythonHome names.
+/// What kind of directory PythonHome names.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Home {
-    /// A virtual environment, by its interpreter.
+    /// A virtual environment: the path of its interpreter.
     Environment(PathBuf),
-    /// An installation's prefix.
+    /// The prefix of an installation of Python.
     Prefix(PathBuf),
 }
 
@@ -36,7 +36,7 @@ pub(crate) fn check(directory: &str) -> Result<Home, String> {
     let file = path.join("pyvenv.cfg");
     let Ok(configuration) = std::fs::read_to_string(&file) else {
         reach::check_own(&file)?;
-        // A free-threaded Python has a library of its own (PEP 703).
+        // The library of a free-threaded Python (PEP 703) has another name: python3.14t.
         let threading = if cfg!(Py_GIL_DISABLED) { "t" } else { "" };
         let library = format!("lib/python{version}{threading}/os.py");
         if path.join(library).is_file() {
@@ -62,11 +62,11 @@ pub(crate) fn check(directory: &str) -> Result<Home, String> {
         .ok_or_else(|| format!("{directory} has no working bin/python3; {remedy}"))
 }
 
-/// Can httpd's children use it, as the user that they run as? Not for what `check` refuses. Known once the whole configuration
-/// has been read.
+/// Checks that httpd's children can use a PythonHome, as the user that they run as. To be called when the whole configuration has
+/// been read: only then is that user known.
 ///
 /// # Errors
-/// The directory that is in the way, the user and the remedy.
+/// As for `check`; which directory is in the way, the user and the remedy.
 pub(crate) fn check_for_children(directory: &str) -> Result<(), String> {
     match check(directory)? {
         Home::Prefix(prefix) => reach::check(&prefix),
@@ -74,7 +74,7 @@ pub(crate) fn check_for_children(directory: &str) -> Result<(), String> {
             let file = Path::new(directory).join("pyvenv.cfg");
             reach::check(&file)?;
             reach::check(&executable)?;
-            // The standard library is where the Python is that made the environment.
+            // An environment has no standard library of its own, but that of the Python which has made it.
             let configuration = std::fs::read_to_string(&file).unwrap_or_default();
             let made_with = value_of(&configuration, &["home"]).map(Path::new);
             let made_with = made_with.filter(|path| path.is_dir());
@@ -83,7 +83,7 @@ pub(crate) fn check_for_children(directory: &str) -> Result<(), String> {
     }
 }
 
-/// The major and minor version that a pyvenv.cfg states (PEP 405; `version`, or `version_info` as virtualenv writes).
+/// Reads the major and minor version from a pyvenv.cfg (PEP 405: `version`; virtualenv writes `version_info`).
 fn version_of(configuration: &str) -> Option<String> {
     let value = value_of(configuration, &["version", "version_info"])?;
     let mut parts = value.split('.');

@@ -1,7 +1,7 @@
-//! The keeper: one thread a child in which every interpreter but the main one is made and ended.
+//! The keeper: a thread of each child, in which all interpreters but the main one are made and ended.
 //!
-//! Python calls the thread that imports `threading` an interpreter's main thread, and waits for it at the end. A
-//! thread of httpd's will not do: it comes for one request, and ends before the child does.
+//! The thread that imports `threading` in an interpreter is its main thread for Python, and has to be there when the interpreter
+//! ends. A thread of httpd's will not do: it comes for one request, and ends before the child does.
 
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Mutex, PoisonError};
@@ -34,7 +34,7 @@ pub(super) fn run<R: Send + 'static>(
         .map_err(|_| "the keeper thread has failed".to_string())
 }
 
-/// Has the keeper been needed?
+/// Has the keeper been started?
 pub(super) fn is_running() -> bool {
     KEEPER
         .lock()
@@ -50,7 +50,7 @@ fn start() -> Result<Sender<Job>, String> {
     Ok(sender)
 }
 
-/// Starts a thread that no signal reaches: httpd's own threads handle those.
+/// Starts a thread that gets no signals: those are for httpd's own threads.
 ///
 /// # Errors
 /// When no thread can be had.

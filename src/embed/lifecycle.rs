@@ -6,9 +6,9 @@ use super::interpreter::{self, MAIN};
 use super::module::{self, Populate};
 use super::{exception, keeper, package, registry, threads};
 use crate::config;
+use crate::httpd::apr::pool::Pool;
 use crate::httpd::log::{self, Level};
-use crate::httpd::pool::Pool;
-use crate::httpd::reach;
+use crate::httpd::module::reach;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use std::ffi::{CStr, CString, OsString};
@@ -17,14 +17,14 @@ use std::path::Path;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-/// How long exit functions and threads of all interpreters may take, altogether, before the process goes anyway.
-/// httpd kills a child that takes longer than about ten seconds.
+/// How long exit functions and threads of all interpreters may take together, before the process ends without them. httpd would
+/// kill a child that takes longer than about ten seconds.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What the child was started with.
+/// The environment variables that the child was started with.
 static ENVIRONMENT: OnceLock<Vec<(OsString, OsString)>> = OnceLock::new();
 
-/// Checks what must be right before any child can start Python.
+/// Checks, when the configuration is read, what has to be right for children to start Python.
 ///
 /// # Errors
 /// What is wrong and what to do.
@@ -44,8 +44,8 @@ pub(crate) fn check(server: &config::Server<'_>) -> Result<(), String> {
     reach::check(&package.join("mod_python/__init__.py"))
 }
 
-/// Starts Python in this child; at its end the interpreters' exit functions run. A failure (false) is logged, and requests
-/// for Python are answered with 500.
+/// Starts Python in this child, and sees to it that it ends with the child's pool. False where that failed: it has been logged, and
+/// requests for Python are answered with 500.
 pub(crate) fn start(
     pool: Pool<'static>,
     server: &config::Server<'_>,
@@ -68,12 +68,12 @@ pub(crate) fn start(
     started.is_ok()
 }
 
-/// The process's environment before Python, or anybody in it, has changed it; empty before Python is started.
+/// Gives the process's environment as it was before Python code could change it; empty before Python has been started.
 pub(crate) fn initial_environment() -> &'static [(OsString, OsString)] {
     ENVIRONMENT.get().map_or(&[], Vec::as_slice)
 }
 
-/// Py_InitializeFromConfig with what an embedded Python needs (PEP 587). Leaves this thread attached.
+/// Initialises Python, with what an embedded one needs (PEP 587, Py_InitializeFromConfig). Leaves this thread attached.
 fn initialize(
     server: &config::Server<'_>,
     functions: &'static [&'static [Function]],
@@ -119,7 +119,7 @@ fn initialize(
     }
 }
 
-/// The library that the loader has found must be of the version that the module was built for.
+/// Checks that the library of Python which the loader has found is of the version that the module was built for.
 fn check_version() -> Result<(), String> {
     // SAFETY: may be called before Python starts; a static string.
     let version = unsafe { CStr::from_ptr(ffi::Py_GetVersion()) }.to_string_lossy();
@@ -178,7 +178,7 @@ impl Drop for Exit {
             // prefork stops a child from a signal handler, perhaps in the middle of Python: nothing can be run then.
             return;
         }
-        // Whatever exit functions do, the process goes.
+        // Ends the process if exit functions take too long.
         let watch = keeper::spawn("mod_python watch", || {
             std::thread::sleep(PATIENCE);
             let text =

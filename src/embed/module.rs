@@ -1,4 +1,4 @@
-//! The native module `_apache`: multi-phase initialisation (PEP 489), one instance an interpreter.
+//! The native module `_apache`: each interpreter that imports it makes one of its own (multi-phase initialisation, PEP 489).
 
 use super::attach::called;
 use super::class::Function;
@@ -14,7 +14,7 @@ use std::ffi::{c_int, c_void};
 use std::ptr::null_mut;
 use std::sync::OnceLock;
 
-/// What fills the module: classes, constants.
+/// Fills a new module with classes and constants.
 pub(crate) type Populate = for<'py> fn(Cx<'py>, &Bound<'py, PyModule>) -> PyResult<()>;
 
 struct Contents {
@@ -24,7 +24,7 @@ struct Contents {
 
 static CONTENTS: OnceLock<Contents> = OnceLock::new();
 
-/// Makes `import _apache` work; called before Python starts.
+/// Makes `import _apache` work; to be called before Python starts.
 pub(super) fn register(functions: &'static [&'static [Function]], populate: Populate) -> bool {
     let _ = CONTENTS.set(Contents {
         functions,

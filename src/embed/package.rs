@@ -1,4 +1,4 @@
-//! The Python package `mod_python`: where the one is that belongs to this DSO.
+//! Where the Python package `mod_python` is that belongs to this DSO.
 //!
 //! `make install` gives each version a directory of its own: an httpd that is only restarted gracefully keeps the DSO that it has
 //! loaded, and with it that version's package, whatever has been installed meanwhile.
@@ -18,7 +18,7 @@ pub(super) const BUILT_VERSION: &str = env!("MOD_PYTHON_PYTHON_VERSION");
 /// built goes on with its source tree.
 ///
 /// # Errors
-/// Where it should be, and what to do.
+/// A sentence: where the package should be, and what to do.
 pub(crate) fn directory() -> Result<&'static Path, String> {
     static DIRECTORY: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     let found = DIRECTORY.get_or_init(|| {
@@ -44,8 +44,8 @@ fn find(beside: &Path, source: &Path) -> Result<PathBuf, String> {
         })
 }
 
-/// What the operator is told where the package is of another version than the DSO: a graceful restart has kept an old DSO, or one
-/// of the two was copied by itself.
+/// Makes the warning for the operator where the package is of another version than the DSO: a graceful restart has kept an old DSO,
+/// or one of the two was copied without the other.
 pub(crate) fn mismatch() -> Option<String> {
     let directory = directory().ok()?;
     let text = std::fs::read_to_string(directory.join("mod_python/version.py")).ok()?;
@@ -58,7 +58,7 @@ pub(crate) fn mismatch() -> Option<String> {
     })
 }
 
-/// What `version = "…"` says.
+/// Reads the line `version = "…"` of a version.py.
 fn version_of(text: &str) -> Option<&str> {
     text.lines()
         .find_map(|line| line.strip_prefix("version = "))

@@ -1,11 +1,11 @@
-//! What the configuration says of interpreters before they are made: their locks, and the pools.
+//! What the configuration says of interpreters, gathered before any is made: their locks, pools and virtual environments.
 
 use super::interpreter::MAIN;
 use super::package;
 use crate::config::{Gil, Server};
 use std::collections::{HashMap, HashSet};
 
-/// Owned by the process: made once in each child, when it starts.
+/// What all servers say. Made when the configuration is checked, and once in each child, which keeps it.
 #[derive(Default)]
 pub(crate) struct Plan {
     default: Option<Gil>,
@@ -13,25 +13,25 @@ pub(crate) struct Plan {
     pools: HashMap<String, usize>,
     /// The main server's PythonHome, which is the process's.
     home: Option<String>,
-    /// Interpreters of virtual hosts that have a PythonHome of their own: it, and which host says so.
+    /// The PythonHomes of interpreters, by name: of those of virtual hosts that have a PythonHome, and of the main server's.
     homes: HashMap<String, Home>,
-    /// Interpreters that hosts without a PythonHome name, and which host does.
+    /// Interpreters that a host without a PythonHome names: interpreter and host.
     homeless: Vec<(String, String)>,
-    /// Virtual hosts' own interpreters, where those have no PythonHome.
+    /// The interpreters of virtual hosts that have no PythonHome.
     plain: HashSet<String>,
-    /// What two hosts contradict each other about.
+    /// Sentences about interpreters for which two hosts have different PythonHomes.
     conflicts: Vec<String>,
-    /// Interpreters of pools that directives name: directive and name.
+    /// Names such as `pool#1` that directives name: directive and name.
     members: Vec<(&'static str, String)>,
 }
 
-/// A virtual host's PythonHome.
+/// A PythonHome, and the host that has it.
 struct Home {
     directory: String,
     host: String,
 }
 
-/// The pool and the number that the name of a pool's interpreter holds: `("pool", 1)` for `pool#1`.
+/// Splits the name of a pool's interpreter into pool and number: `("pool", 1)` of `pool#1`.
 pub(crate) fn pool_of(name: &str) -> Option<(&str, usize)> {
     let (pool, number) = name.rsplit_once('#')?;
     (!pool.is_empty()).then_some(())?;
@@ -39,8 +39,8 @@ pub(crate) fn pool_of(name: &str) -> Option<(&str, usize)> {
 }
 
 impl Plan {
-    /// Takes a server's settings over. The main server comes first; its own setting is that of every interpreter which has
-    /// no other. `name` is how the server's interpreter is called.
+    /// Adds what a server says. The main server comes first: its PythonInterpreterGIL without a name is that of all interpreters
+    /// which have no other. `name` is how the server's interpreter is called.
     pub(crate) fn add(&mut self, server: &Server<'_>, name: Option<&str>, is_main: bool) {
         let interpreter = server.common.interpreter.or(name);
         match (server.gil, interpreter) {
@@ -77,7 +77,7 @@ impl Plan {
             self.home = server.home.map(String::from);
             let named = named.map(|name| (name.into(), "the main server".into()));
             self.homeless.extend(named);
-            // Under its own name, too, the main server's is the main interpreter.
+            // The main server's interpreter has two names: MAIN, and the server's own.
             for name in [Some(MAIN), interpreter].into_iter().flatten() {
                 self.homes.insert(
                     name.into(),
@@ -114,12 +114,12 @@ impl Plan {
         }
     }
 
-    /// The PythonHome of a host, where it is not the process's.
+    /// Gives the PythonHome of a host; None where it is the process's.
     pub(super) fn own_home<'h>(&self, host: Option<&'h str>) -> Option<&'h str> {
         host.filter(|host| Some(*host) != self.home.as_deref())
     }
 
-    /// The PythonHome that the configuration gives an interpreter, or a pool.
+    /// Finds the PythonHome of an interpreter, or a pool; None where it is the process's.
     fn home_of(&self, name: &str) -> Option<&str> {
         let name = pool_of(name).map_or(name, |(pool, _)| {
             if self.pools.contains_key(pool) {
@@ -132,8 +132,8 @@ impl Plan {
         self.own_home(Some(home).filter(|home| !home.is_empty()))
     }
 
-    /// The PythonHome of an interpreter that is made for a host: what the configuration says of the interpreter, or else the
-    /// host's.
+    /// Finds the PythonHome for an interpreter that is made for a host: that which the configuration has for the interpreter.
+    /// Where it does not know the interpreter, as with one that an .htaccess file names, the host's.
     pub(super) fn home_for<'h>(&'h self, name: &str, host: Option<&'h str>) -> Option<&'h str> {
         let of_others = || {
             self.homes.contains_key(name)
@@ -151,7 +151,7 @@ impl Plan {
             && (!self.pools.is_empty() || self.default.iter().chain(self.named.values()).any(own))
     }
 
-    /// The lock of an interpreter; `name#1` belongs to a pool.
+    /// Decides whether an interpreter has a lock of its own; those of a pool (`name#1`) have.
     pub(super) fn gil(&self, name: &str) -> Gil {
         let of_pool = pool_of(name).is_some_and(|(pool, _)| self.pools.contains_key(pool));
         let named = self.named.get(name).copied();
@@ -168,16 +168,16 @@ impl Plan {
         self.pools.keys().map(String::as_str)
     }
 
-    /// How many interpreters a name stands for; None for one that is no pool.
+    /// Gives the number of interpreters of a pool; None where there is no pool of that name.
     pub(super) fn pool_size(&self, name: &str) -> Option<usize> {
         let wanted = self.pools.get(name).copied();
         wanted.map(|size| if OWN_IS_POSSIBLE { size } else { 1 })
     }
 
-    /// Are there the interpreters of pools that directives name?
+    /// Checks that hosts do not contradict each other, and that the pools' interpreters which directives name exist.
     ///
     /// # Errors
-    /// The directive, and what to do.
+    /// A sentence: which directive it is, and what to do.
     pub(crate) fn check(&self) -> Result<(), String> {
         if let Some(conflict) = self.conflicts.first() {
             return Err(conflict.clone());
@@ -188,7 +188,7 @@ impl Plan {
         })
     }
 
-    /// Is this no interpreter of a pool, or one that there is?
+    /// Checks that a name such as `pool#1` is that of an interpreter which the pool has; other names are right.
     ///
     /// # Errors
     /// Why there is none of that name.
@@ -205,7 +205,7 @@ impl Plan {
         }
     }
 
-    /// What the Python that is embedded cannot do, for the operator.
+    /// Makes the warnings for the operator: PythonHomes that hosts share without saying so, and what this Python cannot do.
     pub(crate) fn warnings(&self) -> Vec<String> {
         let mut warnings = self.shared_homes();
         if OWN_IS_POSSIBLE {
@@ -230,7 +230,7 @@ impl Plan {
         warnings
     }
 
-    /// Hosts that say nothing of a PythonHome, and use an interpreter that has another host's.
+    /// Finds hosts that have no PythonHome, and use an interpreter that has another host's; a sentence for each.
     fn shared_homes(&self) -> Vec<String> {
         let shared = self.homeless.iter().filter_map(|(name, host)| {
             let home = self.homes.get(name).filter(|_| self.home_of(name).is_some())?;
@@ -258,7 +258,7 @@ impl Home {
 /// to it: `_datetime` keeps static types that two such interpreters change at once.
 const OWN_IS_POSSIBLE: bool = cfg!(Py_3_13);
 
-/// What operators of Python 3.12 are told, since it says that it can.
+/// Tells operators of Python 3.12 why: that Python itself says it can.
 const WHY: &str = " (with 3.12, importing datetime, decimal or sqlite3 in a second such interpreter corrupts memory)";
 
 #[cfg(test)]

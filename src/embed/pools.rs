@@ -3,18 +3,18 @@
 use super::interpreter::Interpreter;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// The interpreters of one name. Lives as long as the process.
+/// The interpreters of a pool. It lives as long as the process.
 pub(crate) struct Pool {
     members: Vec<Member>,
 }
 
 struct Member {
     interpreter: &'static Interpreter,
-    /// How many requests are in it.
+    /// How many requests have a place in it.
     busy: AtomicUsize,
 }
 
-/// A request's place in a pool, from its first phase in Python to its end.
+/// The place that a request has in a pool, from its first phase in Python to its end: it stays in one interpreter.
 pub(crate) struct Place {
     pool: &'static Pool,
     member: &'static Member,
@@ -31,7 +31,7 @@ impl Pool {
         }
     }
 
-    /// A place in the least busy interpreter.
+    /// Gives a request a place in the interpreter that is least busy.
     pub(crate) fn enter(&'static self) -> Option<Place> {
         let free = |member: &&Member| member.busy.load(Ordering::Relaxed);
         let member = self.members.iter().min_by_key(free)?;

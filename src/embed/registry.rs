@@ -9,7 +9,7 @@ use super::{apache, exception, keeper, package, tally, threads};
 use crate::config::Gil;
 use crate::httpd::faults;
 use crate::httpd::log::{self, Level};
-use crate::httpd::server::Server;
+use crate::httpd::request::server::Server;
 use pyo3::exceptions::PySystemError;
 use pyo3::ffi;
 use pyo3::prelude::*;

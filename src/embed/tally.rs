@@ -1,7 +1,7 @@
 //! What the interpreters of all children have done: a table in memory that httpd's parent shares with them.
 //!
-//! The parent maps it before it starts children, anew for each generation. A child takes a row for each interpreter; the
-//! rows of children that have gone are taken again. Whoever finds no free row counts for itself.
+//! The parent maps it before it starts children, a new one for each generation of them. A child takes a row for each interpreter,
+//! also one of a child that has gone. An interpreter for which no row is free counts in memory of its own, which nobody else sees.
 
 use crate::config::Gil;
 use std::ptr::null_mut;
@@ -14,13 +14,13 @@ const NAME: usize = 96;
 /// One interpreter of one child. All zeros is a free row.
 #[repr(C)]
 pub(crate) struct Row {
-    /// The child; 0 is nobody, a negative number a child that has not filled the row yet.
+    /// The child's process; 0 where the row is free, and the negative number while the child fills the row.
     pid: AtomicI32,
     own_gil: AtomicU32,
     /// Seconds since the epoch.
     made: AtomicU64,
     milliseconds: AtomicU32,
-    /// UTF-8, cut where it is longer; each word holds eight bytes.
+    /// The interpreter's name in UTF-8, cut if it is too long; each word holds eight bytes.
     name: [AtomicU64; NAME / 8],
     requests: AtomicU64,
     errors: AtomicU64,
@@ -37,10 +37,11 @@ pub(crate) struct Entry {
     pub(crate) errors: u64,
 }
 
-/// The table of this generation. The parent gives it up when it maps the next one; a child keeps its own to the end.
+/// The table of this generation of children. The parent unmaps it when it maps the next one; a child keeps the one it has started
+/// with.
 static TABLE: AtomicPtr<Row> = AtomicPtr::new(null_mut());
 
-/// Maps a table for the children to come; called in the parent, once a generation.
+/// Maps a table for the children to come; called in the parent, once for each generation.
 pub(crate) fn share() {
     const SIZE: usize = size_of::<Row>() * ROWS;
     // SAFETY: a new anonymous mapping; the old one is the parent's alone to give up, children keep theirs.
@@ -74,7 +75,7 @@ fn rows() -> &'static [Row] {
     unsafe { std::slice::from_raw_parts(table, ROWS) }
 }
 
-/// A row for a new interpreter of this process.
+/// Takes a row for a new interpreter of this process.
 pub(super) fn enter(name: &str, gil: Gil, took: Duration) -> &'static Row {
     let me = std::process::id().cast_signed();
     let row = rows().iter().find(|row| row.take(me));
@@ -98,7 +99,7 @@ pub(super) fn enter(name: &str, gil: Gil, took: Duration) -> &'static Row {
     row
 }
 
-/// The interpreters of all children that live.
+/// Reads the rows of all children that live.
 pub(crate) fn entries() -> Vec<Entry> {
     let living = rows().iter().filter_map(|row| {
         let pid = row.pid.load(Ordering::Acquire);
@@ -120,7 +121,7 @@ impl Row {
         }
     }
 
-    /// Takes a row that is free, or whose child has gone.
+    /// Takes the row if it is free, or its child has gone. Has it been taken?
     fn take(&self, me: i32) -> bool {
         let owner = self.pid.load(Ordering::Relaxed);
         (owner == 0 || (owner.abs() != me && !lives(owner.abs())))
@@ -148,12 +149,12 @@ impl Row {
         }
     }
 
-    /// A request has come to its content phase.
+    /// Counts a request that has come to its content phase.
     pub(crate) fn count_request(&self) {
         self.requests.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A handler has failed.
+    /// Counts a handler that has failed.
     pub(crate) fn count_error(&self) {
         self.errors.fetch_add(1, Ordering::Relaxed);
     }

@@ -12,7 +12,7 @@ use pyo3::types::{PyBytes, PyString};
 use std::ffi::{CStr, CString, c_char};
 use std::ptr::null;
 
-/// How text crosses.
+/// How Python's text becomes httpd's bytes, and the other way round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Encoding {
     Latin1,
@@ -20,7 +20,7 @@ pub(crate) enum Encoding {
 }
 
 impl Encoding {
-    /// Bytes of httpd's as `str`. Never fails for its content.
+    /// Decodes bytes of httpd's as `str`. Any bytes can be decoded.
     ///
     /// # Errors
     /// MemoryError.
@@ -38,7 +38,7 @@ impl Encoding {
         }
     }
 
-    /// A C string of httpd's as `str`, NULL as None.
+    /// Decodes a C string of httpd's as `str`; NULL is None.
     ///
     /// # Errors
     /// MemoryError.
@@ -53,7 +53,7 @@ impl Encoding {
         )
     }
 
-    /// As `optional`, of a copy.
+    /// As `optional`, for a copy of httpd's text.
     ///
     /// # Errors
     /// MemoryError.
@@ -68,7 +68,7 @@ impl Encoding {
         )
     }
 
-    /// `str` or `bytes` for httpd, as a C string.
+    /// Encodes `str`, or takes `bytes` as they are, and makes a C string of it.
     ///
     /// # Errors
     /// TypeError for other types, ValueError for what the encoding cannot express and for NUL.
@@ -77,7 +77,7 @@ impl Encoding {
         CString::new(bytes).map_err(|_| PyValueError::new_err("embedded null character"))
     }
 
-    /// Calls `body` with `str` or `bytes` for httpd, without a copy where that is possible.
+    /// Calls `body` with `str`, encoded, or with `bytes` as they are; without a copy where that is possible.
     ///
     /// # Errors
     /// TypeError for other types, ValueError for what the encoding cannot express; what `body` returns.
@@ -98,7 +98,7 @@ impl Encoding {
         }
     }
 
-    /// `str` for Rust code: NUL is welcome.
+    /// Encodes `str`; NUL may be in it.
     ///
     /// # Errors
     /// TypeError, ValueError.
@@ -137,8 +137,8 @@ impl Encoding {
     }
 }
 
-/// A copy of a text of httpd's, taken while its owner is held and decoded when that has been let go: a Python object that is made
-/// may have the collector run, which runs whatever a `__del__` does. Small ones take no memory but the stack's.
+/// A copy of a text of httpd's. It is taken while the request that the text belongs to is held, and decoded when that is held no
+/// more: making a Python object may run the garbage collector, and that the `__del__` of any object. Short ones need no heap memory.
 pub(crate) enum Text {
     Near([u8; NEAR], u8),
     Far(Box<[u8]>),
@@ -170,7 +170,7 @@ impl From<&CStr> for Text {
     }
 }
 
-/// The bytes of a `str` that holds ASCII only, without a copy.
+/// Gives the bytes of a `str` that is all ASCII, without a copy; None of any other.
 pub(crate) fn ascii<'a>(text: &'a Bound<'_, PyString>) -> Option<&'a [u8]> {
     // SAFETY: an attached `str`, whose data lie in the object itself, a byte a character.
     #[cfg(not(Py_3_14))]
@@ -195,13 +195,13 @@ pub(crate) fn ascii<'a>(text: &'a Bound<'_, PyString>) -> Option<&'a [u8]> {
     }
 }
 
-/// A `str` for Rust. Nothing of it is lost: what came from httpd by surrogateescape and is no UTF-8 becomes U+FFFD, other lone
-/// surrogates are shown as `\\ud800`.
+/// Makes a `String` of a `str`, to be shown. Bytes of httpd's that are no UTF-8 (surrogateescape) become U+FFFD; other lone
+/// surrogates are written as `\\ud800`, so that none of the text is lost.
 pub(crate) fn lossy(text: &Bound<'_, PyString>) -> String {
     String::from_utf8_lossy(&shown_bytes(text)).into_owned()
 }
 
-/// A `str` as UTF-8, for people to read.
+/// Encodes a `str` as UTF-8, for people to read.
 fn shown_bytes(text: &Bound<'_, PyString>) -> Vec<u8> {
     if let Some(bytes) = super::exception::or_discard(text.py(), Encoding::Utf8.encode_text(text)) {
         return bytes;
@@ -222,7 +222,7 @@ fn shown_bytes(text: &Bound<'_, PyString>) -> Vec<u8> {
     )
 }
 
-/// A copy of a message for a log: `str` and bytes-like objects, as `copy`, but no `str` is refused.
+/// Copies a message for the log, `str` or a bytes-like object. As `copy`, but any `str` will do.
 ///
 /// # Errors
 /// TypeError for other types.
@@ -233,7 +233,7 @@ pub(crate) fn message(data: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
     }
 }
 
-/// Is this what a `str` holds? Where it is not ASCII, nobody knows.
+/// Is the `str` all ASCII, and these its bytes? One that is not ASCII is not compared: false.
 pub(crate) fn holds(py: Python<'_>, text: &Ref, bytes: &[u8]) -> bool {
     // SAFETY: a live object of the attached interpreter.
     let text = unsafe { Borrowed::from_ptr(py, text.as_ptr()) };
@@ -261,7 +261,7 @@ pub(crate) fn with_bytes<R>(
         let bytes = unsafe {
             let bytes = ffi::PyUnicode_AsUTF8AndSize(text.as_ptr(), &raw mut length);
             if bytes.is_null() {
-                // Lone surrogates: what came from httpd by surrogateescape goes back as the bytes it was.
+                // It has lone surrogates: those that stand for bytes of httpd's (surrogateescape) become these bytes again.
                 ffi::PyErr_Clear();
                 return body(&Encoding::Utf8.encode_text(text)?);
             }
@@ -272,7 +272,7 @@ pub(crate) fn with_bytes<R>(
     Buffer::of(data)?.with(body)
 }
 
-/// A copy of the bytes of `data`, for use while no interpreter is attached.
+/// Copies the bytes of `data`, as `with_bytes` gives them, for use while no interpreter is attached.
 ///
 /// # Errors
 /// TypeError for other types.

@@ -27,15 +27,15 @@ fn is_ending() -> bool {
 
 /// What changes whenever a thread attaches: in one place, since finding a thread-local takes its time.
 struct Thread {
-    /// The thread state that `enter` attached in this thread; NULL outside, and while detached.
+    /// The thread state that `enter` has attached; NULL outside of `enter`, and while it is detached.
     attached: Cell<*mut ffi::PyThreadState>,
     /// The thread state that PyGILState_Ensure() finds (before 3.12).
     bound: Cell<*mut ffi::PyThreadState>,
-    /// How many `enter` the thread is in.
+    /// How many calls of `enter` the thread is in.
     depth: Cell<usize>,
     /// The interpreter that was entered last, and the thread's state for it.
     last: Cell<(*const Interpreter, *mut ffi::PyThreadState)>,
-    /// In a thread that Python has started: the state that Python has made for it, while that is detached by us.
+    /// In a thread that Python has started: the thread state that Python has made for it, while a call of ours has detached it.
     own: Cell<*mut ffi::PyThreadState>,
 }
 
@@ -50,7 +50,7 @@ impl Thread {
         }
     }
 
-    /// The state that Python has made for this thread, where it is the interpreter's.
+    /// Gives the thread state that Python has made for this thread, if it is one of this interpreter.
     fn own_of(&self, interpreter: &Interpreter) -> Option<*mut ffi::PyThreadState> {
         let own = self.own.get();
         // SAFETY: a state of this thread, which lives while the thread is inside a call of ours.
@@ -63,7 +63,7 @@ impl Thread {
     }
 }
 
-/// The interpreter of a thread state (PyThreadState_GetInterpreter).
+/// Gives the interpreter of a thread state (PyThreadState_GetInterpreter).
 ///
 /// # Safety
 /// A live thread state.
@@ -72,17 +72,18 @@ unsafe fn interpreter_of(state: *mut ffi::PyThreadState) -> *const ffi::PyInterp
     unsafe { ffi::PyThreadState_GetInterpreter(state) }
 }
 
-/// This thread's states. Owned by the thread; deleted when it ends, but for the first of each interpreter.
+/// The thread states of this thread, one for each interpreter that it has entered. They are deleted when the thread ends, but for
+/// those that were made together with their interpreter.
 struct States(RefCell<Vec<State>>);
 
 struct State {
     interpreter: *const Interpreter,
     state: *mut ffi::PyThreadState,
-    /// Python made it together with the interpreter, which must not be left without any: 3.11 could not make another.
+    /// Was it made together with the interpreter? It is never deleted: Python 3.11 cannot make another one where there is none.
     first: bool,
 }
 
-/// This thread's state for an interpreter, made at first use; None when memory is short.
+/// Gives this thread's state for an interpreter, which is made at first use; None when memory is short.
 pub(super) fn state_of(interpreter: &'static Interpreter) -> Option<*mut ffi::PyThreadState> {
     if faults::strike("attach") {
         return None;
@@ -92,13 +93,14 @@ pub(super) fn state_of(interpreter: &'static Interpreter) -> Option<*mut ffi::Py
         (last, state, thread.own_of(interpreter))
     });
     if own.is_some() {
-        // A second state would be another thread to Python: with other locals, and locks that it holds itself.
+        // With a second state it would be another thread for Python: with other thread-locals, and waiting for locks that it holds
+        // itself.
         return own;
     }
     if std::ptr::eq(last, interpreter) {
         return Some(state);
     }
-    // A thread whose states have gone makes no others.
+    // A thread that ends has deleted its states already: it gets no others.
     let state = STATES.try_with(|states| {
         let known = states
             .0
@@ -136,7 +138,7 @@ pub(super) fn adopt(interpreter: &'static Interpreter, state: *mut ffi::PyThread
     });
 }
 
-/// Test builds abort where something that may wait is called with an interpreter attached.
+/// Checks, in test builds, that nothing is attached; aborts otherwise. For places that may wait.
 pub(super) fn assert_detached() {
     if cfg!(debug_assertions) && !is_ending() {
         #[cfg(not(Py_3_13))]
@@ -149,8 +151,8 @@ pub(super) fn assert_detached() {
             #[link_name = "PyThreadState_GetUnchecked"]
             fn attached_state() -> *mut ffi::PyThreadState;
         }
-        // SAFETY: may be asked at any time; NULL where no state is attached. Before 3.12 it is that of whatever thread has the
-        // lock, and another call knows this thread's.
+        // SAFETY: may be asked at any time; NULL where no state is attached. Before 3.12 it is the state of whichever thread has the
+        // lock, and has to be compared with this thread's.
         let attached = unsafe {
             let state = attached_state();
             let own = if cfg!(Py_3_12) {
@@ -172,7 +174,7 @@ pub(super) fn is_inside() -> bool {
     THREAD.with(|thread| thread.depth.get()) > 0
 }
 
-/// A thread state is attached while this lives; afterwards whatever was attached before.
+/// Keeps a thread state attached while it lives. Afterwards that is attached which was before.
 pub(super) struct Attached {
     before: *mut ffi::PyThreadState,
     changed: bool,
@@ -213,10 +215,10 @@ impl Drop for Attached {
     }
 }
 
-/// Nothing is attached while this lives.
+/// Keeps the thread detached while it lives.
 pub(super) struct Detached {
     state: *mut ffi::PyThreadState,
-    /// Was it `enter` that has attached it?
+    /// Was the state attached by `enter`, or by Python?
     entered: bool,
     own: *mut ffi::PyThreadState,
 }
@@ -230,7 +232,7 @@ impl Detached {
             let own = if entered {
                 thread.own.get()
             } else {
-                // Python's own: it is bound by now, whatever has been bound by us before.
+                // Python has called us with a state of its own, and has bound that, whatever we had bound before.
                 thread.bound.set(state);
                 state
             };

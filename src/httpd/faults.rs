@@ -1,8 +1,9 @@
-//! Failures on purpose, for the tests (feature `test-faults`). Other builds have nothing of it.
+//! Has operations fail on purpose, for tests (feature `test-faults`). In other builds nothing of this is left.
 //!
-//! The file that MOD_PYTHON_FAULTS names has a line for each place that is to fail: `name`, or `name=panic`.
+//! The environment variable MOD_PYTHON_FAULTS names a file with a line for each place that is to fail, `name`, or to panic,
+//! `name=panic`.
 
-use super::sys;
+use crate::httpd::sys;
 use std::ffi::c_int;
 
 /// Is the operation at this place to fail now?
@@ -11,9 +12,9 @@ pub(crate) fn strike(place: &str) -> bool {
     cfg!(feature = "test-faults") && kind(place).as_deref() == Some("")
 }
 
-/// An APR call's status, or that of its failure.
+/// Gives an APR call's status, or, where the place is to fail, that of a failure.
 #[inline]
-pub(super) fn status(place: &str, call: impl FnOnce() -> c_int) -> c_int {
+pub(in crate::httpd) fn status(place: &str, call: impl FnOnce() -> c_int) -> c_int {
     if strike(place) {
         sys::APR_EGENERAL
     } else {
@@ -36,7 +37,7 @@ pub(crate) fn detonate(place: &str) {
     let _ = place;
 }
 
-/// What is to happen at a place.
+/// Reads what is to happen at a place.
 fn kind(place: &str) -> Option<String> {
     let lines = std::fs::read_to_string(std::env::var_os("MOD_PYTHON_FAULTS")?).ok()?;
     let found = lines.lines().find_map(|line| line.strip_prefix(place));

@@ -2,7 +2,7 @@
 //!
 //! Keeps invariant 2: a panic never unwinds into C; it becomes an `Err` that names its place.
 
-use super::faults;
+use crate::httpd::faults;
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook};
 
@@ -10,19 +10,19 @@ thread_local! {
     static PLACE: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
-/// Makes panics remember where they happened instead of printing to stderr. Called once a module load.
+/// Has panics remember where they happened, instead of printing it. Called once each time the module is loaded.
 pub(crate) fn install() {
     set_hook(Box::new(|info| {
         let message = info.payload_as_str().unwrap_or("a panic without a message");
         let place = info
             .location()
             .map_or_else(|| "an unknown place".to_string(), ToString::to_string);
-        // A thread that ends has no place for it any more.
+        // Fails in a thread that ends, whose thread-locals have gone: the panic is then told without its place.
         let _ = PLACE.try_with(|slot| slot.replace(Some(format!("panic at {place}: {message}"))));
     }));
 }
 
-/// Runs the body of the function `entry`, which C calls; a panic inside becomes `Err` with its place and message.
+/// Runs the body of a function that C calls, `entry`. Gives `Err` with place and message where it has panicked.
 #[inline]
 pub(crate) fn guard<T>(entry: &'static str, body: impl FnOnce() -> T) -> Result<T, String> {
     let body = || {

@@ -2,15 +2,13 @@
 //!
 //! Keeps invariant 6: the format is always the constant "%s". A text longer than one entry is cut into several.
 //!
-//! A message is one entry: httpd escapes the line ends in it, which may be a client's. Only tracebacks (`*_lines`) are an
-//! entry a line, each with httpd's decoration; a line end of an exception's own text comes as CR LF, and is none.
+//! A message is one entry: the line ends in it, which may be a client's, are escaped by httpd. Only of a traceback (`*_lines`) each
+//! line is an entry. A line end inside of an exception's text comes here as CR LF; it is escaped as in a message.
 
-use super::connection::Connection;
-use super::request::Request;
-use super::server::Server;
-use super::{module, sys};
+use crate::httpd::module::slot;
+use crate::httpd::sys;
 use std::borrow::Cow;
-use std::ffi::{CString, c_int};
+use std::ffi::{CStr, CString, c_char, c_int};
 use std::sync::OnceLock;
 
 /// Levels of the error log (http_log.h: APLOG_*).
@@ -27,15 +25,10 @@ pub(crate) enum Level {
 /// httpd cuts an entry at MAX_STRING_LEN (8192) after escaping it, and escaping can add a lot.
 const ENTRY: usize = 6000;
 
-/// Logs for a request (ap_log_rerror).
-pub(crate) fn request(request: Request<'_>, level: Level, text: &str) {
-    request_raw(request, level as c_int, text.as_bytes());
-}
-
 /// What test builds call where an entry is written: the log may be a pipe that is full.
 static WAITS: OnceLock<fn()> = OnceLock::new();
 
-/// Has test builds call `check` where an entry is written.
+/// Sets that check.
 pub(crate) fn check_waits(check: fn()) {
     let _ = WAITS.set(check);
 }
@@ -48,102 +41,109 @@ fn waits() {
     }
 }
 
-/// Logs for a request at a numeric level that Python chose.
-pub(crate) fn request_raw(request: Request<'_>, level: c_int, text: &[u8]) {
-    waits();
-    entries(text, |entry| {
-        // SAFETY: a live request and a constant format with its one argument.
-        unsafe {
-            sys::ap_log_rerror_(
-                FILE,
-                0,
-                module::index(),
-                level & sys::APLOG_LEVELMASK,
-                0,
-                request.as_ptr(),
-                FORMAT,
-                entry.as_ptr(),
-            );
-        }
-    });
+/// What an entry belongs to: a request, a connection, a server.
+pub(crate) trait Subject: Copy {
+    /// Is it an error in test builds to write its entries while Python's lock is held?
+    const MAY_WAIT: bool;
+
+    /// Writes one entry (ap_log_rerror and the like).
+    fn write(self, entry: Entry<'_>);
 }
 
-/// Logs a traceback for a request, an entry a line.
-pub(crate) fn request_lines(request: Request<'_>, level: c_int, text: &[u8]) {
-    lines(text, |line| request_raw(request, level, line));
+/// An entry as httpd's functions take it.
+#[derive(Clone, Copy)]
+pub(crate) struct Entry<'e> {
+    pub(in crate::httpd) level: c_int,
+    pub(in crate::httpd) text: &'e CStr,
 }
 
-/// Logs a traceback for a connection, an entry a line.
-pub(crate) fn connection_lines(connection: Connection<'_>, level: c_int, text: &[u8]) {
-    lines(text, |line| connection_raw(connection, level, line));
+impl Entry<'_> {
+    /// Gives `log` what httpd's logging functions have in common: file, line, module, level and status; then format and text.
+    pub(in crate::httpd) fn write(
+        self,
+        log: impl FnOnce((*const c_char, c_int, c_int, c_int), (*const c_char, *const c_char)),
+    ) {
+        log(
+            (FILE, 0, slot::index(), self.level),
+            (FORMAT, self.text.as_ptr()),
+        );
+    }
 }
 
-/// Logs a traceback for a server, an entry a line.
-pub(crate) fn server_lines(server: Server<'_>, level: Level, text: &str) {
+/// Logs a message.
+pub(crate) fn entry(subject: impl Subject, level: Level, text: &str) {
+    raw(subject, level as c_int, text.as_bytes());
+}
+
+/// Logs a message at a numeric level that Python chose.
+pub(crate) fn raw<S: Subject>(subject: S, level: c_int, text: &[u8]) {
+    if S::MAY_WAIT {
+        waits();
+    }
+    write(subject, level & sys::APLOG_LEVELMASK, text);
+}
+
+/// Logs a traceback, an entry a line.
+pub(crate) fn traceback(subject: impl Subject, level: Level, text: &str) {
     waits();
     lines(text.as_bytes(), |line| {
-        server_raw(Some(server), level as c_int, line);
+        write(subject, level as c_int & sys::APLOG_LEVELMASK, line);
     });
 }
 
-/// Logs for a connection (ap_log_cerror).
-pub(crate) fn connection_raw(connection: Connection<'_>, level: c_int, text: &[u8]) {
-    waits();
-    entries(text, |entry| {
-        // SAFETY: as in `request_raw`.
-        unsafe {
-            sys::ap_log_cerror_(
-                FILE,
-                0,
-                module::index(),
-                level & sys::APLOG_LEVELMASK,
-                0,
-                connection.as_ptr(),
-                FORMAT,
-                entry.as_ptr(),
-            );
-        }
-    });
+/// Logs a mistake that stops httpd: at start-up it goes to the terminal, without decoration (APLOG_STARTUP).
+pub(in crate::httpd) fn startup(subject: impl Subject, text: &str) {
+    let level = sys::APLOG_CRIT | sys::APLOG_STARTUP;
+    write(subject, level, text.as_bytes());
 }
 
-/// Logs for a server (ap_log_error).
-pub(crate) fn server(server: Server<'_>, level: Level, text: &str) {
-    server_raw(Some(server), level as c_int, text.as_bytes());
-}
-
-/// Logs for a server, or for the main one, at a numeric level that Python chose.
-pub(crate) fn server_raw(server: Option<Server<'_>>, level: c_int, text: &[u8]) {
-    let server = server.map_or(std::ptr::null(), |server| server.as_ptr().cast_const());
-    entries(text, |entry| {
-        // SAFETY: a live server or NULL (httpd's default log), and a constant format.
-        unsafe {
-            sys::ap_log_error_(
-                FILE,
-                0,
-                module::index(),
-                level & sys::APLOG_LEVELMASK,
-                0,
-                server,
-                FORMAT,
-                entry.as_ptr(),
-            );
-        }
-    });
-}
-
-/// Logs where no server is at hand.
+/// Logs where no server is at hand: in the main one's log, or where httpd writes before there is one.
 pub(crate) fn process(level: Level, text: &str) {
-    server_raw(Server::main(), level as c_int, text.as_bytes());
+    raw(Process, level as c_int, text.as_bytes());
 }
 
-const FORMAT: *const std::ffi::c_char = c"%s".as_ptr();
-// httpd shows the source file only at trace levels; ours would mean nothing to an operator.
-const FILE: *const std::ffi::c_char = c"mod_python".as_ptr();
+/// The main server, if there is one yet.
+#[derive(Clone, Copy)]
+pub(crate) struct Process;
 
-/// So many lines of a traceback are logged at each of its ends, with so many bytes; a chain of exceptions may have any number.
+impl Subject for Process {
+    const MAY_WAIT: bool = false;
+
+    fn write(self, entry: Entry<'_>) {
+        entry.write(|(file, line, module, level), (format, text)| {
+            // SAFETY: NULL or a live server, and a constant format with its one argument.
+            unsafe {
+                let server = sys::ap_server_conf;
+                sys::ap_log_error_(file, line, module, level, 0, server, format, text);
+            }
+        });
+    }
+}
+
+/// None is the main server.
+impl<S: Subject> Subject for Option<S> {
+    const MAY_WAIT: bool = S::MAY_WAIT;
+
+    fn write(self, entry: Entry<'_>) {
+        match self {
+            Some(subject) => subject.write(entry),
+            None => Process.write(entry),
+        }
+    }
+}
+
+fn write(subject: impl Subject, level: c_int, text: &[u8]) {
+    entries(text, |text| subject.write(Entry { level, text }));
+}
+
+const FORMAT: *const c_char = c"%s".as_ptr();
+// httpd shows the source file only at trace levels; ours would mean nothing to an operator.
+const FILE: *const c_char = c"mod_python".as_ptr();
+
+/// How many lines of a traceback are logged of its beginning and of its end: a chain of exceptions may have any number.
 const MOST_LINES: usize = 200;
 const MOST_BYTES: usize = 64 << 10;
-/// So much is logged of each end of a long line: an exception's own text is one line.
+/// How many bytes are logged of the beginning and of the end of a line: an exception's text, which is one, may have any length.
 const MOST_OF_LINE: usize = 8 << 10;
 
 /// Calls `write` with each line that is not empty.
@@ -169,7 +169,7 @@ fn lines(text: &[u8], mut write: impl FnMut(&[u8])) {
     }
 }
 
-/// A long line's two ends.
+/// Shortens a long line to its beginning and its end.
 fn shortened(line: &[u8]) -> Cow<'_, [u8]> {
     let left_out = line.len().saturating_sub(2 * MOST_OF_LINE);
     match (
@@ -184,7 +184,7 @@ fn shortened(line: &[u8]) -> Cow<'_, [u8]> {
     }
 }
 
-/// The lines of a traceback. CR LF stays in its line.
+/// Splits a traceback into lines, but not at CR LF.
 fn split(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut before = 0;
     let lines = text.split(move |&byte| {
@@ -198,7 +198,7 @@ fn split(text: &[u8]) -> impl Iterator<Item = &[u8]> {
 fn entries(text: &[u8], mut write: impl FnMut(&CString)) {
     let text = text.trim_ascii_end();
     for chunk in text.chunks(ENTRY) {
-        // NUL cannot be part of a C string: shown as the replacement httpd would use for other controls.
+        // NUL cannot be part of a C string: it is replaced as httpd replaces other control characters.
         let clean: Vec<u8> = chunk
             .iter()
             .map(|&byte| if byte == 0 { b'?' } else { byte })
@@ -207,25 +207,6 @@ fn entries(text: &[u8], mut write: impl FnMut(&CString)) {
             write(&entry);
         }
     }
-}
-
-/// Logs a mistake that stops httpd: at start-up it goes to the terminal, without decoration (APLOG_STARTUP).
-pub(super) fn server_startup(server: Server<'_>, text: &str) {
-    entries(text.as_bytes(), |entry| {
-        // SAFETY: as in `server_raw`.
-        unsafe {
-            sys::ap_log_error_(
-                FILE,
-                0,
-                module::index(),
-                sys::APLOG_CRIT | sys::APLOG_STARTUP,
-                0,
-                server.as_ptr(),
-                FORMAT,
-                entry.as_ptr(),
-            );
-        }
-    });
 }
 
 #[cfg(test)]

@@ -1,45 +1,18 @@
 //! The floor: safe handles on httpd and APR. Nothing above this folder sees a raw httpd pointer.
 //!
-//! Invariants kept here: no panic crosses into C (`guard`), host objects are borrowed handles with a
-//! lifetime, a request outlives its handle only as an expired lease, text for the log is never a format.
+//! It keeps these invariants: no panic crosses into C (`guard`), httpd's objects are borrowed handles with a lifetime, what
+//! outlives a request has an expired lease at most, and text for the log is never a format.
 #![expect(unsafe_code, reason = "this folder and `embed` are where C is called")]
 
-pub(crate) mod actions;
-pub(crate) mod body;
-mod brigade;
-pub(crate) mod command;
-pub(crate) mod connection;
-pub(crate) mod departure;
+pub(crate) mod apr;
+pub(crate) mod callback;
 pub(crate) mod faults;
-pub(crate) mod file;
-pub(crate) mod file_part;
-pub(crate) mod filter;
-pub(crate) mod gateway;
 pub(crate) mod guard;
-pub(crate) mod header;
-pub(crate) mod hooks;
-pub(crate) mod include;
-pub(crate) mod key_locks;
-pub(crate) mod lease;
+pub(crate) mod io;
 pub(crate) mod log;
-mod mime;
 pub(crate) mod module;
-pub(crate) mod mutex;
-pub(crate) mod pattern;
-pub(crate) mod pool;
-pub(crate) mod reach;
 pub(crate) mod request;
-pub(crate) mod root_locks;
-pub(crate) mod section;
-pub(crate) mod server;
-mod sink;
-pub(crate) mod stand_in;
 pub(crate) mod status;
-pub(crate) mod streams;
-pub(crate) mod table;
-pub(crate) mod turn;
-pub(crate) mod wire;
-pub(crate) mod zst;
 
 #[allow(
     clippy::all,
@@ -61,13 +34,30 @@ mod sys {
 
 use std::ffi::{CStr, c_char};
 
-/// A C string that httpd owns, as a slice; None for NULL.
+/// Borrows a C string of httpd's; None for NULL.
 ///
 /// # Safety
 /// `text` is NULL or a NUL-terminated string that stays unchanged for `'a`.
 unsafe fn text<'a>(text: *const c_char) -> Option<&'a CStr> {
     // SAFETY: the caller's promise.
     (!text.is_null()).then(|| unsafe { CStr::from_ptr(text) })
+}
+
+/// The strings of an array (apr_array_header_t of char *).
+///
+/// # Safety
+/// `array` is NULL or a live array of C strings that live for `'a`.
+unsafe fn texts<'a>(array: *const sys::apr_array_header_t) -> Vec<&'a CStr> {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let Some(array) = array.as_ref() else {
+            return Vec::new();
+        };
+        let first = array.elts.cast::<*const c_char>();
+        (0..usize::try_from(array.nelts).unwrap_or(0))
+            .filter_map(|place| text(*first.add(place)))
+            .collect()
+    }
 }
 
 /// Weak, aborting `ap_*` symbols and the real APR, so that unit tests link without httpd.

@@ -7,8 +7,9 @@ use std::ffi::c_int;
 pub(crate) struct Status(pub(crate) c_int);
 
 impl Status {
-    /// What a handler may answer: OK, DECLINED, DONE, or 100 to 599. SUSPENDED would leave the request to a module that does
-    /// not know of it; with anything else httpd looks for an error's page again and again.
+    /// Makes a status of a handler's result: OK, DECLINED, DONE, or 100 to 599. None for SUSPENDED, which would leave the request
+    /// to a module that does not know of it, and for any other number, of which httpd would look for an error's page again and
+    /// again.
     pub(crate) fn of_handler(number: c_int) -> Option<Status> {
         matches!(number, -2..=0 | 100..=599).then_some(Status(number))
     }

@@ -1,6 +1,5 @@
 //! `mp_conn`: the connection that a request came by.
 
-use super::exchange::RequestLease;
 use super::hlist::HandlerList;
 use super::table::{Rules, Table};
 use super::{refused, server};
@@ -8,11 +7,12 @@ use crate::embed::cell::Slot;
 use crate::embed::class::{self, Args, Attribute, Class, Key, Method, This, method};
 use crate::embed::text::{self, Encoding, Text};
 use crate::embed::{Detachable, capsule};
-use crate::httpd::connection::Connection as Host;
-use crate::httpd::lease::{Lease, OfConnection};
+use crate::exchange::RequestLease;
+use crate::httpd::io::connection::{Amount, Broken, Wire};
 use crate::httpd::log;
-use crate::httpd::server::Server as HostServer;
-use crate::httpd::wire::{Amount, Broken, Wire};
+use crate::httpd::request::connection::Connection as Host;
+use crate::httpd::request::lease::{Lease, OfConnection};
+use crate::httpd::request::server::Server as HostServer;
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::{PyOSError, PyRuntimeError};
 use pyo3::prelude::*;
@@ -20,17 +20,17 @@ use pyo3::types::PyBytes;
 use std::ffi::CStr;
 use std::sync::{Arc, Mutex};
 
-/// A connection, as far as what it was reached by lives.
+/// A connection. It can be used as long as the request, or the connection handler's call, lives by which it was reached.
 pub(crate) struct Connection {
     via: Via,
     wire: Mutex<Wire>,
-    /// base_server, notes and hlist, kept once asked for.
+    /// base_server, notes and hlist: made when they are first asked for, then always the same object.
     kept: [Slot; 3],
     /// The connection handler, as it is written.
     handler: Option<String>,
 }
 
-/// What a connection is reached by.
+/// How a connection was reached.
 enum Via {
     /// A request that came by it.
     Request(RequestLease),
@@ -44,7 +44,7 @@ pub(crate) type ConnectionLease = Arc<Lease<OfConnection>>;
 type Object<'py> = Bound<'py, PyAny>;
 
 impl Connection {
-    /// The connection that a request came by.
+    /// Makes the object of the connection that a request came by.
     pub(crate) fn of_request(lease: RequestLease) -> Connection {
         Connection {
             via: Via::Request(lease),
@@ -54,7 +54,7 @@ impl Connection {
         }
     }
 
-    /// The connection of a connection handler.
+    /// Makes the object that a connection handler is called with.
     pub(crate) fn of_handler(lease: ConnectionLease, handler: &str) -> Connection {
         Connection {
             via: Via::Handler(lease),
@@ -150,7 +150,7 @@ impl Class for Connection {
                         });
                         class::instance(this.cx, notes)
                     }
-                    // A table of its own: nobody but the handler would look into it.
+                    // The handler gets a table of its own: nobody else would look into it.
                     Via::Handler(_) => class::instance(this.cx, Table::own(Rules::Notes)?),
                 })
             },
@@ -212,12 +212,13 @@ impl Class for Connection {
 }
 
 impl<'py> This<'_, 'py, Connection> {
-    /// Looks at the connection. Objects are made of what `body` gives (`Text`), when it has been let go.
+    /// Calls `body` with the connection. Python objects are made afterwards, of the copies that it gives (`Text`): making one may
+    /// run any code.
     fn with<R: 'static>(&self, body: impl FnOnce(Host<'_>) -> R + 'static) -> PyResult<R> {
         self.hold(|host| Ok(body(host)))
     }
 
-    /// Holds the connection for an operation that may block.
+    /// Calls `body` while this thread holds the connection; it may block.
     fn hold<R>(&self, body: impl FnOnce(Host<'_>) -> PyResult<R>) -> PyResult<R> {
         let expired = |_| PyRuntimeError::new_err("connection object has expired");
         match &self.via {
@@ -226,7 +227,7 @@ impl<'py> This<'_, 'py, Connection> {
         }
     }
 
-    /// The connection is httpd's again when the request has been answered: what comes next may be another request.
+    /// Refuses to read and write once the request has been answered: what comes by the connection next may be another request.
     fn check_use(&self) -> PyResult<()> {
         match &self.via {
             Via::Request(lease) if lease.hold().map_err(refused)?.is_over() => {
@@ -289,7 +290,7 @@ fn log_error<'py>(this: This<'_, 'py, Connection>, args: Args<'_, 'py>) -> PyRes
             this.cx.detached(
                 (host, (level, message.as_slice())),
                 |(host, (level, message))| {
-                    log::connection_raw(host, level, message);
+                    log::raw(host, level, message);
                 },
             );
             Ok(())

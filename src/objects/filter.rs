@@ -1,13 +1,12 @@
 //! `mp_filter`: one invocation of a Python filter.
 
-use super::exchange::{Exchange, RequestLease};
 use super::refused;
-use crate::embed::Cx;
 use crate::embed::cell::{Flag, Number, Slot};
 use crate::embed::class::{self, Args, Attribute, Class, Key, Method, This, method};
-use crate::embed::text;
-use crate::httpd::filter::{Failed, Invocation};
-use crate::httpd::lease::Held;
+use crate::embed::{Cx, text};
+use crate::exchange::{Exchange, RequestLease};
+use crate::httpd::io::filter::{Failed, Invocation};
+use crate::httpd::request::lease::Held;
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
@@ -30,7 +29,7 @@ pub(crate) struct Filter {
     request: [Slot; 1],
 }
 
-/// The invocation while it runs; taken out by each operation, and for good when the invocation ends.
+/// Where a filter object finds its invocation: None while an operation has it, and for good when the invocation has ended.
 pub(crate) type Running = Arc<Mutex<Option<Box<Invocation>>>>;
 
 type Object<'py> = Bound<'py, PyAny>;
@@ -134,7 +133,7 @@ pub(crate) struct Parts<'a> {
     pub(crate) is_input: bool,
 }
 
-/// A filter object for one invocation.
+/// Makes the filter object for one invocation.
 ///
 /// # Errors
 /// MemoryError.
@@ -167,7 +166,7 @@ impl<'py> This<'_, 'py, Filter> {
         value.into_bound_py_any(self.cx.py)
     }
 
-    /// Runs one operation on the invocation; detached, since it may block.
+    /// Calls `body` with the invocation, detached, since it may block.
     fn operate<A: crate::embed::Detachable, R>(
         &self,
         with: A,
@@ -191,7 +190,7 @@ impl<'py> This<'_, 'py, Filter> {
     }
 }
 
-/// The place of the running invocation.
+/// Locks the place of the invocation.
 pub(crate) fn lock(running: &Running) -> std::sync::MutexGuard<'_, Option<Box<Invocation>>> {
     running.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -259,5 +258,5 @@ fn pass_on<'py>(this: This<'_, 'py, Filter>, _: Args<'_, 'py>) -> PyResult<Objec
     Ok(this.cx.py.None().into_bound(this.cx.py))
 }
 
-/// The name of httpd's that stands for filters which a request has registered by itself.
+/// The name under which httpd knows all filters that requests register by themselves (`req.register_output_filter()`).
 pub(crate) const GENERIC: &CStr = c"MOD_PYTHON";

@@ -3,8 +3,8 @@
 use crate::embed::Cx;
 use crate::embed::class::{self, Attribute, Class, Key, Slots, This};
 use crate::embed::text::{self, Encoding};
-use crate::httpd::file::{FileInfo as Host, valid};
-use crate::httpd::server::seconds;
+use crate::httpd::request::file::{FileInfo as Host, valid};
+use crate::httpd::request::server::seconds;
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::PyIndexError;
 use pyo3::prelude::*;
@@ -75,7 +75,7 @@ const ATIME: Read = |this| this.number(valid::ATIME, |info| whole(info.atime));
 const MTIME: Read = |this| this.number(valid::MTIME, |info| whole(info.mtime));
 const CTIME: Read = |this| this.number(valid::CTIME, |info| whole(info.ctime));
 
-/// In the order of FINFO_MODE … FINFO_FILETYPE.
+/// What `finfo[n]` reads, in the order of FINFO_MODE … FINFO_FILETYPE.
 const PLACES: [Read; 13] = [
     MODE, INO, DEV, NLINK, UID, GID, SIZE, ATIME, MTIME, CTIME, FNAME, NAME_OF, FILETYPE,
 ];
@@ -89,7 +89,7 @@ fn whole(time: i64) -> i64 {
     seconds
 }
 
-/// The Python object of a file's information.
+/// Makes the Python object of a file's information.
 ///
 /// # Errors
 /// MemoryError.
@@ -98,7 +98,7 @@ pub(crate) fn object(cx: Cx<'_>, info: Host) -> PyResult<Object<'_>> {
 }
 
 impl<'py> This<'_, 'py, FileInfo> {
-    /// A number, or None where the file is missing or the bits of `valid` are not all set.
+    /// Gives a number, or None where there is no such file, or `valid` does not have all of the `bits`.
     fn number(&self, bits: i64, field: fn(&Host) -> i64) -> PyResult<Object<'py>> {
         let known = self.0.filetype != 0 && self.0.valid & bits == bits;
         known.then(|| field(&self.0)).into_bound_py_any(self.cx.py)

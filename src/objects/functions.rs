@@ -1,13 +1,12 @@
 //! The functions and constants of `_apache`.
 
 use crate::config::Gil;
-use crate::config::directives::DIRECTIVES;
-use crate::embed::Cx;
 use crate::embed::class::{self, Args, Function, function};
-use crate::embed::{lifecycle, tally, text};
-use crate::httpd::actions::configuration_tree;
-use crate::httpd::command::Context;
-use crate::httpd::{file, log, server as host, streams};
+use crate::embed::{Cx, lifecycle, tally, text};
+use crate::httpd::io::stdio;
+use crate::httpd::log;
+use crate::httpd::request::actions::configuration_tree;
+use crate::httpd::request::{file, server as host};
 use crate::objects::server::Server;
 use crate::objects::{locks, query};
 use pyo3::IntoPyObjectExt;
@@ -111,7 +110,7 @@ pub(crate) static FUNCTIONS: &[Function] = &[
         |cx, args| {
             let data = text::message(&args.required(1)?)?;
             let stream = usize::try_from(args.integer_or(0, 1)?).unwrap_or(1);
-            cx.detached((stream, data.as_slice()), |(stream, data)| streams::write(stream, data));
+            cx.detached((stream, data.as_slice()), |(stream, data)| stdio::write(stream, data));
             data.len().into_bound_py_any(cx.py)
         },
     ),
@@ -120,7 +119,7 @@ pub(crate) static FUNCTIONS: &[Function] = &[
         c"what has no line end yet goes to the error log, too.",
         |cx, args| {
             let stream = usize::try_from(args.integer_or(0, 1)?).unwrap_or(1);
-            cx.detached(stream, streams::flush);
+            cx.detached(stream, stdio::flush);
             Ok(cx.py.None().into_bound(cx.py))
         },
     ),
@@ -140,11 +139,6 @@ pub(crate) static FUNCTIONS: &[Function] = &[
             }
             Ok(variables.into_any())
         },
-    ),
-    function!(
-        c"_directives()",
-        c"(name, arguments, context, default, help) of every directive.",
-        directives,
     ),
     function!(
         c"_interpreters()",
@@ -169,7 +163,7 @@ pub(super) fn constants(module: &Bound<'_, PyModule>) -> PyResult<()> {
     Ok(())
 }
 
-/// The arguments of the `log_error` methods: message, level. A level of 0 is APLOG_ERR, a message of None nothing.
+/// Reads the arguments of the `log_error` methods, message and level. A level of 0 is APLOG_ERR; a message of None is not logged.
 pub(super) fn log_arguments<'py>(
     args: &Args<'_, 'py>,
     write: impl FnOnce(i32, &Object<'py>) -> PyResult<()>,
@@ -215,15 +209,16 @@ fn log_error<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
     Ok(cx.py.None().into_bound(cx.py))
 }
 
-/// Writes to a server's log, which may be a pipe that is full: detached.
+/// Writes to a server's log; detached, since the log may be a pipe that is full.
 pub(super) fn log_for(cx: Cx<'_>, server: Option<host::Server<'_>>, level: i32, message: &[u8]) {
     let entry = (level, message);
     cx.detached((server, entry), |(server, (level, message))| {
-        log::server_raw(server, level, message);
+        log::raw(server, level, message);
     });
 }
 
-/// For the calling interpreter, whose object the callable is; upstream's first argument names it.
+/// Registers what is called at the child's end, in the interpreter that calls this: the callable is its object. The first argument,
+/// which names an interpreter in mod_python 3.5, is not needed.
 fn register_cleanup<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
     let error = PyValueError::new_err;
     if class::payload::<Server>(cx, &args.required(1)?).is_none() {
@@ -264,7 +259,7 @@ fn config_tree<'py>(cx: Cx<'py>, _: Args<'_, 'py>) -> PyResult<Object<'py>> {
     flat(cx, nodes)
 }
 
-/// A directive is one item of the list, or two when others stand inside it.
+/// Makes one list of directives: each is one item, or two where others stand inside it.
 fn flat<'py>(cx: Cx<'py>, nodes: Vec<PyResult<Vec<Object<'py>>>>) -> PyResult<Object<'py>> {
     let all = PyList::empty(cx.py);
     for node in nodes {
@@ -273,23 +268,4 @@ fn flat<'py>(cx: Cx<'py>, nodes: Vec<PyResult<Vec<Object<'py>>>>) -> PyResult<Ob
         }
     }
     Ok(all.into_any())
-}
-
-fn directives<'py>(cx: Cx<'py>, _: Args<'_, 'py>) -> PyResult<Object<'py>> {
-    let rows = DIRECTIVES.iter().map(|directive| {
-        let context = match directive.context {
-            Context::Server => "server, virtual host",
-            Context::Section => "server, virtual host, section",
-            Context::Everywhere => "server, virtual host, section, .htaccess",
-        };
-        let text = |text: &'static CStr| text.to_str().unwrap_or_default();
-        (
-            text(directive.name),
-            directive.arguments,
-            context,
-            directive.default,
-            text(directive.help),
-        )
-    });
-    PyList::new(cx.py, rows)?.into_bound_py_any(cx.py)
 }

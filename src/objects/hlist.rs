@@ -1,11 +1,11 @@
-//! `mp_hlist`: the handler list of the running phase, seen at the handler whose turn it is.
+//! `mp_hlist`: the handler list of the running phase, from which handlers read the entry that is running.
 
-use super::exchange::{Exchange, RequestLease};
 use super::refused;
 use crate::config::Entry;
 use crate::embed::cell::Flag;
 use crate::embed::class::{Args, Attribute, Class, Key, Method, Slots, This, method};
-use crate::httpd::command::Section;
+use crate::exchange::RequestLease;
+use crate::httpd::module::command::Section;
 use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 use std::ffi::CStr;
@@ -82,7 +82,11 @@ impl<'py> This<'_, 'py, HandlerList> {
         let part = match &**self {
             HandlerList::Request(lease) => {
                 let held = lease.hold().map_err(refused)?;
-                held.value().current(held.request()).as_ref().map(part)
+                held.value()
+                    .cursor
+                    .current(held.request())
+                    .as_ref()
+                    .map(part)
             }
             HandlerList::Connection(alone) => (!alone.passed.get()).then(|| {
                 part(&Entry {
@@ -106,7 +110,7 @@ fn is_location(entry: &Entry<'_>) -> bool {
 
 fn next<'py>(this: This<'_, 'py, HandlerList>, _: Args<'_, 'py>) -> PyResult<Object<'py>> {
     match &*this {
-        HandlerList::Request(lease) => Exchange::advance(lease.hold().map_err(refused)?.value()),
+        HandlerList::Request(lease) => lease.hold().map_err(refused)?.value().cursor.advance(),
         HandlerList::Connection(alone) => alone.passed.set(true),
     }
     Ok(this.cx.py.None().into_bound(this.cx.py))

@@ -7,9 +7,10 @@ use super::server::Server;
 use crate::embed::class::{self, Args};
 use crate::embed::text::{self, Encoding};
 use crate::embed::{Cx, Detachable, exception};
-use crate::httpd::key_locks::Lock;
-use crate::httpd::root_locks::{self, Refusal, Root};
-use crate::httpd::{lease, mutex};
+use crate::httpd::apr::key_locks::Lock;
+use crate::httpd::apr::mutex;
+use crate::httpd::request::lease;
+use crate::httpd::request::root_locks::{self, Refusal, Root};
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::{PyOSError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -19,7 +20,8 @@ type Object<'py> = Bound<'py, PyAny>;
 impl Detachable for Root {}
 impl Detachable for Lock {}
 
-/// `_session_lock(req, key, seconds)`. The request is asked who its root is, and is free again while we wait.
+/// `_session_lock(req, key, seconds)`: takes a lock for the request's root. The request itself is held only to find that: others
+/// can use it while this thread waits.
 pub(super) fn session_lock<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
     let milliseconds = milliseconds(&args.required(2)?)?;
     let (root, lock) = owner_and_lock(cx, &args)?;
@@ -31,7 +33,7 @@ pub(super) fn session_lock<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Ob
     }
 }
 
-/// `_session_unlock(req, key)`.
+/// `_session_unlock(req, key)`: gives the lock back once.
 pub(super) fn session_unlock<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
     let held = owner_and_lock(cx, &args)?;
     cx.detached(held, root_locks::unlock)
@@ -47,7 +49,7 @@ fn owner_and_lock(cx: Cx<'_>, args: &Args<'_, '_>) -> PyResult<(Root, Lock)> {
     Ok((root_locks::root_of(held.request()), lock))
 }
 
-/// Seconds of Python's, whole or not, rounded up; negative: for ever.
+/// Makes milliseconds of Python's seconds, rounded up; -1 (for ever) of a negative number.
 fn milliseconds(seconds: &Object<'_>) -> PyResult<i64> {
     let seconds: f64 = seconds.extract()?;
     if seconds.is_nan() {
@@ -56,7 +58,7 @@ fn milliseconds(seconds: &Object<'_>) -> PyResult<i64> {
     if seconds < 0.0 {
         return Ok(-1);
     }
-    // A year at most: what is longer is for ever as well.
+    // A year at most, so that the number cannot overflow.
     let milliseconds = (seconds.min(31_536_000.0) * 1000.0).ceil();
     #[expect(clippy::cast_possible_truncation, reason = "it is small and whole")]
     Ok(milliseconds as i64)
@@ -111,7 +113,7 @@ fn place(cx: Cx<'_>, args: &Args<'_, '_>) -> PyResult<usize> {
         })
 }
 
-/// What a key is told by: text and bytes themselves, the text of anything else.
+/// Gives the bytes that tell one key from another: those of text and bytes, and those of `str(key)` for anything else.
 fn bytes_of(key: &Object<'_>) -> PyResult<Vec<u8>> {
     match text::copy(key) {
         Ok(bytes) => Ok(bytes),

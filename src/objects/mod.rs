@@ -1,7 +1,6 @@
 //! What Python sees: one class a file, all of them safe code over `embed::class` and `httpd`.
 
 pub(crate) mod connection;
-pub(crate) mod exchange;
 pub(crate) mod filter;
 pub(crate) mod finfo;
 mod functions;
@@ -15,11 +14,8 @@ mod table_rules;
 
 pub(crate) use functions::FUNCTIONS;
 
-use crate::embed::Cx;
-use crate::embed::class;
-use crate::httpd::lease::Refusal;
-use crate::httpd::log::Level;
-use crate::httpd::request::Request as Host;
+use crate::embed::{Cx, class};
+use crate::httpd::request::lease::Refusal;
 use pyo3::exceptions::{PyException, PyRuntimeError};
 use pyo3::prelude::*;
 
@@ -42,15 +38,7 @@ pub(crate) fn populate<'py>(cx: Cx<'py>, module: &Bound<'py, PyModule>) -> PyRes
     functions::constants(module)
 }
 
-/// Writes to a request's error log, which may be a pipe that is full: detached.
-pub(crate) fn log(cx: Cx<'_>, request: Host<'_>, level: Level, text: &str) {
-    let entry = (level as i32, text.as_bytes());
-    cx.detached((request, entry), |(request, (level, text))| {
-        crate::httpd::log::request_raw(request, level, text);
-    });
-}
-
-/// What Python gets for a request that it cannot have.
+/// Makes the exception for a request that cannot be held.
 fn refused(refusal: Refusal) -> PyErr {
     PyRuntimeError::new_err(match refusal {
         Refusal::Expired => "request object has expired",

@@ -24,7 +24,7 @@ pub(super) fn parse_qsl<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Objec
     Ok(found.into_any())
 }
 
-/// Text gives text (UTF-8, what is not becomes U+FFFD), bytes give bytes.
+/// Reads a query: of `str` as `str` (UTF-8; what is none becomes U+FFFD), of `bytes` as `bytes`.
 fn parse<'py>(
     cx: Cx<'py>,
     args: &Args<'_, 'py>,
@@ -54,7 +54,7 @@ fn parse<'py>(
     Ok(())
 }
 
-/// The pairs between `&` and `;`, decoded. What has no `=` has an empty value.
+/// Splits a query at `&` and `;`, and decodes names and values. A part without `=` is a name with an empty value.
 fn pairs(query: &[u8]) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> {
     let parts = query.split(|&byte| byte == b'&' || byte == b';');
     parts.filter(|part| !part.is_empty()).map(|part| {
@@ -67,7 +67,7 @@ fn pairs(query: &[u8]) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> {
     })
 }
 
-/// `+` is a space, `%xx` a byte; a `%` without two digits stays.
+/// Decodes `+` as a space and `%xx` as a byte; a `%` without two digits stays.
 fn unescape(text: &[u8]) -> Vec<u8> {
     let digit = |byte: u8| char::from(byte).to_digit(16);
     let mut result = Vec::with_capacity(text.len());
@@ -117,7 +117,7 @@ mod tests {
         assert_eq!(unescape(b"%00%ff%4"), b"\0\xff%4");
     }
 
-    /// As the same rules read when they are written down otherwise: part by part, from the end.
+    /// Compares `pairs` with a second way to write the same rules down: part by part, from the end.
     fn check(query: &[u8]) {
         let found: Vec<_> = pairs(query).collect();
         let separators = query.iter().filter(|byte| b"&;".contains(byte)).count();

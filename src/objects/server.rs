@@ -1,16 +1,15 @@
 //! `mp_server`: the main server or a virtual host.
 
-use super::exchange::RequestLease;
 use super::refused;
 use super::request::Request;
 use super::table::Table;
-use crate::ModPython;
-use crate::config::Common;
+use crate::config::{Common, ModPython};
 use crate::embed::cell::Ref;
 use crate::embed::class::{self, Args, Attribute, Class, Key, Method, This, method};
 use crate::embed::text::{self, Encoding, Text};
 use crate::embed::{Cx, PerInterpreter, capsule};
-use crate::httpd::server::{Server as Host, generation, restart_time};
+use crate::exchange::RequestLease;
+use crate::httpd::request::server::{Server as Host, generation, restart_time};
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -19,11 +18,11 @@ use rustc_hash::FxHashMap;
 use std::ffi::CStr;
 use std::sync::{Mutex, PoisonError};
 
-/// A server, as far as what it was reached by lives.
+/// A server. One that was made for a request can be used as long as that request.
 pub(crate) enum Server {
     /// One of httpd's list, which lives as long as the child.
     Listed(Host<'static>),
-    /// One that a module has made for a request, in its pool: reached through the request.
+    /// One that another module has made for one request, in its pool. It is reached through that request.
     OfRequest(RequestLease),
 }
 
@@ -161,7 +160,7 @@ impl Class for Server {
     }
 }
 
-/// The Python object of one of httpd's servers; None for others.
+/// Makes the Python object of one of httpd's servers; None where there is none.
 ///
 /// # Errors
 /// MemoryError.
@@ -172,7 +171,7 @@ pub(crate) fn listed<'py>(cx: Cx<'py>, server: Option<Host<'_>>) -> PyResult<Obj
     }
 }
 
-/// The Python object of the server that answers a request.
+/// Makes the Python object of the server that answers a request.
 ///
 /// # Errors
 /// RuntimeError when the request cannot be held; MemoryError.
@@ -183,7 +182,8 @@ pub(crate) fn of_request<'py>(cx: Cx<'py>, lease: &RequestLease) -> PyResult<Obj
 }
 
 impl Server {
-    /// Looks at the server. Objects are made of what `body` gives (`Text`), when a request has been let go.
+    /// Calls `body` with the server. Python objects are made afterwards, of the copies that it gives (`Text`), when the request
+    /// that it was reached through is held no more.
     ///
     /// # Errors
     /// RuntimeError when it is a request's and that cannot be held.
@@ -197,7 +197,7 @@ impl Server {
         })
     }
 
-    /// Writes to the server's log, which may be a pipe that is full: detached.
+    /// Writes to the server's log; detached, since the log may be a pipe that is full.
     ///
     /// # Errors
     /// As for `with`.
@@ -234,8 +234,8 @@ impl<'py> This<'_, 'py, Server> {
         self.with(field)?.into_bound_py_any(self.cx.py)
     }
 
-    /// A table of what is configured for the server. The interpreter keeps one of each: what is written to it is seen by
-    /// whoever asks later, and changes nothing of httpd's configuration.
+    /// Gives the table of what is configured for the server (`get_config()`, `get_options()`). The interpreter keeps one for each
+    /// server: whoever asks later sees what has been written to it. It changes nothing of httpd's configuration.
     fn table(
         &self,
         kind: TableOf,

@@ -1,16 +1,20 @@
 //! `mp_table`: an httpd table as a Python mapping. A view on a request's table, or a table of its own.
 
-use super::exchange::RequestLease;
 use super::refused;
 pub(crate) use super::table_rules::Rules;
 use crate::embed::cell::{Number, Slot};
 use crate::embed::class::{self, Args, Class, Key, Method, Slots, This, method};
 use crate::embed::text::{Encoding, Text};
 use crate::embed::{self, Cx, exception};
-use crate::httpd::header;
-use crate::httpd::lease::Lease;
+use crate::exchange::RequestLease;
+use crate::httpd::apr::table::Copies;
+use crate::httpd::apr::table::OwnedTable;
+use crate::httpd::apr::table::Table as HostTable;
+use crate::httpd::apr::table::room_of;
+use crate::httpd::apr::table::same;
 use crate::httpd::request::Request as Host;
-use crate::httpd::table::{Copies, OwnedTable, Table as HostTable, room_of, same};
+use crate::httpd::request::header;
+use crate::httpd::request::lease::Lease;
 use pyo3::exceptions::{
     PyAttributeError, PyKeyError, PyMemoryError, PyRuntimeError, PyTypeError, PyValueError,
 };
@@ -18,7 +22,8 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
 use std::ffi::{CStr, CString};
 
-/// A table. Behind a view is the lease of its request: the table is found anew at each use, since httpd may swap it.
+/// A table: a view on one of a request's, or one of its own. A view looks for the request's table at each use, since httpd may have
+/// put another one in its place.
 pub(crate) struct Table {
     source: Source,
     rules: Rules,
@@ -29,7 +34,7 @@ enum Source {
         lease: RequestLease,
         find: for<'r> fn(Host<'r>) -> Option<HostTable<'r>>,
     },
-    /// The lease keeps threads apart.
+    /// A lease only so that one thread at a time uses the table.
     Own(Lease<OwnedTable>),
 }
 
@@ -163,7 +168,7 @@ impl Class for Table {
 }
 
 impl Table {
-    /// A view on one of a request's tables.
+    /// Makes a view on one of a request's tables, which `find` looks for.
     pub(crate) fn view(
         lease: RequestLease,
         rules: Rules,
@@ -175,7 +180,7 @@ impl Table {
         }
     }
 
-    /// An empty table of its own.
+    /// Makes an empty table that belongs to no request.
     ///
     /// # Errors
     /// MemoryError.
@@ -188,7 +193,7 @@ impl Table {
         })
     }
 
-    /// A table of what is configured.
+    /// Makes a table of names and values of the configuration.
     ///
     /// # Errors
     /// ValueError for NUL; MemoryError.
@@ -201,9 +206,9 @@ impl Table {
         Ok(table)
     }
 
-    /// Looks at the table, as it is now. Nothing of Python runs meanwhile, not even the making of an object, which may have the
-    /// collector run: what waits there for another thread would wait for one that waits for this table. So `body` can have
-    /// nothing of Python, and gives copies.
+    /// Calls `body` with the table, as it is now. `body` has nothing of Python, and gives copies: making an object may run Python's
+    /// garbage collector and with it any code, and if that waited for another thread, which waits for this table, both would wait
+    /// for ever.
     #[inline]
     fn with<R: 'static>(
         &self,
@@ -213,7 +218,7 @@ impl Table {
         self.change(py, 0, body)
     }
 
-    /// As `with`, where `body` has the table copy entries that take so much room.
+    /// As `with`, for a `body` that adds to the table: `room` is how many bytes its entries take.
     fn change<R: 'static>(
         &self,
         py: Python<'_>,
@@ -254,7 +259,7 @@ impl Table {
         )
     }
 
-    /// As `set` of each pair.
+    /// Sets each pair, as `set` does.
     fn set_all(&self, py: Python<'_>, mut pairs: Vec<(CString, CString)>) -> PyResult<()> {
         let rules = self.rules;
         let rooms = pairs.iter().map(|(name, value)| room_of(name, Some(value)));
@@ -280,7 +285,7 @@ impl Table {
         self.rules.encoding().copied(cx.py, text)
     }
 
-    /// The value, or the list of values, of a name; None where there is none.
+    /// Finds the value of a name, or the list of its values; None where there is none.
     fn values<'py>(&self, cx: Cx<'py>, name: CString) -> PyResult<Option<Object<'py>>> {
         let (first, others) = self.with(cx.py, move |table, _| {
             let mut found = table
@@ -301,7 +306,7 @@ impl Table {
         Ok(Some(all.into_any()))
     }
 
-    /// Name and value, or list of values, of all: names that differ in case alone are those that come first.
+    /// Makes a dict: each name with its value, or the list of its values. Names that differ in case alone are one, the first.
     fn dict<'py>(&self, cx: Cx<'py>) -> PyResult<Bound<'py, PyDict>> {
         let entries = self.copies(cx.py)?;
         let dict = PyDict::new(cx.py);
@@ -320,7 +325,8 @@ impl Table {
         Ok(dict)
     }
 
-    /// Sets what a mapping (it has `keys`) or an iterable of pairs holds, as `str()` of it. What comes before a mistake is set.
+    /// Sets the names and values, as `str()` of each, of a mapping (what has `keys`) or an iterable of pairs. Where one of them is
+    /// wrong, those before it have been set.
     fn update(&self, items: &Object<'_>) -> PyResult<()> {
         let mut pairs = Vec::new();
         let result = self.collect(items, &mut pairs);
@@ -450,8 +456,8 @@ fn add<'py>(this: This<'_, 'py, Table>, args: Args<'_, 'py>) -> PyResult<Object<
 fn get<'py>(this: This<'_, 'py, Table>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
     let name = this.key(&args.required(0)?)?;
     let found = this.with(this.cx.py, move |table, _| {
-        // APR's index may be out of date where two tables share their entries (apr_table_overlay, as a fast internal redirect
-        // leaves them): what the entries show is there.
+        // APR's index may be out of date where two tables share their entries (apr_table_overlay; a fast internal redirect leaves
+        // such ones), so the entries themselves are looked at.
         let listed = || table.entries().find(|(other, _)| same(other, &name));
         let value = table.first(&name).or_else(|| listed()?.1);
         value.map(Text::from)
@@ -508,7 +514,7 @@ fn copied(table: HostTable<'_>, place: usize) -> Option<(Text, Option<Text>)> {
     Some((name.into(), value.map(Text::from)))
 }
 
-/// What an iteration gives.
+/// What an iteration gives for each entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Part {
     Key,
@@ -517,7 +523,7 @@ enum Part {
 }
 
 impl Part {
-    /// Of a name and a value.
+    /// Makes it of the entry's name and value.
     fn of<'py>(
         self,
         cx: Cx<'py>,

@@ -1,12 +1,12 @@
 //! What tables may hold, and in which encoding.
 
 use crate::embed::text::Encoding;
-use crate::httpd::header;
+use crate::httpd::request::header;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use std::ffi::{CStr, CString};
 
-/// What may be stored.
+/// What may be stored in a table, and how Python's text becomes bytes there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rules {
     /// Response headers: checked, and Content-Length goes through httpd's own call.
@@ -22,7 +22,7 @@ pub(crate) enum Rules {
 }
 
 impl Rules {
-    /// Is it a header that httpd sets by a call of its own?
+    /// Is it Content-Length of an answer, which httpd has a call of its own for?
     pub(super) fn is_length(self, name: &CStr) -> bool {
         self == Rules::Response && name.to_bytes().eq_ignore_ascii_case(b"content-length")
     }
@@ -34,7 +34,7 @@ impl Rules {
         }
     }
 
-    /// The checked forms of a name and a value.
+    /// Encodes a name and a value, and checks that they may be stored.
     ///
     /// # Errors
     /// TypeError, ValueError.
@@ -60,7 +60,7 @@ impl Rules {
         refusal.map_or(Ok((name, value)), |text| Err(PyValueError::new_err(text)))
     }
 
-    /// Names and values of Rust's.
+    /// Makes C strings of names and values.
     ///
     /// # Errors
     /// ValueError for NUL.

@@ -1,16 +1,14 @@
-//! Which application answers, and under which part of the URI.
+//! Which application answers a request, and which part of the URI is its own.
 
 use super::Object;
-use crate::ModPython;
-use crate::config::Entry;
 use crate::config::mount::{Found, Place as Part, file_of};
+use crate::config::{Entry, ModPython};
 use crate::embed::handlers::{self, Importing};
 use crate::embed::{Cx, exception};
-use crate::httpd::command::Section;
-use crate::httpd::lease::Held;
+use crate::exchange::Exchange;
 use crate::httpd::log::Level;
-use crate::objects::exchange::Exchange;
-use crate::report;
+use crate::httpd::module::command::Section;
+use crate::httpd::request::lease::Held;
 use pyo3::exceptions::{PyAttributeError, PyLookupError, PyModuleNotFoundError, PyValueError};
 use pyo3::prelude::*;
 use std::borrow::Cow;
@@ -18,36 +16,36 @@ use std::borrow::Cow;
 const APPLICATION: &str = "mod_python.wsgi.application";
 const BASE: &str = "mod_python.wsgi.base_uri";
 
-/// Where the application is found, and where it lies.
+/// The application that answers a request: where it is imported from, and where in the URI it lies.
 pub(super) struct Place<'r> {
     /// `module::callable`.
     pub(super) name: Cow<'r, str>,
     /// How many bytes of the URI are SCRIPT_NAME.
     pub(super) base: usize,
-    /// Is it called once, to give the application?
+    /// Is `name` called, once, to make the application?
     is_factory: bool,
-    /// Does the client say which module it is (PythonWSGIMatch)?
+    /// Is a part of `name` the client's (`$1` of PythonWSGIMatch)?
     is_chosen: bool,
 }
 
 impl Place<'_> {
-    /// The file that PythonWSGI names.
+    /// Gives the application's file, where PythonWSGI names one.
     pub(super) fn file(&self) -> Option<&str> {
         file_of(&self.name)
     }
 }
 
-/// What PythonWSGI, the options, or the `<Location>`, say; None where the URI lies outside the application.
+/// Finds out by PythonWSGI, or by the options and the `<Location>`, which application answers; None where the URI lies outside of it.
 ///
 /// # Errors
-/// LookupError without the option, ValueError for one that cannot be.
+/// LookupError where no option names an application, ValueError for an option that is wrong.
 pub(super) fn place<'h>(cx: Cx<'_>, held: &'h Held<'_, Exchange>) -> PyResult<Option<Place<'h>>> {
     let request = held.request();
     let config = request.config::<ModPython>();
     if let Some(mount) = config.mount {
         let found = request.uri().and_then(|uri| mount.find(uri));
         return Ok(found.map(|Found { base, name }| Place {
-            // What names nothing has been refused before.
+            // There is one: a request whose expression names nothing has been refused by now.
             name: name.unwrap_or_default(),
             base,
             is_factory: mount.target.is_factory,
@@ -87,11 +85,11 @@ pub(super) fn place<'h>(cx: Cx<'_>, held: &'h Held<'_, Exchange>) -> PyResult<Op
     }
     let uri = String::from_utf8_lossy(uri);
     let text = format!("mod_python.wsgi: {uri} lies outside PythonOption {BASE} {base}");
-    report::log(cx, request, Level::Warning, &text);
+    cx.log(request, Level::Warning, &text);
     Ok(None)
 }
 
-/// The application's name, for the log.
+/// Gives the application's name, for the log.
 ///
 /// # Errors
 /// As for `place`.
@@ -102,9 +100,9 @@ pub(super) fn name(cx: Cx<'_>, held: &Held<'_, Exchange>) -> PyResult<String> {
         .unwrap_or_default())
 }
 
-/// The plain path of the `<Location>` that the handler stands in.
+/// Gives the path of the `<Location>` that the handler stands in, where it is a plain one.
 fn location<'a>(held: &'a Held<'_, Exchange>) -> Option<&'a str> {
-    match held.value().current(held.request())?.section {
+    match held.value().cursor.current(held.request())?.section {
         Section::Location {
             pattern,
             regex: false,
@@ -113,7 +111,7 @@ fn location<'a>(held: &'a Held<'_, Exchange>) -> Option<&'a str> {
     }
 }
 
-/// The application, imported as handlers are: PythonPath and PythonAutoReload count.
+/// Imports the application, as handlers are: PythonPath and PythonAutoReload count.
 ///
 /// # Errors
 /// What importing raises; AttributeError where the module has no such object.
@@ -125,8 +123,8 @@ pub(super) fn find<'py>(
 ) -> PyResult<Object<'py>> {
     let host = held.request();
     let common = &host.config::<ModPython>().common;
-    let section = held.value().current(host).map(|entry| entry.section);
-    // Of a factory, what the module calls by the first part of its name: the rest is looked up once, when it is called.
+    let section = held.value().cursor.current(host).map(|entry| entry.section);
+    // Of a factory such as `Site.create` only `Site` is looked up here; the rest is, once, when the factory is called.
     let parts = place.is_factory.then(|| place.name.split_once("::"));
     let (key, rest) = match parts.flatten() {
         Some((module, object)) => {
@@ -156,7 +154,7 @@ pub(super) fn find<'py>(
         .call1((&*place.name, found, rest))
 }
 
-/// Has the client asked for a module that there is not?
+/// Was it raised since there is no such module, and has the client chosen its name?
 pub(super) fn is_absent(place: &Place<'_>, raised: &Object<'_>) -> bool {
     if !place.is_chosen || !raised.is_instance_of::<PyModuleNotFoundError>() {
         return false;

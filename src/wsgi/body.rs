@@ -4,22 +4,23 @@ use super::start_response::{StartResponse, send};
 use super::{Call, Object, State, application, file_wrapper, input};
 use crate::embed::class::{self, This};
 use crate::embed::text::Encoding;
-use crate::httpd::body::{Aborted, End};
-use crate::httpd::file_part::FilePart;
-use crate::httpd::lease::Held;
+use crate::exchange::Exchange;
+use crate::httpd::io::Aborted;
+use crate::httpd::io::body::End;
+use crate::httpd::io::file_part::FilePart;
+use crate::httpd::request::lease::Held;
 use crate::httpd::status::Status;
-use crate::objects::exchange::Exchange;
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
 
-/// Why the sending ends early.
+/// Why nothing more is sent.
 pub(super) enum Stop {
     /// The client has gone.
     Gone,
     /// httpd has refused the request's body.
     Refused(Status),
-    /// The answer cannot be what its head has said, and why.
+    /// The answer cannot become what its head has announced; and the reason.
     Broken(String),
     Raised(PyErr),
 }
@@ -36,7 +37,7 @@ impl From<Aborted> for Stop {
     }
 }
 
-/// An answer in the making.
+/// The answer of one request, while it is sent.
 pub(super) struct Body<'a, 'py> {
     call: &'a Call<'py>,
     start: This<'a, 'py, StartResponse>,
@@ -50,17 +51,17 @@ impl<'a, 'py> Body<'a, 'py> {
         })
     }
 
-    /// Has something left for the client?
+    /// Has any of the answer left for the client?
     pub(super) fn has_left(&self) -> bool {
         self.start.left.get()
     }
 
-    /// Has the client got all of it?
+    /// Has all of it been sent?
     pub(super) fn has_ended(&self) -> bool {
         self.start.ended.get()
     }
 
-    /// Sends everything that the application's result holds.
+    /// Sends what the application has returned: a single block, a file, or block after block.
     pub(super) fn send(&self, state: &State, result: &Object<'py>) -> Result<(), Stop> {
         if let Some(only) = only_item(result)
             && !self.start.installed.get()
@@ -76,7 +77,7 @@ impl<'a, 'py> Body<'a, 'py> {
         Ok(())
     }
 
-    /// An answer of one block, with its length: it leaves in one write, when the interpreter has been left.
+    /// Takes an answer of one block, and announces its length. It is sent in one write, after the interpreter has been left.
     fn only(&self, state: &State, item: &Object<'py>) -> Result<(), Stop> {
         self.with_bytes(state, item, |data| {
             let held = self.call.hold()?;
@@ -116,7 +117,7 @@ impl<'a, 'py> Body<'a, 'py> {
         })
     }
 
-    /// A real file is sent from where it lies.
+    /// Sends a file by its descriptor: Python does not read it.
     fn file(&self, mut part: FilePart) -> Result<(), Stop> {
         self.check_started()?;
         let held = self.call.hold()?;
@@ -145,12 +146,12 @@ impl<'a, 'py> Body<'a, 'py> {
         )))
     }
 
-    /// Nothing more comes. Why the answer is not what it should be, if so.
+    /// Ends the answer. Gives the sentence for the log where it is shorter than announced.
     pub(super) fn end(&self) -> PyResult<Option<String>> {
         self.check_started()?;
         let held = self.call.hold()?;
         let request = held.request();
-        // Without a body httpd has to be told its length, or it would be chunked.
+        // httpd would send an empty body in chunks, unless it is told its length.
         let empty = (self.start.written.get() == 0 && !request.header_only()).then_some(0);
         self.start.install(request, empty);
         let (length, written) = (self.start.length(), self.start.written.get());
@@ -163,12 +164,12 @@ impl<'a, 'py> Body<'a, 'py> {
         )))
     }
 
-    /// The application's name, for the log.
+    /// Gives the application's name, for the log.
     fn application(&self) -> PyResult<String> {
         application::name(self.call.cx, &self.call.hold()?)
     }
 
-    /// Where httpd has refused the request's body and nothing has been sent, its status is the answer.
+    /// Ends the sending where httpd has refused the request's body: its status is the answer, unless a part has been sent.
     pub(super) fn check_refused(&self, held: &Held<'_, Exchange>) -> Result<(), Stop> {
         match input::refusal(held) {
             Some(status) if !self.has_left() => Err(Stop::Refused(status)),
@@ -185,7 +186,7 @@ impl<'a, 'py> Body<'a, 'py> {
         ))
     }
 
-    /// A block must be bytes; text is taken as latin-1, with a warning for each application.
+    /// Calls `body` with a block's bytes. A `str` is taken as latin-1, with a warning for each application.
     fn with_bytes(
         &self,
         state: &State,
@@ -208,7 +209,7 @@ impl<'a, 'py> Body<'a, 'py> {
     }
 }
 
-/// The only item of a list or tuple.
+/// Gives the item of a list or tuple that has one; None of anything else.
 fn only_item<'py>(result: &Object<'py>) -> Option<Object<'py>> {
     if let Ok(list) = result.cast_exact::<PyList>() {
         return (list.len() == 1).then(|| list.iter().next()).flatten();

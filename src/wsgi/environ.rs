@@ -1,30 +1,29 @@
-//! `environ`: a template an interpreter, copied for each request.
+//! `environ`: each interpreter has a template, which is copied for each request.
 //!
 //! The template is a dict with every key that is always there, so that a copy is one block of memory that need not grow.
-//! What differs from the request before is put into the template before it is copied: all of these keys, each time, so
-//! nothing of another request can stay. Our own keys are interned once; what a client chooses never is.
+//! What differs from the request before is put into the template before it is copied. Each of these keys is looked at for every
+//! request, so nothing of another request can stay. Our own keys are interned once; names that a client chooses never are.
 
 use super::application::Place;
 use super::headers::{Header, Kind, Names};
 use super::origin::Said;
 use super::{Object, interned};
 use crate::config::proxies::{Proxies, Told};
-use crate::embed::Cx;
 use crate::embed::cell::Ref;
-use crate::embed::dict;
 use crate::embed::text::{self, Encoding};
+use crate::embed::{Cx, dict};
+use crate::exchange::Exchange;
 use crate::httpd::faults;
-use crate::httpd::gateway::server_banner;
-use crate::httpd::lease::Held;
 use crate::httpd::request::Request as Host;
-use crate::httpd::server::mpm_query;
-use crate::objects::exchange::Exchange;
+use crate::httpd::request::lease::Held;
+use crate::httpd::request::response_head::server_banner;
+use crate::httpd::request::server::mpm_query;
 use pyo3::exceptions::PyMemoryError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 use std::sync::Mutex;
 
-/// What is the same for every request, and what is remembered of earlier ones.
+/// The template, and what is remembered of the request whose values it holds.
 pub(super) struct Template {
     constants: Ref,
     keys: [Ref; KEYS.len()],
@@ -32,13 +31,13 @@ pub(super) struct Template {
     memory: Mutex<Memory>,
 }
 
-/// What earlier requests have had.
+/// Which values the template holds, and what earlier requests' headers were made into.
 #[derive(Default)]
 struct Memory {
     headers: Names,
     /// The text that the template holds, by `Key`.
     values: [Option<Ref>; ALWAYS],
-    /// Whether the template says https, and where the administrator is written that it names.
+    /// Does the template say https; and the address of the text that it has for SERVER_ADMIN.
     steady: Option<(bool, usize)>,
 }
 
@@ -52,7 +51,7 @@ macro_rules! keys {
     };
 }
 
-// The first ALWAYS of them are there in every environ.
+// Those before REMOTE_USER are there in every environ.
 keys! {
     METHOD "REQUEST_METHOD", SCRIPT "SCRIPT_NAME", PATH "PATH_INFO", QUERY "QUERY_STRING", URI "REQUEST_URI",
     NAME "SERVER_NAME", PORT "SERVER_PORT", PROTOCOL "SERVER_PROTOCOL", ADDR "SERVER_ADDR", SCHEME "wsgi.url_scheme",
@@ -65,10 +64,11 @@ keys! {
 }
 const ALWAYS: usize = Key::REMOTE_USER as usize;
 
-/// Longer values are not kept for the next request.
+/// Up to how many bytes a header's value is remembered for the next request.
 const SHORT: usize = 200;
 
-/// What no application gets to see: the process's own and a proxy's password, which ap_add_common_vars may have put there.
+/// Variables that no application gets to see: those of the process, and the password for a proxy. ap_add_common_vars may have put
+/// them among the request's.
 const HIDDEN: [&[u8]; 6] = [
     b"HTTP_PROXY_AUTHORIZATION",
     b"PATH",
@@ -84,7 +84,7 @@ impl Template {
         const IS_FORKED: i32 = 3;
         let constants = PyDict::new(cx.py);
         for key in KEYS.iter().take(ALWAYS) {
-            // httpd always has a value for them; what it leaves out is empty.
+            // Each request has a value for them: httpd's, or an empty one.
             constants.set_item(interned(cx, key).bind(cx.py), "")?;
         }
         constants.set_item("wsgi.version", (1, 0))?;
@@ -93,7 +93,7 @@ impl Template {
         constants.set_item("wsgi.run_once", false)?;
         constants.set_item("GATEWAY_INTERFACE", "CGI/1.1")?;
         constants.set_item("wsgi.input_terminated", true)?;
-        // Not what an application has put into `sys`: it is closed at that application's will.
+        // Not `sys.stderr`, which an application may have replaced, and may close for all others.
         let errors = cx
             .py
             .import("mod_python._shared_streams")?
@@ -115,7 +115,7 @@ impl Template {
         })
     }
 
-    /// A new `environ`.
+    /// Makes a request's `environ`.
     ///
     /// # Errors
     /// MemoryError.
@@ -129,7 +129,7 @@ impl Template {
     ) -> PyResult<Filled<'py>> {
         let host = held.request();
         let constants = self.constants.bind(cx.py).cast_into::<PyDict>()?;
-        // Who finds it in use does without.
+        // A thread that finds the memory in use by another one makes all values anew.
         let mut memory = self.memory.try_lock().ok();
         let late = self.refresh(cx, &constants, memory.as_deref_mut(), host, place)?;
         let filling = Filling {
@@ -160,8 +160,8 @@ impl Template {
         })
     }
 
-    /// Corrects what the headers have said of a body by what is known now: its length in bytes, where that is known, and which
-    /// headers a filter has taken away, since they are no longer true.
+    /// Corrects an environ once more is known of the request's body: sets CONTENT_LENGTH, where the length is known, and removes the
+    /// keys of headers that a filter has removed, since they were no longer true.
     ///
     /// # Errors
     /// MemoryError.
@@ -199,7 +199,8 @@ impl Template {
         }
     }
 
-    /// Puts what has changed into the template; without memory, gives everything back for the copy.
+    /// Puts what has changed since the last request into the template. Without `memory` it gives all values back instead, to be put
+    /// into the copy.
     fn refresh<'py>(
         &self,
         cx: Cx<'py>,
@@ -228,12 +229,12 @@ impl Template {
             (Key::REMOTE_PORT, decimal(remote_port, &mut remote)),
             (Key::ROOT, of(host.document_root())),
             (Key::CONTEXT_ROOT, of(host.context_document_root())),
-            // The last three are those of `steady`.
+            // These three, the last, are skipped where `steady` is as before.
             (Key::ADMIN, of(admin)),
             (Key::SCHEME, scheme),
             (Key::REQUEST_SCHEME, scheme),
         ];
-        // A text of the configuration stays what it is, and where it is, as long as a child lives.
+        // SERVER_ADMIN is compared by its address: a text of the configuration stays in its place as long as the child lives.
         let steady = Some((is_secure, admin.map_or(0, |text| text.as_ptr().addr())));
         let mut changed = values.len();
         if let Some(memory) = memory.as_deref_mut() {
@@ -255,7 +256,7 @@ impl Template {
                 continue;
             }
             let text = self.text(cx, value)?;
-            // First what is remembered: should putting it into the template fail, the next request tries again.
+            // Forgotten first: should putting it into the template fail, the next request tries again.
             *last = None;
             if let Some(key) = self.keys.get(key as usize) {
                 dict::set(constants, key, &text)?;
@@ -291,13 +292,13 @@ fn decimal(number: u16, digits: &mut [u8; 5]) -> &[u8] {
     digits.get(place..).unwrap_or_default()
 }
 
-/// SCRIPT_NAME and PATH_INFO.
+/// Splits the URI into SCRIPT_NAME and PATH_INFO.
 fn parts<'r>(host: Host<'r>, place: &Place<'_>) -> (&'r [u8], &'r [u8]) {
     let uri = host.uri().unwrap_or_default().to_bytes();
     uri.split_at_checked(place.base).unwrap_or((uri, &[]))
 }
 
-/// What the proxy in front of us says, if it can be believed.
+/// Reads what the proxy in front of us says, if it can be believed.
 fn hear<'r>(host: Host<'r>, proxies: &Proxies) -> Told<'r> {
     let table = host.headers_in();
     let headers = table.iter().flat_map(|table| table.entries());
@@ -305,14 +306,14 @@ fn hear<'r>(host: Host<'r>, proxies: &Proxies) -> Told<'r> {
     proxies.hear(of(host.connection().client_ip()), headers)
 }
 
-/// A new environ.
+/// A request's environ, as `Template::fill` has made it.
 pub(super) struct Filled<'py> {
     pub(super) environ: Bound<'py, PyDict>,
     /// Do the headers announce a body?
     pub(super) has_body: bool,
 }
 
-/// An environ in the making.
+/// An environ while it is filled.
 pub(super) struct Filling<'a, 'py> {
     cx: Cx<'py>,
     template: &'a Template,
@@ -352,8 +353,8 @@ impl<'py> Filling<'_, 'py> {
         value.map_or(Ok(()), |value| self.bytes(key, value.to_bytes()))
     }
 
-    /// What SetEnv, mod_ssl and other modules have prepared: covers headers, as for CGI programs, but not what the request
-    /// itself says. What of it concerns the request's origin.
+    /// Adds the variables that SetEnv, mod_ssl and other modules have set. As for CGI programs they take the place of headers, but
+    /// not of what the request itself says. Gives back those that say where the request came from (`Said`).
     fn variables(&self, host: Host<'_>) -> PyResult<Option<Said>> {
         let mut said = None;
         let Some(table) = host.subprocess_env() else {
@@ -375,7 +376,7 @@ impl<'py> Filling<'_, 'py> {
         Ok(said)
     }
 
-    /// What only some requests have.
+    /// Adds the keys that only some requests have.
     fn sometimes(&self, host: Host<'_>, place: &Place<'_>) -> PyResult<()> {
         self.optional(Key::REMOTE_USER, host.user())?;
         self.optional(Key::AUTH_TYPE, host.ap_auth_type())?;
@@ -383,7 +384,7 @@ impl<'py> Filling<'_, 'py> {
             Some(file) => self.bytes(Key::FILENAME, file.as_bytes())?,
             None => self.optional(Key::FILENAME, host.filename())?,
         }
-        // The template has it empty.
+        // Where it is empty the template is right.
         let signature = host.signature().filter(|text| !text.is_empty());
         self.optional(Key::SIGNATURE, signature)?;
         let prefix = host.context_prefix().filter(|text| !text.is_empty());
@@ -395,7 +396,7 @@ impl<'py> Filling<'_, 'py> {
         Ok(())
     }
 
-    /// The request's headers, each looked at once. Is there one that announces a body?
+    /// Adds the request's headers. Is there one that announces a body?
     fn headers(
         &self,
         host: Host<'_>,
@@ -441,7 +442,7 @@ impl<'py> Filling<'_, 'py> {
         }
     }
 
-    /// A header that comes again is joined to the one before.
+    /// Joins the value of a header that has come before to the earlier one.
     fn join(
         &self,
         key: &Ref,

@@ -1,11 +1,10 @@
 //! `wsgi.file_wrapper(file, block_size=8192)`: a file that the server sends, and an iterable for middleware.
 
 use super::Object;
-use crate::embed::Cx;
 use crate::embed::cell::{Number, Ref, Slot};
 use crate::embed::class::{self, Args, Class, Key, Method, Slots, This, method};
-use crate::embed::{exception, text};
-use crate::httpd::file_part::FilePart;
+use crate::embed::{Cx, exception, text};
+use crate::httpd::io::file_part::FilePart;
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
@@ -49,7 +48,7 @@ impl Class for FileWrapper {
     }
 }
 
-/// The class, as `environ` has it.
+/// Gives the class, which `environ` has under `wsgi.file_wrapper`.
 pub(super) fn class(cx: Cx<'_>) -> PyResult<Object<'_>> {
     class::class_of::<FileWrapper>(cx)
 }
@@ -99,9 +98,9 @@ fn close<'py>(this: This<'_, 'py, FileWrapper>, _: Args<'_, 'py>) -> PyResult<Ob
     this.cx.py.None().into_bound_py_any(this.cx.py)
 }
 
-/// The real file behind a wrapper, from where it stands; None where it must be read.
+/// Gives the file behind a wrapper, from its position on, where httpd can send it by its descriptor; None where it has to be read.
 pub(super) fn part(cx: Cx<'_>, files: &Files, result: &Object<'_>) -> Option<FilePart> {
-    // A subclass may give something else.
+    // Iterating over an object of a subclass may give something else than the file's bytes.
     let class = exception::or_discard(cx.py, class(cx))?;
     if !result.get_type().is(&class) {
         return None;
@@ -117,21 +116,23 @@ pub(super) fn part(cx: Cx<'_>, files: &Files, result: &Object<'_>) -> Option<Fil
     if !readable.is(pyo3::types::PyBool::new(cx.py, true)) {
         return None;
     }
-    // What has been written is in the file then.
+    // What has been written may still be in Python's buffer.
     exception::or_discard(cx.py, file.call_method0("flush"))?;
     FilePart::new(i32::try_from(number("fileno")?).ok()?, number("tell")?)
 }
 
-/// The interpreter's own classes of files.
+/// The interpreter's classes of files, to compare with.
 pub(super) struct Files {
     raw: Ref,
     reader: Ref,
     random: Ref,
-    /// The type of a built-in method of an object.
+    /// The class of methods of objects that are written in C, such as `file.read`.
     method: Ref,
 }
 
 impl Files {
+    /// Finds the classes.
+    ///
     /// # Errors
     /// What importing `_io` raises.
     pub(super) fn new(cx: Cx<'_>) -> PyResult<Files> {
@@ -145,8 +146,9 @@ impl Files {
         })
     }
 
-    /// The file whose bytes are what reading `file` gives: `file` itself if it is what `open(name, "rb")` makes, or the one
-    /// that it hands `read` on to. Others may have a descriptor, too, but give something else than what lies behind it.
+    /// Finds the file whose bytes are what `file.read()` gives: `file` itself, if it is what `open(name, "rb")` makes, or the one
+    /// that its `read` belongs to. None for others, even with a descriptor: reading them may give something else than the
+    /// descriptor does (GzipFile).
     fn real<'py>(&self, cx: Cx<'py>, file: &Object<'py>) -> PyResult<Option<Object<'py>>> {
         if self.is_plain(cx, file)? {
             return Ok(Some(file.clone()));
@@ -166,7 +168,7 @@ impl Files {
         Ok(self.is_plain(cx, &owner)?.then_some(owner))
     }
 
-    /// Is it a raw file, or a buffer around one, and nothing of it replaced?
+    /// Is it a raw file, or a buffer around one, without attributes that replace its methods?
     fn is_plain<'py>(&self, cx: Cx<'py>, file: &Object<'py>) -> PyResult<bool> {
         if is(cx, file, &self.raw) {
             return is_untouched(file);
@@ -184,7 +186,7 @@ fn is(cx: Cx<'_>, object: &Object<'_>, class: &Ref) -> bool {
     object.get_type().is(class.bind(cx.py))
 }
 
-/// Does no attribute of the object itself stand in for one of its class?
+/// Has the object no attribute of its own by the name of one of its class?
 fn is_untouched(object: &Object<'_>) -> PyResult<bool> {
     let (own, class) = (object.getattr("__dict__")?, object.get_type());
     for name in own.cast::<PyDict>()?.keys() {
@@ -199,7 +201,7 @@ fn has(object: &Object<'_>, name: &str) -> PyResult<bool> {
     exception::attribute(object, name).map(|found| found.is_some())
 }
 
-/// Is it a `tempfile.NamedTemporaryFile()` with the `read` of its file?
+/// Is it what `tempfile.NamedTemporaryFile()` gives, and its `read` that of the file inside?
 fn is_temporary<'py>(cx: Cx<'py>, file: &Object<'py>) -> PyResult<bool> {
     let class = file.get_type();
     if text::lossy(&class.name()?) != "_TemporaryFileWrapper" {

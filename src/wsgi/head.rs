@@ -1,16 +1,15 @@
-//! The head of an answer: what an application may say with `start_response`, and what of it is passed on.
+//! The head of an answer: checks what an application gives to `start_response`, and takes over what httpd may be told.
 
 use super::Object;
-use crate::embed::exception;
-use crate::embed::text;
-use crate::httpd::gateway::{Head, status_line};
-use crate::httpd::header;
-use crate::httpd::request::Request as Host;
+use crate::embed::{exception, text};
+use crate::httpd::request::response_head::{Head, status_line};
+use crate::httpd::request::{Request as Host, header};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyString, PyTuple};
 
-/// Checks a status and headers (PEP 3333, RFC 9110), and takes them over. The name of a header that has been left out.
+/// Checks a status and headers (PEP 3333, RFC 9110), and makes a head of them. Gives it, and the name of a header that has been left
+/// out, if there is one.
 pub(super) fn head(
     request: Host<'_>,
     status: &Object<'_>,
@@ -64,7 +63,8 @@ pub(super) fn head(
                         String::from_utf8_lossy(name)
                     )));
                 }
-                // What is left out must not be nonsense either; of Connection, only the value counts for that.
+                // The value of a header that is left out is checked as any other's. `X` in place of the name, since
+                // `Connection` itself would be refused.
                 let checked = if hop.is_some() { b"X" } else { name };
                 if let Some(reason) = header::refusal(checked, value) {
                     return Err(PyValueError::new_err(reason));
@@ -81,7 +81,7 @@ pub(super) fn head(
     Ok((head, dropped))
 }
 
-/// Calls `body` with the bytes that HTTP carries for a text.
+/// Calls `body` with a text's bytes in latin-1, as HTTP carries them.
 fn latin1<R>(text: &Bound<'_, PyString>, body: impl FnOnce(&[u8]) -> PyResult<R>) -> PyResult<R> {
     if let Some(ascii) = text::ascii(text) {
         return body(ascii);
@@ -93,7 +93,7 @@ fn latin1<R>(text: &Bound<'_, PyString>, body: impl FnOnce(&[u8]) -> PyResult<R>
     })?)
 }
 
-/// The code of `NNN reason`, or of `NNN`; None for anything else.
+/// Reads the code of `NNN reason`, or of `NNN`; None for anything else.
 fn code_of(line: &[u8]) -> Option<i32> {
     let (digits, rest) = line.split_at_checked(3)?;
     let printable = rest
@@ -111,12 +111,12 @@ fn code_of(line: &[u8]) -> Option<i32> {
     (100..=999).contains(&code).then_some(code)
 }
 
-/// What a header between two neighbours (RFC 9110, 7.6.1) does.
+/// Headers for the next hop alone (RFC 9110, 7.6.1), which are the server's to set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Hop {
-    /// It says how the answer is to be read: an application that sets it has something else in mind than what is sent.
+    /// Says how the answer is to be read. Refused: the application means to send something that httpd would not send so.
     Framing,
-    /// httpd has one of its own, or needs none.
+    /// Left out: httpd sets its own, or needs none.
     Idle,
 }
 
@@ -141,7 +141,7 @@ fn hop_by_hop(name: &[u8]) -> Option<Hop> {
     }
 }
 
-/// `Proxy-…`.
+/// Is it the name of a header that begins with `Proxy-`?
 fn is_of_proxies(name: &[u8]) -> bool {
     let start = name.split_at_checked(6).map(|(start, _)| start);
     start.is_some_and(|start| start.eq_ignore_ascii_case(b"proxy-")) && header::is_name(name)

@@ -1,7 +1,7 @@
 //! The request's headers as `HTTP_…` keys of the environ.
 //!
-//! A client chooses the names of its headers. Keys are made afresh for them and forgotten again: what is interned lives as long
-//! as the interpreter (from Python 3.12 on), so only well-known names are.
+//! A client chooses the names of its headers, and could choose new ones for ever. So the keys that are remembered are limited in
+//! number, and only those of well-known names are interned: an interned text lives as long as the interpreter (from Python 3.12 on).
 
 use super::interned;
 use crate::embed::Cx;
@@ -9,32 +9,32 @@ use crate::embed::cell::Ref;
 use pyo3::types::PyString;
 use rustc_hash::FxHashMap;
 
-/// At most so many header names are remembered.
+/// How many header names are remembered at most.
 const REMEMBERED: usize = 256;
-/// Longer names are not.
+/// Up to how many bytes a name is remembered.
 const SHORT: usize = 64;
 
-/// What earlier requests have had, by the header's name as clients send it.
+/// The headers that earlier requests have had, by their names as clients have sent them.
 #[derive(Default)]
 pub(super) struct Names(FxHashMap<Box<[u8]>, Header>);
 
-/// A header of that name.
+/// What is known of headers of one name.
 pub(super) struct Header {
     pub(super) kind: Kind,
     pub(super) key: Ref,
-    /// The value of the request before, of steady ones.
+    /// The value that the last request had, for headers of the kind `Steady`.
     pub(super) last: Option<Ref>,
 }
 
 impl Names {
-    /// Begins with another request.
+    /// To be called before the headers of each request: forgets all, where there are too many.
     pub(super) fn begin(&mut self) {
         if self.0.len() > REMEMBERED {
             self.0.clear();
         }
     }
 
-    /// Calls `body` with what is known of a header; None for those that are not passed on.
+    /// Calls `body` with what is known of a header. None for one that applications do not get.
     pub(super) fn with<R>(
         &mut self,
         cx: Cx<'_>,
@@ -65,19 +65,19 @@ impl Names {
     }
 }
 
-/// What a header is to the environ.
+/// How a header gets into the environ.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     ContentType,
     ContentLength,
-    /// httpd has decoded the body.
+    /// Announces a body, and has no key: httpd has decoded the body.
     TransferEncoding,
     Authorization,
-    /// Repeated ones are joined by a semicolon.
+    /// Joined by a semicolon where there are several, not by a comma.
     Cookie,
-    /// A proxy's, or of a client that wants to be taken for one.
+    /// A proxy's, or that of a client that wants to be taken for one: left out where only some proxies are trusted.
     Forwarding,
-    /// A client sends the same value again and again; nothing in it is secret.
+    /// Remembered for the next request: a client sends the same value again and again, and it is no secret.
     Steady,
     Other,
 }
@@ -106,7 +106,7 @@ impl Kind {
     }
 }
 
-/// The names whose keys are interned: applications' own literals then are the same objects.
+/// The names whose keys are interned, so that they are the same objects as the literals in applications, which makes look-ups fast.
 const WELL_KNOWN: [&str; 49] = [
     "accept",
     "accept-charset",
@@ -159,8 +159,8 @@ const WELL_KNOWN: [&str; 49] = [
     "x-requested-with",
 ];
 
-/// `HTTP_…` for a header; None for names that could be mistaken for others (`X_A` and `X-A`), for Proxy (httpoxy), and for the
-/// password for a proxy.
+/// Makes a header's key, `HTTP_…`. None for names that could be mistaken for others (`X_A` and `X-A`), for Proxy (httpoxy), and for
+/// Proxy-Authorization.
 fn variable(name: &[u8]) -> Option<String> {
     let clean = name
         .iter()

@@ -1,27 +1,28 @@
-//! The request's body before the application is called: refused where that is known, and a chunked one measured.
+//! The request's body before the application is called: where httpd refuses it, the application is not called; where its length is
+//! not known, it is read ahead.
 //!
-//! WSGI frameworks read as much as CONTENT_LENGTH says, and nothing without it. So a chunked body is read ahead, up to a limit,
-//! and its length announced, and so is one that an input filter may change (mod_deflate, one in Python); beyond it only `wsgi.input_terminated` says that it can be read to its end.
+//! WSGI frameworks read as much as CONTENT_LENGTH says, and nothing without it. So a chunked body, or one that an input filter may
+//! change (mod_deflate, one in Python), is read up to a limit and its length announced. Of a longer one only
+//! `wsgi.input_terminated` says that it can be read to its end.
 
 use super::environ::Template;
-use crate::ModPython;
+use crate::config::ModPython;
 use crate::config::options::{self, CHUNKED_BUFFER};
 use crate::embed::Cx;
-use crate::httpd::body::ReadError;
-use crate::httpd::lease::Held;
+use crate::exchange::Exchange;
+use crate::httpd::io::body::ReadError;
 use crate::httpd::log::Level;
 use crate::httpd::request::Request as Host;
+use crate::httpd::request::lease::Held;
 use crate::httpd::status::Status;
-use crate::objects::exchange::Exchange;
-use crate::report;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-/// Bytes that are read ahead of a chunked body, unless the option says something else.
+/// How many bytes are read ahead, unless the option says something else.
 const AHEAD: usize = 1 << 20;
 
-/// Looks at the body of a request that has one. The status with which it is refused, if it is.
+/// Reads ahead the body of a request that has one, where its length is not known. Gives the status where httpd has refused it.
 ///
 /// # Errors
 /// ValueError for an option that is no number.
@@ -61,14 +62,15 @@ pub(super) fn prepare(
         Err(ReadError::Lost) => {
             held.value().lost.set(true);
             let text = "the client went away before its body was complete";
-            report::log(cx, request, Level::Debug, text);
+            cx.log(request, Level::Debug, text);
         }
     }
     Ok(refusal(held))
 }
 
-/// The status that answers a request whose body could not be read. An application that has caught the exception knows less of
-/// the body than its answer would claim, so this one stands wherever the application's has not begun to leave.
+/// Gives the status that answers a request whose body could not be read; None where all is well. It takes the place of the
+/// application's answer, unless that has begun to leave: an application that has caught the exception has not seen all of the
+/// body.
 pub(super) fn refusal(held: &Held<'_, Exchange>) -> Option<Status> {
     let (state, lost) = (held.value(), Status::BAD_REQUEST);
     state.refused.get().or(state.lost.get().then_some(lost))

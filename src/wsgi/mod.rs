@@ -1,4 +1,4 @@
-//! WSGI (PEP 3333): `PythonHandler mod_python.wsgi` is this function.
+//! WSGI (PEP 3333): what `PythonHandler mod_python.wsgi`, and PythonWSGI, call.
 //!
 //! The exchange, as the PEP has it: build `environ`; call the application with it and `start_response`; send what it
 //! yields, block by block; call `close()`, whatever has happened.
@@ -13,16 +13,15 @@ mod input;
 mod origin;
 mod start_response;
 
-use crate::ModPython;
+use crate::config::ModPython;
 use crate::config::proxies::{self, Proxies};
 use crate::embed::cell::Ref;
 use crate::embed::class::{self, Args, Function, function};
-use crate::embed::exception;
-use crate::embed::{self, Cx, PerInterpreter};
-use crate::httpd::lease::Held;
+use crate::embed::{self, Cx, PerInterpreter, exception};
+use crate::exchange::{Exchange, RequestLease};
 use crate::httpd::log::Level;
+use crate::httpd::request::lease::Held;
 use crate::httpd::status::Status;
-use crate::objects::exchange::{Exchange, RequestLease};
 use crate::objects::request::Request;
 use crate::report;
 use body::{Body, Stop};
@@ -43,9 +42,9 @@ pub(crate) static FUNCTIONS: &[Function] = &[function!(
 struct State {
     environ: environ::Template,
     files: file_wrapper::Files,
-    /// What has been said of which application.
+    /// The warnings that have been logged (`warn_once`).
     warned: Mutex<Vec<String>>,
-    /// The trusted proxies, by the options' texts.
+    /// Trusted proxies, by the texts of the options that name them.
     proxies: Mutex<Vec<(String, Arc<Proxies>)>>,
 }
 
@@ -62,11 +61,12 @@ fn state(cx: Cx<'_>) -> PyResult<&'static State> {
     })
 }
 
-/// At most so many things are remembered of each kind; .htaccess files may be many.
+/// How many warnings, and how many options' texts, are remembered at most: there may be many .htaccess files.
 const REMEMBERED: usize = 1000;
 
 impl State {
-    /// Logs what an application does again and again, but once: `habit`, and what it was this time.
+    /// Logs, once for each application, that it does something (`habit`) which it may do in every request; `now` is what it was in
+    /// this one.
     fn warn_once(
         &self,
         cx: Cx<'_>,
@@ -84,11 +84,11 @@ impl State {
         }
         drop(warned);
         text.push_str(now);
-        report::log(cx, held.request(), Level::Warning, &text);
+        cx.log(held.request(), Level::Warning, &text);
         Ok(())
     }
 
-    /// The trusted proxies, where the configuration names some; their options are read once.
+    /// Gives the trusted proxies, where the configuration names some. The options of each text are read once.
     fn proxies(&self, held: &Held<'_, Exchange>) -> PyResult<Option<Arc<Proxies>>> {
         let common = &held.request().config::<ModPython>().common;
         let networks = common.option(proxies::NETWORKS);
@@ -111,7 +111,7 @@ impl State {
     }
 }
 
-/// The handler.
+/// Answers a request: the handler.
 fn handler<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
     let request = args.required(0)?;
     let lease = class::payload::<Request>(cx, &request)
@@ -121,7 +121,7 @@ fn handler<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
     call.answer(&request)?.0.into_bound_py_any(cx.py)
 }
 
-/// One request on its way through the application.
+/// One call of the application.
 struct Call<'py> {
     cx: Cx<'py>,
     lease: RequestLease,
@@ -152,7 +152,7 @@ impl<'py> Call<'py> {
                     return Err(PyErr::from_value(raised));
                 }
                 let text = format!("there is no {}", place.name);
-                report::log(cx, held.request(), Level::Info, &text);
+                cx.log(held.request(), Level::Info, &text);
                 return Ok(Status::NOT_FOUND);
             }
         };
@@ -171,7 +171,7 @@ impl<'py> Call<'py> {
         {
             return Ok(status);
         }
-        // Held for moments only: a thread that the application starts may use the request meanwhile.
+        // Not held while the application runs: threads that it starts may use the request.
         drop(held);
         let start = StartResponse::new(self.lease.clone());
         let start = class::instance(cx, start)?;
@@ -180,7 +180,7 @@ impl<'py> Call<'py> {
         answer
     }
 
-    /// Calls the application and sends what it gives.
+    /// Calls the application, and sends what it returns.
     fn run(
         &self,
         state: &State,
@@ -202,7 +202,7 @@ impl<'py> Call<'py> {
             (Ok(()), Err(error)) => return self.failed(&body, error),
             (Err(stop), Ok(())) => stop,
             (Err(stop), Err(error)) => {
-                // Beside what has ended the answer.
+                // `stop` is what ended the answer; the error of close() comes beside it.
                 self.log(error)?;
                 stop
             }
@@ -210,30 +210,31 @@ impl<'py> Call<'py> {
         match stop {
             Stop::Gone => {
                 let text = "the client went away before the answer was complete";
-                report::log(cx, self.hold()?.request(), Level::Debug, text);
+                cx.log(self.hold()?.request(), Level::Debug, text);
                 Ok(Status::OK)
             }
             Stop::Refused(status) => Ok(status),
             Stop::Broken(reason) => {
                 let held = self.hold()?;
-                report::log(cx, held.request(), Level::Error, &reason);
+                report::error(cx, held.request(), &reason);
                 self.break_off(&held)
             }
             Stop::Raised(error) => self.failed(&body, error),
         }
     }
 
-    /// The application is done: the rest leaves, as far as it is all there.
+    /// Ends the answer when the application has returned all; breaks it off where that was less than announced.
     fn finish(&self, body: &Body<'_, 'py>) -> PyResult<Status> {
         let Some(reason) = body.end()? else {
             return Ok(Status::OK);
         };
         let held = self.hold()?;
-        report::log(self.cx, held.request(), Level::Error, &reason);
+        report::error(self.cx, held.request(), &reason);
         self.break_off(&held)
     }
 
-    /// An exception: the error's page, or a broken connection where a part of the answer has been sent.
+    /// Ends the answer when the application has raised: raises on, so that the error's page takes its place, or breaks it off where a
+    /// part has been sent.
     fn failed(&self, body: &Body<'_, 'py>, error: PyErr) -> PyResult<Status> {
         let held = self.hold()?;
         if let Some(status) = input::refusal(&held).filter(|_| !body.has_left()) {
@@ -268,10 +269,10 @@ impl<'py> Call<'py> {
         Ok(())
     }
 
-    /// What there is leaves before the connection breaks, so that the client can tell what is missing.
+    /// Sends what there is, and breaks the connection off, so that the client can tell that something is missing.
     fn break_off(&self, held: &Held<'_, Exchange>) -> PyResult<Status> {
         if held.request().main().is_some() {
-            // A part of a page: the page says that this part has failed.
+            // This is a part of a page, which goes on: mod_include shows there that the part has failed.
             return Ok(Status::INTERNAL_SERVER_ERROR);
         }
         Exchange::break_off(self.cx, held, true);
@@ -292,7 +293,7 @@ fn close(result: &Object<'_>) -> PyResult<()> {
     }
 }
 
-/// A reference of the interpreter's own.
+/// Interns a text in this interpreter.
 fn interned(cx: Cx<'_>, text: &str) -> Ref {
     Ref::new(pyo3::types::PyString::intern(cx.py, text).into_any())
 }

@@ -1,21 +1,22 @@
-//! Where a request came from and by which URL, when a proxy in front, or the configuration, knows better than the connection.
+//! Where a request came from, and which URL was asked for, where a proxy in front or the configuration knows it better than the
+//! connection to this server.
 
 use super::environ::{Filling, Key};
 use crate::config::proxies::{Told, number, split_host};
 use crate::httpd::request::Request as Host;
 use pyo3::prelude::*;
 
-/// What httpd's environment says (SetEnv, SetEnvIf, mod_ssl).
+/// What variables of httpd's say of that (SetEnv, SetEnvIf, mod_ssl).
 #[derive(Clone, Copy, Default)]
 pub(super) struct Said {
-    /// HTTPS.
+    /// What HTTPS says.
     https: Option<bool>,
-    /// SERVER_PORT.
+    /// What SERVER_PORT says.
     port: Option<u16>,
 }
 
 impl Said {
-    /// Takes a variable of httpd's environment in. Does it say where the request came from?
+    /// Takes over what a variable says. Is it one of these, and its value to be understood?
     pub(super) fn hear(&mut self, name: &[u8], value: &[u8]) -> bool {
         match name {
             b"HTTPS" => {
@@ -31,7 +32,7 @@ impl Said {
     }
 }
 
-/// `on`, `1`, `yes`, and their opposites; None for anything else.
+/// Reads `on`, `1`, `yes` and their opposites; None for anything else.
 fn truth(value: &[u8]) -> Option<bool> {
     let is = |words: &[&str]| {
         words
@@ -50,8 +51,8 @@ fn default_port(https: bool) -> u16 {
 }
 
 impl Filling<'_, '_> {
-    /// Puts right what the connection could not know: scheme, port, host, prefix and the client's address. What a trusted
-    /// proxy says counts more than what the configuration says.
+    /// Corrects scheme, port, host, SCRIPT_NAME and the client's address in an environ. What a trusted proxy says (`told`) counts
+    /// more than what the configuration says (`said`).
     pub(super) fn origin(
         &self,
         host: Host<'_>,
@@ -73,7 +74,7 @@ impl Filling<'_, '_> {
         let named = told_host.map(split_host);
         let own = host.server_port();
         let derived = || {
-            // A URL without a port: that of its scheme.
+            // Where the scheme was corrected and the URL names no port, it is that of the scheme.
             let open = if host.port_is_configured() {
                 own == default_port(connection)
             } else {

@@ -5,12 +5,12 @@ use super::head::head;
 use crate::embed::Cx;
 use crate::embed::cell::{Flag, Number};
 use crate::embed::class::{Args, Class, Key, Method, Named, Slots, This, method};
-use crate::httpd::body::{Aborted, End};
-use crate::httpd::gateway::Head;
-use crate::httpd::lease::Held;
-use crate::httpd::log::Level;
+use crate::exchange::{Exchange, RequestLease, write_failed};
+use crate::httpd::io::Aborted;
+use crate::httpd::io::body::End;
 use crate::httpd::request::Request as Host;
-use crate::objects::exchange::{Exchange, RequestLease, write_failed};
+use crate::httpd::request::lease::Held;
+use crate::httpd::request::response_head::Head;
 use crate::report;
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
@@ -19,26 +19,26 @@ use pyo3::types::{PyBytes, PyTuple};
 use std::ffi::CStr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// The answer's beginning, and how much of it has been sent.
+/// What `start_response` was called with, and how much of the answer has been sent.
 pub(super) struct StartResponse {
     lease: RequestLease,
     head: Mutex<Option<Head>>,
-    /// The head's status and Content-Length, to be had without its lock; 0 before it is there, and ABSENT.
+    /// The status and Content-Length of `head`, which can be read without its lock. Before there is a head: 0, and ABSENT.
     status: Number,
     length: Number,
     /// Has the head been given to httpd?
     pub(super) installed: Flag,
-    /// Has something left for the client?
+    /// Has any of the answer left for the client?
     pub(super) left: Flag,
-    /// Bytes of the body so far.
+    /// How many bytes of the body have been sent so far.
     pub(super) written: Number,
-    /// More than the stated length has been given.
+    /// Has the application given more than its Content-Length?
     pub(super) cut: Flag,
     /// Has the end been sent?
     pub(super) ended: Flag,
 }
 
-/// No Content-Length has been stated.
+/// Stands for a Content-Length that has not been set.
 const ABSENT: i64 = -1;
 
 impl StartResponse {
@@ -56,7 +56,7 @@ impl StartResponse {
         }
     }
 
-    /// The head; let it go again before anything can wait.
+    /// Locks the head. Let it go before anything that may wait.
     fn head(&self) -> MutexGuard<'_, Option<Head>> {
         self.head.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -66,7 +66,7 @@ impl StartResponse {
         self.status.get() != 0
     }
 
-    /// Content-Length, if the application has stated it.
+    /// Gives the Content-Length, if the application has set one.
     pub(super) fn length(&self) -> Option<i64> {
         Some(self.length.get()).filter(|&length| length != ABSENT)
     }
@@ -77,7 +77,7 @@ impl StartResponse {
         !request.header_only() && status != 204 && status != 304
     }
 
-    /// Gives the head to httpd, once; `length` is stated if the application has not.
+    /// Gives the head to httpd, once; `length` is its Content-Length, if the application has set none.
     pub(super) fn install(&self, request: Host<'_>, length: Option<i64>) {
         if self.installed.replace(true) {
             return;
@@ -91,7 +91,7 @@ impl StartResponse {
         }
     }
 
-    /// How many of `count` bytes fit into the stated length; the rest is cut off, and said so once.
+    /// Finds how many of `count` bytes fit into the Content-Length. The rest is to be cut off, which is logged once.
     pub(super) fn room(&self, cx: Cx<'_>, request: Host<'_>, count: i64) -> i64 {
         let Some(length) = self.length() else {
             return count;
@@ -101,7 +101,7 @@ impl StartResponse {
             let text = format!(
                 "the application gives more than the {length} bytes of its Content-Length; the rest is cut off"
             );
-            report::log(cx, request, Level::Error, &text);
+            report::error(cx, request, &text);
         }
         room
     }
@@ -163,7 +163,7 @@ fn start<'py>(
     this.method(&WRITE)
 }
 
-/// Status, headers and exc_info, by their places or names.
+/// Reads status, headers and exc_info, by their places or names.
 fn arguments<'py>(
     args: &Args<'_, 'py>,
     named: &Named<'_, 'py>,
@@ -197,7 +197,7 @@ fn arguments<'py>(
     Ok(found)
 }
 
-/// The exception of an `exc_info`, with its traceback.
+/// Gives the exception of an `exc_info`, with its traceback.
 fn raised<'py>(exc_info: &Object<'py>) -> PyResult<Object<'py>> {
     let wrong =
         || PyTypeError::new_err("exc_info must be None or a tuple (type, value, traceback)");
@@ -228,7 +228,7 @@ fn write<'py>(this: This<'_, 'py, StartResponse>, args: Args<'_, 'py>) -> PyResu
     this.cx.py.None().into_bound_py_any(this.cx.py)
 }
 
-/// Sends a block; the last one of a stated length takes the answer's end along.
+/// Sends a block. With the one that completes the Content-Length the answer's end is sent, too.
 pub(super) fn send<'py>(
     this: &This<'_, 'py, StartResponse>,
     held: &Held<'_, Exchange>,

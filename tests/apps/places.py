@@ -71,7 +71,7 @@ def capsules(req):
 
 
 def queries(req):
-    """W4."""
+    """docs/differences.md#query-strings"""
     parse_qs, parse_qsl = _apache.parse_qs, _apache.parse_qsl
     assert parse_qsl("a=1&b=2") == [("a", "1"), ("b", "2")]
     assert parse_qs("a=1&a=2;b=x+y&c=&d", 0) == {"a": ["1", "2"], "b": ["x y"]}

@@ -118,7 +118,7 @@ def views(req):
 
 
 def bytes_of_a_client(req):
-    """W2: bytes that are no UTF-8 in a header crashed the original."""
+    """Bytes of a header that are no UTF-8 (docs/differences.md#bytes-that-are-no-text)."""
     assert req.headers_in["X-Raw"] == "\xe9\xff", repr(req.headers_in["X-Raw"])
     assert "\xe9\xff" in req.headers_in.values()
     return passed(req)

@@ -5,13 +5,13 @@ use super::{Object, Request};
 use crate::config::{Phase, parse_handlers};
 use crate::embed::class::{self, Args, This};
 use crate::embed::text::{self, Encoding, Text};
-use crate::httpd::actions::canonical_directory;
-use crate::httpd::body::End;
-use crate::httpd::file_part::{SentFile, Unsendable};
+use crate::exchange::{Exchange, write_failed};
+use crate::httpd::io::body::End;
+use crate::httpd::io::file_part::{SentFile, Unsendable};
 use crate::httpd::log::Level;
 use crate::httpd::request::Request as Host;
+use crate::httpd::request::actions::canonical_directory;
 use crate::httpd::status::Status;
-use crate::objects::exchange::{Exchange, write_failed};
 use crate::objects::filter::GENERIC;
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::{PyIndexError, PyOSError, PyRuntimeError, PyTypeError, PyValueError};
@@ -35,7 +35,7 @@ pub(super) fn add_handler<'py>(
     Ok(this.none())
 }
 
-/// An optional directory, made canonical.
+/// Reads an optional directory, and makes it canonical.
 fn directory_argument<'py>(
     this: &This<'_, 'py, Request>,
     args: &Args<'_, 'py>,
@@ -73,9 +73,9 @@ pub(super) fn internal_redirect<'py>(
     Exchange::check_way_out(&held)?;
     drop(Exchange::input(&held)?);
     if is_complete(&held) {
-        // A second answer behind the first one's end would be taken for that of the next request.
+        // The client would take a second answer, behind the first one's end, for that of its next request.
         let text = format!("the redirect to {uri:?} is left out: the request has been answered");
-        crate::objects::log(this.cx, held.request(), Level::Info, &text);
+        this.cx.log(held.request(), Level::Info, &text);
         return Ok(this.none());
     }
     if held.value().output.borrow().is_pending() {
@@ -165,12 +165,12 @@ pub(super) fn allow_methods<'py>(
     let mut names = Vec::new();
     for method in methods.try_iter()? {
         let method = Encoding::Latin1.encode(&method?)?;
-        if !crate::httpd::header::is_name(method.as_bytes()) {
+        if !crate::httpd::request::header::is_name(method.as_bytes()) {
             return Err(PyValueError::new_err(
                 "a method is a token of letters, digits and hyphens",
             ));
         }
-        // httpd looks through its list for each.
+        // For each name httpd looks through the whole list: many of them take much time.
         if names.len() == MOST_METHODS {
             return Err(PyValueError::new_err(format!(
                 "more than {MOST_METHODS} methods"
@@ -187,7 +187,7 @@ pub(super) fn allow_methods<'py>(
     Ok(this.none())
 }
 
-/// So many methods `allow_methods` takes at once.
+/// How many methods `allow_methods` takes at once.
 const MOST_METHODS: usize = 1000;
 
 pub(super) fn get_remote_host<'py>(
@@ -226,7 +226,7 @@ pub(super) fn add_input_filter<'py>(
     add_filter(&this, &args, true)
 }
 
-/// A name that the request has registered, or one of httpd's; httpd warns about one that it does not know.
+/// Adds a filter by a name that the request has registered, or one of httpd's; httpd warns about one that it does not know.
 fn add_filter<'py>(
     this: &This<'_, 'py, Request>,
     args: &Args<'_, 'py>,
@@ -240,7 +240,7 @@ fn add_filter<'py>(
             "the request has {MOST_FILTERS} filters already"
         )));
     }
-    if held.value().has_own_filter(&name.to_string_lossy(), input) {
+    if held.value().filters.has(&name.to_string_lossy(), input) {
         let name = name.to_string_lossy().to_lowercase();
         request.add_named_filter(GENERIC, request.pool().c_string(name.as_bytes()), input);
     } else if request.would_outlive_itself(&name, input) {
@@ -255,8 +255,8 @@ fn add_filter<'py>(
     Ok(this.none())
 }
 
-/// So many filters may be on a way, httpd's own among them: they call one another on the stack of one thread. A Python filter that
-/// flushes takes 2.5 KB of it.
+/// How many filters an answer, or a body, may pass, httpd's own among them: each calls the next one, on the stack of one thread. A
+/// Python filter that flushes takes 2.5 KB of it.
 const MOST_FILTERS: usize = 100;
 
 pub(super) fn register_output_filter<'py>(
@@ -285,8 +285,7 @@ fn register_filter<'py>(
     parse_handlers(&handler).map_err(PyValueError::new_err)?;
     let directory = directory_argument(this, args)?;
     let held = this.hold()?;
-    held.value()
-        .add_own_filter(&name, input, &handler, directory);
+    held.value().filters.add(&name, input, &handler, directory);
     Ok(this.none())
 }
 
@@ -309,8 +308,8 @@ pub(super) fn update_mtime<'py>(
     Ok(this.none())
 }
 
-/// The variables that CGI programs get (ap_add_cgi_vars), without a sub-request for PATH_TRANSLATED: it lies below
-/// DocumentRoot.
+/// Sets the variables that CGI programs get, as ap_add_cgi_vars does, but for the sub-request by which that finds PATH_TRANSLATED:
+/// here it is the path below DocumentRoot.
 pub(super) fn add_cgi_vars<'py>(
     this: This<'_, 'py, Request>,
     _: Args<'_, 'py>,
@@ -333,7 +332,7 @@ pub(super) fn add_cgi_vars<'py>(
         env.set(c"SERVER_PROTOCOL", request.protocol().unwrap_or_default());
         env.set(c"REQUEST_METHOD", request.method().unwrap_or_default());
         env.set(c"QUERY_STRING", request.args().unwrap_or_default());
-        // As the client has sent it, with its query; it may be an internal redirect's.
+        // REQUEST_URI is what the client has sent, with its query; this request may be an internal redirect.
         let first = std::iter::successors(Some(request), |request| request.prev()).last();
         let sent = first.and_then(Host::unparsed_uri).unwrap_or(uri);
         env.set(c"REQUEST_URI", sent);
@@ -345,13 +344,14 @@ pub(super) fn add_cgi_vars<'py>(
             env.set(c"PATH_TRANSLATED", request.pool().c_string(&path));
         }
     }
-    // It may look up the client's name.
+    // Detached, since httpd may look up the client's name.
     this.cx
         .detached(request, |request| request.add_common_vars());
     Ok(this.none())
 }
 
-/// A method that takes nothing and has httpd do something, which may look at files or ask for names.
+/// The body of a method without arguments that calls a function of httpd's; detached, since that may look at files or ask for
+/// names.
 pub(super) fn plain<'py>(
     this: This<'_, 'py, Request>,
     action: for<'r> fn(Host<'r>),
@@ -386,7 +386,7 @@ pub(super) fn ssl_var_lookup<'py>(
     Encoding::Utf8.copied(this.cx.py, value.as_ref())
 }
 
-/// A number that is set through httpd's field.
+/// Reads a number that fits into a field of httpd's; `message` is the TypeError's.
 pub(super) fn number_of(value: &Object<'_>, message: &'static str) -> PyResult<i32> {
     let number = class::integer(value).map_err(|error| {
         crate::embed::exception::discard(value.py(), error);

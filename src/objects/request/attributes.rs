@@ -6,14 +6,12 @@ use crate::config::Phase;
 use crate::embed::capsule;
 use crate::embed::class::{self, Attribute, This};
 use crate::embed::text::{Encoding, Text};
-use crate::httpd::header;
-use crate::httpd::request::Request as Host;
-use crate::httpd::table::Table as HostTable;
+use crate::httpd::apr::table::Table as HostTable;
+use crate::httpd::request::{Request as Host, header};
 use crate::objects::connection::Connection;
-use crate::objects::finfo;
 use crate::objects::hlist::HandlerList;
-use crate::objects::server;
 use crate::objects::table::{Rules, Table};
+use crate::objects::{finfo, server};
 use crate::routing::shown_name;
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::{PyTypeError, PyValueError};
@@ -286,7 +284,7 @@ pub(super) const ATTRIBUTES: &[Attribute<Request>] = &[
         c"phase",
         c"The directive of the running phase, or None.",
         |this| {
-            let phase = this.hold()?.value().phase.get();
+            let phase = this.hold()?.value().cursor.phase();
             phase
                 .map(|phase| phase.directive())
                 .into_bound_py_any(this.cx.py)
@@ -323,7 +321,7 @@ pub(super) const ATTRIBUTES: &[Attribute<Request>] = &[
         c"hlist",
         c"The handlers of the running phase (mp_hlist), or None.",
         |this| {
-            if this.hold()?.value().phase.get().is_none() {
+            if this.hold()?.value().cursor.phase().is_none() {
                 return Ok(this.none());
             }
             this.kept(Kept::HandlerList, || {
@@ -335,7 +333,7 @@ pub(super) const ATTRIBUTES: &[Attribute<Request>] = &[
         c"extension",
         c"The extension by which the handler was chosen, or None.",
         |this| {
-            let extension = this.look(|held| held.value().extension.borrow().as_deref().map(str::to_owned));
+            let extension = this.look(|held| held.value().cursor.extension());
             extension?.into_bound_py_any(this.cx.py)
         },
     ),
@@ -453,10 +451,11 @@ pub(super) const ATTRIBUTES: &[Attribute<Request>] = &[
             let name = optional(value, |value| Encoding::Utf8.encode(value))?;
             let held = this.hold()?;
             let request = held.request();
-            let phase = held.value().phase.get();
+            let phase = held.value().cursor.phase();
             match name {
                 Some(name) => request.set_filename(name.as_bytes()),
-                // Whoever maps the URI has to find nothing; httpd's other modules rely on a name afterwards.
+                // Before the URI has been mapped, no name means that somebody else has to map it. Afterwards httpd's other modules
+                // rely on a name, so a stand-in takes its place.
                 None if matches!(phase, Some(Phase::PostReadRequest | Phase::Translate)) => {
                     request.unmap();
                 }
@@ -576,7 +575,7 @@ fn optional<T>(
     }
 }
 
-/// Text that becomes part of the answer's head.
+/// Calls `body` with the bytes of text that may become part of the answer's head.
 fn with_header_text(
     value: &Object<'_>,
     name: &str,

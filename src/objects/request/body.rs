@@ -1,14 +1,13 @@
 //! Writing the answer and reading the request's body.
 
 use super::{Object, Request};
-use crate::embed::bytes;
 use crate::embed::class::{Args, This};
-use crate::embed::text;
-use crate::httpd::body::{End, Input, ReadError};
-use crate::httpd::lease::Held;
+use crate::embed::{bytes, text};
+use crate::exchange::{Exchange, write_failed};
+use crate::httpd::io::body::{End, Input, ReadError};
 use crate::httpd::request::Request as Host;
+use crate::httpd::request::lease::Held;
 use crate::httpd::status::Status;
-use crate::objects::exchange::{Exchange, write_failed};
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
@@ -19,7 +18,7 @@ pub(super) fn write<'py>(
 ) -> PyResult<Object<'py>> {
     let data = args.required(0)?;
     let flush = args.get(1).map_or(Ok(true), |flush| flush.is_truthy())?;
-    // Held inside: what gives the bytes of an object, and takes them back, may be code of Python's.
+    // The request is held inside, not around: getting at the bytes of an object, and letting go of them, may run Python code.
     text::with_bytes(&data, |bytes| {
         let held = this.hold()?;
         let (request, exchange) = (held.request(), held.value());
@@ -41,8 +40,8 @@ pub(super) fn write<'py>(
     Ok(this.none())
 }
 
-/// Has the answer been sent, as in the log phase, or settled, as by httpd when it refuses the body? Then nothing more can be,
-/// and what is left of the request's body is httpd's.
+/// Can nothing be added to the answer any more? It has been sent, as in the log phase, or httpd has refused the body and answers
+/// itself. What is left of the request's body is httpd's to read then.
 pub(super) fn is_complete(held: &Held<'_, Exchange>) -> bool {
     held.is_over() || held.request().eos_sent() != 0 || Exchange::refusal(held).is_some()
 }
@@ -102,7 +101,7 @@ pub(super) fn readlines<'py>(
     }
 }
 
-/// The next line; None at the body's end.
+/// Reads the next line, for iterations; None at the body's end.
 pub(super) fn next<'py>(this: This<'_, 'py, Request>) -> PyResult<Option<Object<'py>>> {
     let line = receive(&this, None, |(request, input, limit)| {
         input.readline(request, limit)
@@ -110,7 +109,7 @@ pub(super) fn next<'py>(this: This<'_, 'py, Request>) -> PyResult<Option<Object<
     Ok(if line.len()? == 0 { None } else { Some(line) })
 }
 
-/// A size argument: None, a negative number and nothing mean everything.
+/// Reads a size argument: None, a negative number and no argument mean everything.
 fn limit(args: &Args<'_, '_>) -> PyResult<Option<usize>> {
     match args.get(0) {
         Some(size) if !size.is_none() => {
@@ -120,17 +119,17 @@ fn limit(args: &Args<'_, '_>) -> PyResult<Option<usize>> {
     }
 }
 
-/// So much memory is taken for a read before anything has come; what is larger grows with what comes.
+/// Up to how many bytes a read takes memory for all that is asked for, before anything has come. Larger ones take it as it comes.
 const DIRECT: usize = 256 * 1024;
 
-/// Reads at most `limit` bytes into the `bytes` itself.
+/// Reads at most `limit` bytes, straight into a new `bytes` object.
 fn read_directly<'py>(this: &This<'_, 'py, Request>, limit: usize) -> PyResult<Object<'py>> {
     let held = this.hold()?;
     if held.is_over() {
         drop(held);
         return Ok(PyBytes::new(this.cx.py, &[]).into_any());
     }
-    // While it is held, a `bytes` alone is made: the collector has no part in that.
+    // Of all objects a `bytes` may be made while the request is held: that does not start the garbage collector.
     let result = {
         let mut input = Exchange::input(&held)?;
         bytes::filled(this.cx.py, limit, |room| {
@@ -145,7 +144,7 @@ fn read_directly<'py>(this: &This<'_, 'py, Request>, limit: usize) -> PyResult<O
 
 type Reading<'a, 'r> = (Host<'r>, &'a mut Input, Option<usize>);
 
-/// Reads without the interpreter's lock.
+/// Reads from the client, without the interpreter's lock.
 fn receive<'py>(
     this: &This<'_, 'py, Request>,
     limit: Option<usize>,
@@ -169,7 +168,7 @@ fn receive<'py>(
     }
 }
 
-/// The exception for a body that cannot be read; the request is let go before it is made.
+/// Makes the exception for a body that cannot be read; by then the request is held no more.
 fn refused<'py>(
     this: &This<'_, 'py, Request>,
     held: Held<'_, Exchange>,
@@ -189,7 +188,7 @@ fn refused<'py>(
     }
     drop(held);
     if let ReadError::Refused(Status(status)) = error {
-        // A SERVER_RETURN for handlers, and an OSError for what reads the body as a file.
+        // It is a SERVER_RETURN for mod_python's handlers, and an OSError for whoever takes the body for a file.
         let refused = this.cx.apache()?.getattr("_RefusedBody")?;
         return Err(PyErr::from_value(refused.call1((status,))?));
     }

@@ -1,8 +1,7 @@
 //! The methods of the request object, but for those in `body`.
 
 use super::{Kept, Object, Request, actions, body};
-use crate::ModPython;
-use crate::config::{Directory, HANDLERS};
+use crate::config::{Directory, HANDLERS, ModPython};
 use crate::embed::class::{self, Args, Method, This, method};
 use crate::embed::text::{self, Encoding, Text};
 use crate::httpd::log;
@@ -56,12 +55,7 @@ pub(super) const METHODS: &[Method<Request>] = &[
         |this, _| {
             this.kept(Kept::Config, || {
                 configuration(&this, |config| {
-                    let per_directory = config
-                        .interpreter_per_directory
-                        .map(|on| if on { "1" } else { "0" });
-                    let per_directory =
-                        per_directory.map(|value| ("PythonInterpPerDirectory", value));
-                    let listed = config.common.listed().into_iter().chain(per_directory);
+                    let listed = config.common.listed().into_iter();
                     listed
                         .map(|(name, value)| (name.into(), value.into()))
                         .collect()
@@ -114,7 +108,8 @@ pub(super) const METHODS: &[Method<Request>] = &[
             let argument = args.get(1).unwrap_or_else(|| this.none());
             this.hold()?
                 .value()
-                .add_cleanup(this.cx, callable, argument);
+                .cleanups
+                .add(this.cx, callable, argument);
             Ok(this.none())
         }
     ),
@@ -286,7 +281,7 @@ fn log_error<'py>(this: This<'_, 'py, Request>, args: Args<'_, 'py>) -> PyResult
         let entry = (level, message.as_slice());
         this.cx
             .detached((held.request(), entry), |(request, (level, message))| {
-                log::request_raw(request, level, message);
+                log::raw(request, level, message);
             });
         Ok(())
     })?;

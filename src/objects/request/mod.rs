@@ -1,19 +1,19 @@
-//! `mp_request`: the request object, one a request and interpreter, reached through the request's lease.
+//! `mp_request`: the request object. Each request has one in each interpreter that takes part in it.
 
 mod actions;
 mod attributes;
 mod body;
 mod methods;
 
-use super::exchange::{Exchange, RequestLease, lease_of};
 use super::refused;
 use super::server::Server;
 use crate::embed::cell::Slot;
 use crate::embed::class::{self, Attribute, Class, Key, Method, Slots, This};
 use crate::embed::text::{Encoding, Text};
 use crate::embed::{self, Cx};
-use crate::httpd::lease::Held;
+use crate::exchange::{Exchange, RequestLease, lease_of};
 use crate::httpd::request::Request as Host;
+use crate::httpd::request::lease::Held;
 use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 use std::ffi::CStr;
@@ -21,7 +21,7 @@ use std::ffi::CStr;
 /// A request. Owned by Python; what it needs of httpd it reaches through the lease, which the request's pool revokes.
 pub(crate) struct Request {
     lease: RequestLease,
-    /// Objects that keep their identity once they have been asked for, by `Kept`.
+    /// Objects that are made when they are first asked for and then stay the same, by `Kept`.
     kept: [Slot; KEPT],
 }
 
@@ -52,7 +52,7 @@ impl Class for Request {
     const ATTRIBUTES: &'static [Attribute<Self>] = attributes::ATTRIBUTES;
     const METHODS: &'static [Method<Self>] = methods::METHODS;
 
-    /// It reads like a file, line by line, too.
+    /// Iterating reads the request's body, line by line, as with a file.
     const SLOTS: Slots<Self> = Slots {
         iter: Some(|this| Ok(this.object())),
         next: Some(body::next),
@@ -69,8 +69,8 @@ impl Class for Request {
     }
 }
 
-/// The Python object of a request: the one there is, or a new one. For the thread that serves it: where it is another one's
-/// turn, it waits.
+/// Gives the Python object of a request: the one that there is, or a new one. Only for the thread that serves the request: it waits
+/// while another thread uses it.
 ///
 /// # Errors
 /// RuntimeError where the request cannot be held; MemoryError.
@@ -78,7 +78,7 @@ pub(crate) fn object<'py>(cx: Cx<'py>, lease: &RequestLease) -> PyResult<Object<
     object_by(cx, lease, || embed::acquire(cx.py, lease).map_err(refused))
 }
 
-/// The request is held for moments only, not while the object is made.
+/// As `object`; `hold` is called twice, so that the request is not held while the object is made.
 fn object_by<'py, 'l>(
     cx: Cx<'py>,
     lease: &'l RequestLease,
@@ -93,7 +93,7 @@ fn object_by<'py, 'l>(
         kept: Default::default(),
     };
     let object = class::instance(cx, request)?;
-    // Whoever was quicker meanwhile has made the one that there is.
+    // Another thread may have made one meanwhile: then that is it.
     let held = hold()?;
     if let Some(first) = held.value().object(cx) {
         return Ok(first);
@@ -109,8 +109,8 @@ impl Request {
     }
 }
 
-/// Could a new object for the same request stand in for this one? Nobody else refers to it (the caller has checked),
-/// and it keeps nothing that somebody else may refer to or have changed.
+/// May this object be emptied and used for another request, so that the next phase of this one gets a new object? The caller has
+/// checked that nobody else refers to it; checked here is that nothing is lost which a handler has changed.
 pub(crate) fn is_unremarkable(object: &Bound<'_, PyAny>, cx: Cx<'_>) -> bool {
     let Some(request) = class::payload::<Request>(cx, object) else {
         return false;
@@ -122,7 +122,7 @@ pub(crate) fn is_unremarkable(object: &Bound<'_, PyAny>, cx: Cx<'_>) -> bool {
         && slot(Kept::Server).is_some_and(|server| class::is_unmarked::<Server>(cx, server))
 }
 
-/// An object that is made once and then kept.
+/// Gives the object of a place, which is made once and then kept.
 pub(super) fn kept<'py>(
     places: &[Slot],
     cx: Cx<'py>,
@@ -157,8 +157,8 @@ impl<'py> This<'_, 'py, Request> {
         self.cx.py.None().into_bound(self.cx.py)
     }
 
-    /// Looks at the request. Objects are made of what `look` gives (`Text`), when it has been let go: making one may have the
-    /// collector run, and with it any code.
+    /// Calls `look` with the request. Python objects are made afterwards, of the copies that it gives (`Text`): making one may run
+    /// Python's garbage collector, and with it any code.
     #[inline]
     fn look<R: 'static>(
         &self,
@@ -167,12 +167,12 @@ impl<'py> This<'_, 'py, Request> {
         Ok(look(&self.hold()?))
     }
 
-    /// A text field, as UTF-8 with surrogateescape.
+    /// Gives a field's text, decoded as UTF-8 with surrogateescape.
     fn text(&self, field: for<'r> fn(Host<'r>) -> Option<&'r CStr>) -> PyResult<Object<'py>> {
         self.decoded(Encoding::Utf8, field)
     }
 
-    /// A text field that HTTP carries as latin-1.
+    /// Gives a field's text, decoded as latin-1, as HTTP carries it.
     fn latin1(&self, field: for<'r> fn(Host<'r>) -> Option<&'r CStr>) -> PyResult<Object<'py>> {
         self.decoded(Encoding::Latin1, field)
     }
@@ -196,9 +196,9 @@ impl<'py> This<'_, 'py, Request> {
         number.into_bound_py_any(self.cx.py)
     }
 
-    /// The object of a related request, or None.
+    /// Gives the object of a related request, or None.
     fn related(&self, field: for<'r> fn(Host<'r>) -> Option<Host<'r>>) -> PyResult<Object<'py>> {
-        // It has the same turn: open while this one's phase runs.
+        // Both have the same turn (invariant 7), so the other one can be held while this one's phase runs.
         let lease =
             self.look(move |held| field(held.request()).map(|other| lease_of(other).clone()))?;
         let Some(lease) = lease else {

@@ -1,0 +1,81 @@
+//! PythonConnectionHandler: a handler of whole connections, whatever protocol they speak.
+
+use super::{Outcome, Subject, call, serve};
+use crate::config::{Common, Entry, ModPython};
+use crate::embed::interpreter::MAIN;
+use crate::embed::registry::{self, Found};
+use crate::embed::{Cx, class, exception};
+use crate::httpd::log::{self, Level};
+use crate::httpd::request::connection::Connection as Host;
+use crate::httpd::request::lease::{Lease, OfConnection};
+use crate::httpd::status::Status;
+use crate::objects::connection::Connection;
+use crate::report;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+/// Runs the handler of whole connections; DECLINED when there is none.
+pub(crate) fn run(connection: Host<'_>) -> Status {
+    let Some(server) = connection.base_server() else {
+        return Status::DECLINED;
+    };
+    let config = server.config::<ModPython>();
+    let Some(entry) = config.connection.and_then(|list| list.entries.first()) else {
+        return Status::DECLINED;
+    };
+    let name = server.server_hostname().and_then(|name| name.to_str().ok());
+    let name = config.common.interpreter.or(name).unwrap_or(MAIN);
+    let lease = Lease::for_connection(connection);
+    let result = registry::find(name, config.home).and_then(|found| {
+        // Of a pool, a place for as long as the connection lasts.
+        let (place, interpreter) = match found {
+            Found::One(interpreter) => (None, interpreter),
+            Found::Pool(pool) => {
+                let place = pool.enter().ok_or("the pool is empty")?;
+                let interpreter = place.interpreter();
+                (Some(place), interpreter)
+            }
+        };
+        let subject = Subject::Connection(connection, lease);
+        let result = serve(subject, interpreter, |cx| {
+            handle(cx, lease, entry, &config.common)
+        });
+        drop(place);
+        result.and_then(|result| result)
+    });
+    result.unwrap_or_else(|reason| {
+        let text = report::titled(&format!("PythonConnectionHandler {}", entry.text), &reason);
+        log::traceback(connection, Level::Error, &text);
+        Status::INTERNAL_SERVER_ERROR
+    })
+}
+
+/// The handler's result, or what is to be logged.
+fn handle(
+    cx: Cx<'_>,
+    lease: &Arc<Lease<OfConnection>>,
+    entry: &Entry<'_>,
+    common: &Common<'_>,
+) -> Result<Status, String> {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let now = i64::try_from(now.unwrap_or_default().as_micros()).unwrap_or(i64::MAX);
+    let argument = class::instance(cx, Connection::of_handler(lease.clone(), entry.text));
+    let outcome = argument.map_or_else(
+        |error| Some(Outcome::Raised(exception::value(cx.py, error))),
+        |argument| call(cx, entry, common, now, &argument),
+    );
+    let status = match outcome {
+        Some(Outcome::Returned(result) | Outcome::ServerReturn(result, _)) => {
+            exception::exact_int(&result).and_then(Status::of_handler)
+        }
+        Some(Outcome::Raised(raised)) => {
+            report::count(cx);
+            return Err(report::describe(cx, &raised));
+        }
+        None => None,
+    };
+    status.ok_or_else(|| {
+        report::count(cx);
+        "the handler's result must be an int such as apache.OK".into()
+    })
+}

@@ -1,0 +1,34 @@
+//! PythonImport: modules that a child imports when it starts.
+
+use super::{Subject, serve};
+use crate::config::ModPython;
+use crate::embed::{Cx, exception, registry};
+use crate::httpd::log::{self, Level};
+use crate::httpd::request::server::Server;
+use crate::report;
+use pyo3::prelude::*;
+
+/// Runs a server's PythonImport directives. An import that fails is logged, and the next one done.
+pub(crate) fn run(server: Server<'_>) {
+    let config = server.config::<ModPython>();
+    for &(module, name) in config.imports {
+        let import = |cx: Cx<'_>| {
+            let arguments = (module, config.common.path);
+            let imported = cx
+                .apache()
+                .and_then(|apache| apache.getattr("_import")?.call1(arguments));
+            imported.map(drop).map_err(|error| {
+                report::count(cx);
+                report::describe(cx, &exception::value(cx.py, error))
+            })
+        };
+        let done = registry::find(name, config.home).and_then(|found| {
+            let mut all = found.all().into_iter();
+            all.try_for_each(|one| serve(Subject::Child, one, import).and_then(|done| done))
+        });
+        if let Err(reason) = done {
+            let place = format!("PythonImport {module} {name}");
+            log::traceback(server, Level::Error, &report::titled(&place, &reason));
+        }
+    }
+}

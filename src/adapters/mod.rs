@@ -1,0 +1,127 @@
+//! The ways in which httpd calls Python, one a file, and what they share: `serve` is the one way in, `call` runs a
+//! configured object, and what becomes of it is an `Outcome`.
+
+mod cleanup;
+pub(crate) mod connection;
+pub(crate) mod filter;
+pub(crate) mod imports;
+pub(crate) mod include;
+mod lend;
+pub(crate) mod phases;
+
+use crate::config::{Common, Entry};
+use crate::embed::handlers::{self, Importing};
+use crate::embed::interpreter::Interpreter;
+use crate::embed::{self, Cx, exception};
+use crate::exchange::RequestLease;
+use crate::httpd::io::stdio::Serving;
+use crate::httpd::request::Request;
+use crate::httpd::request::connection::Connection;
+use crate::httpd::request::lease::{Lease, OfConnection};
+use crate::httpd::request::server::is_defined;
+use pyo3::prelude::*;
+use std::sync::Arc;
+
+type Object<'py> = Bound<'py, PyAny>;
+
+/// What httpd calls Python for.
+#[derive(Clone, Copy)]
+enum Subject<'a> {
+    Request(Request<'a>, &'a RequestLease),
+    Connection(Connection<'a>, &'a Arc<Lease<OfConnection>>),
+    /// The child itself, while it starts.
+    Child,
+}
+
+/// Runs `body` attached to `interpreter`. Meanwhile Python may use the subject, and what it prints is the subject's; both end
+/// with `body`, also by a panic.
+///
+/// # Errors
+/// Why the interpreter cannot be attached.
+#[inline]
+fn serve<R>(
+    subject: Subject<'_>,
+    interpreter: &'static Interpreter,
+    body: impl for<'py> FnOnce(Cx<'py>) -> R,
+) -> Result<R, String> {
+    // Outside: what has been printed and has no end yet is logged at its end, detached.
+    let _serving = match subject {
+        Subject::Request(request, lease) => Some(Serving::new(request, lease.turn())),
+        Subject::Connection(..) | Subject::Child => None,
+    };
+    embed::enter(interpreter, |cx| {
+        let _opened = match subject {
+            Subject::Request(request, lease) => Some(cx.open(lease.turn(), request.address())),
+            Subject::Connection(connection, lease) => {
+                Some(cx.open(lease.turn(), connection.address()))
+            }
+            Subject::Child => None,
+        };
+        body(cx)
+    })
+}
+
+/// What becomes of a call of Python.
+enum Outcome<'py> {
+    Returned(Object<'py>),
+    /// SERVER_RETURN(result), or SERVER_RETURN(result, status): a status that is no int counts as none.
+    ServerReturn(Object<'py>, Option<i32>),
+    /// Another exception, or a SERVER_RETURN without arguments.
+    Raised(Object<'py>),
+}
+
+impl<'py> Outcome<'py> {
+    fn of(cx: Cx<'py>, called: Result<Object<'py>, Object<'py>>) -> Outcome<'py> {
+        match called {
+            Ok(result) => Outcome::Returned(result),
+            Err(raised) if cx.is_server_return(&raised) => Outcome::server_return(cx, &raised),
+            Err(raised) => Outcome::Raised(raised),
+        }
+    }
+
+    #[cold]
+    fn server_return(cx: Cx<'py>, raised: &Object<'py>) -> Outcome<'py> {
+        let parts = || -> PyResult<_> {
+            let arguments = raised.getattr("args")?;
+            let result = arguments.get_item(0)?;
+            let status = if arguments.len()? > 1 {
+                exception::exact_int(&arguments.get_item(1)?)
+            } else {
+                None
+            };
+            Ok(Outcome::ServerReturn(result, status))
+        };
+        parts().unwrap_or_else(|error| Outcome::Raised(exception::value(cx.py, error)))
+    }
+}
+
+/// Calls the object that an entry names with an argument, in the debugger where PythonEnablePdb says so and httpd runs in
+/// one process (`httpd -X` with -DONE_PROCESS); None where a silent entry has none.
+fn call<'py>(
+    cx: Cx<'py>,
+    entry: &Entry<'_>,
+    common: &Common<'_>,
+    now: i64,
+    argument: &Object<'py>,
+) -> Option<Outcome<'py>> {
+    let callable = match handlers::resolve(cx, entry, Importing::new(common, now), argument) {
+        Ok(callable) => callable?,
+        Err(error) => return Some(Outcome::Raised(exception::value(cx.py, error))),
+    };
+    let called = if common.enable_pdb == Some(true) && is_defined(c"ONE_PROCESS") {
+        debug(cx, &callable, argument)
+    } else {
+        exception::call(cx, &callable, argument)
+    };
+    Some(Outcome::of(cx, called))
+}
+
+fn debug<'py>(
+    cx: Cx<'py>,
+    callable: &Object<'py>,
+    argument: &Object<'py>,
+) -> Result<Object<'py>, Object<'py>> {
+    let debugger = cx.apache().and_then(|apache| apache.getattr("_debug"));
+    let called = debugger.and_then(|debugger| debugger.call1((callable, argument)));
+    called.map_err(|error| exception::value(cx.py, error))
+}

@@ -1,0 +1,397 @@
+//! Runs a phase's handlers: finds the interpreter, calls each handler in turn, turns results into a status.
+
+use super::{Object, Outcome, Subject, call, serve};
+use crate::config::{BROKEN, Directory, Entry, ModPython, Phase};
+use crate::embed::{self, Cx, exception};
+use crate::exchange::{Exchange, RequestLease, lease_of};
+use crate::httpd::io::Aborted;
+use crate::httpd::io::body::{End, Parcel};
+use crate::httpd::log::{self, Level};
+use crate::httpd::request::Request;
+use crate::httpd::request::departure::Departure;
+use crate::httpd::request::lease::Held;
+use crate::httpd::status::Status;
+use crate::objects::request as object;
+use crate::{report, routing};
+use std::cell::Cell;
+use std::ops::Deref;
+
+/// Runs the handlers of a phase, configured and added ones; DECLINED when there are none.
+pub(crate) fn run(request: Request<'_>, phase: Phase) -> Status {
+    if concerns(request, phase.bit()) {
+        run_listed(request, phase)
+    } else {
+        Status::DECLINED
+    }
+}
+
+/// May one of these phases of the request have handlers? Asked in every phase of every request that httpd serves, static
+/// files too, so it must cost next to nothing.
+pub(crate) fn concerns(request: Request<'_>, phases: u32) -> bool {
+    request.config::<ModPython>().phases & phases != 0 || Exchange::has_added(request, phases)
+}
+
+fn run_listed(request: Request<'_>, phase: Phase) -> Status {
+    let config = request.config::<ModPython>();
+    if config.phases == BROKEN {
+        let text = "the configuration of this request could not be merged; nothing is served";
+        log::entry(request, Level::Error, text);
+        return Status::INTERNAL_SERVER_ERROR;
+    }
+    let file_name = if config.by_extension.is_empty() {
+        None
+    } else {
+        request.filename()
+    };
+    let found = config.handlers_for(phase, file_name.map(|name| name.to_bytes()));
+    if found.is_none() && !Exchange::has_added(request, phase.bit()) {
+        return Status::DECLINED;
+    }
+    let (list, extension) = found.map_or((None, None), |(list, extension)| (Some(list), extension));
+    let mut leg = Leg {
+        first: list.and_then(|list| list.entries.first()).copied(),
+        status: Status::DECLINED,
+        position: 0,
+    };
+    if leg.first.is_none() && config.common.interpreter_per_directive == Some(true) {
+        leg.first = Exchange::first_added(request, phase);
+    }
+    let run = Run {
+        request,
+        config,
+        phase,
+        extension,
+        listed: list.map_or(0, |list| list.entries.len()),
+        lease: lease_of(request),
+        failed: Cell::new(false),
+    };
+    let (status, rest) = loop {
+        match run.leg(leg) {
+            Ok(Done::Phase(status, rest)) => break (status, rest),
+            Ok(Done::Leg(next)) => leg = next,
+            Err(reason) => {
+                let text = format!("{}: {reason}", phase.directive());
+                log::entry(request, Level::Error, &text);
+                break (Status::INTERNAL_SERVER_ERROR, None);
+            }
+        }
+    };
+    // Without the interpreter: sending may block, and nobody has to wait for its lock again.
+    if rest.is_some_and(|rest| rest.send(request).is_err()) {
+        let text = "the client closed the connection before the answer was sent";
+        log::entry(request, Level::Debug, text);
+    }
+    // Whatever comes behind the answer's end finds filters that have put away what they need: nothing does. A redirect may
+    // have sent it, or httpd itself, when it has refused the body.
+    let before_the_end = !matches!(phase, Phase::Log | Phase::Cleanup);
+    if before_the_end && request.eos_sent() != 0 {
+        return Status::DONE;
+    }
+    request.ensure_location(i64::from(status.0));
+    status
+}
+
+/// A part of a phase: the handlers, one behind the other, that one interpreter runs. Nearly always that is all of them.
+struct Leg<'r> {
+    /// Whose place chooses the interpreter.
+    first: Option<Entry<'r>>,
+    /// What the handlers before have given.
+    status: Status,
+    position: usize,
+}
+
+/// How far handlers have come.
+enum Done<'r> {
+    /// The phase's status, and what is to be sent when the interpreter has been left.
+    Phase(Status, Option<Rest>),
+    /// Another interpreter goes on.
+    Leg(Leg<'r>),
+}
+
+/// What the handlers of a phase have written and nobody has sent yet.
+enum Rest {
+    /// A complete answer: it leaves with its end.
+    Complete(Parcel),
+    /// httpd, or another module, goes on with it.
+    Partial(Parcel),
+}
+
+impl Rest {
+    fn send(self, request: Request<'_>) -> Result<(), Aborted> {
+        match self {
+            Rest::Complete(parcel) => parcel.pass(request),
+            Rest::Partial(parcel) => parcel.hand_over(request),
+        }
+    }
+}
+
+/// One phase of one request.
+struct Run<'a, 'r> {
+    request: Request<'r>,
+    config: &'a Directory<'r>,
+    phase: Phase,
+    extension: Option<&'r str>,
+    /// How many handlers are configured.
+    listed: usize,
+    lease: &'a RequestLease,
+    /// Has a handler failed, not answered with an error of its own choice?
+    failed: Cell<bool>,
+}
+
+impl<'r> Run<'_, 'r> {
+    /// Runs handlers in the interpreter of the first one.
+    fn leg(&self, leg: Leg<'r>) -> Result<Done<'r>, String> {
+        let interpreter = Exchange::interpreter(self.request, self.config, leg.first.as_ref())?;
+        if self.phase == Phase::Content
+            && leg.position == 0
+            && let Some(row) = interpreter.row()
+        {
+            row.count_request();
+        }
+        serve(
+            Subject::Request(self.request, self.lease),
+            interpreter,
+            |cx| Attached { cx, run: self }.all(leg),
+        )
+    }
+}
+
+/// A phase in the interpreter that runs it.
+#[derive(Clone, Copy)]
+struct Attached<'a, 'py, 'r> {
+    cx: Cx<'py>,
+    run: &'a Run<'a, 'r>,
+}
+
+impl<'a, 'r> Deref for Attached<'a, '_, 'r> {
+    type Target = Run<'a, 'r>;
+
+    fn deref(&self) -> &Run<'a, 'r> {
+        self.run
+    }
+}
+
+impl<'a, 'py, 'r> Attached<'a, 'py, 'r> {
+    /// Holds the request, once no other thread does; for moments only: a thread that a handler starts may use it, too.
+    fn hold(&self) -> Option<Held<'a, Exchange>> {
+        embed::acquire(self.cx.py, self.run.lease).ok()
+    }
+
+    /// Tells the operator something of the request, once no other thread is at work on it.
+    fn log(&self, level: Level, text: &str) {
+        if let Some(held) = self.hold() {
+            self.cx.log(held.request(), level, text);
+        }
+    }
+
+    fn all(&self, leg: Leg<'r>) -> Done<'r> {
+        let cx = self.cx;
+        let Some(held) = self.hold() else {
+            return Done::Phase(Status::INTERNAL_SERVER_ERROR, None);
+        };
+        if self.phase == Phase::Log {
+            held.end();
+        }
+        let cursor = &held.value().cursor;
+        let outer = cursor.begin(self.phase, self.extension, leg.position);
+        let first = cursor.current(self.request);
+        drop(held);
+        let argument = object::object(cx, self.lease);
+        let mut status = leg.status;
+        let next = match argument {
+            Ok(argument) => self.handlers(&leg, first, &mut status, &argument),
+            Err(error) => {
+                status = self.failed(None, &exception::value(cx.py, error));
+                None
+            }
+        };
+        if self.phase == Phase::Authen && next.is_none() {
+            status = self.check_authentication(status);
+        }
+        let Some(held) = self.hold() else {
+            return Done::Phase(status, None);
+        };
+        let state = held.value();
+        if next.is_none() {
+            let before_the_end = !matches!(self.phase, Phase::Log | Phase::Cleanup);
+            if let Some(refused) = Exchange::refusal(&held).filter(|_| before_the_end) {
+                // Whatever the handler has made of it: it has not seen all of the request.
+                state.output.borrow_mut().discard();
+                status = refused;
+            }
+            status = self.late(&held, status);
+        }
+        let rest = next
+            .as_ref()
+            .map_or_else(|| self.rest(state, status), |_| None);
+        state.cursor.finish(outer);
+        state.let_go::<object::Request>(cx, |object| object::is_unremarkable(object, cx));
+        match next {
+            Some(leg) => Done::Leg(leg),
+            None => Done::Phase(status, rest),
+        }
+    }
+
+    /// Runs one handler after the other; what is left, where that belongs to another interpreter.
+    fn handlers(
+        &self,
+        leg: &Leg<'r>,
+        first: Option<Entry<'r>>,
+        status: &mut Status,
+        argument: &Object<'py>,
+    ) -> Option<Leg<'r>> {
+        let place = routing::of_place(self.request, self.config, leg.first.as_ref());
+        let (mut next, mut ran) = (first, leg.position);
+        while let Some(entry) = next {
+            // The configured ones share the first one's interpreter.
+            if place.is_some()
+                && ran >= self.listed.max(leg.position + 1)
+                && place != routing::of_place(self.request, self.config, Some(&entry))
+            {
+                let position = self.hold()?.value().cursor.position();
+                return Some(Leg {
+                    first: Some(entry),
+                    status: *status,
+                    position,
+                });
+            }
+            if let Some(result) = self.handler(&entry, argument) {
+                *status = result;
+                if !self.phase.goes_on_after(*status) {
+                    break;
+                }
+            }
+            ran += 1;
+            if ran >= self.listed && !Exchange::has_added(self.request, self.phase.bit()) {
+                break;
+            }
+            next = self.hold().and_then(|held| {
+                let cursor = &held.value().cursor;
+                cursor.advance();
+                cursor.current(self.request)
+            });
+        }
+        None
+    }
+
+    /// An error that comes when a part of the answer has left cannot be told: the connection breaks, so that the client can
+    /// see that the answer is not complete.
+    fn late(&self, held: &Held<'_, Exchange>, status: Status) -> Status {
+        let request = self.request;
+        // Another module gives the rest, or an error's page.
+        let is_left = status == Status::DECLINED && self.phase == Phase::Content;
+        if status.0 < 300 && !is_left || matches!(self.phase, Phase::Log | Phase::Cleanup) {
+            return status;
+        }
+        let told = held.value().output.borrow().told();
+        match request.departure(told) {
+            Departure::Nothing => return status,
+            // There is nothing left to be broken.
+            Departure::Complete if self.phase == Phase::Content && !is_left => return Status::DONE,
+            Departure::Complete => return status,
+            Departure::Begun if request.connection().aborted() => return status,
+            Departure::Begun => {}
+        }
+        let own = told.is_some() || request.next().is_some() || request.follows_a_part();
+        if request.main().is_some() || !own {
+            // A part of a page that another request gives: httpd goes on with it, and says in it that this part has failed.
+            return status;
+        }
+        if is_left {
+            request.refuse_error_pages(told.unwrap_or(request.status()));
+            return status;
+        }
+        if !self.failed.get() {
+            if told.is_some_and(|told| told >= 400) {
+                return status;
+            }
+            let text = format!(
+                "{}: {} comes too late, when a part of the answer has left; the answer is broken off",
+                self.phase.directive(),
+                status.0
+            );
+            self.cx.log(request, Level::Error, &text);
+        }
+        // Only an exception's page is pending, if anything is.
+        let debug = self.failed.get() && self.config.common.debug == Some(true);
+        Exchange::break_off(self.cx, held, debug);
+        Status::DONE
+    }
+
+    /// The result of one handler; None where a silent one has no function.
+    fn handler(&self, entry: &Entry<'r>, argument: &Object<'py>) -> Option<Status> {
+        let common = &self.config.common;
+        let outcome = call(self.cx, entry, common, self.request.time(), argument)?;
+        Some(match outcome {
+            Outcome::Returned(result) => self.status(entry, &result, "returned"),
+            Outcome::ServerReturn(result, status) => {
+                if let Some(status) = status.filter(|&status| status != 0)
+                    && let Some(held) = self.hold()
+                {
+                    held.request().set_status(status);
+                }
+                self.status(entry, &result, "raised SERVER_RETURN with")
+            }
+            Outcome::Raised(raised) => self.failed(Some(entry), &raised),
+        })
+    }
+
+    /// A handler's result as a status. Anything but an int that httpd knows is a mistake of the handler's: from one that is
+    /// no status httpd would look for an error's page for ever.
+    fn status(&self, entry: &Entry<'r>, result: &Object<'_>, how: &str) -> Status {
+        let status = exception::exact_int(result).and_then(Status::of_handler);
+        status.unwrap_or_else(|| {
+            let text = report::no_status(self.cx, result, how);
+            let debug = self.has_failed();
+            report::mistake(self.cx, self.lease, self.phase, entry, &text, debug)
+        })
+    }
+
+    fn failed(&self, entry: Option<&Entry<'r>>, raised: &Object<'_>) -> Status {
+        let debug = self.has_failed();
+        report::exception(self.cx, self.lease, self.phase, entry, raised, debug)
+    }
+
+    /// Notes the failure; is it to be shown to the browser?
+    fn has_failed(&self) -> bool {
+        self.run.failed.set(true);
+        self.config.common.debug == Some(true) && self.phase != Phase::Cleanup
+    }
+
+    /// OK needs a user; a 401 needs a challenge.
+    fn check_authentication(&self, status: Status) -> Status {
+        match status {
+            Status::OK if self.request.user().is_none() => {
+                let text = "PythonAuthenHandler returned OK, but req.user is not set; set it, or return DECLINED";
+                self.log(Level::Error, text);
+                Status::INTERNAL_SERVER_ERROR
+            }
+            Status::UNAUTHORIZED => {
+                if let Some(held) = self.hold() {
+                    held.request().note_auth_failure();
+                }
+                status
+            }
+            _ => status,
+        }
+    }
+
+    /// What has been written and is to be sent.
+    fn rest(&self, state: &Exchange, status: Status) -> Option<Rest> {
+        let mut output = state.output.borrow_mut();
+        if !output.is_pending() {
+            return None;
+        }
+        if self.request.eos_sent() != 0 {
+            output.discard();
+            return None;
+        }
+        let complete =
+            self.phase == Phase::Content && (status == Status::OK || status == Status::DONE);
+        Some(if complete {
+            Rest::Complete(output.take(self.request, End::OfStream))
+        } else {
+            Rest::Partial(output.take(self.request, End::Open))
+        })
+    }
+}

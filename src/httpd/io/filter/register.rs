@@ -1,0 +1,76 @@
+//! Registers filters with httpd, and adds them to requests.
+
+use super::input::input;
+use super::names;
+use super::output::{OUTPUTS, Output, output};
+use super::own::{Handler, Own, Verdict};
+use crate::httpd::callback::assert_no_data;
+use crate::httpd::request::Request;
+use crate::httpd::sys;
+use std::ffi::CStr;
+
+/// Registers an output filter (ap_register_output_filter). Can mod_filter tell it from others?
+pub(crate) fn register_output<F: Handler>(name: &CStr, _handler: F) -> bool {
+    const { assert_no_data::<F>() };
+    let own = names::place(name).and_then(|place| OUTPUTS::<F>::ALL.get(place).copied());
+    let function = own.unwrap_or(output::<F, { names::MOST }> as Output);
+    // SAFETY: httpd copies the name; the function lives as long as the process.
+    unsafe {
+        sys::ap_register_output_filter(
+            name.as_ptr(),
+            Some(function),
+            None,
+            sys::ap_filter_type_AP_FTYPE_RESOURCE,
+        );
+    }
+    own.is_some()
+}
+
+/// Registers an input filter (ap_register_input_filter).
+pub(crate) fn register_input<F: Handler>(name: &CStr, _handler: F) {
+    const { assert_no_data::<F>() };
+    // SAFETY: as above.
+    unsafe {
+        sys::ap_register_input_filter(
+            name.as_ptr(),
+            Some(input::<F>),
+            None,
+            sys::ap_filter_type_AP_FTYPE_RESOURCE,
+        );
+    }
+}
+
+impl Request<'_> {
+    /// How many filters there are on a way, those of the connection and of requests around this one among them. httpd's filters
+    /// call one another: each takes its part of the stack.
+    pub(crate) fn filters(self, input: bool) -> usize {
+        // SAFETY: a live request, whose chain of filters lives as long.
+        unsafe {
+            let first = if input {
+                (*self.as_ptr()).input_filters
+            } else {
+                (*self.as_ptr()).output_filters
+            };
+            let next = |filter: &&sys::ap_filter_t| filter.next.cast_const().as_ref();
+            std::iter::successors(first.cast_const().as_ref(), next).count()
+        }
+    }
+
+    /// Adds the filter `generic` under a name of this request's own.
+    pub(crate) fn add_named_filter(self, generic: &CStr, name: &CStr, input: bool) {
+        let own = self.pool().store(Own {
+            name: self.pool().c_string(name.to_bytes()).as_ptr(),
+            verdict: Verdict::Kept,
+        });
+        // SAFETY: a live request and connection; the context lies in the request's pool.
+        unsafe {
+            let (context, connection) =
+                (std::ptr::from_mut(own).cast(), (*self.as_ptr()).connection);
+            if input {
+                sys::ap_add_input_filter(generic.as_ptr(), context, self.as_ptr(), connection);
+            } else {
+                sys::ap_add_output_filter(generic.as_ptr(), context, self.as_ptr(), connection);
+            }
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! Bytes on their way: bodies, answers, filters, files, raw connections, Python's standard streams.
+
+mod aborted;
+pub(crate) mod body;
+pub(crate) mod connection;
+pub(crate) mod file_part;
+pub(crate) mod filter;
+pub(crate) mod include;
+pub(in crate::httpd) mod sink;
+pub(crate) mod stdio;
+
+pub(crate) use aborted::Aborted;

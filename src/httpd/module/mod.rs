@@ -1,0 +1,8 @@
+//! What makes a module of httpd (http_config.h): its record, the configuration behind it, directives, hooks.
+
+pub(crate) mod command;
+pub(crate) mod hooks;
+pub(crate) mod kept;
+pub(crate) mod reach;
+pub(crate) mod record;
+pub(in crate::httpd) mod slot;

@@ -1,0 +1,218 @@
+//! Can httpd's children reach a file? The configuration is read by root, who may read everything. Without this check it would show
+//! only when children start, which are another user's, and would look as if the file were not there.
+
+use crate::httpd::sys;
+use std::ffi::{CStr, CString};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// The user that the children run as.
+struct User {
+    name: String,
+    /// Which user and groups a process has to take on; None where this one has them already.
+    identity: Option<Identity>,
+}
+
+struct Identity {
+    user: libc::uid_t,
+    group: libc::gid_t,
+    groups: Vec<libc::gid_t>,
+}
+
+/// Checks that the children's user can pass every directory above a file or directory that exists, and read it. Links are
+/// followed.
+///
+/// # Errors
+/// A sentence: which directory or file is in the way, the user, and what to do.
+pub(crate) fn check(path: &Path) -> Result<(), String> {
+    let Some(user) = User::of_children() else {
+        return Ok(());
+    };
+    let parts = parts(path);
+    let names: Vec<CString> = parts
+        .iter()
+        .filter_map(|part| CString::new(part.as_os_str().as_bytes()).ok())
+        .collect();
+    let Some(part) = user.first_closed(&names).and_then(|place| parts.get(place)) else {
+        return Ok(());
+    };
+    let user = user.name;
+    Err(obstacle(path, part, &user))
+}
+
+/// Checks that this process can pass every directory above a path: otherwise it looks as if the path did not exist.
+///
+/// # Errors
+/// As for `check`.
+pub(crate) fn check_own(path: &Path) -> Result<(), String> {
+    let closed = path.ancestors().skip(1).find(|above| {
+        let found = std::fs::metadata(above.join("."));
+        found.is_err_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied)
+    });
+    // Of those that cannot be passed, the highest.
+    let closed = closed.map(|lowest| {
+        let mut above: Vec<_> = lowest.ancestors().collect();
+        above.reverse();
+        let denied = |part: &&Path| std::fs::metadata(part.join(".")).is_err();
+        above.into_iter().find(denied).unwrap_or(lowest)
+    });
+    // SAFETY: asks for a number.
+    let user = unsafe { libc::geteuid() };
+    closed.map_or(Ok(()), |part| Err(obstacle(path, part, &name_of(user))))
+}
+
+fn obstacle(path: &Path, part: &Path, user: &str) -> String {
+    let real = std::fs::canonicalize(path).ok();
+    let real = real.filter(|real| real.starts_with(part) && !path.starts_with(part));
+    let leads = real.map_or_else(String::new, |real| {
+        format!(" (it leads to {})", real.display())
+    });
+    let (path, part) = (path.display(), part.display());
+    let mode = std::fs::metadata(part.to_string())
+        .map(|found| format!(" (mode {:04o})", found.mode() & 0o7777))
+        .unwrap_or_default();
+    let what = if Path::new(&part.to_string()).is_file() {
+        ("read", "r")
+    } else {
+        ("pass", "x")
+    };
+    format!(
+        "{path} is there{leads}, but httpd's user {user} cannot {} {part}{mode}; let it, with `chmod o+{} {part}`, or put it elsewhere",
+        what.0, what.1
+    )
+}
+
+/// Lists what has to be passed, from the root on. The paths that links lead to come first, since they name what is really in the
+/// way.
+fn parts(path: &Path) -> Vec<PathBuf> {
+    let above = |path: &Path| {
+        let mut above: Vec<_> = path.ancestors().map(Path::to_path_buf).collect();
+        above.reverse();
+        above
+    };
+    let mut parts = std::fs::canonicalize(path).map_or_else(|_| Vec::new(), |real| above(&real));
+    parts.extend(above(path));
+    parts
+}
+
+impl User {
+    /// Finds out as whom the children run; None where that cannot be told.
+    fn of_children() -> Option<User> {
+        // SAFETY: asks for a number; httpd has filled the structure when a configuration has been read.
+        let (own, wanted, group, root) = unsafe {
+            let settings = &raw const sys::ap_unixd_config;
+            (
+                libc::geteuid(),
+                (*settings).user_id,
+                (*settings).group_id,
+                (*settings).chroot_dir,
+            )
+        };
+        if !root.is_null() {
+            return None;
+        }
+        if own != 0 || wanted == 0 {
+            return Some(User {
+                name: name_of(own),
+                identity: None,
+            });
+        }
+        if wanted == libc::uid_t::MAX {
+            return None;
+        }
+        let name = name_of(wanted);
+        let identity = Identity {
+            user: wanted,
+            group,
+            groups: groups_of(&name, group),
+        };
+        Some(User {
+            name,
+            identity: Some(identity),
+        })
+    }
+
+    /// Finds the first of the paths that this user cannot pass (a directory) or read (another file); its place in the list. A child
+    /// process becomes that user and tries, since only the system knows all its rules.
+    fn first_closed(&self, paths: &[CString]) -> Option<usize> {
+        let directories: Vec<bool> = paths
+            .iter()
+            .map(|path| Path::new(std::ffi::OsStr::from_bytes(path.to_bytes())).is_dir())
+            .collect();
+        let closed = || {
+            let mut both = paths.iter().zip(&directories);
+            both.position(|(path, &is_directory)| {
+                let wanted = if is_directory { libc::X_OK } else { libc::R_OK };
+                // SAFETY: a path that ends with NUL.
+                let closed = unsafe { libc::access(path.as_ptr(), wanted) != 0 };
+                // A path that does not exist is not looked for here.
+                closed && std::io::Error::last_os_error().raw_os_error() == Some(libc::EACCES)
+            })
+        };
+        let Some(identity) = &self.identity else {
+            return closed();
+        };
+        // SAFETY: httpd has one thread when it reads its configuration; the child calls what is safe after fork alone, allocates
+        // nothing, and ends at once. The parent waits for this child only.
+        unsafe {
+            let child = libc::fork();
+            if child == 0 {
+                let became = libc::setgroups(identity.groups.len(), identity.groups.as_ptr()) == 0
+                    && libc::setgid(identity.group) == 0
+                    && libc::setuid(identity.user) == 0;
+                let place = if became { closed() } else { None };
+                let answer = place.and_then(|place| i32::try_from(place + 1).ok());
+                libc::_exit(answer.filter(|&answer| answer < 255).unwrap_or(0));
+            }
+            let mut status = 0;
+            if child < 0 || libc::waitpid(child, &raw mut status, 0) != child {
+                return None;
+            }
+            if !libc::WIFEXITED(status) {
+                return None;
+            }
+            usize::try_from(libc::WEXITSTATUS(status))
+                .ok()?
+                .checked_sub(1)
+        }
+    }
+}
+
+fn name_of(user: libc::uid_t) -> String {
+    // SAFETY: httpd has one thread when it reads its configuration; the entry is copied at once.
+    let name = unsafe {
+        let entry = libc::getpwuid(user);
+        entry
+            .as_ref()
+            .map(|entry| CStr::from_ptr(entry.pw_name).to_string_lossy().into_owned())
+    };
+    name.unwrap_or_else(|| format!("#{user}"))
+}
+
+fn groups_of(user: &str, group: libc::gid_t) -> Vec<libc::gid_t> {
+    let mut groups = vec![group; 256];
+    let mut count = 256;
+    let Ok(name) = CString::new(user) else {
+        return vec![group];
+    };
+    // SAFETY: room for as many as are said; the count is what was written, or what there would be.
+    let found =
+        unsafe { libc::getgrouplist(name.as_ptr(), group, groups.as_mut_ptr(), &raw mut count) };
+    if found < 0 {
+        return vec![group];
+    }
+    groups.truncate(usize::try_from(count).unwrap_or(1));
+    groups
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_everybody_can_read_is_reached() {
+        assert_eq!(check_own(Path::new("/etc/passwd")), Ok(()));
+        assert_eq!(check_own(Path::new("/nowhere/at/all")), Ok(()));
+    }
+}

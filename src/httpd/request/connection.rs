@@ -1,0 +1,152 @@
+//! A handle on conn_rec.
+
+use crate::httpd::apr::pool::Pool;
+use crate::httpd::apr::table::Table;
+use crate::httpd::log::{Entry, Subject};
+use crate::httpd::request::server::Server;
+use crate::httpd::sys;
+use std::ffi::{CStr, c_int};
+use std::marker::PhantomData;
+use std::ptr::NonNull;
+
+/// A borrowed conn_rec.
+#[derive(Clone, Copy)]
+pub(crate) struct Connection<'r>(NonNull<sys::conn_rec>, PhantomData<&'r sys::conn_rec>);
+
+impl<'r> Connection<'r> {
+    /// # Safety
+    /// `connection` is NULL or lives for `'r`, and no other thread uses it meanwhile.
+    pub(in crate::httpd) unsafe fn from_raw(
+        connection: *mut sys::conn_rec,
+    ) -> Option<Connection<'r>> {
+        NonNull::new(connection).map(|connection| Connection(connection, PhantomData))
+    }
+
+    pub(in crate::httpd) fn as_ptr(self) -> *mut sys::conn_rec {
+        self.0.as_ptr()
+    }
+
+    /// The structure's address, for C code that Python calls.
+    pub(crate) fn address(self) -> NonNull<std::ffi::c_void> {
+        self.0.cast()
+    }
+
+    pub(in crate::httpd) fn raw(self) -> &'r sys::conn_rec {
+        // SAFETY: live for 'r; only read through this reference, and not kept across calls into httpd.
+        unsafe { self.0.as_ref() }
+    }
+
+    /// Has httpd close the connection: the event MPM is not to wait for another request.
+    pub(in crate::httpd) fn finish(self) {
+        // SAFETY: a live connection; its state is NULL or ours to change while its handler runs.
+        unsafe {
+            if let Some(state) = (*self.as_ptr()).cs.as_mut() {
+                state.state = sys::conn_state_e_CONN_STATE_LINGER;
+            }
+        }
+    }
+
+    pub(in crate::httpd) fn pool(self) -> Pool<'r> {
+        // SAFETY: a connection has a pool for as long as it lives.
+        unsafe { Pool::from_raw(self.raw().pool).unwrap_unchecked() }
+    }
+
+    pub(crate) fn base_server(self) -> Option<Server<'r>> {
+        // SAFETY: a connection's server outlives it.
+        unsafe { Server::from_raw(self.raw().base_server) }
+    }
+
+    pub(crate) fn id(self) -> i64 {
+        self.raw().id
+    }
+
+    pub(crate) fn aborted(self) -> bool {
+        // SAFETY: a plain field; other threads do not write it while this one serves the connection.
+        unsafe { (*self.as_ptr()).aborted != 0 }
+    }
+
+    pub(crate) fn keepalive(self) -> c_int {
+        // SAFETY: as above.
+        unsafe { (*self.as_ptr()).keepalive.cast_signed() }
+    }
+
+    /// Sets what happens after this request; anything but AP_CONN_CLOSE and AP_CONN_KEEPALIVE is AP_CONN_UNKNOWN.
+    pub(crate) fn set_keepalive(self, value: c_int) {
+        let value = match value.cast_unsigned() {
+            known @ (sys::ap_conn_keepalive_e_AP_CONN_CLOSE
+            | sys::ap_conn_keepalive_e_AP_CONN_KEEPALIVE) => known,
+            _ => sys::ap_conn_keepalive_e_AP_CONN_UNKNOWN,
+        };
+        // SAFETY: as above.
+        unsafe { (*self.as_ptr()).keepalive = value }
+    }
+
+    pub(crate) fn keepalives(self) -> c_int {
+        self.raw().keepalives
+    }
+
+    pub(crate) fn double_reverse(self) -> c_int {
+        self.raw().double_reverse()
+    }
+
+    pub(crate) fn notes(self) -> Option<Table<'r>> {
+        // SAFETY: the table lives as long as the connection.
+        unsafe { Table::from_raw(self.raw().notes) }
+    }
+
+    pub(crate) fn client_ip(self) -> Option<&'r CStr> {
+        // SAFETY: a string in the connection's pool.
+        unsafe { crate::httpd::text(self.raw().client_ip) }
+    }
+
+    pub(crate) fn local_ip(self) -> Option<&'r CStr> {
+        // SAFETY: a string in the connection's pool.
+        unsafe { crate::httpd::text(self.raw().local_ip) }
+    }
+
+    pub(crate) fn remote_host(self) -> Option<&'r CStr> {
+        // SAFETY: a string in the connection's pool.
+        unsafe { crate::httpd::text(self.raw().remote_host) }
+    }
+
+    pub(crate) fn remote_logname(self) -> Option<&'r CStr> {
+        // SAFETY: a string in the connection's pool.
+        unsafe { crate::httpd::text(self.raw().remote_logname) }
+    }
+
+    pub(crate) fn local_host(self) -> Option<&'r CStr> {
+        // SAFETY: a string in the connection's pool.
+        unsafe { crate::httpd::text(self.raw().local_host) }
+    }
+
+    /// The address and port that the connection comes from; mod_remoteip may know another one for a request.
+    pub(crate) fn client_addr(self) -> (Option<&'r CStr>, u16) {
+        // SAFETY: an address in the connection's pool.
+        (self.client_ip(), unsafe { port(self.raw().client_addr) })
+    }
+
+    pub(crate) fn local_addr(self) -> (Option<&'r CStr>, u16) {
+        // SAFETY: an address in the connection's pool.
+        (self.local_ip(), unsafe { port(self.raw().local_addr) })
+    }
+}
+
+/// # Safety
+/// `address` is NULL or a live socket address.
+pub(in crate::httpd) unsafe fn port(address: *const sys::apr_sockaddr_t) -> u16 {
+    // SAFETY: the caller's promise.
+    unsafe { address.as_ref() }.map_or(0, |address| address.port)
+}
+
+impl Subject for Connection<'_> {
+    const MAY_WAIT: bool = true;
+
+    fn write(self, entry: Entry<'_>) {
+        entry.write(|(file, line, module, level), (format, text)| {
+            // SAFETY: it lives, and the format is a constant with its one argument.
+            unsafe {
+                sys::ap_log_cerror_(file, line, module, level, 0, self.as_ptr(), format, text);
+            }
+        });
+    }
+}

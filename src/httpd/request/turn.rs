@@ -1,0 +1,260 @@
+//! Whose turn it is: a request, its sub-requests and its redirects are used by one thread at a time (invariant 7).
+//!
+//! They share pools, so they share one turn. It is *open* while a phase of one of them runs Python, and at their end; then any
+//! thread may *take* it for one operation. A thread that has to wait for it is parked, and has it next.
+
+use std::cell::Cell;
+use std::ffi::c_void;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, PoisonError};
+
+/// The turn of one family of requests, or of a connection or table. Owned by their leases, freed with the last of them.
+#[derive(Default)]
+pub(crate) struct Turn {
+    /// How many phases are running, one inside the other; 0 where the turn is closed.
+    open: AtomicUsize,
+    /// The thread whose turn it is, as `this_thread` numbers it; 0 is nobody.
+    owner: AtomicUsize,
+    /// How often the owner has taken it; touched by the owner alone.
+    depth: Cell<usize>,
+    /// How many threads are parked. While there is one, a thread that would not wait is refused.
+    parked: AtomicUsize,
+    /// The request whose phase runs. The pointer is compared, never followed.
+    served: AtomicPtr<c_void>,
+    /// Has the answer been sent? Then nothing can be read, written or redirected any more.
+    over: AtomicBool,
+    /// How many Python filters are running on the answer's way, and on the body's (`Way`). Nobody may begin that way again
+    /// meanwhile: filters above them are in the middle of their work.
+    under_way: [AtomicUsize; 2],
+    gate: Mutex<()>,
+    given: Condvar,
+}
+
+// SAFETY: `depth` is touched by the owning thread alone, and ownership passes through `owner`.
+unsafe impl Sync for Turn {}
+
+/// The ways through httpd's filters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// The answer's, through the output filters.
+    Out,
+    /// The request body's, through the input filters.
+    In,
+}
+
+/// Says, while it lives, that a Python filter is running on a way.
+pub(crate) struct UnderWay<'t>(&'t AtomicUsize);
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// Keeps the turn open while it lives. When it is dropped it waits for an operation that another thread is in the middle of.
+pub(crate) struct Opened<'t, W: Fn(&Turn)> {
+    turn: &'t Turn,
+    before: *mut c_void,
+    wait: W,
+}
+
+impl<W: Fn(&Turn)> Drop for Opened<'_, W> {
+    fn drop(&mut self) {
+        let turn = self.turn;
+        turn.served.store(self.before, Ordering::Relaxed);
+        // From here on no thread can begin an operation.
+        if turn.open.fetch_sub(1, Ordering::SeqCst) == 1 {
+            let owner = turn.owner.load(Ordering::SeqCst);
+            if owner != 0 && owner != this_thread() {
+                (self.wait)(turn);
+            }
+        }
+    }
+}
+
+/// This thread's turn, until it is dropped.
+pub(crate) struct Taken<'t>(&'t Turn, std::marker::PhantomData<*const ()>);
+
+impl Turn {
+    /// Opens the turn, for a phase of the request (or connection) `served`, until what this gives is dropped, also by a panic.
+    /// `wait` calls `Turn::wait` detached. Called by the thread that serves the request.
+    pub(crate) fn open<W: Fn(&Turn)>(&self, served: NonNull<c_void>, wait: W) -> Opened<'_, W> {
+        let before = self.served.swap(served.as_ptr(), Ordering::Relaxed);
+        self.open.fetch_add(1, Ordering::SeqCst);
+        Opened {
+            turn: self,
+            before,
+            wait,
+        }
+    }
+
+    /// Is it the phase of this request that runs, and not that of another one of the family, for which this one waits?
+    pub(in crate::httpd) fn is_served(&self, request: NonNull<c_void>) -> bool {
+        std::ptr::eq(self.served.load(Ordering::Relaxed), request.as_ptr())
+    }
+
+    /// Does a phase run?
+    #[inline]
+    pub(in crate::httpd) fn is_open(&self) -> bool {
+        self.open.load(Ordering::SeqCst) != 0
+    }
+
+    /// Remembers that a Python filter is running on a way, until what this gives is dropped.
+    pub(crate) fn set_out(&self, way: Way) -> UnderWay<'_> {
+        let [out, body] = &self.under_way;
+        let count = if way == Way::Out { out } else { body };
+        count.fetch_add(1, Ordering::SeqCst);
+        UnderWay(count)
+    }
+
+    /// Is a Python filter running on this way?
+    pub(crate) fn is_under_way(&self, way: Way) -> bool {
+        let [out, body] = &self.under_way;
+        let count = if way == Way::Out { out } else { body };
+        count.load(Ordering::Relaxed) != 0
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.over.load(Ordering::Relaxed)
+    }
+
+    pub(in crate::httpd) fn end(&self) {
+        self.over.store(true, Ordering::Relaxed);
+    }
+
+    /// Takes the turn, unless another thread has it or waits for it.
+    #[inline]
+    pub(crate) fn try_take(&self) -> Option<Taken<'_>> {
+        let me = this_thread();
+        if self.owner.load(Ordering::Relaxed) == me {
+            return Some(self.again());
+        }
+        if self.parked.load(Ordering::SeqCst) != 0 {
+            return None;
+        }
+        self.claim(me)
+    }
+
+    /// Takes the turn; waits for it. Call it detached.
+    pub(crate) fn take(&self) -> Taken<'_> {
+        if let Some(taken) = self.try_take() {
+            return taken;
+        }
+        let me = this_thread();
+        self.parked.fetch_add(1, Ordering::SeqCst);
+        let mut gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = loop {
+            if let Some(taken) = self.claim(me) {
+                break taken;
+            }
+            gate = self
+                .given
+                .wait(gate)
+                .unwrap_or_else(PoisonError::into_inner);
+        };
+        self.parked.fetch_sub(1, Ordering::SeqCst);
+        taken
+    }
+
+    /// Waits until no other thread has the turn. Call it detached.
+    pub(crate) fn wait(&self) {
+        drop(self.take());
+    }
+
+    #[inline]
+    fn claim(&self, me: usize) -> Option<Taken<'_>> {
+        let free = self
+            .owner
+            .compare_exchange(0, me, Ordering::SeqCst, Ordering::SeqCst);
+        free.ok().map(|_| self.again())
+    }
+
+    #[inline]
+    fn again(&self) -> Taken<'_> {
+        self.depth.set(self.depth.get() + 1);
+        Taken(self, std::marker::PhantomData)
+    }
+
+    /// Wakes a thread that is parked.
+    #[cold]
+    fn give(&self) {
+        // The gate is locked once, so that a thread which has counted itself as parked either waits already, or will see that the
+        // turn is free.
+        drop(self.gate.lock().unwrap_or_else(PoisonError::into_inner));
+        self.given.notify_one();
+    }
+
+    /// Makes it as it was when it was new, for another family. Only where nobody else refers to it.
+    pub(in crate::httpd) fn reset(&mut self) {
+        *self.open.get_mut() = 0;
+        *self.owner.get_mut() = 0;
+        self.depth.set(0);
+        *self.over.get_mut() = false;
+    }
+}
+
+impl Drop for Taken<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        let turn = self.0;
+        let depth = turn.depth.get() - 1;
+        turn.depth.set(depth);
+        if depth == 0 {
+            turn.owner.store(0, Ordering::SeqCst);
+            if turn.parked.load(Ordering::SeqCst) != 0 {
+                turn.give();
+            }
+        }
+    }
+}
+
+/// Gives a number that no other living thread has, and that is never 0. (A thread-local of ours would take longer to find.)
+fn this_thread() -> usize {
+    // SAFETY: no conditions.
+    unsafe { libc::pthread_self() as usize }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicI32;
+
+    #[test]
+    fn one_thread_takes_it_at_a_time_and_may_take_it_again() {
+        let turn = Turn::default();
+        let first = turn.try_take();
+        let second = turn.try_take();
+        assert!(first.is_some() && second.is_some());
+        std::thread::scope(|scope| {
+            scope.spawn(|| assert!(turn.try_take().is_none()));
+        });
+        drop((first, second));
+        std::thread::scope(|scope| {
+            scope.spawn(|| assert!(turn.try_take().is_some()));
+        });
+    }
+
+    #[test]
+    fn who_waits_comes_next_however_busy_the_others_are() {
+        let (turn, inside) = (Turn::default(), AtomicI32::new(0));
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..10_000 {
+                        if let Some(_taken) = turn.try_take() {
+                            assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0);
+                            inside.fetch_sub(1, Ordering::SeqCst);
+                        }
+                    }
+                });
+            }
+            for _ in 0..1_000 {
+                let _taken = turn.take();
+                assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0);
+                inside.fetch_sub(1, Ordering::SeqCst);
+            }
+        });
+        assert!(turn.try_take().is_some());
+    }
+}
