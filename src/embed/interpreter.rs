@@ -74,14 +74,7 @@ pub(super) unsafe fn register(
     raw: *mut ffi::PyInterpreterState,
     home: Option<String>,
 ) -> &'static Interpreter {
-    let interpreter: &'static Interpreter = Box::leak(Box::new(Interpreter {
-        name: name.into(),
-        home,
-        raw: Raw(raw),
-        row: OnceLock::new(),
-        places: Places::default(),
-        next: OnceLock::new(),
-    }));
+    let interpreter: &'static Interpreter = Box::leak(Box::new(Interpreter::new(name, raw, home)));
     let mut end = &FIRST;
     loop {
         let there = *end.get_or_init(|| interpreter);
@@ -93,6 +86,17 @@ pub(super) unsafe fn register(
 }
 
 impl Interpreter {
+    fn new(name: &str, raw: *mut ffi::PyInterpreterState, home: Option<String>) -> Interpreter {
+        Interpreter {
+            name: name.into(),
+            home,
+            raw: Raw(raw),
+            row: OnceLock::new(),
+            places: Places::default(),
+            next: OnceLock::new(),
+        }
+    }
+
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
@@ -293,5 +297,44 @@ mod tests {
         addresses.sort();
         addresses.dedup();
         assert_eq!(addresses.len(), 3 * PLACES + 1);
+    }
+
+    /// Counts those that are dropped.
+    struct Counted<'a>(&'a AtomicUsize);
+
+    impl Drop for Counted<'_> {
+        fn drop(&mut self) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn of_several_that_are_made_at_once_one_is_kept() {
+        static KEY: PerInterpreter<Counted<'static>> = PerInterpreter::new();
+        static DROPPED: AtomicUsize = AtomicUsize::new(0);
+        const THREADS: usize = 8;
+        let interpreter: &'static Interpreter =
+            Box::leak(Box::new(Interpreter::new("test", null_mut(), None)));
+        let all_make = std::sync::Barrier::new(THREADS);
+        let found: Vec<usize> = std::thread::scope(|scope| {
+            let thread = || {
+                // SAFETY: nothing of Python is used.
+                let py = unsafe { Python::assume_attached() };
+                let make = || {
+                    all_make.wait();
+                    Ok::<_, Infallible>(Counted(&DROPPED))
+                };
+                let Ok(kept) = KEY.get(Cx { py, interpreter }, make);
+                std::ptr::from_ref(kept).addr()
+            };
+            let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(thread)).collect();
+            let found = threads.into_iter().map(|thread| thread.join());
+            found.map(|kept| kept.unwrap_or_default()).collect()
+        });
+        let kept = KEY
+            .find(interpreter)
+            .map(|kept| std::ptr::from_ref(kept).addr());
+        assert_eq!(found, vec![kept.unwrap_or(1); THREADS]);
+        assert_eq!(DROPPED.load(Ordering::Relaxed), THREADS - 1);
     }
 }
