@@ -58,7 +58,8 @@ def misnamed(object):
                 text = str(error)
             else:
                 text = "it was called"
-            if not text.startswith(f"{name}() takes ") or not text.endswith(f" ({count} given)"):
+            # Of what takes no arguments Python says it, with the class or module in front.
+            if not text.rpartition(".")[2].startswith(f"{name}() takes ") or not text.endswith(f" ({count} given)"):
                 yield f"{name} with {count} arguments: {text}"
 
 def outputfilter(filter):

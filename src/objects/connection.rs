@@ -1,8 +1,11 @@
 //! `mp_conn`: the connection that a request came by.
 
 use super::hlist::HandlerList;
+use super::logging::log_arguments;
+use super::memo::{View, memos};
+use super::refusal::refused;
+use super::server::payload::listed;
 use super::table::{Rules, Table};
-use super::{refused, server};
 use crate::embed::cell::Slot;
 use crate::embed::class::{self, Args, Attribute, Class, Key, Method, This, method};
 use crate::embed::text::{self, Encoding, Text};
@@ -24,10 +27,18 @@ use std::sync::{Arc, Mutex};
 pub(crate) struct Connection {
     via: Via,
     wire: Mutex<Wire>,
-    /// base_server, notes and hlist: made when they are first asked for, then always the same object.
-    kept: [Slot; 3],
+    memos: Memos,
     /// The connection handler, as it is written.
     handler: Option<String>,
+}
+
+memos! {
+    /// The objects that a connection's object gives, always the same ones.
+    struct Memos {
+        base_server: View,
+        notes: View,
+        hlist: View,
+    }
 }
 
 /// How a connection was reached.
@@ -49,7 +60,7 @@ impl Connection {
         Connection {
             via: Via::Request(lease),
             wire: Mutex::default(),
-            kept: Default::default(),
+            memos: Memos::default(),
             handler: None,
         }
     }
@@ -59,7 +70,7 @@ impl Connection {
         Connection {
             via: Via::Handler(lease),
             wire: Mutex::default(),
-            kept: Default::default(),
+            memos: Memos::default(),
             handler: Some(handler.into()),
         }
     }
@@ -73,9 +84,9 @@ impl Class for Connection {
             c"base_server",
             c"The server that accepted the connection.",
             |this| {
-                this.kept(0, |this| {
+                this.memos.base_server.get(this.cx, || {
                     let server = this.with(|host| host.base_server().and_then(HostServer::in_child))?;
-                    server::listed(this.cx, server)
+                    listed(this.cx, server)
                 })
             },
         ),
@@ -143,7 +154,7 @@ impl Class for Connection {
             c"notes",
             c"A table for modules to leave notes in.",
             |this| {
-                this.kept(1, |this| match &this.via {
+                this.memos.notes.get(this.cx, || match &this.via {
                     Via::Request(lease) => {
                         let notes = Table::view(lease.clone(), Rules::Notes, |request| {
                             request.connection().notes()
@@ -159,7 +170,7 @@ impl Class for Connection {
             c"hlist",
             c"The handler list of a connection handler, else None.",
             |this| match &this.handler {
-                Some(text) => this.kept(2, |this| {
+                Some(text) => this.memos.hlist.get(this.cx, || {
                     class::instance(this.cx, HandlerList::of_connection(text))
                 }),
                 None => Ok(this.cx.py.None().into_bound(this.cx.py)),
@@ -206,8 +217,8 @@ impl Class for Connection {
         &KEY
     }
 
-    fn references(&self) -> &[Slot] {
-        &self.kept
+    fn references(&self, visit: &mut dyn FnMut(&Slot)) {
+        self.memos.each(visit);
     }
 }
 
@@ -273,18 +284,10 @@ impl<'py> This<'_, 'py, Connection> {
         let ip = Encoding::Utf8.copied(self.cx.py, ip.as_ref())?;
         (ip, port).into_bound_py_any(self.cx.py)
     }
-
-    fn kept(
-        &self,
-        place: usize,
-        make: impl FnOnce(&Self) -> PyResult<Object<'py>>,
-    ) -> PyResult<Object<'py>> {
-        super::request::kept(&self.kept, self.cx, place, || make(self))
-    }
 }
 
 fn log_error<'py>(this: This<'_, 'py, Connection>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
-    super::functions::log_arguments(&args, |level, message| {
+    log_arguments(&args, |level, message| {
         let message = text::message(message)?;
         this.hold(|host| {
             this.cx.detached(

@@ -1,6 +1,6 @@
 //! `mp_filter`: one invocation of a Python filter.
 
-use super::refused;
+use super::refusal::refused;
 use crate::embed::cell::{Flag, Number, Slot};
 use crate::embed::class::{self, Args, Attribute, Class, Key, Method, This, method};
 use crate::embed::{Cx, text};
@@ -26,7 +26,7 @@ pub(crate) struct Filter {
     softspace: Number,
     /// Has `disable()` been called?
     pub(crate) disabled: Flag,
-    request: [Slot; 1],
+    request: Slot,
 }
 
 /// Where a filter object finds its invocation: None while an operation has it, and for good when the invocation has ended.
@@ -42,7 +42,7 @@ impl Class for Filter {
             this.give(this.name.as_str())
         }),
         Attribute::read_only(c"req", c"The request (mp_request).", |this| {
-            this.give(this.request.first().and_then(|slot| slot.get(this.cx.py)))
+            this.give(this.request.get(this.cx.py))
         }),
         Attribute::read_only(c"is_input", c"1 for an input filter.", |this| {
             this.give(i32::from(this.is_input))
@@ -118,8 +118,8 @@ impl Class for Filter {
         &KEY
     }
 
-    fn references(&self) -> &[Slot] {
-        &self.request
+    fn references(&self, visit: &mut dyn FnMut(&Slot)) {
+        visit(&self.request);
     }
 }
 
@@ -152,12 +152,9 @@ pub(crate) fn object<'py>(
         closed: Flag::default(),
         softspace: Number::default(),
         disabled: Flag::default(),
-        request: Default::default(),
+        request: Slot::default(),
     };
-    filter
-        .request
-        .iter()
-        .for_each(|slot| drop(slot.fill(request.clone())));
+    filter.request.fill(request.clone());
     class::instance(cx, filter)
 }
 

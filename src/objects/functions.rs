@@ -1,5 +1,8 @@
 //! The functions and constants of `_apache`.
 
+use super::logging::log_for;
+use super::server::payload::{Server, listed};
+use super::{finfo, locks, query};
 use crate::config::Gil;
 use crate::embed::class::{self, Args, Function, function};
 use crate::embed::{Cx, lifecycle, tally, text};
@@ -7,8 +10,6 @@ use crate::httpd::io::stdio;
 use crate::httpd::log;
 use crate::httpd::request::actions::configuration_tree;
 use crate::httpd::request::{file, server as host};
-use crate::objects::server::Server;
-use crate::objects::{locks, query};
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::{PyOSError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -47,7 +48,7 @@ pub(crate) static FUNCTIONS: &[Function] = &[
     function!(
         c"main_server()",
         c"the main server (mp_server).",
-        |cx, _| super::server::listed(cx, host::Server::main()),
+        |cx, _| listed(cx, host::Server::main()),
     ),
     function!(
         c"stat(path, wanted, /)",
@@ -163,27 +164,6 @@ pub(super) fn constants(module: &Bound<'_, PyModule>) -> PyResult<()> {
     Ok(())
 }
 
-/// Reads the arguments of the `log_error` methods, message and level. A level of 0 is APLOG_ERR; a message of None is not logged.
-pub(super) fn log_arguments<'py>(
-    args: &Args<'_, 'py>,
-    write: impl FnOnce(i32, &Object<'py>) -> PyResult<()>,
-) -> PyResult<()> {
-    let level = i32::try_from(args.integer_or(1, 0)?).unwrap_or(0);
-    let message = args.required(0)?;
-    if message.is_none() {
-        Ok(())
-    } else {
-        write(
-            if level == 0 {
-                log::Level::Error as i32
-            } else {
-                level
-            },
-            &message,
-        )
-    }
-}
-
 fn log_error<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
     let level = i32::try_from(args.integer_or(1, 0)?).unwrap_or(0);
     let given = args.get(2).filter(|server| !server.is_none());
@@ -209,14 +189,6 @@ fn log_error<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
     Ok(cx.py.None().into_bound(cx.py))
 }
 
-/// Writes to a server's log; detached, since the log may be a pipe that is full.
-pub(super) fn log_for(cx: Cx<'_>, server: Option<host::Server<'_>>, level: i32, message: &[u8]) {
-    let entry = (level, message);
-    cx.detached((server, entry), |(server, (level, message))| {
-        log::raw(server, level, message);
-    });
-}
-
 /// Registers what is called at the child's end, in the interpreter that calls this: the callable is its object. The first argument,
 /// which names an interpreter in mod_python 3.5, is not needed.
 fn register_cleanup<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
@@ -240,7 +212,7 @@ fn stat<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
         file::stat(path, i32::try_from(wanted).unwrap_or(0))
     });
     match found {
-        Ok(info) => super::finfo::object(cx, info),
+        Ok(info) => finfo::object(cx, info),
         Err(number) => Err(PyOSError::new_err((number, "apr_stat() failed"))),
     }
 }

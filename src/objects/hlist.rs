@@ -1,6 +1,6 @@
 //! `mp_hlist`: the handler list of the running phase, from which handlers read the entry that is running.
 
-use super::refused;
+use super::refusal::refused;
 use crate::config::Entry;
 use crate::embed::cell::Flag;
 use crate::embed::class::{Args, Attribute, Class, Key, Method, Slots, This, method};

@@ -1,9 +1,9 @@
 //! Locks in `_apache`: global ones, `_global_lock(server, key, index=-1)` and its like, and those that belong to a root
 //! request, `_session_lock(req, key, seconds)` and `_session_unlock(req, key)`.
 
-use super::refused;
-use super::request::Request;
-use super::server::Server;
+use super::refusal::refused;
+use super::request::payload::Request;
+use super::server::payload::Server;
 use crate::embed::class::{self, Args};
 use crate::embed::text::{self, Encoding};
 use crate::embed::{Cx, Detachable, exception};

@@ -1,6 +1,6 @@
 //! `mp_table`: an httpd table as a Python mapping. A view on a request's table, or a table of its own.
 
-use super::refused;
+use super::refusal::refused;
 pub(crate) use super::table_rules::Rules;
 use crate::embed::cell::{Number, Slot};
 use crate::embed::class::{self, Args, Class, Key, Method, Slots, This, method};
@@ -560,8 +560,8 @@ impl Class for Entries {
         &KEY
     }
 
-    fn references(&self) -> &[Slot] {
-        std::slice::from_ref(&self.table)
+    fn references(&self, visit: &mut dyn FnMut(&Slot)) {
+        visit(&self.table);
     }
 }
 

@@ -43,8 +43,8 @@ impl Class for FileWrapper {
         &KEY
     }
 
-    fn references(&self) -> &[Slot] {
-        &self.file
+    fn references(&self, visit: &mut dyn FnMut(&Slot)) {
+        self.file.iter().for_each(visit);
     }
 }
 

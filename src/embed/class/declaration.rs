@@ -32,10 +32,8 @@ pub(crate) trait Class: Sized + Send + Sync + 'static {
     /// A static of its own, under which each interpreter keeps the class.
     fn key() -> &'static Key<Self>;
 
-    /// The references to Python objects that the garbage collector must know.
-    fn references(&self) -> &[Slot] {
-        &[]
-    }
+    /// Visits the references to Python objects that the garbage collector must know.
+    fn references(&self, _visit: &mut dyn FnMut(&Slot)) {}
 }
 
 pub(super) type Object<'py> = Bound<'py, PyAny>;
@@ -111,7 +109,7 @@ impl<T> Attribute<T> {
     }
 }
 
-/// A method with positional arguments (METH_FASTCALL).
+/// A method with positional arguments (METH_FASTCALL or METH_NOARGS).
 pub(crate) struct Method<T> {
     pub(super) definition: ffi::PyMethodDef,
     pub(super) class: PhantomData<fn(T)>,
@@ -202,12 +200,13 @@ impl<'py, T> This<'_, 'py, T> {
     }
 }
 
-/// A function of a module (METH_FASTCALL).
+/// A function of a module, in the same way.
 pub(crate) struct Function {
-    pub(super) name: &'static CStr,
-    pub(super) doc: &'static CStr,
-    pub(super) call: ffi::PyCFunctionFast,
+    pub(super) definition: ffi::PyMethodDef,
 }
+
+// SAFETY: the definition consists of constants, and is never written to.
+unsafe impl Sync for Function {}
 
 /// What Python's memory manager gives for an instance. Zeroed, as it is given, it has no payload.
 #[repr(C)]

@@ -70,6 +70,10 @@ impl Parsed {
         }
     }
 
+    pub(crate) const fn has_parameters(&self) -> bool {
+        self.most > 0
+    }
+
     pub(crate) const fn of_function(&self) -> &'static [u8] {
         self.parameters
     }

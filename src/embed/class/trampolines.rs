@@ -82,6 +82,28 @@ where
     }
 }
 
+/// As `call_method`, of one without parameters: Python has checked that there are no arguments.
+pub(super) unsafe extern "C" fn call_method_without<T, F>(
+    object: *mut ffi::PyObject,
+    _none: *mut ffi::PyObject,
+) -> *mut ffi::PyObject
+where
+    T: Class,
+    F: for<'a, 'py> Fn(This<'a, 'py, T>, Args<'a, 'py>) -> PyResult<Object<'py>> + Copy,
+{
+    // SAFETY: Python calls a method with an instance of its class; F was given to `new`.
+    unsafe {
+        let body = summon::<F>();
+        on::<T, _>(object, null_mut(), |this| {
+            let args = Args {
+                py: this.cx.py,
+                values: &[],
+            };
+            body(this, args).map(give)
+        })
+    }
+}
+
 pub(super) unsafe extern "C" fn call_function<S, F>(
     module: *mut ffi::PyObject,
     values: *mut *mut ffi::PyObject,
@@ -99,6 +121,25 @@ where
                 .ok_or_else(|| PySystemError::new_err("_apache has no interpreter"))?;
             signature::check::<S>(values.len())?;
             body(Cx { py, interpreter }, Args { py, values }).map(give)
+        })
+    }
+}
+
+/// As `call_function`, of one without parameters.
+pub(super) unsafe extern "C" fn call_function_without<F>(
+    module: *mut ffi::PyObject,
+    _none: *mut ffi::PyObject,
+) -> *mut ffi::PyObject
+where
+    F: for<'a, 'py> Fn(Cx<'py>, Args<'a, 'py>) -> PyResult<Object<'py>> + Copy,
+{
+    // SAFETY: Python calls a module's function with the module; F was given to `new`.
+    unsafe {
+        let body = summon::<F>();
+        run(null_mut(), |py| {
+            let interpreter = interpreter::of_module(module)
+                .ok_or_else(|| PySystemError::new_err("_apache has no interpreter"))?;
+            body(Cx { py, interpreter }, Args { py, values: &[] }).map(give)
         })
     }
 }
@@ -388,19 +429,18 @@ pub(super) unsafe extern "C" fn traverse<T: Class>(
     // SAFETY: the collector passes an instance; only pointers are read, nothing is touched.
     unsafe {
         let instance = &*object.cast::<Instance<T>>();
-        let references = instance
-            .payload()
-            .map_or(&[][..], |(_, payload)| payload.references());
-        let own = [ffi::Py_TYPE(object).cast(), instance.dict];
-        for pointer in references.iter().map(Slot::as_ptr).chain(own) {
-            if !pointer.is_null() {
-                let result = visit(pointer, argument);
-                if result != 0 {
-                    return result;
-                }
+        let mut result = 0;
+        let mut seen = |pointer: *mut ffi::PyObject| {
+            if result == 0 && !pointer.is_null() {
+                result = visit(pointer, argument);
             }
+        };
+        if let Some((_, payload)) = instance.payload() {
+            payload.references(&mut |slot| seen(slot.as_ptr()));
         }
-        0
+        seen(ffi::Py_TYPE(object).cast());
+        seen(instance.dict);
+        result
     }
 }
 
@@ -409,7 +449,7 @@ pub(super) unsafe extern "C" fn clear<T: Class>(object: *mut ffi::PyObject) -> c
     unsafe {
         let instance = object.cast::<Instance<T>>();
         if let Some((_, payload)) = (*instance).payload() {
-            payload.references().iter().for_each(Slot::clear);
+            payload.references(&mut Slot::clear);
         }
         ffi::Py_CLEAR(&raw mut (*instance).dict);
         0

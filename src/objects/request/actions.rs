@@ -1,7 +1,7 @@
 //! Methods by which a handler has httpd act: handlers added, redirects, conditions, files sent.
 
 use super::body::is_complete;
-use super::{Object, Request};
+use super::payload::{Object, Request};
 use crate::config::{Phase, parse_handlers};
 use crate::embed::class::{self, Args, This};
 use crate::embed::text::{self, Encoding, Text};

@@ -1,7 +1,7 @@
 //! The attributes of the request object.
 
 use super::actions::number_of;
-use super::{Kept, Object, Request};
+use super::payload::{Object, Request};
 use crate::config::Phase;
 use crate::embed::capsule;
 use crate::embed::class::{self, Attribute, This};
@@ -10,6 +10,7 @@ use crate::httpd::apr::table::Table as HostTable;
 use crate::httpd::request::{Request as Host, header};
 use crate::objects::connection::Connection;
 use crate::objects::hlist::HandlerList;
+use crate::objects::memo::{Memo, View};
 use crate::objects::table::{Rules, Table};
 use crate::objects::{finfo, server};
 use crate::routing::shown_name;
@@ -34,7 +35,7 @@ pub(super) const ATTRIBUTES: &[Attribute<Request>] = &[
         c"connection",
         c"The connection it came by (mp_conn).",
         |this| {
-            this.kept(Kept::Connection, || {
+            this.memos.connection.get(this.cx, || {
                 class::instance(this.cx, Connection::of_request(this.lease.clone()))
             })
         },
@@ -43,7 +44,7 @@ pub(super) const ATTRIBUTES: &[Attribute<Request>] = &[
         c"server",
         c"The server that answers it (mp_server).",
         |this| {
-            this.kept(Kept::Server, || server::of_request(this.cx, &this.lease))
+            this.memos.server.get(this.cx, || server::payload::of_request(this.cx, &this.lease))
         },
     ),
     fixed(
@@ -231,7 +232,7 @@ pub(super) const ATTRIBUTES: &[Attribute<Request>] = &[
         c"headers_in",
         c"The request's headers (mp_table).",
         |this| {
-            table(&this, Kept::HeadersIn, Rules::Headers, |request| {
+            table(&this, &this.memos.headers_in, Rules::Headers, |request| {
                 request.headers_in()
             })
         },
@@ -240,7 +241,7 @@ pub(super) const ATTRIBUTES: &[Attribute<Request>] = &[
         c"headers_out",
         c"The answer's headers (mp_table).",
         |this| {
-            table(&this, Kept::HeadersOut, Rules::Response, |request| {
+            table(&this, &this.memos.headers_out, Rules::Response, |request| {
                 request.headers_out()
             })
         },
@@ -249,7 +250,7 @@ pub(super) const ATTRIBUTES: &[Attribute<Request>] = &[
         c"err_headers_out",
         c"Headers that errors and redirects carry too (mp_table).",
         |this| {
-            table(&this, Kept::ErrHeadersOut, Rules::Response, |request| {
+            table(&this, &this.memos.err_headers_out, Rules::Response, |request| {
                 request.err_headers_out()
             })
         },
@@ -258,13 +259,13 @@ pub(super) const ATTRIBUTES: &[Attribute<Request>] = &[
         c"subprocess_env",
         c"The environment for CGI and SSI (mp_table).",
         |this| {
-            table(&this, Kept::SubprocessEnv, Rules::Environment, |request| {
+            table(&this, &this.memos.subprocess_env, Rules::Environment, |request| {
                 request.subprocess_env()
             })
         },
     ),
     fixed(c"notes", c"Notes between modules (mp_table).", |this| {
-        table(&this, Kept::Notes, Rules::Notes, |request| request.notes())
+        table(&this, &this.memos.notes, Rules::Notes, |request| request.notes())
     }),
     fixed(
         c"parsed_uri",
@@ -324,7 +325,7 @@ pub(super) const ATTRIBUTES: &[Attribute<Request>] = &[
             if this.hold()?.value().cursor.phase().is_none() {
                 return Ok(this.none());
             }
-            this.kept(Kept::HandlerList, || {
+            this.memos.handler_list.get(this.cx, || {
                 class::instance(this.cx, HandlerList::of_request(this.lease.clone()))
             })
         },
@@ -505,11 +506,11 @@ pub(super) const ATTRIBUTES: &[Attribute<Request>] = &[
 
 fn table<'py>(
     this: &This<'_, 'py, Request>,
-    place: Kept,
+    memo: &Memo<View>,
     rules: Rules,
     find: for<'r> fn(Host<'r>) -> Option<HostTable<'r>>,
 ) -> PyResult<Object<'py>> {
-    this.kept(place, || {
+    memo.get(this.cx, || {
         class::instance(this.cx, Table::view(this.lease.clone(), rules, find))
     })
 }

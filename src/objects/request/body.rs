@@ -1,6 +1,6 @@
 //! Writing the answer and reading the request's body.
 
-use super::{Object, Request};
+use super::payload::{Object, Request};
 use crate::embed::class::{Args, This};
 use crate::embed::{bytes, text};
 use crate::exchange::{Exchange, write_failed};

@@ -1,11 +1,12 @@
 //! The methods of the request object, but for those in `body`.
 
-use super::{Kept, Object, Request, actions, body};
+use super::payload::{Object, Request};
+use super::{actions, body};
 use crate::config::{Directory, HANDLERS, ModPython};
 use crate::embed::class::{self, Args, Method, This, method};
 use crate::embed::text::{self, Encoding, Text};
 use crate::httpd::log;
-use crate::objects::functions::log_arguments;
+use crate::objects::logging::log_arguments;
 use crate::objects::table::Table;
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::PyValueError;
@@ -53,7 +54,7 @@ pub(super) const METHODS: &[Method<Request>] = &[
         c"get_config()",
         c"a table of the directives that are in effect.",
         |this, _| {
-            this.kept(Kept::Config, || {
+            this.memos.config.get(this.cx, || {
                 configuration(&this, |config| {
                     let listed = config.common.listed().into_iter();
                     listed
@@ -68,7 +69,7 @@ pub(super) const METHODS: &[Method<Request>] = &[
         c"get_options()",
         c"a table of the PythonOption values that are in effect.",
         |this, _| {
-            this.kept(Kept::Options, || {
+            this.memos.options.get(this.cx, || {
                 configuration(&this, |config| {
                     let set = config
                         .common

@@ -1,15 +1,15 @@
 //! `mp_server`: the main server or a virtual host.
 
-use super::refused;
-use super::request::Request;
-use super::table::Table;
+use super::payload::{Server, listed};
 use crate::config::{Common, ModPython};
 use crate::embed::cell::Ref;
 use crate::embed::class::{self, Args, Attribute, Class, Key, Method, This, method};
 use crate::embed::text::{self, Encoding, Text};
 use crate::embed::{Cx, PerInterpreter, capsule};
-use crate::exchange::RequestLease;
 use crate::httpd::request::server::{Server as Host, generation, restart_time};
+use crate::objects::logging::log_arguments;
+use crate::objects::request::payload::Request;
+use crate::objects::table::Table;
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -17,14 +17,6 @@ use pyo3::types::PyTuple;
 use rustc_hash::FxHashMap;
 use std::ffi::CStr;
 use std::sync::{Mutex, PoisonError};
-
-/// A server. One that was made for a request can be used as long as that request.
-pub(crate) enum Server {
-    /// One of httpd's list, which lives as long as the child.
-    Listed(Host<'static>),
-    /// One that another module has made for one request, in its pool. It is reached through that request.
-    OfRequest(RequestLease),
-}
 
 type Object<'py> = Bound<'py, PyAny>;
 
@@ -160,57 +152,6 @@ impl Class for Server {
     }
 }
 
-/// Makes the Python object of one of httpd's servers; None where there is none.
-///
-/// # Errors
-/// MemoryError.
-pub(crate) fn listed<'py>(cx: Cx<'py>, server: Option<Host<'_>>) -> PyResult<Object<'py>> {
-    match server.and_then(Host::in_child) {
-        Some(server) => class::instance(cx, Server::Listed(server)),
-        None => Ok(cx.py.None().into_bound(cx.py)),
-    }
-}
-
-/// Makes the Python object of the server that answers a request.
-///
-/// # Errors
-/// RuntimeError when the request cannot be held; MemoryError.
-pub(crate) fn of_request<'py>(cx: Cx<'py>, lease: &RequestLease) -> PyResult<Object<'py>> {
-    let server = lease.hold().map_err(refused)?.request().server().in_child();
-    let server = server.map_or_else(|| Server::OfRequest(lease.clone()), Server::Listed);
-    class::instance(cx, server)
-}
-
-impl Server {
-    /// Calls `body` with the server. Python objects are made afterwards, of the copies that it gives (`Text`), when the request
-    /// that it was reached through is held no more.
-    ///
-    /// # Errors
-    /// RuntimeError when it is a request's and that cannot be held.
-    pub(super) fn with<R: 'static>(
-        &self,
-        body: impl FnOnce(Host<'_>) -> R + 'static,
-    ) -> PyResult<R> {
-        Ok(match self {
-            Server::Listed(server) => body(*server),
-            Server::OfRequest(lease) => body(lease.hold().map_err(refused)?.request().server()),
-        })
-    }
-
-    /// Writes to the server's log; detached, since the log may be a pipe that is full.
-    ///
-    /// # Errors
-    /// As for `with`.
-    pub(super) fn log(&self, cx: Cx<'_>, level: i32, message: &[u8]) -> PyResult<()> {
-        let write = |server| super::functions::log_for(cx, Some(server), level, message);
-        match self {
-            Server::Listed(server) => write(*server),
-            Server::OfRequest(lease) => write(lease.hold().map_err(refused)?.request().server()),
-        }
-        Ok(())
-    }
-}
-
 impl<'py> This<'_, 'py, Server> {
     fn text(&self, field: for<'s> fn(&Host<'s>) -> Option<&'s CStr>) -> PyResult<Object<'py>> {
         let text = self.with(move |server| field(&server).map(Text::from))?;
@@ -325,7 +266,7 @@ fn get_options<'py>(this: This<'_, 'py, Server>, _: Args<'_, 'py>) -> PyResult<O
 }
 
 fn log_error<'py>(this: This<'_, 'py, Server>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
-    super::functions::log_arguments(&args, |level, message| {
+    log_arguments(&args, |level, message| {
         this.log(this.cx, level, &text::message(message)?)
     })?;
     Ok(this.cx.py.None().into_bound(this.cx.py))

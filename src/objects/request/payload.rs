@@ -1,0 +1,158 @@
+//! What a request's object carries, how one is made, and what its attributes and methods share.
+
+use crate::embed::class::{self, This};
+use crate::embed::text::{Encoding, Text};
+use crate::embed::{self, Cx};
+use crate::exchange::{Exchange, RequestLease, lease_of};
+use crate::httpd::request::Request as Host;
+use crate::httpd::request::lease::Held;
+use crate::objects::memo::{Copied, View, WithAttributes, memos};
+use crate::objects::refusal::refused;
+use crate::objects::server::payload::Server;
+use pyo3::IntoPyObjectExt;
+use pyo3::prelude::*;
+use std::ffi::CStr;
+
+/// A request. Owned by Python; what it needs of httpd it reaches through the lease, which the request's pool revokes.
+pub(crate) struct Request {
+    pub(super) lease: RequestLease,
+    pub(super) memos: Memos,
+}
+
+memos! {
+    /// The objects that a request's object gives, always the same ones.
+    pub(super) struct Memos {
+        connection: View,
+        server: WithAttributes<Server>,
+        headers_in: View,
+        headers_out: View,
+        err_headers_out: View,
+        subprocess_env: View,
+        notes: View,
+        config: Copied,
+        options: Copied,
+        handler_list: View,
+    }
+}
+
+pub(super) type Object<'py> = Bound<'py, PyAny>;
+
+/// Gives the Python object of a request: the one that there is, or a new one. Only for the thread that serves the request: it waits
+/// while another thread uses it.
+///
+/// # Errors
+/// RuntimeError where the request cannot be held; MemoryError.
+pub(crate) fn object<'py>(cx: Cx<'py>, lease: &RequestLease) -> PyResult<Object<'py>> {
+    object_by(cx, lease, || embed::acquire(cx.py, lease).map_err(refused))
+}
+
+/// As `object`; `hold` is called twice, so that the request is not held while the object is made.
+fn object_by<'py, 'l>(
+    cx: Cx<'py>,
+    lease: &'l RequestLease,
+    hold: impl Fn() -> PyResult<Held<'l, Exchange>>,
+) -> PyResult<Object<'py>> {
+    let found = hold()?.value().object(cx);
+    if let Some(object) = found {
+        return Ok(object);
+    }
+    let request = Request {
+        lease: lease.clone(),
+        memos: Memos::default(),
+    };
+    let object = class::instance(cx, request)?;
+    // Another thread may have made one meanwhile: then that is it.
+    let held = hold()?;
+    if let Some(first) = held.value().object(cx) {
+        return Ok(first);
+    }
+    held.value().keep(cx, &object);
+    Ok(object)
+}
+
+impl Request {
+    /// How the request is reached.
+    pub(crate) fn lease(&self) -> &RequestLease {
+        &self.lease
+    }
+}
+
+/// May this object be emptied and used for another request, so that the next phase of this one gets a new object? The caller has
+/// checked that nobody else refers to it; checked here is that nothing is lost which a handler has changed.
+pub(crate) fn is_unremarkable(object: &Bound<'_, PyAny>, cx: Cx<'_>) -> bool {
+    let Some(request) = class::payload::<Request>(cx, object) else {
+        return false;
+    };
+    request.memos.are_as_made(cx)
+}
+
+impl<'py> This<'_, 'py, Request> {
+    /// Holds the request for one operation.
+    #[inline]
+    pub(super) fn hold(&self) -> PyResult<Held<'_, Exchange>> {
+        self.lease.hold().map_err(refused)
+    }
+
+    pub(super) fn none(&self) -> Object<'py> {
+        self.cx.py.None().into_bound(self.cx.py)
+    }
+
+    /// Calls `look` with the request. Python objects are made afterwards, of the copies that it gives (`Text`): making one may run
+    /// Python's garbage collector, and with it any code.
+    #[inline]
+    pub(super) fn look<R: 'static>(
+        &self,
+        look: impl FnOnce(&Held<'_, Exchange>) -> R + 'static,
+    ) -> PyResult<R> {
+        Ok(look(&self.hold()?))
+    }
+
+    /// Gives a field's text, decoded as UTF-8 with surrogateescape.
+    pub(super) fn text(
+        &self,
+        field: for<'r> fn(Host<'r>) -> Option<&'r CStr>,
+    ) -> PyResult<Object<'py>> {
+        self.decoded(Encoding::Utf8, field)
+    }
+
+    /// Gives a field's text, decoded as latin-1, as HTTP carries it.
+    pub(super) fn latin1(
+        &self,
+        field: for<'r> fn(Host<'r>) -> Option<&'r CStr>,
+    ) -> PyResult<Object<'py>> {
+        self.decoded(Encoding::Latin1, field)
+    }
+
+    pub(super) fn decoded(
+        &self,
+        encoding: Encoding,
+        field: for<'r> fn(Host<'r>) -> Option<&'r CStr>,
+    ) -> PyResult<Object<'py>> {
+        let text = self.look(move |held| field(held.request()).map(Text::from))?;
+        encoding.copied(self.cx.py, text.as_ref())
+    }
+
+    pub(super) fn number(&self, field: fn(Host<'_>) -> i64) -> PyResult<Object<'py>> {
+        let number = self.look(move |held| field(held.request()))?;
+        number.into_bound_py_any(self.cx.py)
+    }
+
+    pub(super) fn float(&self, field: fn(Host<'_>) -> f64) -> PyResult<Object<'py>> {
+        let number = self.look(move |held| field(held.request()))?;
+        number.into_bound_py_any(self.cx.py)
+    }
+
+    /// Gives the object of a related request, or None.
+    pub(super) fn related(
+        &self,
+        field: for<'r> fn(Host<'r>) -> Option<Host<'r>>,
+    ) -> PyResult<Object<'py>> {
+        // Both have the same turn (invariant 7), so the other one can be held while this one's phase runs.
+        let lease =
+            self.look(move |held| field(held.request()).map(|other| lease_of(other).clone()))?;
+        let Some(lease) = lease else {
+            return Ok(self.none());
+        };
+        object_by(self.cx, &lease, || lease.hold().map_err(refused))
+    }
+}

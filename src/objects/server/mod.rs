@@ -1,0 +1,4 @@
+//! `mp_server`: the main server or a virtual host.
+
+mod class;
+pub(in crate::objects) mod payload;
