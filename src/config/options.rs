@@ -1,9 +1,7 @@
 //! This module's own PythonOptions whose values are checked when the configuration is read (`httpd -t`).
 
-use super::proxies::{self, Proxies};
-
-/// The option that says how many bytes of a chunked body are read ahead for a WSGI application.
-pub(crate) const CHUNKED_BUFFER: &str = "mod_python.wsgi.chunked_buffer";
+use super::gateways::GATEWAYS;
+use super::proxies::Proxies;
 
 /// Checks a PythonOption; one without a value, which removes an inherited one, is always right.
 ///
@@ -11,13 +9,16 @@ pub(crate) const CHUNKED_BUFFER: &str = "mod_python.wsgi.chunked_buffer";
 /// What is wrong with it.
 pub(crate) fn check(key: &str, value: &str) -> Result<(), String> {
     let is = |known: &str| key.eq_ignore_ascii_case(known);
-    match () {
-        () if value.is_empty() => Ok(()),
-        () if is(proxies::NETWORKS) => Proxies::parse(value, "").map(drop),
-        () if is(proxies::HEADERS) => Proxies::parse("", value).map(drop),
-        () if is(CHUNKED_BUFFER) => bytes(CHUNKED_BUFFER, value).map(drop),
-        () => Ok(()),
+    for gateway in GATEWAYS {
+        match () {
+            () if value.is_empty() => {}
+            () if is(gateway.trusted_proxies) => Proxies::parse(gateway, value, "").map(drop)?,
+            () if is(gateway.trusted_headers) => Proxies::parse(gateway, "", value).map(drop)?,
+            () if is(gateway.chunked_buffer) => bytes(gateway.chunked_buffer, value).map(drop)?,
+            () => {}
+        }
     }
+    Ok(())
 }
 
 /// Reads a number of bytes.

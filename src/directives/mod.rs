@@ -3,6 +3,7 @@
 mod applications;
 mod setting;
 
+use crate::config::gateways::WSGI;
 use crate::config::{
     ByExtension, Common, Directory, Entry, Filter, Gil, HandlerList, ModPython, Phase, Source,
     cover, filter_key, key, options, parse_handlers,
@@ -255,7 +256,7 @@ pub(crate) static DIRECTIVES: [Directive<ModPython>; 31] = [
         context: Context::Server,
         default: "",
         help: c"a WSGI application below a part of the URI: a module, a file or a factory; what Alias, RewriteRule and ProxyPass have not taken",
-        setter: Setter::Two(|setting, place, target| applications::add(setting, place, target, false)),
+        setter: Setter::Two(|setting, place, target| applications::add(setting, &WSGI, place, target, false)),
     },
     Directive {
         name: c"PythonWSGIMatch",
@@ -263,7 +264,7 @@ pub(crate) static DIRECTIVES: [Directive<ModPython>; 31] = [
         context: Context::Server,
         default: "",
         help: c"WSGI applications where an expression matches the beginning of the URI; $1 in the module or file is its first group",
-        setter: Setter::Two(|setting, place, target| applications::add(setting, place, target, true)),
+        setter: Setter::Two(|setting, place, target| applications::add(setting, &WSGI, place, target, true)),
     },
     Directive {
         name: c"PythonHandlerModule",
