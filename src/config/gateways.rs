@@ -1,6 +1,4 @@
-//! The gateways: kinds of applications that answer requests, one a row, and what their handler and options are called.
-//!
-//! Code that serves all of them is given the row, and so never names one.
+//! What a gateway's handler and options are called. Code that serves all gateways is given these names, and so names none itself.
 
 /// What stands between requests and applications of one kind.
 #[derive(Debug, PartialEq, Eq)]
@@ -21,9 +19,10 @@ pub(crate) struct Gateway {
     pub(crate) chunked_buffer: &'static str,
 }
 
-macro_rules! gateways {
-    ($($name:ident $word:literal),* $(,)?) => {
-        $(pub(crate) static $name: Gateway = Gateway {
+/// Makes a gateway of its name, `wsgi`.
+macro_rules! gateway {
+    ($word:literal) => {
+        $crate::config::gateways::Gateway {
             handler: concat!("mod_python.", $word),
             key: concat!("mod_python.", $word, "::handler"),
             application: concat!("mod_python.", $word, ".application"),
@@ -31,13 +30,12 @@ macro_rules! gateways {
             trusted_proxies: concat!("mod_python.", $word, ".trusted_proxies"),
             trusted_headers: concat!("mod_python.", $word, ".trusted_headers"),
             chunked_buffer: concat!("mod_python.", $word, ".chunked_buffer"),
-        };)*
-
-        /// All of them.
-        pub(crate) static GATEWAYS: &[&Gateway] = &[$(&$name),*];
+        }
     };
 }
 
-gateways! {
-    WSGI "wsgi",
-}
+pub(crate) use gateway;
+
+/// As WSGI's, for unit tests.
+#[cfg(test)]
+pub(crate) static SOME: Gateway = gateway!("wsgi");

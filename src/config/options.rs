@@ -1,15 +1,15 @@
 //! This module's own PythonOptions whose values are checked when the configuration is read (`httpd -t`).
 
-use super::gateways::GATEWAYS;
+use super::gateways::Gateway;
 use super::proxies::Proxies;
 
 /// Checks a PythonOption; one without a value, which removes an inherited one, is always right.
 ///
 /// # Errors
 /// What is wrong with it.
-pub(crate) fn check(key: &str, value: &str) -> Result<(), String> {
+pub(crate) fn check(gateways: &[&Gateway], key: &str, value: &str) -> Result<(), String> {
     let is = |known: &str| key.eq_ignore_ascii_case(known);
-    for gateway in GATEWAYS {
+    for gateway in gateways {
         match () {
             () if value.is_empty() => {}
             () if is(gateway.trusted_proxies) => Proxies::parse(gateway, value, "").map(drop)?,
@@ -34,6 +34,7 @@ pub(crate) fn bytes(key: &str, value: &str) -> Result<usize, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::gateways::SOME;
 
     #[test]
     fn mistakes_are_found() {
@@ -44,7 +45,7 @@ mod tests {
             ("mod_python.wsgi.trusted_proxies", ""),
             ("anything", "else"),
         ] {
-            assert_eq!(check(key, value), Ok(()));
+            assert_eq!(check(&[&SOME], key, value), Ok(()));
         }
         for (key, value) in [
             ("Mod_Python.wsgi.trusted_proxies", "10.0.0.0/33"),
@@ -52,7 +53,7 @@ mod tests {
             ("mod_python.wsgi.chunked_buffer", "-1"),
             ("mod_python.wsgi.chunked_buffer", "1M"),
         ] {
-            assert!(check(key, value).is_err(), "{key} {value}");
+            assert!(check(&[&SOME], key, value).is_err(), "{key} {value}");
         }
     }
 }

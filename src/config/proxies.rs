@@ -341,13 +341,13 @@ fn bits(address: IpAddr) -> (u128, u32) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::gateways::WSGI;
+    use crate::config::gateways::SOME;
 
     const ALL: &str =
         "x-forwarded-for X-Forwarded-Proto x-forwarded-host,x-forwarded-port x-forwarded-prefix";
 
     fn proxies(networks: &str) -> Proxies {
-        Proxies::parse(&WSGI, networks, ALL).unwrap()
+        Proxies::parse(&SOME, networks, ALL).unwrap()
     }
 
     #[test]
@@ -386,16 +386,16 @@ mod tests {
             "10.0.0.0/x",
             "::ffff:0.0.0.0/64",
         ] {
-            let error = Proxies::parse(&WSGI, bad, "").unwrap_err();
+            let error = Proxies::parse(&SOME, bad, "").unwrap_err();
             assert!(
-                error.contains(WSGI.trusted_proxies) && error.contains(bad),
+                error.contains(SOME.trusted_proxies) && error.contains(bad),
                 "{error}"
             );
         }
         assert!(
-            Proxies::parse(&WSGI, "", "x-real-ip")
+            Proxies::parse(&SOME, "", "x-real-ip")
                 .unwrap_err()
-                .contains(WSGI.trusted_headers)
+                .contains(SOME.trusted_headers)
         );
     }
 

@@ -12,9 +12,22 @@ pub(crate) mod mounts;
 mod origin;
 mod request_body;
 mod request_headers;
-mod wsgi;
+pub(crate) mod wsgi;
 
+use crate::config::gateways::Gateway;
 use crate::embed::class::Function;
 
-/// The gateways' handlers, as `_apache` offers them.
-pub(crate) static FUNCTIONS: &[Function] = &[wsgi::HANDLER];
+macro_rules! gateways {
+    ($($folder:ident),* $(,)?) => {
+        /// What their handlers and options are called.
+        pub(crate) static GATEWAYS: &[&Gateway] = &[$(&$folder::GATEWAY),*];
+
+        /// Their handlers, as `_apache` offers them.
+        pub(crate) static FUNCTIONS: &[Function] = &[$($folder::HANDLER),*];
+    };
+}
+
+// The table of gateways.
+gateways! {
+    wsgi,
+}

@@ -1,7 +1,6 @@
 //! What the application returns: a single block, a file, or an iterable of blocks, which are `bytes`.
 
 use super::file_wrapper::{self, Files};
-use crate::config::gateways::WSGI;
 use crate::embed::text::Encoding;
 use crate::gateway::answer::Answer;
 use crate::gateway::call::{Call, Stop};
@@ -67,7 +66,7 @@ fn with_bytes(
     }
     if item.is_instance_of::<PyString>() {
         let text = "gives str where PEP 3333 wants bytes; it is taken as latin-1";
-        memory::warn_once(call.cx, &WSGI, &call.hold()?, text, "")?;
+        memory::warn_once(call.cx, call.gateway, &call.hold()?, text, "")?;
         return body(&Encoding::Latin1.encode_bytes(item)?);
     }
     let kind = item.get_type().name()?;

@@ -2,10 +2,10 @@
 //! yields, block by block; call `close()`, whatever has happened.
 
 use super::file_wrapper::Files;
+use super::gateway::GATEWAY;
 use super::start_response::StartResponse;
 use super::template::Template;
 use super::{body, environ};
-use crate::config::gateways::WSGI;
 use crate::embed::cell::Ref;
 use crate::embed::class::{self, Args, Function, function};
 use crate::embed::{Cx, PerInterpreter, exception};
@@ -33,7 +33,7 @@ static STATE: PerInterpreter<State> = PerInterpreter::new();
 
 fn handler<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
     let request = args.required(0)?;
-    let call = Call::new(cx, &WSGI, &request)?;
+    let call = Call::new(cx, &GATEWAY, &request)?;
     answer(&call, &request)?.0.into_bound_py_any(cx.py)
 }
 
@@ -51,12 +51,12 @@ fn answer<'py>(call: &Call<'py>, request: &Object<'py>) -> PyResult<Status> {
         Answerer::Nobody(status) => return Ok(status),
     };
     origin::look_up(cx, held.request());
-    let proxies = memory::proxies(cx, &WSGI, &held)?;
+    let proxies = memory::proxies(cx, call.gateway, &held)?;
     let template = &state.environ;
     let filled = environ::fill(cx, template, &held, &mounted, proxies.as_deref(), request)?;
     let environ = filled.environ;
     if filled.has_body {
-        match request_body::prepare(cx, &WSGI, &held)? {
+        match request_body::prepare(cx, call.gateway, &held)? {
             RequestBody::AsAnnounced => {}
             RequestBody::Ahead(length) => {
                 environ::settle(cx, template, &environ, held.request(), length)?;

@@ -3,10 +3,12 @@
 mod body;
 mod environ;
 mod file_wrapper;
+mod gateway;
 mod handler;
 mod head;
 mod names;
 mod start_response;
 mod template;
 
+pub(crate) use gateway::GATEWAY;
 pub(super) use handler::HANDLER;

@@ -1,7 +1,7 @@
 //! `start_response(status, headers, exc_info=None)` and the `write` that it returns.
 
+use super::gateway::GATEWAY;
 use super::head::head;
-use crate::config::gateways::WSGI;
 use crate::embed::class::{Args, Class, Key, Method, Named, Slots, This, method};
 use crate::exchange::{RequestLease, write_failed};
 use crate::gateway::answer::Answer;
@@ -76,7 +76,7 @@ fn start<'py>(
     let (head, left_out) = head(held.request(), &status, &headers)?;
     if let Some(name) = left_out {
         let habit = "sets a header that is the server's own to set; it is left out: ";
-        memory::warn_once(this.cx, &WSGI, &held, habit, &name)?;
+        memory::warn_once(this.cx, &GATEWAY, &held, habit, &name)?;
     }
     this.answer.start(head).map_err(|_| called_already())?;
     this.method(&WRITE)
