@@ -24,5 +24,5 @@ pub(crate) mod tally;
 pub(crate) mod text;
 mod threads;
 
-pub(crate) use attach::{Detachable, acquire, capsule, enter};
+pub(crate) use attach::{Detachable, acquire, capsule, enter, spawn};
 pub(crate) use interpreter::{Cx, PerInterpreter};

@@ -3,8 +3,9 @@
 use super::state::Exchange;
 use crate::embed::Cx;
 use crate::httpd::io::Aborted;
-use crate::httpd::io::body::End;
+use crate::httpd::io::body::{End, Parcel};
 use crate::httpd::io::file_part::FilePart;
+use crate::httpd::request::Request;
 use crate::httpd::request::lease::Held;
 use crate::httpd::request::turn::Way;
 use pyo3::exceptions::{PyOSError, PyRuntimeError};
@@ -84,13 +85,28 @@ impl Exchange {
 
     /// Sends what has been written, without the interpreter's lock.
     pub(crate) fn send(cx: Cx<'_>, held: &Held<'_, Exchange>, end: End) -> Result<(), Aborted> {
+        Exchange::pass(held, end, |request, parcel| {
+            cx.detached((request, parcel), |(request, parcel)| parcel.pass(request))
+        })
+    }
+
+    /// As `send`, for a thread that is detached.
+    pub(crate) fn send_detached(held: &Held<'_, Exchange>, end: End) -> Result<(), Aborted> {
+        Exchange::pass(held, end, |request, parcel| parcel.pass(request))
+    }
+
+    fn pass(
+        held: &Held<'_, Exchange>,
+        end: End,
+        pass: impl FnOnce(Request<'_>, &Parcel) -> Result<(), Aborted>,
+    ) -> Result<(), Aborted> {
         if !Exchange::is_way_open(held)? {
             held.value().output.borrow_mut().discard();
             return Ok(());
         }
         let (request, exchange) = (held.request(), held.value());
         let parcel = exchange.output.borrow_mut().take(request, end);
-        let result = cx.detached((request, &parcel), |(request, parcel)| parcel.pass(request));
+        let result = pass(request, &parcel);
         exchange.output.borrow_mut().put_back(parcel);
         result
     }

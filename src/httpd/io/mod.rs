@@ -8,5 +8,7 @@ pub(crate) mod filter;
 pub(crate) mod include;
 pub(in crate::httpd) mod sink;
 pub(crate) mod stdio;
+pub(crate) mod tunnel;
+pub(crate) mod watch;
 
 pub(crate) use aborted::Aborted;
