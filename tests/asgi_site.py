@@ -17,7 +17,8 @@ def applications(module: str) -> str:
     names = [
         node.name
         for node in ast.parse((APPS / f"{module}.py").read_text()).body
-        if isinstance(node, ast.AsyncFunctionDef) and [one.arg for one in node.args.args] == ["scope", "receive", "send"]
+        if isinstance(node, ast.AsyncFunctionDef)
+        and [one.arg for one in node.args.args] == ["scope", "receive", "send"]
     ]
     return "".join(f"PythonASGI /{name} {module}:{name}\n" for name in names)
 

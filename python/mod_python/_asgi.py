@@ -226,7 +226,9 @@ class Server:
             try:
                 await asyncio.wait_for(lifespan.end(), _SHUTDOWN)
             except asyncio.TimeoutError:
-                text = f"the shut-down of {application.name} (lifespan) takes longer than {_SHUTDOWN} s: it is left alone"
+                text = (
+                    f"the shut-down of {application.name} (lifespan) takes longer than {_SHUTDOWN} s: it is left alone"
+                )
                 self.native.log(_WARNING, text)
             except Exception as error:
                 text = f"the shut-down of {application.name} (lifespan): {_tracebacks.describe(error)}"
@@ -310,4 +312,6 @@ class Call:
                 await self._server.wait(self._exchange.number())
 
 
-Single = Callable[[dict[str, Any], Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Awaitable[None]]
+Single = Callable[
+    [dict[str, Any], Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Awaitable[None]
+]

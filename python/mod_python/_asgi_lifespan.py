@@ -27,7 +27,9 @@ def single(application: Any) -> Single:
     if not _takes(application, 1):
         return application  # type: ignore[no-any-return]
 
-    async def double(scope: dict[str, Any], receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Awaitable[None]]) -> None:
+    async def double(
+        scope: dict[str, Any], receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Awaitable[None]]
+    ) -> None:
         await application(scope)(receive, send)
 
     return double

@@ -33,7 +33,9 @@ async def opened(name: str) -> None:
 
 
 async def answer(send: Any, body: bytes = b"", status: int = 200, headers: Any = ()) -> None:
-    await send({"type": "http.response.start", "status": status, "headers": [(b"content-type", b"text/plain"), *headers]})
+    await send(
+        {"type": "http.response.start", "status": status, "headers": [(b"content-type", b"text/plain"), *headers]}
+    )
     await send({"type": "http.response.body", "body": body})
 
 
