@@ -5,7 +5,7 @@ use crate::config::{BROKEN, Directory, Entry, ModPython, Phase};
 use crate::embed::{self, Cx, exception};
 use crate::exchange::{Exchange, RequestLease, lease_of};
 use crate::httpd::io::Aborted;
-use crate::httpd::io::body::{End, Parcel};
+use crate::httpd::io::body::{Brigade, End};
 use crate::httpd::log::{self, Level};
 use crate::httpd::request::Request;
 use crate::httpd::request::departure::Departure;
@@ -65,9 +65,9 @@ fn run_listed(request: Request<'_>, phase: Phase) -> Status {
         lease: lease_of(request),
         failed: Cell::new(false),
     };
-    let (status, rest) = loop {
+    let (status, pending) = loop {
         match run.leg(leg) {
-            Ok(Done::Phase(status, rest)) => break (status, rest),
+            Ok(Done::Phase(status, pending)) => break (status, pending),
             Ok(Done::Leg(next)) => leg = next,
             Err(reason) => {
                 let text = format!("{}: {reason}", phase.directive());
@@ -77,7 +77,7 @@ fn run_listed(request: Request<'_>, phase: Phase) -> Status {
         }
     };
     // Without the interpreter: sending may block, and nobody has to wait for its lock again.
-    if rest.is_some_and(|rest| rest.send(request).is_err()) {
+    if pending.is_some_and(|pending| pending.send(request).is_err()) {
         let text = "the client closed the connection before the answer was sent";
         log::entry(request, Level::Debug, text);
     }
@@ -103,24 +103,24 @@ struct Leg<'r> {
 /// How far handlers have come.
 enum Done<'r> {
     /// The phase's status, and what is to be sent when the interpreter has been left.
-    Phase(Status, Option<Rest>),
+    Phase(Status, Option<Pending>),
     /// Another interpreter goes on.
     Leg(Leg<'r>),
 }
 
 /// What the handlers of a phase have written and nobody has sent yet.
-enum Rest {
+enum Pending {
     /// A complete answer: it leaves with its end.
-    Complete(Parcel),
+    Complete(Brigade),
     /// httpd, or another module, goes on with it.
-    Partial(Parcel),
+    Partial(Brigade),
 }
 
-impl Rest {
+impl Pending {
     fn send(self, request: Request<'_>) -> Result<(), Aborted> {
         match self {
-            Rest::Complete(parcel) => parcel.pass(request),
-            Rest::Partial(parcel) => parcel.hand_over(request),
+            Pending::Complete(parcel) => parcel.pass(request),
+            Pending::Partial(parcel) => parcel.hand_over(request),
         }
     }
 }
@@ -221,14 +221,14 @@ impl<'a, 'py, 'r> Attached<'a, 'py, 'r> {
             }
             status = self.late(&held, status);
         }
-        let rest = next
+        let pending = next
             .as_ref()
             .map_or_else(|| self.rest(state, status), |_| None);
         state.cursor.finish(outer);
         state.let_go::<object::Request>(cx, |object| object::is_unremarkable(object, cx));
         match next {
             Some(leg) => Done::Leg(leg),
-            None => Done::Phase(status, rest),
+            None => Done::Phase(status, pending),
         }
     }
 
@@ -278,7 +278,7 @@ impl<'a, 'py, 'r> Attached<'a, 'py, 'r> {
     /// see that the answer is not complete.
     fn late(&self, held: &Held<'_, Exchange>, status: Status) -> Status {
         let request = self.request;
-        // Another module gives the rest, or an error's page.
+        // Another module gives the pending, or an error's page.
         let is_left = status == Status::DECLINED && self.phase == Phase::Content;
         if status.0 < 300 && !is_left || matches!(self.phase, Phase::Log | Phase::Cleanup) {
             return status;
@@ -377,7 +377,7 @@ impl<'a, 'py, 'r> Attached<'a, 'py, 'r> {
     }
 
     /// What has been written and is to be sent.
-    fn rest(&self, state: &Exchange, status: Status) -> Option<Rest> {
+    fn rest(&self, state: &Exchange, status: Status) -> Option<Pending> {
         let mut output = state.output.borrow_mut();
         if !output.is_pending() {
             return None;
@@ -389,9 +389,9 @@ impl<'a, 'py, 'r> Attached<'a, 'py, 'r> {
         let complete =
             self.phase == Phase::Content && (status == Status::OK || status == Status::DONE);
         Some(if complete {
-            Rest::Complete(output.take(self.request, End::OfStream))
+            Pending::Complete(output.take(self.request, End::OfStream))
         } else {
-            Rest::Partial(output.take(self.request, End::Open))
+            Pending::Partial(output.take(self.request, End::Open))
         })
     }
 }

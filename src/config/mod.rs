@@ -5,6 +5,7 @@
 
 mod cover;
 mod handlers;
+pub(crate) mod interpreters;
 mod merge;
 pub(crate) mod mount;
 pub(crate) mod options;

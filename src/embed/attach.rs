@@ -79,12 +79,12 @@ impl Detachable for &mut crate::httpd::io::connection::Wire {}
 impl Detachable for std::ffi::CStr {}
 impl<T: Detachable> Detachable for Option<T> {}
 impl Detachable for Request<'_> {}
-impl Detachable for crate::httpd::io::body::Parcel {}
+impl Detachable for crate::httpd::io::body::Brigade {}
 impl Detachable for crate::httpd::io::file_part::FilePart {}
 impl Detachable for bool {}
 impl<T: Detachable + ?Sized> Detachable for &T {}
 impl Detachable for &mut crate::httpd::io::body::Input {}
-impl Detachable for &mut crate::httpd::io::body::Room<'_> {}
+impl Detachable for &mut crate::httpd::io::body::ReadBuf<'_> {}
 impl Detachable for &mut crate::httpd::io::filter::Invocation {}
 impl Detachable for crate::httpd::request::turn::Turn {}
 impl<A: Detachable, B: Detachable> Detachable for (A, B) {}

@@ -13,14 +13,13 @@ pub(crate) mod exception;
 pub(crate) mod handlers;
 pub(crate) mod home;
 pub(crate) mod interpreter;
-mod keeper;
 pub(crate) mod lifecycle;
+mod main_thread;
 pub(crate) mod module;
 pub(crate) mod package;
-pub(crate) mod plan;
 pub(crate) mod pools;
 pub(crate) mod registry;
-pub(crate) mod tally;
+pub(crate) mod scoreboard;
 pub(crate) mod text;
 mod threads;
 

@@ -2,11 +2,11 @@
 
 use super::attach::enter;
 use super::home::{self, Home};
-use super::interpreter::{self, Cx, Interpreter, MAIN, PerInterpreter};
-use super::plan::Plan;
+use super::interpreter::{self, Cx, Interpreter, PerInterpreter};
 use super::pools::Pool;
-use super::{apache, exception, keeper, package, tally, threads};
+use super::{apache, exception, main_thread, package, scoreboard, threads};
 use crate::config::Gil;
+use crate::config::interpreters::{MAIN, Plan};
 use crate::httpd::faults;
 use crate::httpd::log::{self, Level};
 use crate::httpd::request::server::Server;
@@ -181,7 +181,7 @@ fn find_or_create(name: &str, home: Option<&str>) -> Result<&'static Interpreter
     let (wanted, gil) = (name.to_string(), gil_of(name));
     let home = PLAN.get().and_then(|plan| plan.home_for(name, home));
     let home = home.map(String::from);
-    let interpreter = keeper::run(move || {
+    let interpreter = main_thread::run(move || {
         let interpreter = match interpreter::named(&wanted) {
             Some(unprepared) => unprepared,
             None => create(main, &wanted, gil, home)?,
@@ -194,13 +194,14 @@ fn find_or_create(name: &str, home: Option<&str>) -> Result<&'static Interpreter
 
 /// Runs `end` in every interpreter, in the thread that made it; in the main one last, in this thread.
 pub(super) fn end_all(end: for<'py> fn(Cx<'py>)) {
-    if keeper::is_running() {
+    if main_thread::is_running() {
         let mut others: Vec<_> = interpreter::all()
             .filter(|one| one.name() != MAIN)
             .collect();
         others.sort_by_key(|one| one.name());
-        let ended = keeper::run(move || others.into_iter().try_for_each(|one| enter(one, end)))
-            .and_then(|done| done);
+        let ended =
+            main_thread::run(move || others.into_iter().try_for_each(|one| enter(one, end)))
+                .and_then(|done| done);
         ended.unwrap_or_else(|reason| log::process(Level::Error, &reason));
     }
     if let Some(main) = interpreter::named(MAIN) {
@@ -367,7 +368,7 @@ fn settled(
 /// Tells the operator of a new interpreter: in the log, and in the table of all children.
 fn announce(interpreter: &Interpreter, gil: Gil, took: Duration) {
     let name = interpreter.name();
-    interpreter.set_row(tally::enter(name, gil, took));
+    interpreter.set_row(scoreboard::enter(name, gil, took));
     let (version, milliseconds, gil) = (package::BUILT_VERSION, took.as_millis(), gil.word());
     let text =
         format!("interpreter {name:?} created: Python {version}, {gil} GIL, {milliseconds} ms");

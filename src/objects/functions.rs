@@ -5,7 +5,7 @@ use super::server::payload::{Server, listed};
 use super::{finfo, locks, query};
 use crate::config::Gil;
 use crate::embed::class::{self, Args, Function, function};
-use crate::embed::{Cx, lifecycle, tally, text};
+use crate::embed::{Cx, lifecycle, scoreboard, text};
 use crate::httpd::io::stdio;
 use crate::httpd::log;
 use crate::httpd::request::actions::configuration_tree;
@@ -146,7 +146,7 @@ pub(crate) static FUNCTIONS: &[Function] = &[
         c"(pid, name, gil, made, milliseconds, requests, errors) of each interpreter of all children.",
         |cx, _| {
             let list = PyList::empty(cx.py);
-            for one in tally::entries() {
+            for one in scoreboard::entries() {
                 let gil = if one.own_gil { Gil::Own } else { Gil::Shared };
                 let counts = (one.made, one.milliseconds, one.requests, one.errors);
                 list.append((one.pid, one.name, gil.word(), counts.0, counts.1, counts.2, counts.3))?;

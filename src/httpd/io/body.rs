@@ -42,10 +42,10 @@ pub(crate) enum End {
 const ENOUGH: usize = 8000;
 
 /// A brigade that is being sent. It does not borrow the `Output`, so that a filter which it passes may write.
-pub(crate) struct Parcel(NonNull<sys::apr_bucket_brigade>);
+pub(crate) struct Brigade(NonNull<sys::apr_bucket_brigade>);
 
 // SAFETY: passed by the thread that holds the lease, inside one operation.
-unsafe impl Send for Parcel {}
+unsafe impl Send for Brigade {}
 
 impl Output {
     /// For another request.
@@ -121,8 +121,8 @@ impl Output {
         self.told.get_or_insert(request.status());
     }
 
-    /// Takes all that is to be sent, with the end that is asked for. Send it with `Parcel::pass`.
-    pub(crate) fn take(&mut self, request: Request<'_>, end: End) -> Parcel {
+    /// Takes all that is to be sent, with the end that is asked for. Send it with `Brigade::pass`.
+    pub(crate) fn take(&mut self, request: Request<'_>, end: End) -> Brigade {
         let brigade = self.brigade.take().unwrap_or_else(|| new_brigade(request));
         if self.pending > 0 || end == End::Flush {
             self.tell(request);
@@ -137,7 +137,7 @@ impl Output {
                 End::OfStream => append(brigade.as_ptr(), sys::apr_bucket_eos_create(allocator)),
             }
         }
-        Parcel(brigade)
+        Brigade(brigade)
     }
 
     /// Drops what has not been sent.
@@ -150,7 +150,7 @@ impl Output {
     }
 
     /// Takes an empty brigade back, for the next write: a new one each time would take memory that a pool frees only at its end.
-    pub(crate) fn put_back(&mut self, parcel: Parcel) {
+    pub(crate) fn put_back(&mut self, parcel: Brigade) {
         self.brigade.get_or_insert(parcel.0);
     }
 
@@ -159,7 +159,7 @@ impl Output {
     }
 }
 
-impl Parcel {
+impl Brigade {
     /// Sends the brigade through the request's output filters (ap_pass_brigade). May block; the brigade is empty afterwards.
     ///
     /// # Errors
@@ -248,14 +248,14 @@ pub(crate) enum ReadError {
 }
 
 /// Memory that is filled from its beginning.
-pub(crate) struct Room<'a> {
+pub(crate) struct ReadBuf<'a> {
     memory: &'a mut [MaybeUninit<u8>],
     length: usize,
 }
 
-impl<'a> Room<'a> {
-    pub(crate) fn new(memory: &'a mut [MaybeUninit<u8>]) -> Room<'a> {
-        Room { memory, length: 0 }
+impl<'a> ReadBuf<'a> {
+    pub(crate) fn new(memory: &'a mut [MaybeUninit<u8>]) -> ReadBuf<'a> {
+        ReadBuf { memory, length: 0 }
     }
 
     /// How many bytes have been written.
@@ -340,7 +340,7 @@ impl Input {
     pub(crate) fn read_into(
         &mut self,
         request: Request<'_>,
-        room: &mut Room<'_>,
+        room: &mut ReadBuf<'_>,
     ) -> Result<(), ReadError> {
         let buffered = self.consume(room.left());
         room.push(&buffered);
@@ -402,7 +402,7 @@ impl Input {
         &mut self,
         request: Request<'_>,
         wanted: usize,
-        mut room: Option<&mut Room<'_>>,
+        mut room: Option<&mut ReadBuf<'_>>,
     ) -> Result<bool, ReadError> {
         match self.state {
             Reading::Ended => return Ok(false),
@@ -431,7 +431,7 @@ impl Input {
             self.buffer.drain(..self.position);
             self.position = 0;
         }
-        let held = |input: &Input, room: &Option<&mut Room<'_>>| {
+        let held = |input: &Input, room: &Option<&mut ReadBuf<'_>>| {
             input.buffer.len() + room.as_ref().map_or(0, |room| room.length())
         };
         let before = held(self, &room);
@@ -465,7 +465,7 @@ impl Input {
         &mut self,
         request: Request<'_>,
         wanted: usize,
-        mut room: Option<&mut Room<'_>>,
+        mut room: Option<&mut ReadBuf<'_>>,
     ) -> Result<bool, ReadError> {
         let brigade = *self.brigade.get_or_insert_with(|| new_brigade(request));
         // SAFETY: a live request, a brigade in its pool; each bucket is read while the brigade holds it.

@@ -6,8 +6,8 @@ use crate::config::Phase;
 use crate::embed::capsule;
 use crate::embed::class::{self, Attribute, This};
 use crate::embed::text::{Encoding, Text};
-use crate::httpd::apr::table::Table as HostTable;
-use crate::httpd::request::{Request as Host, header};
+use crate::httpd::apr::table::Table as AprTable;
+use crate::httpd::request::{Request as RequestRec, header};
 use crate::objects::connection::Connection;
 use crate::objects::hlist::HandlerList;
 use crate::objects::memo::{Memo, View};
@@ -508,7 +508,7 @@ fn table<'py>(
     this: &This<'_, 'py, Request>,
     memo: &Memo<View>,
     rules: Rules,
-    find: for<'r> fn(Host<'r>) -> Option<HostTable<'r>>,
+    find: for<'r> fn(RequestRec<'r>) -> Option<AprTable<'r>>,
 ) -> PyResult<Object<'py>> {
     memo.get(this.cx, || {
         class::instance(this.cx, Table::view(this.lease.clone(), rules, find))
@@ -517,7 +517,7 @@ fn table<'py>(
 
 fn texts<'py>(
     this: &This<'_, 'py, Request>,
-    field: for<'r> fn(Host<'r>) -> Vec<&'r CStr>,
+    field: for<'r> fn(RequestRec<'r>) -> Vec<&'r CStr>,
 ) -> PyResult<Object<'py>> {
     let texts: Vec<Text> = this.look(move |held| {
         let texts = field(held.request()).into_iter();

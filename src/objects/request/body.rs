@@ -5,7 +5,7 @@ use crate::embed::class::{Args, This};
 use crate::embed::{bytes, text};
 use crate::exchange::{Exchange, write_failed};
 use crate::httpd::io::body::{End, Input, ReadError};
-use crate::httpd::request::Request as Host;
+use crate::httpd::request::Request as RequestRec;
 use crate::httpd::request::lease::Held;
 use crate::httpd::status::Status;
 use pyo3::exceptions::PyOSError;
@@ -142,7 +142,7 @@ fn read_directly<'py>(this: &This<'_, 'py, Request>, limit: usize) -> PyResult<O
     result.or_else(|error| refused(this, held, error))
 }
 
-type Reading<'a, 'r> = (Host<'r>, &'a mut Input, Option<usize>);
+type Reading<'a, 'r> = (RequestRec<'r>, &'a mut Input, Option<usize>);
 
 /// Reads from the client, without the interpreter's lock.
 fn receive<'py>(
