@@ -11,6 +11,8 @@ KeepAliveTimeout 1
 GracefulShutdownTimeout 10
 LimitInternalRecursion 8
 AcceptFilter http none
+# httpd itself maps static files, and dies by SIGBUS when one is shortened meanwhile: its own documented hazard.
+EnableMMAP Off
 Listen 127.0.0.1:@BARE@
 PythonPath "sys.path+['@ROOT@/apps']"
 PythonOption mod_python.session.session_type {session}
