@@ -118,6 +118,10 @@ def test_caches(tmp_path: Path) -> None:
     assert files[str(file)] == "one"
     file.write_text("another")
     assert files[str(file)] == "another"
+    with file.open() as opened:
+        with pytest.raises(TypeError):
+            files[opened.fileno()]
+        assert os.fstat(opened.fileno())
     module = tmp_path / "module.py"
     module.write_text("x = 1")
     modules = cache.ModuleCache()
@@ -144,6 +148,33 @@ def test_caches(tmp_path: Path) -> None:
     assert weak["a"] is first and "a" in weak
     del first
     assert "a" not in weak
+
+
+def test_keys_that_ask_the_cache_again() -> None:
+    class Named(cache.Cache):
+        def build(self, key: Any, name: Any, opened: Any, entry: cache.Entry) -> Any:
+            return len(self)
+
+    named = Named(max_size=2)
+
+    class Key:
+        def __hash__(self) -> int:
+            return 7
+
+        def __eq__(self, other: object) -> bool:
+            assert named["inner"] is not None and named.mru() == "inner" and "x" not in named
+            return self is other
+
+    def ask() -> None:
+        for key in (Key(), Key(), 7, Key()):
+            named[key]
+            assert key in named
+        del named[key]
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(30)
+    assert not thread.is_alive() and len(named) == 1
 
 
 def test_one_value_is_built_by_one_thread() -> None:

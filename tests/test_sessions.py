@@ -130,6 +130,13 @@ def test_the_cookie(serve: Serve) -> None:
     assert header.partition(";")[2] == " Path=/x; Domain=x.org; Secure; SameSite=Strict" and header.startswith("sid=")
 
 
+def test_what_cleaning_calls_uses_sessions(serve: Serve) -> None:
+    server = served(serve, "event", "MemorySession", threads=2)
+    for _ in range(2):
+        assert server.ok("/sessions/saves_while_it_cleans").text == "cleaned"
+        assert server.ok("/sessions/count").text
+
+
 def test_files_are_private(serve: Serve) -> None:
     server = served(serve, "event", "FileSession")
     answer = server.ok("/sessions/count")

@@ -7,7 +7,6 @@ import dbm
 import os
 import secrets
 import sqlite3
-import threading
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Callable, ClassVar, Optional
@@ -36,24 +35,21 @@ if TYPE_CHECKING:
 class MemorySession(BaseSession):
     """Sessions in the memory of one process: for a single child."""
 
+    # No lock: what a collection of garbage or a comparison calls may use a session, too. Each step is whole by itself.
     sdict: ClassVar[dict[str, Record]] = {}
-    _guard: ClassVar[threading.Lock] = threading.Lock()
 
     def __init__(self, req: mp_request, sid: Any = 0, secret: Any = None, timeout: int = 0, lock: Any = 1) -> None:
         super().__init__(req, sid=sid, secret=secret, timeout=timeout, lock=lock)
 
     def do_load(self) -> Optional[Record]:
-        with self._guard:
-            record = self.sdict.get(self._sid)
+        record = self.sdict.get(self._sid)
         return record and dict(record, _data=dict(record["_data"]))
 
     def do_save(self, dict: Record) -> None:
-        with self._guard:
-            self.sdict[self._sid] = dict
+        self.sdict[self._sid] = dict
 
     def do_delete(self) -> None:
-        with self._guard:
-            self.sdict.pop(self._sid, None)
+        self.sdict.pop(self._sid, None)
 
     def do_cleanup(self) -> None:
         self._req.register_cleanup(_clean_memory, self)
@@ -61,10 +57,10 @@ class MemorySession(BaseSession):
 
 def _clean_memory(session: MemorySession) -> None:
     now = time.time()
-    with session._guard:
-        over = [sid for sid, record in session.sdict.items() if now - record["_accessed"] > record["_timeout"]]
-        for sid in over:
-            del session.sdict[sid]
+    for sid, record in session.sdict.copy().items():
+        # One that was saved meanwhile is another record.
+        if now - record["_accessed"] > record["_timeout"] and session.sdict.get(sid) is record:
+            session.sdict.pop(sid, None)
 
 
 class FileSession(BaseSession):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email.utils
+import itertools
 import os
 import re
 import threading
@@ -10,7 +11,6 @@ import time
 import urllib.error
 import urllib.request
 import weakref
-from collections import OrderedDict
 from types import ModuleType
 from typing import Any, Callable, Optional
 
@@ -23,6 +23,8 @@ class Entry:
     def __init__(self, key: Any) -> None:
         self.key = key
         self.lock = threading.RLock()
+        self.used = 0
+        """When it was asked for, as a number that rises."""
         self.timestamp: Any = None
         self._value: Any = _EMPTY
 
@@ -57,6 +59,10 @@ def _or_empty(value: Any) -> Any:
     return _EMPTY if value is None else value
 
 
+def _used(entry: Entry) -> int:
+    return entry.used
+
+
 class Cache:
     """Values by name, built when they are first asked for; ``max_size`` values at most (0: any number), the least recently
     used ones go first.
@@ -68,19 +74,21 @@ class Cache:
     _entry: type[Entry] = Entry
 
     def __init__(self, max_size: int = 0) -> None:
-        self._max_size = max_size
-        self._entries: OrderedDict[Any, Entry] = OrderedDict()
-        self._lock = threading.Lock()
+        self._max_size = int(max_size)
+        self._entries: dict[Any, Entry] = {}
+        self._times = itertools.count(1)
 
     def __getitem__(self, name: Any) -> Any:
         key = self.key(name)
-        with self._lock:
-            entry = self._entries.get(key)
-            if entry is None:
-                entry = self._entries[key] = self._entry(key)
-            self._entries.move_to_end(key)
-            while self._max_size and len(self._entries) > self._max_size:
-                self._entries.popitem(last=False)
+        # No lock: comparing keys may call what asks this cache again. Each step is whole by itself.
+        entry = self._entries.get(key)
+        if entry is None:
+            fresh = self._entry(key)
+            fresh.used = next(self._times)
+            entry = self._entries.setdefault(key, fresh)
+            if 0 < self._max_size < len(self._entries):
+                self._shrink()
+        entry.used = next(self._times)
         with entry.lock:
             opened = self.check(key, name, entry)
             value = entry.value
@@ -90,17 +98,20 @@ class Cache:
                 self.commit()
             return value
 
+    def _shrink(self) -> None:
+        known = sorted(self._entries.copy().values(), key=_used)
+        for entry in known[: -self._max_size]:
+            self._entries.pop(entry.key, None)
+
     def __contains__(self, name: Any) -> bool:
-        with self._lock:
-            entry = self._entries.get(self.key(name))
+        entry = self._entries.get(self.key(name))
         return entry is not None and entry.is_built
 
     def __len__(self) -> int:
         return len(self._entries)
 
     def __delitem__(self, name: Any) -> None:
-        with self._lock:
-            del self._entries[self.key(name)]
+        del self._entries[self.key(name)]
 
     def key(self, name: Any) -> Any:
         """What a value is found by."""
@@ -119,18 +130,17 @@ class Cache:
 
     def clear(self) -> None:
         """Forget everything."""
-        with self._lock:
-            self._entries.clear()
+        self._entries.clear()
 
     def mru(self) -> Any:
         """The key that was used last, or None."""
-        with self._lock:
-            return next(reversed(self._entries), None)
+        entry = max(self._entries.copy().values(), key=_used, default=None)
+        return entry and entry.key
 
     def lru(self) -> Any:
         """The key that has not been used for the longest time, or None."""
-        with self._lock:
-            return next(iter(self._entries), None)
+        entry = min(self._entries.copy().values(), key=_used, default=None)
+        return entry and entry.key
 
 
 class WeakCache(Cache):
@@ -147,7 +157,8 @@ class FileCache(Cache):
         self.mode = mode
 
     def check(self, key: Any, name: Any, entry: Entry) -> Any:
-        status = os.stat(key)
+        # A number would be a descriptor, which reading closes: another's.
+        status = os.stat(os.fspath(key))
         signature = (status.st_mtime_ns, status.st_size, status.st_ino)
         if entry.timestamp == signature and entry.is_built:
             return None

@@ -39,8 +39,8 @@ class _ScriptCache(FileCache):
 
 
 _scripts = _ScriptCache(512)
-_directory_lock = threading.Lock()
-"""Where threads share one working directory, scripts run one at a time."""
+_directory_lock = threading.RLock()
+"""Where threads share one working directory, scripts run one at a time; one may redirect to another."""
 
 
 def handler(req: mp_request) -> int:

@@ -206,7 +206,7 @@ class PSP:
         """Write the page's Python beside its source, as HTML. Raises ValueError for a template that is a string."""
         if self.filename is None:
             raise ValueError("only a file can be displayed")
-        with open(self.filename, "rb") as file:
+        with open(os.fspath(self.filename), "rb") as file:
             text = file.read()
         page = _psp.parse(text, self.filename, os.path.dirname(self.filename))
         sources = {self.filename: text.decode("utf-8", "replace").splitlines()}

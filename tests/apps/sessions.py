@@ -98,6 +98,21 @@ def cleans(req):
     return apache.OK
 
 
+def saves_while_it_cleans(req):
+    session = Session.Session(req)
+
+    class Timeout:
+        def __lt__(self, other):
+            session.save()
+            return False
+
+    session.set_timeout(Timeout())
+    session.save()
+    session.cleanup()
+    req.write("cleaned")
+    return apache.OK
+
+
 class Own(Session.MemorySession):
     def make_cookie(self):
         cookie = super().make_cookie()
