@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import Optional
 
 from apifuzz_clients import Conversation, Hang, conversation, hold
-from apifuzz_site import CONFIG, FILES, HANDLERS, INTERPRETERS, LOADED, MODULES
+from apifuzz_site import CONFIG, FILES, HANDLERS, INTERPRETERS, LOADED, MODULES, SLOW
 from client import ask
 from conftest import Server
 
@@ -125,10 +125,14 @@ class Round:
             all="\n    ".join(f"Python{name}Handler apifuzzing" for name in HANDLERS),
             elsewhere=elsewhere,
         )
-        self.settings = ", ".join([*own, *re.findall(r"session_type (\w+)", config)])
+        self.restarts = options.restarts and lots.random() < 0.75
+        self.slow = 0 if self.restarts or lots.random() < 0.3 else free_port()
+        config += SLOW.format(python=sys.executable) if self.slow else ""
+        slow = ["an error log that is slow"] if self.slow else []
+        self.settings = ", ".join([*own, *slow, *re.findall(r"session_type (\w+)", config)])
         config = "\n".join([*own, general, "Protocols h2c http/1.1" if options.http2 else "", config])
         self.server = Server(
-            config.replace("@BARE@", str(self.bare)),
+            config.replace("@BARE@", str(self.bare)).replace("@SLOW@", str(self.slow)),
             mpm=options.mpm,
             module=options.module,
             threads=8,
@@ -175,7 +179,7 @@ class Round:
             # A module that has changed is loaded again, by whoever comes first.
             with contextlib.suppress(OSError):
                 os.utime(self.server.root / "apps" / self._lots.choice(LOADED))
-            if self.options.restarts and time.monotonic() > next_restart and limit - time.monotonic() > 4:
+            if self.restarts and time.monotonic() > next_restart and limit - time.monotonic() > 4:
                 next_restart = time.monotonic() + self._lots.uniform(6, 20)
                 self.server.signal(signal.SIGUSR1)
                 self.result.restarts += 1
@@ -210,7 +214,7 @@ class Round:
             found = next(self._conversations)
             self._running[name] = found
             try:
-                hold(found, self.server.port, self.bare, self.result.statuses)
+                hold(found, self.server.port, self.bare, self.slow or self.server.port, self.result.statuses)
             except Hang as error:
                 self._hangs(found, str(error))
             except OSError as error:

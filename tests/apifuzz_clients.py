@@ -51,6 +51,15 @@ PATHS += (
     "/psp/page.psp",
 )
 PATHS += ("/plain/static.html", "/all", "/files", "/psp/", "/files/nothing", "/loaded/x", "/loaded/x")
+PATHS += ("/cgi/script.py", "/cgi/broken.py", "/test/x", "/status/x", "/pub/fuzzpub.py/odd", "/pub/fuzzpub.py/later")
+PATHS += (
+    "/pub/fuzzpub.py/page",
+    "/pub/fuzzpub.py/data/a",
+    "/pub/",
+    "/psp/odd.psp",
+    "/psp/page.psp_",
+    "/psp/nothing.psp",
+)
 SESSIONS = [f"{number:032x}" for number in range(6)]
 
 
@@ -78,6 +87,8 @@ class Conversation:
     seed: int
     kind: str
     requests: list[Plain] = field(default_factory=list)
+    slow: bool = False
+    """Sent to where the error log is slow, if there is such a place."""
     leaves: str = ""
     """How the client goes before the answer has come: "" (it waits), close, reset or half."""
 
@@ -89,6 +100,7 @@ def conversation(seed: int, http2: bool) -> Conversation:
     found = Conversation(seed, lots.choice(kinds))
     count = lots.randint(2, 4) if found.kind in ("pipelined", "h2") else 1
     found.requests = [_request(lots, seed * 10 + number) for number in range(count)]
+    found.slow = lots.random() < 0.3
     if lots.random() < 0.12:
         found.leaves = lots.choice(("close", "reset", "half"))
     if found.kind != "h2" and found.requests[-1].cut:
@@ -129,10 +141,10 @@ def _multipart() -> bytes:
     return b'--x\r\nContent-Disposition: form-data; name="f"; filename="n"\r\n\r\ncontent\0\r\n--x--\r\n'
 
 
-def hold(found: Conversation, port: int, bare: int, statuses: Counter[str]) -> None:
-    """Hold a conversation. Raises Hang; that the server cuts it off is all right."""
+def hold(found: Conversation, port: int, bare: int, slow: int, statuses: Counter[str]) -> None:
+    """Hold a conversation on one of three ports. Raises Hang; that the server cuts it off is all right."""
     with contextlib.suppress(ConnectionError, BrokenPipeError, h2.exceptions.ProtocolError):
-        address = ("127.0.0.1", bare if found.kind == "bare" else port)
+        address = ("127.0.0.1", bare if found.kind == "bare" else slow if found.slow else port)
         with socket.create_connection(address, PATIENCE) as connection:
             try:
                 if found.kind == "h2":

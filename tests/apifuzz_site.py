@@ -52,6 +52,14 @@ PythonWSGI /wsgi apifuzzing:application
     SetHandler mod_python
     PythonHandler @ROOT@/apps/fuzz_file0.py
 </Location>
+<Location /test>
+    SetHandler mod_python
+    PythonHandler mod_python.testhandler
+</Location>
+<Location /status>
+    SetHandler mod_python
+    PythonHandler mod_python.status
+</Location>
 <Location /probe>
     SetHandler mod_python
     PythonHandler apifuzzing::probe
@@ -75,6 +83,10 @@ PythonWSGI /wsgi apifuzzing:application
     SetHandler mod_python
     PythonHandler mod_python.publisher
 </Directory>
+<Directory @ROOT@/htdocs/cgi>
+    SetHandler mod_python
+    PythonHandler mod_python.cgihandler
+</Directory>
 <Directory @ROOT@/htdocs/psp>
     AddHandler mod_python .psp
     PythonHandler mod_python.psp
@@ -84,6 +96,14 @@ PythonWSGI /wsgi apifuzzing:application
     PythonConnectionHandler apifuzzing
 </VirtualHost>
 """
+SLOW = """
+Listen 127.0.0.1:@SLOW@
+<VirtualHost 127.0.0.1:@SLOW@>
+    ErrorLog "|{python} @ROOT@/apps/fuzz_log.py @ROOT@/output"
+</VirtualHost>
+"""
+"""A virtual host whose error log nobody reads for a while, again and again. Not where httpd restarts: it ends the program that
+reads, and its children of before would write to a pipe that stays full."""
 TAGGED = (
     'one <!--#python exec="import apifuzzing\napifuzzing.tag(filter)" --> two <!--#include virtual="{uri}" --> three '
     "<!--#python eval=\"__import__('apifuzzing').tag(filter, '#eval')\" --> four\n"
@@ -101,8 +121,23 @@ FILES = {
     "htdocs/plain/static.html": "plain",
     "htdocs/plain/index.html": "plain",
     "htdocs/pub/fuzzpub.py": (
-        "from apifuzzing import handler\n\ndef plain(req, a=None, b=None):\n    handler(req)\n    return 'published'\n\n"
+        "import apifuzzing\nfrom apifuzzing import handler\n\ndef plain(req, a=None, b=None):\n    handler(req)\n    return 'published'\n\n"
         "def index(req, **fields):\n    handler(req)\n    return [1, 'x', fields]\n\ntext = 'text'\ndata = {'a': [b'x']}\n"
+        "def odd(req, **fields):\n    return apifuzzing.published(req, 1, fields)\n\n"
+        "async def later(req, a=apifuzzing.Instance):\n    return apifuzzing.published(req, 0, a)\n\n"
+        "class Page:\n    __auth__ = staticmethod(lambda req, user, password: apifuzzing.published(req, 1, user))\n"
+        "    __auth_realm__ = 'x'\n    def __call__(self, req, *args, **named):\n        return self\n\npage = Page()\n"
+    ),
+    "htdocs/cgi/script.py": (
+        "import os, sys, apifuzzing\nprint('Content-Type: text/plain\\n')\n"
+        "apifuzzing.script(os.environ.get('QUERY_STRING', ''))\nsys.stdout.write(sys.stdin.read(100))\n"
+    ),
+    "htdocs/cgi/broken.py": "print('Status: x\\nLocation: /all/x\\n y\\n')\n(",
+    "htdocs/psp/odd.psp": "<%@ include file='page.psp' %><%\nimport apifuzzing\n%><%= apifuzzing.published(req, 1, psp) %> <%= x %>",
+    "apps/fuzz_log.py": (
+        "import os, sys, time\nwith open(sys.argv[1], 'ab', 0) as file:\n    while True:\n        time.sleep(2)\n"
+        "        until = time.monotonic() + 0.5\n        while time.monotonic() < until:\n            data = os.read(0, 65536)\n"
+        "            if not data:\n                sys.exit()\n            file.write(data)\n"
     ),
     "htdocs/psp/page.psp": "<%\nfrom apifuzzing import handler\nhandler(req)\n%>page <%= form %> <%= 1 %>",
     "apps/fuzz_first.py": "import threading\nthreading.Event().wait(0.002)\nimport fuzz_second\n",

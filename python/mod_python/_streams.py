@@ -205,11 +205,14 @@ class _Front(io.TextIOBase):
 class _Guard(_Front):
     """Stands before what an application has put in a place for all."""
 
-    stream: Any = None
-
     def __init__(self, name: str, stream: Any) -> None:
         super().__init__(name)
-        self.stream = stream
+        self._beneath = stream
+
+    @property
+    def stream(self) -> Any:
+        """What it stands before; who has it as `sys.stdout` cannot put itself there."""
+        return self._beneath
 
     @property  # type: ignore[misc]
     def __class__(self) -> Any:

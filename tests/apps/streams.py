@@ -82,6 +82,14 @@ def deleted():
     del sys.stdout, sys.stderr, sys.stdin
 
 
+def itself():
+    """What stands in their place is told that it stands for itself."""
+    sys.stdout = sys.stderr = Raising()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError):
+            stream.stream = stream
+
+
 def all_close():
     for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__, sys.stdin, sys.__stdin__):
         with stream:
@@ -115,6 +123,7 @@ WAYS = {
             left_open,
             crossed,
             deleted,
+            itself,
             all_close,
         )
     },

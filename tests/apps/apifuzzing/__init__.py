@@ -11,7 +11,7 @@ from mod_python import apache
 
 from . import journal, values
 from .player import Player
-from .state import keep, seed_of
+from .state import SEED, keep, seed_of
 from .web import application as application
 
 journal.open_in(os.environ.get("APIFUZZ_JOURNAL", "/tmp"), apache.interpreter)
@@ -156,6 +156,24 @@ def tag(filter, name="#python"):
     player.play(player.random.choice((0, 2, 10)))
     if player.random.random() < 0.05:
         raise values.exception(player)
+
+
+def script(query):
+    """From a CGI script: no request at hand, but others', and streams of its own."""
+    seed = SEED.search(query)
+    player = Player(int(seed[1]) if seed else 0, "cgi")
+    player.play(player.random.choice((2, 10)))
+    if player.random.random() < 0.2:
+        raise values.exception(player)
+
+
+def published(req, lot, fields):
+    """What a published function returns: anything."""
+    player = Player(seed_of(req) or 0, "published", req=req)
+    player.world.append(fields)
+    player.play(3)
+    kinds = (values.value, values.generator, values.Hostile, values.file, values.Mapping)
+    return player.random.choice(kinds)(player) if lot else values.simple(player)
 
 
 def at_import():

@@ -10,7 +10,7 @@ import threading
 import _apache
 from mod_python import Cookie, Session, apache, psp, util
 
-from . import values
+from . import surroundings, values
 from .state import LOCAL, THREADS, keep
 
 APPS = os.path.dirname(os.path.dirname(__file__))
@@ -256,3 +256,4 @@ ACTS = [
     load_plainly,
 ]
 ACTS += [session, cookies, form, page, redirect, cgi, wait, at_exit, thread, thread, cleanup, cleanup, cleanup]
+ACTS += surroundings.ACTS

@@ -74,7 +74,8 @@ def failed(error, what):
     """Count an exception; one that tells of broken native code is a finding."""
     name = type(error).__name__
     count(f"error {name}")
-    serious = isinstance(error, SystemError) and any(text in str(error.args) for text in SERIOUS)
+    # By its type: what it says of itself may be a lie.
+    serious = issubclass(type(error), SystemError) and any(text in str(error.args) for text in SERIOUS)
     # Python 3.11's own: iter() of a memoryview that has been released, an enumerate() of hostile arguments.
     if name == "PanicException" or (serious and what not in ("memoryview", "enumerate", "reversed")):
         finding(f"{name} {error.args!r:.200} of {what}")

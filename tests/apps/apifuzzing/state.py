@@ -23,6 +23,8 @@ MOST = {
     "collect": 2,
     "wsgi": 4,
     "log_error": 12,
+    "change": 6,
+    "interpreter": 1,
 }
 """How often one seed may do it in an interpreter: what calls itself ends, what waits does not wait for long."""
 SECONDS = 8

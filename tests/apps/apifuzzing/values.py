@@ -1,10 +1,12 @@
 """Values that no caller should give: wrong, huge, dishonest, or calling back while they are looked at."""
 
 import array
+import builtins
 import collections.abc
 import contextlib
 import io
 import mmap
+import sys
 import weakref
 
 from mod_python import apache
@@ -46,7 +48,12 @@ def exception(player):
     """Something to raise."""
     random = player.random
     kind = random.choice(RAISED)
-    if random.random() < 0.25:
+    lot = random.random()
+    if lot < 0.15:
+        return random.choice(AWKWARD)(player)
+    if lot < 0.3:
+        return tangled(player)
+    if lot < 0.5:
         return apache.SERVER_RETURN(*(value(player) for _ in range(random.randrange(4))))
     if kind is UnicodeDecodeError:
         return kind("utf-8", b"\xff", 0, 1, "no reason")
@@ -146,6 +153,90 @@ class Hostile:
         return self.turn(True, False)
 
 
+class _Awkward(Hostile):
+    """What an exception says of itself is not to be relied on either."""
+
+    def __new__(cls, *args):
+        return super().__new__(cls)
+
+    @property
+    def __class__(self):
+        return self.turn(_Awkward, KeyError, apache.SERVER_RETURN, SystemExit, int)
+
+    args = property(lambda self: self.turn((), ("x",), (200,), (None, 404), "x", [1], None))
+    code = property(lambda self: self.turn(None, 0, "x"))
+    filename = property(lambda self: self.turn(None, "nul\0", b"x", "\ud800"))
+    lineno = property(lambda self: self.turn(0, -1, 10**30, "1"))
+    text = property(lambda self: self.turn(None, "x", 1))
+    __cause__ = property(lambda self: self.turn(None, self, ValueError("cause"), 1))
+    __context__ = property(lambda self: self.turn(None, self, 1))
+    __traceback__ = property(lambda self: self.turn(None, 1))
+    __suppress_context__ = property(lambda self: self.turn(True, False))
+    __notes__ = property(lambda self: self.turn([], ["a", 1], "x", None))
+
+
+AWKWARD = [
+    type(f"Awkward{kind.__name__}", (_Awkward, kind), {"__module__": module})
+    for kind, module in (
+        (Exception, "x"),
+        (BaseException, None),
+        (SystemExit, 1),
+        (apache.SERVER_RETURN, "\ud800"),
+        (OSError, "m\nn"),
+        (SyntaxError, "%s"),
+        (KeyError, "builtins"),
+        (UnicodeDecodeError, "x"),
+        (KeyboardInterrupt, "x"),
+        (ImportError, ("x",)),
+    )
+]
+
+
+def tangled(player):
+    """An honest exception in a state that no code expects."""
+    random = player.random
+    error, other = ValueError("first"), KeyError(Hostile(player))
+    kind = random.randrange(11)
+    if kind == 0:
+        error.__cause__, other.__cause__ = other, error
+    elif kind == 1:
+        error.__context__, other.__context__ = other, error
+    elif kind == 2:
+        for _ in range(random.choice((20, 3000))):
+            error, older = ValueError("next"), error
+            error.__cause__ = older
+    elif kind == 3:
+        error.args = (error, Hostile(player), "\ud800")
+    elif kind == 4:
+        error.__notes__ = random.choice(("x", ["note", 1, Hostile(player)], Hostile(player)))
+    elif kind == 5:
+        error = SyntaxError(
+            "m", (random.choice(("f\0", "\ud800", None)), 2**31 - 1, -5, random.choice(("t", None)), 0, 2**40)
+        )
+    elif kind == 6:
+        error = SystemExit(Hostile(player))
+    elif kind == 7:
+        error = UnicodeDecodeError("\ud800", b"", -5, 2**31, "%s")
+    elif kind == 8:
+        error = OSError(random.choice((2**31, 5, "x")), "\ud800", Hostile(player), None, "nul\0")
+    elif kind == 9:
+        try:
+            exec(compile("\n" * 70_000 + "1 / 0", random.choice(("\ud800", "<b>%s", "f" * 9000, "a\nb")), "exec"), {})
+        except ZeroDivisionError as raised:
+            error.__traceback__ = raised.__traceback__
+    else:
+        group = getattr(builtins, "BaseExceptionGroup", None)
+        for _ in range(random.choice((3, 60, 600)) if group else 0):
+            error = group("\ud800", [error, other])
+    return error
+
+
+def _is_deep():
+    with contextlib.suppress(ValueError):
+        return sys._getframe(sys.getrecursionlimit() * 3 // 4) is not None
+    return False
+
+
 class Finalizer:
     """Acts when it is released, whoever does that."""
 
@@ -153,6 +244,8 @@ class Finalizer:
         self.player = player
 
     def __del__(self):
+        if sys.version_info < (3, 12) and _is_deep():
+            return  # Python itself gives up when what it collects while it raises RecursionError goes on
         with contextlib.suppress(BaseException):
             print("a finalizer", self.player.phase)
             self.player.again()
