@@ -132,9 +132,13 @@ class Loud(io.TextIOBase):
     """A stream that acts, and writes to what it stands for; perhaps that is itself."""
 
     def __init__(self, player, beneath):
-        self.player, self.beneath = player, beneath
+        # What it writes comes back to it twice each time.
+        self.player, self.beneath, self.left = player, beneath, 50
 
     def write(self, text):
+        self.left -= 1
+        if self.left < 0:
+            return len(text)
         self.player.again()
         return self.beneath.write(text) if self.player.random.random() < 0.5 else print(text)
 
