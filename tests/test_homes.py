@@ -191,7 +191,7 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="this user is the chil
 @pytest.mark.parametrize("place", ["main", "host"])
 @pytest.mark.parametrize("closed", ["closed", "closed/env", "closed/env/bin", "closed/env/pyvenv.cfg"])
 def test_what_the_children_cannot_pass(serve: Serve, place: str, closed: str) -> None:
-    server = serve("", start=False)
+    server = serve("", start=False, interpreter=None)
     (server.root / "closed").mkdir()
     environment(server, "closed/env")
     line = "PythonHome @ROOT@/closed/env\n"

@@ -79,11 +79,13 @@ PAGES = {
 }
 
 
-def served(serve: Serve, mpm: str, store: str = "FileSession", children: int = 2, more: str = "") -> Server:
+def served(
+    serve: Serve, mpm: str, store: str = "FileSession", children: int = 2, more: str = "", **settings: object
+) -> Server:
     config = "PythonOption go @ROOT@/sessions/go\nPythonOption mod_python.session.application_path /\n"
     config += f"PythonOption mod_python.session.session_type {store}\n"
     config += f"PythonOption mod_python.session.database_directory @ROOT@/sessions\n{places('visits')}{SECTIONS}{more}"
-    server = serve(config, mpm=mpm, start=False, threads=12, children=children, modules=("include",))
+    server = serve(config, mpm=mpm, start=False, threads=12, children=children, modules=("include",), **settings)
     for name, text in PAGES.items():
         server.write(f"htdocs/{name}", text)
     (server.root / "htdocs/indexed").chmod(0o755)
@@ -156,8 +158,9 @@ def test_error_documents(httpd: Server) -> None:
     assert visitor.text("/visits/count") == "7"
 
 
-def test_interpreters(httpd: Server) -> None:
-    visitor = Visitor(httpd)
+def test_interpreters(serve: Serve, mpm: str) -> None:
+    server = served(serve, mpm, interpreter=None)
+    visitor = Visitor(server)
     for number in range(1, 7, 2):
         first, second = visitor.text("/apart/inner").splitlines()
         assert [first.split()[0], second.split()[0]] == [str(number), str(number + 1)]

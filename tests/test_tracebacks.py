@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conftest import Serve
+from conftest import DEFAULT_INTERPRETER, Serve
 
 CONFIG = """
 PythonPath "sys.path+['@ROOT@/apps']"
@@ -119,6 +119,7 @@ def test_tracebacks_show_nothing_of_ours(serve: Serve, mpm: str) -> None:
     assert server.ok("/ends").status == 200
     server.claim(r"Error calling cleanup object .*TypeError: unready\(\) takes 0")
     server.stop()
-    server.claim(r"the end of the interpreter 'main_interpreter': TypeError: unready\(\) takes 0 .* given$")
+    ended = DEFAULT_INTERPRETER or "main_interpreter"
+    server.claim(rf"the end of the interpreter '{ended}': TypeError: unready\(\) takes 0 .* given$")
     text = server.log_text()
     assert "python/mod_python/" not in text and "importlib" not in text

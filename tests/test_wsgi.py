@@ -546,7 +546,7 @@ def test_applications_of_virtual_hosts(serve: Serve) -> None:
         f"<VirtualHost *:@PORT@>\nServerName v{number}\nPythonPath \"sys.path+['@ROOT@/apps']\"\nPythonWSGI / hosts\n</VirtualHost>\n"
         for number in range(3)
     )
-    server = serve(hosts, threads=32, start=False)
+    server = serve(hosts, threads=32, start=False, interpreter=None)
     application = """
 from wsgiref.validate import validator
 
