@@ -87,6 +87,11 @@ pub(crate) static FUNCTIONS: &[Function] = &[
         locks::lock,
     ),
     Function::new(
+        c"_global_held",
+        c"_global_held(server, key, index, function): calls the function while this thread has the lock.",
+        locks::held,
+    ),
+    Function::new(
         c"_global_trylock",
         c"_global_trylock(server, key, index=-1): takes the lock if it is free.",
         locks::try_lock,
