@@ -81,6 +81,11 @@ pub(crate) static FUNCTIONS: &[Function] = &[
         locks::lock,
     ),
     function!(
+        c"_global_held(server, key, index, function, /)",
+        c"calls the function while this thread has the lock.",
+        locks::held,
+    ),
+    function!(
         c"_global_trylock(server, key, index=-1, /)",
         c"takes the lock if it is free.",
         locks::try_lock,

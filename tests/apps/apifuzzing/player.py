@@ -18,6 +18,7 @@ from .state import keep, kept, state_of
 
 NEVER = {
     "_own_directory",
+    "_global_held",
     "_global_lock",
     "_global_unlock",
     "_global_trylock",
