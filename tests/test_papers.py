@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 from conftest import Serve, Server
-from mod_python import httpdconf
-from mod_python import _outside
+from mod_python import _outside, httpdconf
 from mod_python.testing import FakeHandlerList, FakeRequest
 
 from httpd import PROJECT
