@@ -8,7 +8,7 @@ use crate::embed::class::{self, Args, Function, function};
 use crate::embed::{Cx, lifecycle, scoreboard, text};
 use crate::httpd::io::stdio;
 use crate::httpd::log;
-use crate::httpd::request::actions::configuration_tree;
+use crate::httpd::module::tree::configuration_tree;
 use crate::httpd::request::{file, server as host};
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::{PyOSError, PyTypeError, PyValueError};

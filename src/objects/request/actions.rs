@@ -10,7 +10,7 @@ use crate::httpd::io::body::End;
 use crate::httpd::io::file_part::{SentFile, Unsendable};
 use crate::httpd::log::Level;
 use crate::httpd::request::Request as RequestRec;
-use crate::httpd::request::actions::canonical_directory;
+use crate::httpd::request::file::canonical_directory;
 use crate::httpd::status::Status;
 use crate::objects::filter::GENERIC;
 use pyo3::IntoPyObjectExt;

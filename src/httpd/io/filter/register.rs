@@ -41,6 +41,51 @@ pub(crate) fn register_input<F: Handler>(name: &CStr, _handler: F) {
 }
 
 impl Request<'_> {
+    /// Would a filter of that name, added to this sub-request, stand in the chain that the whole page passes? It would be used
+    /// after its memory, the sub-request's, has gone: a sub-request ends before the page that it is a part of.
+    pub(crate) fn would_outlive_itself(self, name: &CStr, input: bool) -> bool {
+        if self.main().is_none() {
+            return false;
+        }
+        // SAFETY: httpd looks the name up; its records live as long as the configuration.
+        let record = unsafe {
+            match input {
+                true => sys::ap_get_input_filter_handle(name.as_ptr()).as_ref(),
+                false => sys::ap_get_output_filter_handle(name.as_ptr()).as_ref(),
+            }
+        };
+        record.is_some_and(|record| {
+            (sys::ap_filter_type_AP_FTYPE_PROTOCOL..sys::ap_filter_type_AP_FTYPE_CONNECTION)
+                .contains(&record.ftype)
+        })
+    }
+
+    /// Adds a filter by name, in front of others of its type; httpd warns where there is none of that name (ap_add_output_filter).
+    pub(crate) fn add_output_filter(self, name: &CStr) {
+        // SAFETY: a live request and connection; the name is only looked up.
+        unsafe {
+            sys::ap_add_output_filter(
+                name.as_ptr(),
+                std::ptr::null_mut(),
+                self.as_ptr(),
+                (*self.as_ptr()).connection,
+            );
+        }
+    }
+
+    /// Adds an input filter by name (ap_add_input_filter).
+    pub(crate) fn add_input_filter(self, name: &CStr) {
+        // SAFETY: as above.
+        unsafe {
+            sys::ap_add_input_filter(
+                name.as_ptr(),
+                std::ptr::null_mut(),
+                self.as_ptr(),
+                (*self.as_ptr()).connection,
+            );
+        }
+    }
+
     /// How many filters there are on a way, those of the connection and of requests around this one among them. httpd's filters
     /// call one another: each takes its part of the stack.
     pub(crate) fn filters(self, input: bool) -> usize {
