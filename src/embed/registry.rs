@@ -289,53 +289,62 @@ unsafe fn start(_gil: Gil) -> Result<*mut ffi::PyThreadState, String> {
     Ok(unsafe { ffi::Py_NewInterpreter() })
 }
 
-/// Prepares a new interpreter: the package's place in sys.path, a virtual host's PythonHome, `threading`, `mod_python.apache`.
+/// Prepares a new interpreter; where that fails, notes why.
 fn furnish(cx: Cx<'_>) {
-    let prepare = || -> PyResult<()> {
-        let path = cx
-            .py
-            .import("sys")?
-            .getattr("path")?
-            .cast_into::<PyList>()?;
-        if let Ok(package) = package::directory() {
-            let package = PyString::new(cx.py, &package.to_string_lossy());
-            if !path.contains(&package)? {
-                path.insert(0, package)?;
-            }
-        }
-        if let Some(home) = cx.interpreter.home() {
-            let executable = match home::check(home).map_err(PySystemError::new_err)? {
-                Home::Environment(executable) => Some(executable.to_string_lossy().into_owned()),
-                Home::Prefix(_) => None,
-            };
-            let enter = cx.py.import("mod_python._home")?.getattr("enter")?;
-            enter.call1((home, executable))?;
-        }
-        // The thread that imports it is the one that `threading` calls the main thread.
-        cx.py.import("threading")?;
-        apache::start(cx)
-    };
-    if let Err(error) = prepare() {
-        let reason = exception::value(cx.py, error);
-        let reason = exception::or_discard(cx.py, reason.repr()).map(|text| text.to_string());
-        let path = cx
-            .py
-            .import("sys")
-            .and_then(|sys| sys.getattr("path")?.repr());
-        let path = exception::or_discard(cx.py, path).map(|path| path.to_string());
-        let reason = format!(
-            "interpreter {:?} cannot import mod_python.apache: {}; sys.path is {}",
-            cx.interpreter.name(),
-            reason.unwrap_or_default(),
-            path.unwrap_or_default()
-        );
-        let at = Instant::now();
+    if let Err(error) = prepare(cx) {
+        let reason = Failure {
+            reason: shown(cx, error),
+            at: Instant::now(),
+        };
         let mut failure = FAILURE
             .of(cx)
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        *failure = Some(Failure { reason, at });
+        *failure = Some(reason);
     }
+}
+
+/// The package's place in sys.path, a virtual host's PythonHome, `threading`, `mod_python.apache`.
+fn prepare(cx: Cx<'_>) -> PyResult<()> {
+    let path = cx
+        .py
+        .import("sys")?
+        .getattr("path")?
+        .cast_into::<PyList>()?;
+    if let Ok(package) = package::directory() {
+        let package = PyString::new(cx.py, &package.to_string_lossy());
+        if !path.contains(&package)? {
+            path.insert(0, package)?;
+        }
+    }
+    if let Some(home) = cx.interpreter.home() {
+        let executable = match home::check(home).map_err(PySystemError::new_err)? {
+            Home::Environment(executable) => Some(executable.to_string_lossy().into_owned()),
+            Home::Prefix(_) => None,
+        };
+        let enter = cx.py.import("mod_python._home")?.getattr("enter")?;
+        enter.call1((home, executable))?;
+    }
+    // The thread that imports it is the one that `threading` calls the main thread.
+    cx.py.import("threading")?;
+    apache::start(cx)
+}
+
+/// Says what went wrong, for the operator.
+fn shown(cx: Cx<'_>, error: PyErr) -> String {
+    let reason = exception::value(cx.py, error);
+    let reason = exception::or_discard(cx.py, reason.repr()).map(|text| text.to_string());
+    let path = cx
+        .py
+        .import("sys")
+        .and_then(|sys| sys.getattr("path")?.repr());
+    let path = exception::or_discard(cx.py, path).map(|path| path.to_string());
+    format!(
+        "interpreter {:?} cannot import mod_python.apache: {}; sys.path is {}",
+        cx.interpreter.name(),
+        reason.unwrap_or_default(),
+        path.unwrap_or_default()
+    )
 }
 
 /// The interpreter once it is ready, or why it cannot be had; None while it is being made, and where it is time to try
