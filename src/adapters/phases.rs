@@ -212,6 +212,8 @@ impl<'a, 'py, 'r> Attached<'a, 'py, 'r> {
             return Done::Phase(status, None);
         };
         let state = held.value();
+        let complete = next.is_none() && self.completes(status);
+        Exchange::end_waiting(cx.py, &held, complete);
         if next.is_none() {
             let before_the_end = !matches!(self.phase, Phase::Log | Phase::Cleanup);
             if let Some(refused) = Exchange::refusal(&held).filter(|_| before_the_end) {
@@ -278,7 +280,7 @@ impl<'a, 'py, 'r> Attached<'a, 'py, 'r> {
     /// see that the answer is not complete.
     fn late(&self, held: &Held<'_, Exchange>, status: Status) -> Status {
         let request = self.request;
-        // Another module gives the pending, or an error's page.
+        // Another module gives the rest, or an error's page.
         let is_left = status == Status::DECLINED && self.phase == Phase::Content;
         if status.0 < 300 && !is_left || matches!(self.phase, Phase::Log | Phase::Cleanup) {
             return status;
@@ -328,6 +330,7 @@ impl<'a, 'py, 'r> Attached<'a, 'py, 'r> {
                 if let Some(status) = status.filter(|&status| status != 0)
                     && let Some(held) = self.hold()
                 {
+                    Exchange::settle(self.cx.py, &held);
                     held.request().set_status(status);
                 }
                 self.status(entry, &result, "raised SERVER_RETURN with")
@@ -355,6 +358,10 @@ impl<'a, 'py, 'r> Attached<'a, 'py, 'r> {
     /// Notes the failure; is it to be shown to the browser?
     fn has_failed(&self) -> bool {
         self.run.failed.set(true);
+        // What was written before is on its way.
+        if let Some(held) = self.hold() {
+            Exchange::settle(self.cx.py, &held);
+        }
         self.config.common.debug == Some(true) && self.phase != Phase::Cleanup
     }
 
@@ -376,6 +383,11 @@ impl<'a, 'py, 'r> Attached<'a, 'py, 'r> {
         }
     }
 
+    /// Is an answer complete that the phase ends with, with this status?
+    fn completes(&self, status: Status) -> bool {
+        self.phase == Phase::Content && (status == Status::OK || status == Status::DONE)
+    }
+
     /// What has been written and is to be sent.
     fn rest(&self, state: &Exchange, status: Status) -> Option<Pending> {
         let mut output = state.output.borrow_mut();
@@ -386,9 +398,7 @@ impl<'a, 'py, 'r> Attached<'a, 'py, 'r> {
             output.discard();
             return None;
         }
-        let complete =
-            self.phase == Phase::Content && (status == Status::OK || status == Status::DONE);
-        Some(if complete {
+        Some(if self.completes(status) {
             Pending::Complete(output.take(self.request, End::OfStream))
         } else {
             Pending::Partial(output.take(self.request, End::Open))

@@ -90,6 +90,12 @@ impl Detachable for crate::httpd::request::turn::Turn {}
 impl<A: Detachable, B: Detachable> Detachable for (A, B) {}
 impl<A: Detachable, B: Detachable, C: Detachable> Detachable for (A, B, C) {}
 
+/// As `Cx::detached`.
+pub(crate) fn detached<D: Detachable, R>(_py: Python<'_>, data: D, body: fn(D) -> R) -> R {
+    let _detached = threads::Detached::new();
+    body(data)
+}
+
 impl<'py> Cx<'py> {
     /// A phase begins to run Python for a request or connection, until what this gives is dropped (`Turn::open`).
     pub(crate) fn open(
@@ -111,8 +117,7 @@ impl<'py> Cx<'py> {
     /// Calls `body`, which may block, without the interpreter's lock (PyEval_SaveThread). It is a function pointer, and not a
     /// closure, so that it has nothing but the data that is given here.
     pub(crate) fn detached<D: Detachable, R>(self, data: D, body: fn(D) -> R) -> R {
-        let _detached = threads::Detached::new();
-        body(data)
+        detached(self.py, data, body)
     }
 }
 

@@ -14,7 +14,7 @@ pub(crate) mod handlers;
 pub(crate) mod home;
 pub(crate) mod interpreter;
 pub(crate) mod lifecycle;
-mod main_thread;
+pub(crate) mod main_thread;
 pub(crate) mod module;
 pub(crate) mod package;
 pub(crate) mod pools;
@@ -23,5 +23,5 @@ pub(crate) mod scoreboard;
 pub(crate) mod text;
 mod threads;
 
-pub(crate) use attach::{Detachable, acquire, capsule, enter};
+pub(crate) use attach::{Detachable, acquire, capsule, detached, enter};
 pub(crate) use interpreter::{Cx, PerInterpreter};

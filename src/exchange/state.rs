@@ -28,6 +28,8 @@ pub(crate) struct Exchange {
     pub(crate) output: RefCell<Output>,
     pub(crate) input: RefCell<Input>,
     pub(crate) cursor: Cursor,
+    /// May what is written wait a little before it is sent? None: nobody has asked yet.
+    pub(super) waits: Cell<Option<bool>>,
     pub(crate) content_type_set: Cell<bool>,
     /// Has reading the body failed because the client has gone?
     pub(crate) lost: Cell<bool>,
@@ -136,6 +138,7 @@ impl Exchange {
         self.output.get_mut().renew();
         self.input.get_mut().renew();
         self.cursor.renew();
+        self.waits.set(None);
         self.content_type_set.set(false);
         self.lost.set(false);
         self.refused.set(None);

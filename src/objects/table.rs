@@ -7,7 +7,7 @@ use crate::embed::cell::{Number, Slot};
 use crate::embed::class::{self, Args, Class, Key, Method, Slots, This, method};
 use crate::embed::text::{Encoding, Text};
 use crate::embed::{self, Cx, exception};
-use crate::exchange::RequestLease;
+use crate::exchange::{Exchange, RequestLease};
 use crate::httpd::apr::table::Copies;
 use crate::httpd::apr::table::OwnedTable;
 use crate::httpd::apr::table::Table as AprTable;
@@ -233,6 +233,10 @@ impl Table {
             }
             Source::View { lease, find } => {
                 let held = lease.hold().map_err(refused)?;
+                if self.rules == Rules::Response {
+                    // What is written to it does not belong to a head that is on its way.
+                    Exchange::settle(py, &held);
+                }
                 let table = find(held.request())
                     .ok_or_else(|| PyRuntimeError::new_err("the request has no such table"))?;
                 Ok(body(table, Some(held.request())))

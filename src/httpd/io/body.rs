@@ -22,6 +22,8 @@ pub(crate) struct Output {
     queued: i64,
     /// The status that the request had when the first part was given to httpd's filters.
     told: Option<i64>,
+    /// Is what has been written to leave soon?
+    due: bool,
 }
 
 // SAFETY: reached through the lease, by one thread at a time.
@@ -128,6 +130,7 @@ impl Output {
             self.tell(request);
         }
         self.pending = 0;
+        self.due = false;
         // SAFETY: a live brigade and the connection's bucket allocator; appends one metadata bucket.
         unsafe {
             let allocator = (*brigade.as_ptr()).bucket_alloc;
@@ -140,8 +143,24 @@ impl Output {
         Brigade(brigade)
     }
 
+    /// Is what was written to leave soon, by itself?
+    pub(crate) fn is_due(&self) -> bool {
+        self.due
+    }
+
+    /// Has what was written leave soon.
+    pub(crate) fn set_due(&mut self) {
+        self.due = true;
+    }
+
+    /// How many bytes have been written and not sent.
+    pub(crate) fn pending(&self) -> usize {
+        self.pending
+    }
+
     /// Drops what has not been sent.
     pub(crate) fn discard(&mut self) {
+        self.due = false;
         self.pending = 0;
         if let Some(brigade) = self.brigade {
             // SAFETY: a live brigade of ours.

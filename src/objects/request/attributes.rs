@@ -98,12 +98,12 @@ pub(super) const ATTRIBUTES: &[Attribute<Request>] = &[
     fixed(
         c"sent_bodyct",
         c"Not 0 once the body has begun to leave.",
-        |this| this.number(|request| request.sent_bodyct()),
+        |this| this.settled_number(|request| request.sent_bodyct()),
     ),
     fixed(
         c"bytes_sent",
         c"How many bytes of the body have left.",
-        |this| this.number(|request| request.bytes_sent()),
+        |this| this.settled_number(|request| request.bytes_sent()),
     ),
     fixed(
         c"mtime",
@@ -169,7 +169,7 @@ pub(super) const ATTRIBUTES: &[Attribute<Request>] = &[
         |this| this.text(|request| request.unparsed_uri()),
     ),
     fixed(c"eos_sent", c"1 when the answer is complete.", |this| {
-        this.number(|request| request.eos_sent())
+        this.settled_number(|request| request.eos_sent())
     }),
     Attribute::new(
         c"used_path_info",

@@ -87,9 +87,17 @@ pub(crate) fn is_unremarkable(object: &Bound<'_, PyAny>, cx: Cx<'_>) -> bool {
 }
 
 impl<'py> This<'_, 'py, Request> {
-    /// Holds the request for one operation.
+    /// Holds the request for one operation, before which what is due leaves.
     #[inline]
     pub(super) fn hold(&self) -> PyResult<Held<'_, Exchange>> {
+        let held = self.hold_as_it_is()?;
+        Exchange::settle(self.cx.py, &held);
+        Ok(held)
+    }
+
+    /// Holds it for an operation that neither changes nor shows what of the answer has left.
+    #[inline]
+    pub(super) fn hold_as_it_is(&self) -> PyResult<Held<'_, Exchange>> {
         self.lease.hold().map_err(refused)
     }
 
@@ -104,7 +112,7 @@ impl<'py> This<'_, 'py, Request> {
         &self,
         look: impl FnOnce(&Held<'_, Exchange>) -> R + 'static,
     ) -> PyResult<R> {
-        Ok(look(&self.hold()?))
+        Ok(look(&self.hold_as_it_is()?))
     }
 
     /// Gives a field's text, decoded as UTF-8 with surrogateescape.
@@ -135,6 +143,12 @@ impl<'py> This<'_, 'py, Request> {
     pub(super) fn number(&self, field: fn(RequestRec<'_>) -> i64) -> PyResult<Object<'py>> {
         let number = self.look(move |held| field(held.request()))?;
         number.into_bound_py_any(self.cx.py)
+    }
+
+    /// A number that shows what of the answer has left.
+    pub(super) fn settled_number(&self, field: fn(RequestRec<'_>) -> i64) -> PyResult<Object<'py>> {
+        drop(self.hold()?);
+        self.number(field)
     }
 
     pub(super) fn float(&self, field: fn(RequestRec<'_>) -> f64) -> PyResult<Object<'py>> {
