@@ -37,6 +37,15 @@ enum State {
     Ended(Body),
 }
 
+/// How far an answer has come, for its gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    NotStarted,
+    Started,
+    /// Given, or further.
+    Given,
+}
+
 /// The body, once httpd has the head.
 struct Body {
     status: i32,
@@ -51,10 +60,16 @@ struct Body {
 /// The head cannot be changed any more: httpd has it.
 pub(super) struct Late;
 
-/// An answer that is shorter than its Content-Length.
-pub(super) struct Short {
-    pub(super) written: i64,
-    pub(super) length: i64,
+/// What has become of an answer when its application has given all of it.
+pub(super) enum Finished {
+    Complete,
+    /// The body is shorter than its Content-Length.
+    Short {
+        written: i64,
+        length: i64,
+    },
+    /// The application has said nothing.
+    NotStarted,
 }
 
 impl Answer {
@@ -62,14 +77,13 @@ impl Answer {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Has the application said status and headers?
-    pub(super) fn is_started(&self) -> bool {
-        !matches!(*self.state(), State::NotStarted)
-    }
-
-    /// Has the head been given to httpd?
-    pub(super) fn is_given(&self) -> bool {
-        !matches!(*self.state(), State::NotStarted | State::Started(_))
+    /// How far has it come?
+    pub(super) fn stage(&self) -> Stage {
+        match *self.state() {
+            State::NotStarted => Stage::NotStarted,
+            State::Started(_) => Stage::Started,
+            _ => Stage::Given,
+        }
     }
 
     /// Has any of the answer left for the client?
@@ -170,14 +184,20 @@ impl Answer {
         Exchange::send_file(cx, held, &part, is_complete)
     }
 
-    /// Ends the answer, when the application has given all of it. Says so where that is less than it has announced.
-    pub(super) fn finish(&self, request: Host<'_>) -> Option<Short> {
+    /// Ends the answer, when the application has given all of it.
+    pub(super) fn finish(&self, request: Host<'_>) -> Finished {
         let mut state = self.state();
         // httpd would send an empty body in chunks, unless it is told its length.
         let empty = (!request.header_only()).then_some(0);
-        let body = state.give(request, empty).ok()?;
-        let (written, length) = (body.written, body.length?);
-        (written < length && body.may_be(request)).then_some(Short { written, length })
+        let Ok(body) = state.give(request, empty) else {
+            return Finished::NotStarted;
+        };
+        match (body.written, body.length) {
+            (written, Some(length)) if written < length && body.may_be(request) => {
+                Finished::Short { written, length }
+            }
+            _ => Finished::Complete,
+        }
     }
 
     /// Gives the head to httpd, and counts a block: gives as much of it as is to be sent. None where nothing is: the answer has ended,
