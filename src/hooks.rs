@@ -2,11 +2,11 @@
 
 use crate::adapters::{self, filter, include, phases};
 use crate::config::interpreters::Plan;
-use crate::config::mount::{self, Mount};
 use crate::config::{HANDLERS, ModPython, Phase, Server};
 use crate::embed::class::Function;
 use crate::embed::{home, lifecycle, package, registry, scoreboard};
 use crate::exchange::lease_of;
+use crate::gateway::{self, mounts};
 use crate::httpd::apr::key_locks;
 use crate::httpd::apr::mutex;
 use crate::httpd::apr::pool::Pool;
@@ -23,9 +23,8 @@ use crate::httpd::request::server::Server as ServerRec;
 use crate::httpd::request::server::mpm_query;
 use crate::httpd::status::Status;
 use crate::objects::filter::GENERIC;
-use crate::{directives, mistakes, objects, wsgi};
+use crate::{directives, mistakes, objects};
 use std::ffi::CStr;
-use std::io::ErrorKind;
 use std::iter::successors;
 
 /// Registers everything with httpd.
@@ -194,7 +193,11 @@ fn lock_count(server: ServerRec<'_>) -> Result<usize, String> {
 }
 
 /// The functions of `_apache`.
-const FUNCTIONS: &[&[Function]] = &[objects::FUNCTIONS, wsgi::FUNCTIONS, directives::FUNCTIONS];
+const FUNCTIONS: &[&[Function]] = &[
+    objects::FUNCTIONS,
+    gateway::FUNCTIONS,
+    directives::FUNCTIONS,
+];
 
 fn child_init(pool: Pool<'static>, server: ServerRec<'static>) {
     key_locks::adopt();
@@ -259,7 +262,7 @@ fn needs_no_file(request: Request<'_>) -> bool {
     config.is_location()
         && config.handlers_for(Phase::Content, None).is_some()
         && request.configured_handler_is(&HANDLERS)
-        && application_at(request).is_none()
+        && mounts::at(request).is_none()
 }
 
 fn has_applications(request: Request<'_>) -> bool {
@@ -268,31 +271,12 @@ fn has_applications(request: Request<'_>) -> bool {
 
 /// Gives a request that no other module has mapped to the application that its URI lies in.
 fn mount_application(request: Request<'_>) -> Status {
-    let Some(mount) = application_at(request) else {
+    let Some(mount) = mounts::at(request) else {
         return Status::DECLINED;
     };
     request.stand_in();
     request.name_handler(mount.handler);
     Status::OK
-}
-
-/// Finds the application that a request's URI lies in. None where a section for the same part of the URI, or for a part of
-/// that, has a SetHandler, be it `none`.
-fn application_at(request: Request<'_>) -> Option<&Mount<'_>> {
-    let mounts = request.server().config::<ModPython>().mounts;
-    if mounts.is_empty() || request.proxyreq() != 0 {
-        return None;
-    }
-    let (mount, found) = mount::find(mounts, request.uri()?)?;
-    let is_covered = match request.handler_giver() {
-        Giver::Nobody | Giver::Server => false,
-        Giver::Path(path) => {
-            let path = path.to_bytes();
-            path.strip_suffix(b"/").unwrap_or(path).len() >= found.base
-        }
-        Giver::Other => true,
-    };
-    (!is_covered).then_some(mount)
 }
 
 fn has_no_file(request: Request<'_>) -> bool {
@@ -322,11 +306,7 @@ fn settle(request: Request<'_>) -> Status {
         }
         return Status::DECLINED;
     }
-    let handler = request.handler_address();
-    let mut mounts = request.server().config::<ModPython>().mounts.iter();
-    if let Some(mount) = mounts.find(|mount| mount.handler.as_ptr() == handler) {
-        mount.overlay.cover(request);
-    }
+    mounts::cover(request);
     Status::DECLINED
 }
 
@@ -335,7 +315,7 @@ fn settle(request: Request<'_>) -> Status {
 fn look_like_a_file(request: Request<'_>) -> Status {
     if request.main().is_some()
         && request.handler_is(&HANDLERS)
-        && absent_application(request).is_none()
+        && mounts::absent(request).is_none()
     {
         request.pretend_file();
     } else {
@@ -348,7 +328,7 @@ fn content(request: Request<'_>) -> Status {
     if !request.handler_is(&HANDLERS) {
         return Status::DECLINED;
     }
-    if let Some(absent) = absent_application(request) {
+    if let Some(absent) = mounts::absent(request) {
         log::entry(request, Level::Info, &absent);
         return Status::NOT_FOUND;
     }
@@ -356,32 +336,6 @@ fn content(request: Request<'_>) -> Status {
         request.stand_in_root();
     }
     phases::run(request, Phase::Content)
-}
-
-/// Says what is wrong where the expression of a PythonWSGIMatch has matched, and there is no such application. Such a request is
-/// given to nobody else: what another module would send might be an application's source. Only files are looked for here;
-/// whether there is a module, Python finds out.
-fn absent_application(request: Request<'_>) -> Option<String> {
-    let mount = request.config::<ModPython>().mount?;
-    if !mount.is_pattern() {
-        return None;
-    }
-    let found = mount.find(request.uri()?)?;
-    let Some(name) = &found.name else {
-        let (file, line) = (mount.file, mount.line);
-        return Some(format!(
-            "what the expression on line {line} of {file} has matched can name no application"
-        ));
-    };
-    let file = found.file()?;
-    let is_absent = match std::fs::metadata(file) {
-        Ok(there) => !there.is_file(),
-        Err(error) => matches!(
-            error.kind(),
-            ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::InvalidFilename
-        ),
-    };
-    is_absent.then(|| format!("there is no {name}"))
 }
 
 /// Runs PythonLogHandlers in a request's last hook, and sees to it that PythonCleanupHandlers will run at its end.

@@ -8,13 +8,13 @@ mod embed;
 mod exchange;
 #[cfg(test)]
 mod fuzz;
+mod gateway;
 mod hooks;
 mod httpd;
 mod mistakes;
 mod objects;
 mod report;
 mod routing;
-mod wsgi;
 
 use config::ModPython;
 use directives::DIRECTIVES;

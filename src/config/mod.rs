@@ -4,6 +4,7 @@
 //! they refer to lives in the configuration's pool, or, what .htaccess files say, in the request's.
 
 mod cover;
+pub(crate) mod gateways;
 mod handlers;
 pub(crate) mod interpreters;
 mod merge;

@@ -1,23 +1,24 @@
 //! This module's own PythonOptions whose values are checked when the configuration is read (`httpd -t`).
 
-use super::proxies::{self, Proxies};
-
-/// The option that says how many bytes of a chunked body are read ahead for a WSGI application.
-pub(crate) const CHUNKED_BUFFER: &str = "mod_python.wsgi.chunked_buffer";
+use super::gateways::Gateway;
+use super::proxies::Proxies;
 
 /// Checks a PythonOption; one without a value, which removes an inherited one, is always right.
 ///
 /// # Errors
 /// What is wrong with it.
-pub(crate) fn check(key: &str, value: &str) -> Result<(), String> {
+pub(crate) fn check(gateways: &[&Gateway], key: &str, value: &str) -> Result<(), String> {
     let is = |known: &str| key.eq_ignore_ascii_case(known);
-    match () {
-        () if value.is_empty() => Ok(()),
-        () if is(proxies::NETWORKS) => Proxies::parse(value, "").map(drop),
-        () if is(proxies::HEADERS) => Proxies::parse("", value).map(drop),
-        () if is(CHUNKED_BUFFER) => bytes(CHUNKED_BUFFER, value).map(drop),
-        () => Ok(()),
+    for gateway in gateways {
+        match () {
+            () if value.is_empty() => {}
+            () if is(gateway.trusted_proxies) => Proxies::parse(gateway, value, "").map(drop)?,
+            () if is(gateway.trusted_headers) => Proxies::parse(gateway, "", value).map(drop)?,
+            () if is(gateway.chunked_buffer) => bytes(gateway.chunked_buffer, value).map(drop)?,
+            () => {}
+        }
     }
+    Ok(())
 }
 
 /// Reads a number of bytes.
@@ -33,6 +34,7 @@ pub(crate) fn bytes(key: &str, value: &str) -> Result<usize, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::gateways::SOME;
 
     #[test]
     fn mistakes_are_found() {
@@ -43,7 +45,7 @@ mod tests {
             ("mod_python.wsgi.trusted_proxies", ""),
             ("anything", "else"),
         ] {
-            assert_eq!(check(key, value), Ok(()));
+            assert_eq!(check(&[&SOME], key, value), Ok(()));
         }
         for (key, value) in [
             ("Mod_Python.wsgi.trusted_proxies", "10.0.0.0/33"),
@@ -51,7 +53,7 @@ mod tests {
             ("mod_python.wsgi.chunked_buffer", "-1"),
             ("mod_python.wsgi.chunked_buffer", "1M"),
         ] {
-            assert!(check(key, value).is_err(), "{key} {value}");
+            assert!(check(&[&SOME], key, value).is_err(), "{key} {value}");
         }
     }
 }

@@ -1,15 +1,11 @@
-//! Trusted proxies of WSGI applications: what a request was before a proxy passed it on, where the proxy may be believed.
+//! Trusted proxies: what a request was before a proxy passed it on, where the proxy may be believed.
 //!
-//! `PythonOption mod_python.wsgi.trusted_proxies` names networks, `mod_python.wsgi.trusted_headers` the headers that these
-//! proxies set themselves. Once the first is set, no `X-Forwarded-…` or the like that somebody else has sent reaches an application.
+//! One option of each gateway names networks (`mod_python.wsgi.trusted_proxies`), another one the headers that these proxies
+//! set themselves (`….trusted_headers`). Once the first is set, no `X-Forwarded-…` or the like that somebody else has sent reaches an application.
 //! Nothing here touches a request: all are functions of bytes.
 
+use super::gateways::Gateway;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-
-/// The option that names networks.
-pub(crate) const NETWORKS: &str = "mod_python.wsgi.trusted_proxies";
-/// The option that names headers.
-pub(crate) const HEADERS: &str = "mod_python.wsgi.trusted_headers";
 
 /// Whom to believe, and what.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -38,16 +34,23 @@ const FIELDS: [(&str, Field); 5] = [
 ];
 
 impl Proxies {
-    /// Reads the two options: networks such as `10.0.0.0/8` or addresses, and names of headers, with spaces or commas between.
+    /// Reads the two options of a gateway: networks such as `10.0.0.0/8` or addresses, and names of headers, with spaces or commas between.
     ///
     /// # Errors
     /// What is wrong with which option.
-    pub(crate) fn parse(networks: &str, headers: &str) -> Result<Proxies, String> {
+    pub(crate) fn parse(
+        gateway: &Gateway,
+        networks: &str,
+        headers: &str,
+    ) -> Result<Proxies, String> {
         let mut proxies = Proxies::default();
         for text in words(networks) {
             let network = Network::parse(text);
             let network = network.ok_or_else(|| {
-                format!("PythonOption {NETWORKS}: {text:?} is no address and no network such as 10.0.0.0/8")
+                let name = gateway.trusted_proxies;
+                format!(
+                    "PythonOption {name}: {text:?} is no address and no network such as 10.0.0.0/8"
+                )
             })?;
             proxies.networks.push(network);
         }
@@ -56,7 +59,8 @@ impl Proxies {
             let believed = field.and_then(|field| proxies.believed.get_mut(field as usize));
             *believed.ok_or_else(|| {
                 let known = FIELDS.map(|(name, _)| name).join(", ");
-                format!("PythonOption {HEADERS}: {text:?} is none of {known}")
+                let name = gateway.trusted_headers;
+                format!("PythonOption {name}: {text:?} is none of {known}")
             })? = true;
         }
         Ok(proxies)
@@ -337,12 +341,13 @@ fn bits(address: IpAddr) -> (u128, u32) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::gateways::SOME;
 
     const ALL: &str =
         "x-forwarded-for X-Forwarded-Proto x-forwarded-host,x-forwarded-port x-forwarded-prefix";
 
     fn proxies(networks: &str) -> Proxies {
-        Proxies::parse(networks, ALL).unwrap()
+        Proxies::parse(&SOME, networks, ALL).unwrap()
     }
 
     #[test]
@@ -381,13 +386,16 @@ mod tests {
             "10.0.0.0/x",
             "::ffff:0.0.0.0/64",
         ] {
-            let error = Proxies::parse(bad, "").unwrap_err();
-            assert!(error.contains(NETWORKS) && error.contains(bad), "{error}");
+            let error = Proxies::parse(&SOME, bad, "").unwrap_err();
+            assert!(
+                error.contains(SOME.trusted_proxies) && error.contains(bad),
+                "{error}"
+            );
         }
         assert!(
-            Proxies::parse("", "x-real-ip")
+            Proxies::parse(&SOME, "", "x-real-ip")
                 .unwrap_err()
-                .contains(HEADERS)
+                .contains(SOME.trusted_headers)
         );
     }
 

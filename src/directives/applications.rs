@@ -1,15 +1,17 @@
-//! PythonWSGI and PythonWSGIMatch: checks a line, and makes it a `Mount` of its server.
+//! PythonWSGI, PythonWSGIMatch, and their like of other gateways: checks a line, and makes it a `Mount` of its server.
 
 use super::setting::{Set, beside, longer};
+use crate::config::gateways::Gateway;
 use crate::config::mount::{self, Mount, Place, Target};
 use crate::config::{Common, Directory, Entry, HANDLERS, ModPython, PHASES, Phase};
 use crate::httpd::apr::pattern::Pattern;
 use crate::httpd::module::command::Section;
 use crate::httpd::request::section::Overlay;
 
-/// Adds the application of a line: `PythonWSGI /prefix target`, or `PythonWSGIMatch expression target`.
+/// Adds the application of a line, `PythonWSGI /prefix target` or `PythonWSGIMatch expression target`, for this gateway.
 pub(super) fn add<'c>(
     setting: &mut Set<'_, 'c>,
+    gateway: &'static Gateway,
     place: &'c str,
     target: &'c str,
     is_pattern: bool,
@@ -73,8 +75,8 @@ pub(super) fn add<'c>(
         ));
     }
     let entry = Entry {
-        text: "mod_python.wsgi",
-        key: "mod_python.wsgi::handler",
+        text: gateway.handler,
+        key: gateway.key,
         section,
         silent: false,
     };
@@ -82,10 +84,7 @@ pub(super) fn add<'c>(
     if let Some(slot) = handlers.get_mut(Phase::Content as usize) {
         *slot = Some(longer(pool, None, &[entry]));
     }
-    let options = [
-        ("mod_python.wsgi.application", name),
-        ("mod_python.wsgi.base_uri", prefix),
-    ];
+    let options = [(gateway.application, name), (gateway.base_uri, prefix)];
     // What an expression matches is known with the request only.
     let options = options
         .get(..if is_pattern { 1 } else { 2 })

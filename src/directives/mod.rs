@@ -10,6 +10,7 @@ use crate::config::{
 };
 use crate::embed::Cx;
 use crate::embed::class::{Args, Function, function};
+use crate::gateway::{GATEWAYS, wsgi};
 use crate::httpd::io::filter::names;
 use crate::httpd::module::command::{Context, Directive, Section, Setter};
 use pyo3::IntoPyObjectExt;
@@ -201,7 +202,7 @@ pub(crate) static DIRECTIVES: [Directive<ModPython>; 31] = [
         default: "",
         help: c"a key and value for handlers (req.get_options()); without a value an inherited key is removed",
         setter: Setter::OneOrTwo(|setting, key, value| {
-            options::check(key, value.unwrap_or_default())?;
+            options::check(GATEWAYS, key, value.unwrap_or_default())?;
             let (pool, option) = (setting.pool, [(key, value.unwrap_or_default())]);
             common(setting, |common| {
                 common.options = cover(pool, common.options, pool.concat(&option, &[]), |a, b| a.0.eq_ignore_ascii_case(b.0));
@@ -254,7 +255,7 @@ pub(crate) static DIRECTIVES: [Directive<ModPython>; 31] = [
         context: Context::Server,
         default: "",
         help: c"a WSGI application below a part of the URI: a module, a file or a factory; what Alias, RewriteRule and ProxyPass have not taken",
-        setter: Setter::Two(|setting, place, target| applications::add(setting, place, target, false)),
+        setter: Setter::Two(|setting, place, target| applications::add(setting, &wsgi::GATEWAY, place, target, false)),
     },
     Directive {
         name: c"PythonWSGIMatch",
@@ -262,7 +263,7 @@ pub(crate) static DIRECTIVES: [Directive<ModPython>; 31] = [
         context: Context::Server,
         default: "",
         help: c"WSGI applications where an expression matches the beginning of the URI; $1 in the module or file is its first group",
-        setter: Setter::Two(|setting, place, target| applications::add(setting, place, target, true)),
+        setter: Setter::Two(|setting, place, target| applications::add(setting, &wsgi::GATEWAY, place, target, true)),
     },
     Directive {
         name: c"PythonHandlerModule",

@@ -1,7 +1,7 @@
 //! Which application answers a request, and which part of the URI is its own.
 
-use super::Object;
-use crate::config::mount::{Found, Place as Part, file_of};
+use crate::config::gateways::Gateway;
+use crate::config::mount::{Found, file_of};
 use crate::config::{Entry, ModPython};
 use crate::embed::handlers::{self, Importing};
 use crate::embed::{Cx, exception};
@@ -13,11 +13,10 @@ use pyo3::exceptions::{PyAttributeError, PyLookupError, PyModuleNotFoundError, P
 use pyo3::prelude::*;
 use std::borrow::Cow;
 
-const APPLICATION: &str = "mod_python.wsgi.application";
-const BASE: &str = "mod_python.wsgi.base_uri";
+type Object<'py> = Bound<'py, PyAny>;
 
 /// The application that answers a request: where it is imported from, and where in the URI it lies.
-pub(super) struct Place<'r> {
+pub(super) struct Mounted<'r> {
     /// `module::callable`.
     pub(super) name: Cow<'r, str>,
     /// How many bytes of the URI are SCRIPT_NAME.
@@ -28,34 +27,47 @@ pub(super) struct Place<'r> {
     is_chosen: bool,
 }
 
-impl Place<'_> {
-    /// Gives the application's file, where PythonWSGI names one.
+impl Mounted<'_> {
+    /// Gives the application's file, where the configuration names one.
     pub(super) fn file(&self) -> Option<&str> {
         file_of(&self.name)
     }
+
+    /// Splits a URI into what leads to the application, and what is left for it.
+    pub(super) fn split<'u>(&self, uri: &'u [u8]) -> (&'u [u8], &'u [u8]) {
+        uri.split_at_checked(self.base).unwrap_or((uri, &[]))
+    }
 }
 
-/// Finds out by PythonWSGI, or by the options and the `<Location>`, which application answers; None where the URI lies outside of it.
+/// Finds out by the line that has taken the request (PythonWSGI), or by the gateway's options and the `<Location>`, which application answers; None where the URI lies outside of it.
 ///
 /// # Errors
 /// LookupError where no option names an application, ValueError for an option that is wrong.
-pub(super) fn place<'h>(cx: Cx<'_>, held: &'h Held<'_, Exchange>) -> PyResult<Option<Place<'h>>> {
+pub(super) fn mounted<'h>(
+    cx: Cx<'_>,
+    gateway: &Gateway,
+    held: &'h Held<'_, Exchange>,
+) -> PyResult<Option<Mounted<'h>>> {
     let request = held.request();
     let config = request.config::<ModPython>();
     if let Some(mount) = config.mount {
         let found = request.uri().and_then(|uri| mount.find(uri));
-        return Ok(found.map(|Found { base, name }| Place {
+        return Ok(found.map(|Found { base, name }| Mounted {
             // There is one: a request whose expression names nothing has been refused by now.
             name: name.unwrap_or_default(),
             base,
             is_factory: mount.target.is_factory,
-            is_chosen: matches!(mount.place, Part::Pattern(..)),
+            is_chosen: mount.is_pattern(),
         }));
     }
     let common = &config.common;
-    let Some(text) = common.option(APPLICATION).filter(|text| !text.is_empty()) else {
+    let Some(text) = common
+        .option(gateway.application)
+        .filter(|text| !text.is_empty())
+    else {
+        let option = gateway.application;
         return Err(PyLookupError::new_err(format!(
-            "no application: set PythonOption {APPLICATION} package.module, or package.module::callable"
+            "no application: set PythonOption {option} package.module, or package.module::callable"
         )));
     };
     let name = if text.contains("::") {
@@ -64,10 +76,11 @@ pub(super) fn place<'h>(cx: Cx<'_>, held: &'h Held<'_, Exchange>) -> PyResult<Op
         format!("{text}::application").into()
     };
     let uri = request.uri().unwrap_or_default().to_bytes();
-    let base = match common.option(BASE) {
+    let option = gateway.base_uri;
+    let base = match common.option(option) {
         Some(base) if base.ends_with('/') => {
             return Err(PyValueError::new_err(format!(
-                "PythonOption {BASE}: {base:?} must not end with a slash"
+                "PythonOption {option}: {base:?} must not end with a slash"
             )));
         }
         Some(base) => Some(base),
@@ -76,7 +89,7 @@ pub(super) fn place<'h>(cx: Cx<'_>, held: &'h Held<'_, Exchange>) -> PyResult<Op
     let base = base.unwrap_or_default();
     let rest = uri.strip_prefix(base.as_bytes());
     if rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/")) {
-        return Ok(Some(Place {
+        return Ok(Some(Mounted {
             name,
             base: base.len(),
             is_factory: false,
@@ -84,7 +97,10 @@ pub(super) fn place<'h>(cx: Cx<'_>, held: &'h Held<'_, Exchange>) -> PyResult<Op
         }));
     }
     let uri = String::from_utf8_lossy(uri);
-    let text = format!("mod_python.wsgi: {uri} lies outside PythonOption {BASE} {base}");
+    let text = format!(
+        "{}: {uri} lies outside PythonOption {option} {base}",
+        gateway.handler
+    );
     cx.log(request, Level::Warning, &text);
     Ok(None)
 }
@@ -92,11 +108,11 @@ pub(super) fn place<'h>(cx: Cx<'_>, held: &'h Held<'_, Exchange>) -> PyResult<Op
 /// Gives the application's name, for the log.
 ///
 /// # Errors
-/// As for `place`.
-pub(super) fn name(cx: Cx<'_>, held: &Held<'_, Exchange>) -> PyResult<String> {
-    let place = place(cx, held)?;
-    Ok(place
-        .map(|place| place.name.into_owned())
+/// As for `mounted`.
+pub(super) fn name(cx: Cx<'_>, gateway: &Gateway, held: &Held<'_, Exchange>) -> PyResult<String> {
+    let mounted = mounted(cx, gateway, held)?;
+    Ok(mounted
+        .map(|mounted| mounted.name.into_owned())
         .unwrap_or_default())
 }
 
@@ -118,49 +134,49 @@ fn location<'a>(held: &'a Held<'_, Exchange>) -> Option<&'a str> {
 pub(super) fn find<'py>(
     cx: Cx<'py>,
     held: &Held<'_, Exchange>,
-    place: &Place<'_>,
+    mounted: &Mounted<'_>,
     request: &Object<'py>,
 ) -> PyResult<Object<'py>> {
     let host = held.request();
     let common = &host.config::<ModPython>().common;
     let section = held.value().cursor.current(host).map(|entry| entry.section);
     // Of a factory such as `Site.create` only `Site` is looked up here; the rest is, once, when the factory is called.
-    let parts = place.is_factory.then(|| place.name.split_once("::"));
+    let parts = mounted.is_factory.then(|| mounted.name.split_once("::"));
     let (key, rest) = match parts.flatten() {
         Some((module, object)) => {
             let first = object.split('.').next().unwrap_or_default();
             let rest = object.get(first.len()..).unwrap_or_default();
             let end = module.len() + "::".len() + first.len();
-            (place.name.get(..end).unwrap_or_default(), rest)
+            (mounted.name.get(..end).unwrap_or_default(), rest)
         }
-        None => (&*place.name, ""),
+        None => (&*mounted.name, ""),
     };
     let entry = Entry {
-        text: &place.name,
+        text: &mounted.name,
         key,
         section: section.unwrap_or(Section::None),
         silent: false,
     };
     let importing = Importing::new(common, host.time());
     let found = handlers::resolve(cx, &entry, importing, request)?
-        .ok_or_else(|| PyAttributeError::new_err(format!("there is no {}", place.name)))?;
-    if !place.is_factory {
+        .ok_or_else(|| PyAttributeError::new_err(format!("there is no {}", mounted.name)))?;
+    if !mounted.is_factory {
         return Ok(found);
     }
     let factories = cx.py.import("mod_python._factories")?;
     let rest = rest.strip_prefix('.').unwrap_or(rest);
     factories
         .getattr("made")?
-        .call1((&*place.name, found, rest))
+        .call1((&*mounted.name, found, rest))
 }
 
 /// Was it raised since there is no such module, and has the client chosen its name?
-pub(super) fn is_absent(place: &Place<'_>, raised: &Object<'_>) -> bool {
-    if !place.is_chosen || !raised.is_instance_of::<PyModuleNotFoundError>() {
+pub(super) fn is_absent(mounted: &Mounted<'_>, raised: &Object<'_>) -> bool {
+    if !mounted.is_chosen || !raised.is_instance_of::<PyModuleNotFoundError>() {
         return false;
     }
     let py = raised.py();
-    let module = place.name.split("::").next().unwrap_or_default();
+    let module = mounted.name.split("::").next().unwrap_or_default();
     let name = exception::or_discard(py, raised.getattr("name"));
     let name = name.and_then(|name| exception::or_discard(py, name.extract::<String>()));
     name.is_some_and(|name| name == module)

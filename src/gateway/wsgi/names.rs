@@ -3,9 +3,9 @@
 //! A client chooses the names of its headers, and could choose new ones for ever. So the keys that are remembered are limited in
 //! number, and only those of well-known names are interned: an interned text lives as long as the interpreter (from Python 3.12 on).
 
-use super::interned;
 use crate::embed::Cx;
 use crate::embed::cell::Ref;
+use crate::gateway::request_headers::{Kind, is_secret};
 use pyo3::types::PyString;
 use rustc_hash::FxHashMap;
 
@@ -65,45 +65,9 @@ impl Names {
     }
 }
 
-/// How a header gets into the environ.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    ContentType,
-    ContentLength,
-    /// Announces a body, and has no key: httpd has decoded the body.
-    TransferEncoding,
-    Authorization,
-    /// Joined by a semicolon where there are several, not by a comma.
-    Cookie,
-    /// A proxy's, or that of a client that wants to be taken for one: left out where only some proxies are trusted.
-    Forwarding,
-    /// Remembered for the next request: a client sends the same value again and again, and it is no secret.
-    Steady,
-    Other,
-}
-
-impl Kind {
-    fn of(name: &[u8]) -> Kind {
-        const STEADY: [&[u8]; 6] = [
-            b"host",
-            b"accept",
-            b"accept-encoding",
-            b"accept-language",
-            b"connection",
-            b"user-agent",
-        ];
-        let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
-        match () {
-            () if is(b"content-type") => Kind::ContentType,
-            () if is(b"content-length") => Kind::ContentLength,
-            () if is(b"transfer-encoding") => Kind::TransferEncoding,
-            () if is(b"authorization") => Kind::Authorization,
-            () if is(b"cookie") => Kind::Cookie,
-            () if crate::config::proxies::is_forwarding(name) => Kind::Forwarding,
-            () if STEADY.iter().any(|known| is(known)) => Kind::Steady,
-            () => Kind::Other,
-        }
-    }
+/// Interns a text in this interpreter.
+pub(super) fn interned(cx: Cx<'_>, text: &str) -> Ref {
+    Ref::new(PyString::intern(cx.py, text).into_any())
 }
 
 /// The names whose keys are interned, so that they are the same objects as the literals in applications, which makes look-ups fast.
@@ -159,15 +123,13 @@ const WELL_KNOWN: [&str; 49] = [
     "x-requested-with",
 ];
 
-/// Makes a header's key, `HTTP_…`. None for names that could be mistaken for others (`X_A` and `X-A`), for Proxy (httpoxy), and for
-/// Proxy-Authorization.
+/// Makes a header's key, `HTTP_…`. None for names that could be mistaken for others (`X_A` and `X-A`), and for those that no application
+/// gets.
 fn variable(name: &[u8]) -> Option<String> {
     let clean = name
         .iter()
         .all(|&byte| byte.is_ascii_alphanumeric() || byte == b'-');
-    let secret =
-        name.eq_ignore_ascii_case(b"proxy") || name.eq_ignore_ascii_case(b"proxy-authorization");
-    if !clean || name.is_empty() || secret {
+    if !clean || name.is_empty() || is_secret(name) {
         return None;
     }
     let mut key = String::with_capacity(name.len() + 5);

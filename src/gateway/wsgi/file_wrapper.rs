@@ -1,6 +1,5 @@
 //! `wsgi.file_wrapper(file, block_size=8192)`: a file that the server sends, and an iterable for middleware.
 
-use super::Object;
 use crate::embed::cell::{Number, Ref, Slot};
 use crate::embed::class::{self, Args, Class, Key, Method, Slots, This, method};
 use crate::embed::{Cx, exception, text};
@@ -10,6 +9,8 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
 use std::ffi::CStr;
+
+type Object<'py> = Bound<'py, PyAny>;
 
 /// A file, or what reads like one.
 pub(super) struct FileWrapper {

@@ -1,0 +1,33 @@
+//! Applications behind requests: which one answers, what it may answer, and what becomes of an answer that fails.
+//!
+//! What is so for an application of any kind is in this folder's files, which name none of its sub-folders; each of these is a
+//! gateway, with what its own interface asks for.
+
+mod answer;
+mod application;
+mod call;
+mod headers;
+mod memory;
+pub(crate) mod mounts;
+mod origin;
+mod request_body;
+mod request_headers;
+pub(crate) mod wsgi;
+
+use crate::config::gateways::Gateway;
+use crate::embed::class::Function;
+
+macro_rules! gateways {
+    ($($folder:ident),* $(,)?) => {
+        /// What their handlers and options are called.
+        pub(crate) static GATEWAYS: &[&Gateway] = &[$(&$folder::GATEWAY),*];
+
+        /// Their handlers, as `_apache` offers them.
+        pub(crate) static FUNCTIONS: &[Function] = &[$($folder::HANDLER),*];
+    };
+}
+
+// The table of gateways.
+gateways! {
+    wsgi,
+}

@@ -1,0 +1,5 @@
+//! What the gateway is called, in the configuration and to other files here.
+
+use crate::config::gateways::{Gateway, gateway};
+
+pub(crate) static GATEWAY: Gateway = gateway!("wsgi");
