@@ -2,6 +2,7 @@
 
 use super::soon;
 use super::state::{Exchange, RequestLease};
+use crate::config::options::FLUSH;
 use crate::config::{ModPython, Phase};
 use crate::embed::{Cx, detached};
 use crate::httpd::io::Aborted;
@@ -134,7 +135,7 @@ impl Exchange {
             let request = held.request();
             let option = request.config::<ModPython>().common.option(FLUSH);
             exchange.cursor.phase() == Some(Phase::Content)
-                && option.is_none_or(|option| !option.eq_ignore_ascii_case("now"))
+                && option != Some("now")
                 && request.main().is_none()
                 && request.connection().is_primary()
                 && request.has_plain_way_out()
@@ -182,9 +183,6 @@ impl Exchange {
         soon::forget();
     }
 }
-
-/// The option that has each write sent at once (`now`).
-const FLUSH: &str = "mod_python.flush";
 
 /// The exception for output that cannot be sent.
 pub(crate) fn write_failed(_: Aborted) -> PyErr {
