@@ -131,11 +131,11 @@ def threads(req: Any) -> int:
 
 def busy(req: Any) -> int:
     """Uses the request all the time while parts of the answer leave by themselves."""
-    for number in range(3000):
+    for _ in range(3000):
         req.write("x")
         if req.uri != "/soon/busy" or req.headers_in.get("Host") is None:
             return apache.HTTP_INTERNAL_SERVER_ERROR
-        for _ in range(50):
+        for _again in range(50):
             assert req.method == "GET"
     return apache.OK
 
