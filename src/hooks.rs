@@ -1,10 +1,10 @@
 //! The itinerary of a request: which phase calls what.
 
 use crate::adapters::{self, filter, include, phases};
+use crate::config::interpreters::Plan;
 use crate::config::{HANDLERS, ModPython, Phase, Server};
 use crate::embed::class::Function;
-use crate::embed::plan::Plan;
-use crate::embed::{home, lifecycle, package, registry, tally};
+use crate::embed::{home, lifecycle, package, registry, scoreboard};
 use crate::exchange::lease_of;
 use crate::gateway::{self, mounts};
 use crate::httpd::apr::key_locks;
@@ -19,7 +19,7 @@ use crate::httpd::request::Request;
 use crate::httpd::request::departure;
 use crate::httpd::request::section;
 use crate::httpd::request::section::Giver;
-use crate::httpd::request::server::Server as Host;
+use crate::httpd::request::server::Server as ServerRec;
 use crate::httpd::request::server::mpm_query;
 use crate::httpd::status::Status;
 use crate::objects::filter::GENERIC;
@@ -110,7 +110,7 @@ fn concerns<const PHASES: u32>(request: Request<'_>) -> bool {
     phases::concerns(request, PHASES)
 }
 
-fn check_config(server: Host<'_>) -> Result<(), String> {
+fn check_config(server: ServerRec<'_>) -> Result<(), String> {
     lifecycle::check(server.config::<ModPython>())?;
     for host in successors(server.next(), |host| host.next()) {
         check_host(host)?;
@@ -133,7 +133,7 @@ fn check_config(server: Host<'_>) -> Result<(), String> {
 }
 
 /// Checks that httpd's children will be able to use a virtual host's PythonHome.
-fn check_host(host: Host<'_>) -> Result<(), String> {
+fn check_host(host: ServerRec<'_>) -> Result<(), String> {
     let Some(home) = host.config::<ModPython>().home else {
         return Ok(());
     };
@@ -143,7 +143,7 @@ fn check_host(host: Host<'_>) -> Result<(), String> {
     })
 }
 
-fn post_config(pool: Pool<'_>, server: Host<'_>) -> Result<(), String> {
+fn post_config(pool: Pool<'_>, server: ServerRec<'_>) -> Result<(), String> {
     include::register();
     section::find_rewrite();
     if !hooks::is_rehearsal() {
@@ -153,7 +153,7 @@ fn post_config(pool: Pool<'_>, server: Host<'_>) -> Result<(), String> {
             .filter(|path| !path.is_empty());
         key_locks::create();
         mutex::create(pool, server, lock_count(server)?, directory)?;
-        tally::share();
+        scoreboard::share();
     }
     hooks::add_version_component(pool, concat!("mod_python/", env!("CARGO_PKG_VERSION")));
     hooks::add_version_component(pool, concat!("Python/", env!("MOD_PYTHON_PYTHON_VERSION")));
@@ -161,7 +161,7 @@ fn post_config(pool: Pool<'_>, server: Host<'_>) -> Result<(), String> {
 }
 
 /// Gathers what all servers say of interpreters.
-fn plan(server: Host<'_>) -> Plan {
+fn plan(server: ServerRec<'_>) -> Plan {
     let mut plan = Plan::default();
     for (place, server) in successors(Some(server), |server| server.next()).enumerate() {
         let name = server.server_hostname().and_then(|name| name.to_str().ok());
@@ -171,7 +171,7 @@ fn plan(server: Host<'_>) -> Plan {
 }
 
 /// Decides how many global locks there are: as many as requests can be at work at once, at most `mod_python.mutex_locks`.
-fn lock_count(server: Host<'_>) -> Result<usize, String> {
+fn lock_count(server: ServerRec<'_>) -> Result<usize, String> {
     const NAME: &str = "mod_python.mutex_locks";
     const MAX_THREADS: i32 = 6;
     const MAX_DAEMONS: i32 = 12;
@@ -199,7 +199,7 @@ const FUNCTIONS: &[&[Function]] = &[
     directives::FUNCTIONS,
 ];
 
-fn child_init(pool: Pool<'static>, server: Host<'static>) {
+fn child_init(pool: Pool<'static>, server: ServerRec<'static>) {
     key_locks::adopt();
     mutex::adopt(pool, server);
     let config: &Server<'_> = server.config::<ModPython>();

@@ -4,14 +4,14 @@ use crate::config::ModPython;
 use crate::config::mount::{Place, file_of};
 use crate::httpd::module::reach;
 use crate::httpd::request::section::paths_with_handler;
-use crate::httpd::request::server::Server as Host;
+use crate::httpd::request::server::Server as ServerRec;
 use std::collections::HashMap;
 use std::ffi::CStr;
 use std::path::Path;
 
 /// Finds applications that no request can reach, and files of applications and handlers that are not there or that httpd's children
 /// cannot read; a sentence each.
-pub(crate) fn of(server: Host<'_>, files: &mut Files) -> Vec<String> {
+pub(crate) fn of(server: ServerRec<'_>, files: &mut Files) -> Vec<String> {
     let paths = paths_with_handler(server);
     let mut found = Vec::new();
     for mount in server.config::<ModPython>().mounts {

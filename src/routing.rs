@@ -1,8 +1,9 @@
 //! Which interpreter runs a request's handlers: mod_python's rules.
 
 use crate::config::ModPython;
+use crate::config::interpreters::MAIN;
 use crate::config::{Directory, Entry};
-use crate::embed::interpreter::{Interpreter, MAIN};
+use crate::embed::interpreter::Interpreter;
 use crate::embed::registry::{self, Found};
 use crate::httpd::module::command::Section;
 use crate::httpd::request::Request;

@@ -51,6 +51,8 @@ NOISE = re.compile(
     r"closure|call_once|catch_unwind|do_call|__rust_try|guard::guard|_PyEval|Vectorcall|vectorcall|trampolines::(run|on)<"
 )
 """Frames that only lead from one to the next."""
+ASAN = "abort_on_error=1:allocator_may_return_null=1"
+"""More memory than there is: a MemoryError."""
 LOG_LIMIT = 48 << 20
 HEAD, SLOT = 16384, 192
 """As in tests/apps/apifuzzing/journal.py."""
@@ -161,7 +163,7 @@ class Round:
         """Start, ask for so long, stop."""
         os.environ["APIFUZZ_JOURNAL"] = str(self.journal)
         asan = os.environ.get("ASAN_OPTIONS", "")
-        os.environ["ASAN_OPTIONS"] = ":".join([*filter(None, [asan]), f"abort_on_error=1:log_path={self.journal}/asan"])
+        os.environ["ASAN_OPTIONS"] = ":".join([*filter(None, [asan]), f"{ASAN}:log_path={self.journal}/asan"])
         soft, hard = resource.getrlimit(resource.RLIMIT_CORE)
         resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))
         try:

@@ -38,6 +38,9 @@ PythonOutputFilter everything UPPER
         PythonOption merged yes
     </If>
 </Location>
+<LocationMatch "^/(hello/handler|faulty/flushes)$">
+    PythonOption mod_python.flush now
+</LocationMatch>
 <Directory @ROOT@/htdocs>
     Options +Includes
     AddOutputFilter INCLUDES .shtml
@@ -295,6 +298,19 @@ def test_a_late_error_that_cannot_be_refused(serve: Serve, faults: Faults, mpm: 
     server.claim("a deliberate panic in late error")
     server.claim("comes too late")
     assert server.child_pids() == pids
+
+
+def test_a_panic_of_the_thread_that_sends(serve: Serve, faults: Faults, mpm: str) -> None:
+    """What is due leaves with the next operation or the answer's end."""
+    server = serve(places("soon"), mpm=mpm, children=1)
+    assert server.ok("/soon/page").text
+    pids = server.child_pids()
+    faults.set("sender=panic")
+    assert server.ok("/soon/busy").text == "x" * 3000
+    server.claim(r"crit\].*a deliberate panic in sender")
+    faults.clear()
+    assert server.ok("/soon/busy").text == "x" * 3000
+    assert set(pids) <= set(server.child_pids())
 
 
 def test_every_entry_is_tried() -> None:

@@ -137,6 +137,14 @@ def test_what_cleaning_calls_uses_sessions(serve: Serve) -> None:
         assert server.ok("/sessions/count").text
 
 
+def test_an_exception_anywhere_keeps_no_lock(serve: Serve, mpm: str) -> None:
+    server = served(serve, mpm, "DbmSession", threads=2)
+    # dbm.dumb, where a Python has no other, tells of a database whose opening was broken off.
+    server.claims += ["Exception ignored in", r"mp_sess\.dbm"]
+    assert server.ok("/sessions/stopped_anywhere").text == "True True"
+    assert server.ok("/sessions/count").text
+
+
 def test_files_are_private(serve: Serve) -> None:
     server = served(serve, "event", "FileSession")
     answer = server.ok("/sessions/count")

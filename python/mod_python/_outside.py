@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import urllib.parse
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NoReturn, Optional, Union
+from typing import Any, Callable, NoReturn, Optional, Union
 
 AP_CONN_UNKNOWN, AP_CONN_CLOSE, AP_CONN_KEEPALIVE = range(3)
 APR_NOFILE, APR_REG, APR_DIR, APR_CHR, APR_BLK, APR_PIPE, APR_LNK, APR_SOCK = range(8)
@@ -59,6 +59,11 @@ def mpm_query(code: int, /) -> int:
 def server_root() -> str:
     """The current directory."""
     return os.getcwd()
+
+
+def _global_held(server: object, key: object, index: int, function: Callable[[], Any], /) -> Any:
+    """Nobody else is there."""
+    return function()
 
 
 def _global_lock(server: object, key: object, index: int = -1, /) -> None:

@@ -227,17 +227,15 @@ class DbmSession(BaseSession):
         return kw.get("sid") or (args[1] if len(args) > 1 else None)
 
     def _with(self, action: Callable[[Any], Any]) -> Any:
-        server = self._req.server
-        _apache._global_lock(server, None, 0)
-        try:
+        def work() -> Any:
             with _private.database(self._file) as name:
                 database = _private.open_dbm(name, "c", self._type)
                 try:
                     return action(database)
                 finally:
                     database.close()
-        finally:
-            _apache._global_unlock(server, None, 0)
+
+        return _apache._global_held(self._req.server, None, 0, work)
 
     def do_load(self) -> Optional[Record]:
         sid = self._sid.encode()

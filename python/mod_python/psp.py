@@ -111,20 +111,19 @@ class _Stored:
         self._with(lambda database: database.__setitem__(filename.encode(), data))
 
     def _with(self, action: Any) -> Any:
-        server = self._req.server
-        _apache._global_lock(server, None, 0)
-        try:
+        def work() -> Any:
             with _private.database(self._file) as name:
                 database = _private.open_dbm(name, "c")
                 try:
                     return action(database)
                 finally:
                     database.close()
+
+        try:
+            return _apache._global_held(self._req.server, None, 0, work)
         except (OSError, *dbm.error) as error:
             self._req.log_error(f"compiled pages are not kept in {self._file}: {error}", apache.APLOG_WARNING)
             return None
-        finally:
-            _apache._global_unlock(server, None, 0)
 
 
 class PSP:

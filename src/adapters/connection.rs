@@ -1,12 +1,12 @@
 //! PythonConnectionHandler: a handler of whole connections, whatever protocol they speak.
 
 use super::{Outcome, Subject, call, serve};
+use crate::config::interpreters::MAIN;
 use crate::config::{Common, Entry, ModPython};
-use crate::embed::interpreter::MAIN;
 use crate::embed::registry::{self, Found};
 use crate::embed::{Cx, class, exception};
 use crate::httpd::log::{self, Level};
-use crate::httpd::request::connection::Connection as Host;
+use crate::httpd::request::connection::Connection as ConnRec;
 use crate::httpd::request::lease::{Lease, OfConnection};
 use crate::httpd::status::Status;
 use crate::objects::connection::Connection;
@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 /// Runs the handler of whole connections; DECLINED when there is none.
-pub(crate) fn run(connection: Host<'_>) -> Status {
+pub(crate) fn run(connection: ConnRec<'_>) -> Status {
     let Some(server) = connection.base_server() else {
         return Status::DECLINED;
     };
@@ -27,20 +27,20 @@ pub(crate) fn run(connection: Host<'_>) -> Status {
     let name = config.common.interpreter.or(name).unwrap_or(MAIN);
     let lease = Lease::for_connection(connection);
     let result = registry::find(name, config.home).and_then(|found| {
-        // Of a pool, a place for as long as the connection lasts.
-        let (place, interpreter) = match found {
+        // Of a pool, a seat for as long as the connection lasts.
+        let (seat, interpreter) = match found {
             Found::One(interpreter) => (None, interpreter),
             Found::Pool(pool) => {
-                let place = pool.enter().ok_or("the pool is empty")?;
-                let interpreter = place.interpreter();
-                (Some(place), interpreter)
+                let seat = pool.enter().ok_or("the pool is empty")?;
+                let interpreter = seat.interpreter();
+                (Some(seat), interpreter)
             }
         };
         let subject = Subject::Connection(connection, lease);
         let result = serve(subject, interpreter, |cx| {
             handle(cx, lease, entry, &config.common)
         });
-        drop(place);
+        drop(seat);
         result.and_then(|result| result)
     });
     result.unwrap_or_else(|reason| {

@@ -5,7 +5,7 @@ use crate::config::{BROKEN, Directory, Entry, ModPython, Phase};
 use crate::embed::{self, Cx, exception};
 use crate::exchange::{Exchange, RequestLease, lease_of};
 use crate::httpd::io::Aborted;
-use crate::httpd::io::body::{End, Parcel};
+use crate::httpd::io::body::{Brigade, End};
 use crate::httpd::log::{self, Level};
 use crate::httpd::request::Request;
 use crate::httpd::request::departure::Departure;
@@ -65,9 +65,9 @@ fn run_listed(request: Request<'_>, phase: Phase) -> Status {
         lease: lease_of(request),
         failed: Cell::new(false),
     };
-    let (status, rest) = loop {
+    let (status, pending) = loop {
         match run.leg(leg) {
-            Ok(Done::Phase(status, rest)) => break (status, rest),
+            Ok(Done::Phase(status, pending)) => break (status, pending),
             Ok(Done::Leg(next)) => leg = next,
             Err(reason) => {
                 let text = format!("{}: {reason}", phase.directive());
@@ -77,7 +77,7 @@ fn run_listed(request: Request<'_>, phase: Phase) -> Status {
         }
     };
     // Without the interpreter: sending may block, and nobody has to wait for its lock again.
-    if rest.is_some_and(|rest| rest.send(request).is_err()) {
+    if pending.is_some_and(|pending| pending.send(request).is_err()) {
         let text = "the client closed the connection before the answer was sent";
         log::entry(request, Level::Debug, text);
     }
@@ -103,24 +103,24 @@ struct Leg<'r> {
 /// How far handlers have come.
 enum Done<'r> {
     /// The phase's status, and what is to be sent when the interpreter has been left.
-    Phase(Status, Option<Rest>),
+    Phase(Status, Option<Pending>),
     /// Another interpreter goes on.
     Leg(Leg<'r>),
 }
 
 /// What the handlers of a phase have written and nobody has sent yet.
-enum Rest {
+enum Pending {
     /// A complete answer: it leaves with its end.
-    Complete(Parcel),
+    Complete(Brigade),
     /// httpd, or another module, goes on with it.
-    Partial(Parcel),
+    Partial(Brigade),
 }
 
-impl Rest {
+impl Pending {
     fn send(self, request: Request<'_>) -> Result<(), Aborted> {
         match self {
-            Rest::Complete(parcel) => parcel.pass(request),
-            Rest::Partial(parcel) => parcel.hand_over(request),
+            Pending::Complete(parcel) => parcel.pass(request),
+            Pending::Partial(parcel) => parcel.hand_over(request),
         }
     }
 }
@@ -212,6 +212,8 @@ impl<'a, 'py, 'r> Attached<'a, 'py, 'r> {
             return Done::Phase(status, None);
         };
         let state = held.value();
+        let complete = next.is_none() && self.completes(status);
+        Exchange::end_waiting(cx.py, &held, complete);
         if next.is_none() {
             let before_the_end = !matches!(self.phase, Phase::Log | Phase::Cleanup);
             if let Some(refused) = Exchange::refusal(&held).filter(|_| before_the_end) {
@@ -221,14 +223,14 @@ impl<'a, 'py, 'r> Attached<'a, 'py, 'r> {
             }
             status = self.late(&held, status);
         }
-        let rest = next
+        let pending = next
             .as_ref()
             .map_or_else(|| self.rest(state, status), |_| None);
         state.cursor.finish(outer);
         state.let_go::<object::Request>(cx, |object| object::is_unremarkable(object, cx));
         match next {
             Some(leg) => Done::Leg(leg),
-            None => Done::Phase(status, rest),
+            None => Done::Phase(status, pending),
         }
     }
 
@@ -328,6 +330,7 @@ impl<'a, 'py, 'r> Attached<'a, 'py, 'r> {
                 if let Some(status) = status.filter(|&status| status != 0)
                     && let Some(held) = self.hold()
                 {
+                    Exchange::settle(self.cx.py, &held);
                     held.request().set_status(status);
                 }
                 self.status(entry, &result, "raised SERVER_RETURN with")
@@ -355,6 +358,10 @@ impl<'a, 'py, 'r> Attached<'a, 'py, 'r> {
     /// Notes the failure; is it to be shown to the browser?
     fn has_failed(&self) -> bool {
         self.run.failed.set(true);
+        // What was written before is on its way.
+        if let Some(held) = self.hold() {
+            Exchange::settle(self.cx.py, &held);
+        }
         self.config.common.debug == Some(true) && self.phase != Phase::Cleanup
     }
 
@@ -376,8 +383,13 @@ impl<'a, 'py, 'r> Attached<'a, 'py, 'r> {
         }
     }
 
+    /// Is an answer complete that the phase ends with, with this status?
+    fn completes(&self, status: Status) -> bool {
+        self.phase == Phase::Content && (status == Status::OK || status == Status::DONE)
+    }
+
     /// What has been written and is to be sent.
-    fn rest(&self, state: &Exchange, status: Status) -> Option<Rest> {
+    fn rest(&self, state: &Exchange, status: Status) -> Option<Pending> {
         let mut output = state.output.borrow_mut();
         if !output.is_pending() {
             return None;
@@ -386,12 +398,10 @@ impl<'a, 'py, 'r> Attached<'a, 'py, 'r> {
             output.discard();
             return None;
         }
-        let complete =
-            self.phase == Phase::Content && (status == Status::OK || status == Status::DONE);
-        Some(if complete {
-            Rest::Complete(output.take(self.request, End::OfStream))
+        Some(if self.completes(status) {
+            Pending::Complete(output.take(self.request, End::OfStream))
         } else {
-            Rest::Partial(output.take(self.request, End::Open))
+            Pending::Partial(output.take(self.request, End::Open))
         })
     }
 }

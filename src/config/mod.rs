@@ -6,6 +6,7 @@
 mod cover;
 pub(crate) mod gateways;
 mod handlers;
+pub(crate) mod interpreters;
 mod merge;
 pub(crate) mod mount;
 pub(crate) mod options;

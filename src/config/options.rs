@@ -3,12 +3,20 @@
 use super::gateways::Gateway;
 use super::proxies::Proxies;
 
+/// When what `req.write()` is given is sent: `now`, or `soon`.
+pub(crate) const FLUSH: &str = "mod_python.flush";
+
 /// Checks a PythonOption; one without a value, which removes an inherited one, is always right.
 ///
 /// # Errors
 /// What is wrong with it.
 pub(crate) fn check(gateways: &[&Gateway], key: &str, value: &str) -> Result<(), String> {
     let is = |known: &str| key.eq_ignore_ascii_case(known);
+    if is(FLUSH) && !["", "now", "soon"].contains(&value) {
+        return Err(format!(
+            "PythonOption {FLUSH} must be now or soon, not {value:?}"
+        ));
+    }
     for gateway in gateways {
         match () {
             () if value.is_empty() => {}
@@ -43,6 +51,8 @@ mod tests {
             ("mod_python.wsgi.trusted_headers", "x-forwarded-for"),
             ("mod_python.wsgi.chunked_buffer", "0"),
             ("mod_python.wsgi.trusted_proxies", ""),
+            ("mod_python.flush", "now"),
+            ("mod_python.flush", ""),
             ("anything", "else"),
         ] {
             assert_eq!(check(&[&SOME], key, value), Ok(()));
@@ -52,6 +62,7 @@ mod tests {
             ("mod_python.wsgi.trusted_headers", "x-real-ip"),
             ("mod_python.wsgi.chunked_buffer", "-1"),
             ("mod_python.wsgi.chunked_buffer", "1M"),
+            ("mod_python.flush", "later"),
         ] {
             assert!(check(&[&SOME], key, value).is_err(), "{key} {value}");
         }

@@ -3,14 +3,13 @@
 mod applications;
 mod setting;
 
+use crate::config::interpreters::{MAIN, pool_of};
 use crate::config::{
     ByExtension, Common, Directory, Entry, Filter, Gil, HandlerList, ModPython, Phase, Source,
     cover, filter_key, key, options, parse_handlers,
 };
 use crate::embed::Cx;
 use crate::embed::class::{Args, Function, function};
-use crate::embed::interpreter::MAIN;
-use crate::embed::plan::pool_of;
 use crate::gateway::{GATEWAYS, asgi, wsgi};
 use crate::httpd::io::filter::names;
 use crate::httpd::module::command::{Context, Directive, Section, Setter};

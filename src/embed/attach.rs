@@ -4,7 +4,7 @@
 //! calls `Python::attach`: it knows the main interpreter only.
 
 use super::interpreter::{Cx, Interpreter};
-use super::{keeper, threads};
+use super::{main_thread, threads};
 use crate::httpd::log::{self, Level};
 use crate::httpd::request::Request;
 use crate::httpd::request::lease::{Held, Lease, Refusal};
@@ -36,7 +36,7 @@ pub(crate) fn spawn(
     name: &str,
     body: impl for<'py> FnOnce(Cx<'py>) + Send + 'static,
 ) -> Result<(), String> {
-    keeper::spawn(name, move || {
+    main_thread::spawn(name, move || {
         if let Err(reason) = enter(interpreter, body) {
             log::process(Level::Error, &reason);
         }
@@ -95,16 +95,22 @@ impl Detachable for &mut crate::httpd::io::connection::Wire {}
 impl Detachable for std::ffi::CStr {}
 impl<T: Detachable> Detachable for Option<T> {}
 impl Detachable for Request<'_> {}
-impl Detachable for crate::httpd::io::body::Parcel {}
+impl Detachable for crate::httpd::io::body::Brigade {}
 impl Detachable for crate::httpd::io::file_part::FilePart {}
 impl Detachable for bool {}
 impl<T: Detachable + ?Sized> Detachable for &T {}
 impl Detachable for &mut crate::httpd::io::body::Input {}
-impl Detachable for &mut crate::httpd::io::body::Room<'_> {}
+impl Detachable for &mut crate::httpd::io::body::ReadBuf<'_> {}
 impl Detachable for &mut crate::httpd::io::filter::Invocation {}
 impl Detachable for crate::httpd::request::turn::Turn {}
 impl<A: Detachable, B: Detachable> Detachable for (A, B) {}
 impl<A: Detachable, B: Detachable, C: Detachable> Detachable for (A, B, C) {}
+
+/// As `Cx::detached`.
+pub(crate) fn detached<D: Detachable, R>(_py: Python<'_>, data: D, body: fn(D) -> R) -> R {
+    let _detached = threads::Detached::new();
+    body(data)
+}
 
 impl<'py> Cx<'py> {
     /// A phase begins to run Python for a request or connection, until what this gives is dropped (`Turn::open`).
@@ -134,8 +140,7 @@ impl<'py> Cx<'py> {
     /// Calls `body`, which may block, without the interpreter's lock (PyEval_SaveThread). It is a function pointer, and not a
     /// closure, so that it has nothing but the data that is given here.
     pub(crate) fn detached<D: Detachable, R>(self, data: D, body: fn(D) -> R) -> R {
-        let _detached = threads::Detached::new();
-        body(data)
+        detached(self.py, data, body)
     }
 }
 

@@ -1,6 +1,6 @@
 //! A `bytes` that is filled while no interpreter is attached.
 
-use crate::httpd::io::body::Room;
+use crate::httpd::io::body::ReadBuf;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use std::ffi::c_int;
@@ -18,7 +18,7 @@ unsafe extern "C" {
 pub(crate) fn filled<'py, E>(
     py: Python<'py>,
     capacity: usize,
-    fill: impl FnOnce(&mut Room<'_>) -> Result<(), E>,
+    fill: impl FnOnce(&mut ReadBuf<'_>) -> Result<(), E>,
 ) -> PyResult<Result<Bound<'py, PyAny>, E>> {
     // SAFETY: nobody else knows the new object before it is complete; its memory stays where it is until then, and as much
     // of it is kept as has been written.
@@ -26,7 +26,7 @@ pub(crate) fn filled<'py, E>(
         let new = ffi::PyBytes_FromStringAndSize(std::ptr::null(), capacity.cast_signed());
         let object = Bound::from_owned_ptr_or_err(py, new)?;
         let memory = ffi::PyBytes_AsString(new).cast::<MaybeUninit<u8>>();
-        let mut room = Room::new(std::slice::from_raw_parts_mut(memory, capacity));
+        let mut room = ReadBuf::new(std::slice::from_raw_parts_mut(memory, capacity));
         if let Err(error) = fill(&mut room) {
             return Ok(Err(error));
         }

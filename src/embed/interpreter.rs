@@ -4,7 +4,7 @@
 //! Interpreters are never destroyed (Py_EndInterpreter aborts while a daemon thread lives), so references to them, and to what
 //! they keep, are `'static`.
 
-use super::tally::Row;
+use super::scoreboard::Row;
 use pyo3::{Python, ffi};
 use std::convert::Infallible;
 use std::iter::successors;
@@ -12,9 +12,6 @@ use std::marker::PhantomData;
 use std::ptr::null_mut;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
-
-/// The name of the first interpreter.
-pub(crate) const MAIN: &str = "main_interpreter";
 
 /// An attached interpreter: the token that Python may be used, and whose objects they are.
 #[derive(Clone, Copy)]

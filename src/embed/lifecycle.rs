@@ -2,10 +2,11 @@
 
 use super::class::Function;
 use super::home::{self, Home};
-use super::interpreter::{self, MAIN};
+use super::interpreter;
 use super::module::{self, Populate};
-use super::{exception, keeper, package, registry, threads};
+use super::{exception, main_thread, package, registry, threads};
 use crate::config;
+use crate::config::interpreters::MAIN;
 use crate::httpd::apr::pool::Pool;
 use crate::httpd::log::{self, Level};
 use crate::httpd::module::reach;
@@ -179,7 +180,7 @@ impl Drop for Exit {
             return;
         }
         // Ends the process if exit functions take too long.
-        let watch = keeper::spawn("mod_python watch", || {
+        let watch = main_thread::spawn("mod_python watch", || {
             std::thread::sleep(PATIENCE);
             let text =
                 "exit functions or threads of Python took too long; the child goes without them";

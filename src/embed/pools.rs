@@ -15,7 +15,7 @@ struct Member {
 }
 
 /// The place that a request has in a pool, from its first phase in Python to its end: it stays in one interpreter.
-pub(crate) struct Place {
+pub(crate) struct Seat {
     pool: &'static Pool,
     member: &'static Member,
 }
@@ -32,11 +32,11 @@ impl Pool {
     }
 
     /// Gives a request a place in the interpreter that is least busy.
-    pub(crate) fn enter(&'static self) -> Option<Place> {
+    pub(crate) fn enter(&'static self) -> Option<Seat> {
         let free = |member: &&Member| member.busy.load(Ordering::Relaxed);
         let member = self.members.iter().min_by_key(free)?;
         member.busy.fetch_add(1, Ordering::Relaxed);
-        Some(Place { pool: self, member })
+        Some(Seat { pool: self, member })
     }
 
     pub(super) fn interpreters(&self) -> impl Iterator<Item = &'static Interpreter> {
@@ -44,7 +44,7 @@ impl Pool {
     }
 }
 
-impl Place {
+impl Seat {
     pub(crate) fn interpreter(&self) -> &'static Interpreter {
         self.member.interpreter
     }
@@ -54,7 +54,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for Seat {
     fn drop(&mut self) {
         self.member.busy.fetch_sub(1, Ordering::Relaxed);
     }

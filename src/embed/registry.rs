@@ -2,11 +2,11 @@
 
 use super::attach::enter;
 use super::home::{self, Home};
-use super::interpreter::{self, Cx, Interpreter, MAIN, PerInterpreter};
-use super::plan::Plan;
+use super::interpreter::{self, Cx, Interpreter, PerInterpreter};
 use super::pools::Pool;
-use super::{apache, exception, keeper, package, tally, threads};
+use super::{apache, exception, main_thread, package, scoreboard, threads};
 use crate::config::Gil;
+use crate::config::interpreters::{MAIN, Plan};
 use crate::httpd::faults;
 use crate::httpd::log::{self, Level};
 use crate::httpd::request::server::Server;
@@ -181,7 +181,7 @@ fn find_or_create(name: &str, home: Option<&str>) -> Result<&'static Interpreter
     let (wanted, gil) = (name.to_string(), gil_of(name));
     let home = PLAN.get().and_then(|plan| plan.home_for(name, home));
     let home = home.map(String::from);
-    let interpreter = keeper::run(move || {
+    let interpreter = main_thread::run(move || {
         let interpreter = match interpreter::named(&wanted) {
             Some(unprepared) => unprepared,
             None => create(main, &wanted, gil, home)?,
@@ -194,13 +194,14 @@ fn find_or_create(name: &str, home: Option<&str>) -> Result<&'static Interpreter
 
 /// Runs `end` in every interpreter, in the thread that made it; in the main one last, in this thread.
 pub(super) fn end_all(end: for<'py> fn(Cx<'py>)) {
-    if keeper::is_running() {
+    if main_thread::is_running() {
         let mut others: Vec<_> = interpreter::all()
             .filter(|one| one.name() != MAIN)
             .collect();
         others.sort_by_key(|one| one.name());
-        let ended = keeper::run(move || others.into_iter().try_for_each(|one| enter(one, end)))
-            .and_then(|done| done);
+        let ended =
+            main_thread::run(move || others.into_iter().try_for_each(|one| enter(one, end)))
+                .and_then(|done| done);
         ended.unwrap_or_else(|reason| log::process(Level::Error, &reason));
     }
     if let Some(main) = interpreter::named(MAIN) {
@@ -288,53 +289,62 @@ unsafe fn start(_gil: Gil) -> Result<*mut ffi::PyThreadState, String> {
     Ok(unsafe { ffi::Py_NewInterpreter() })
 }
 
-/// Prepares a new interpreter: the package's place in sys.path, a virtual host's PythonHome, `threading`, `mod_python.apache`.
+/// Prepares a new interpreter; where that fails, notes why.
 fn furnish(cx: Cx<'_>) {
-    let prepare = || -> PyResult<()> {
-        let path = cx
-            .py
-            .import("sys")?
-            .getattr("path")?
-            .cast_into::<PyList>()?;
-        if let Ok(package) = package::directory() {
-            let package = PyString::new(cx.py, &package.to_string_lossy());
-            if !path.contains(&package)? {
-                path.insert(0, package)?;
-            }
-        }
-        if let Some(home) = cx.interpreter.home() {
-            let executable = match home::check(home).map_err(PySystemError::new_err)? {
-                Home::Environment(executable) => Some(executable.to_string_lossy().into_owned()),
-                Home::Prefix(_) => None,
-            };
-            let enter = cx.py.import("mod_python._home")?.getattr("enter")?;
-            enter.call1((home, executable))?;
-        }
-        // The thread that imports it is the one that `threading` calls the main thread.
-        cx.py.import("threading")?;
-        apache::start(cx)
-    };
-    if let Err(error) = prepare() {
-        let reason = exception::value(cx.py, error);
-        let reason = exception::or_discard(cx.py, reason.repr()).map(|text| text.to_string());
-        let path = cx
-            .py
-            .import("sys")
-            .and_then(|sys| sys.getattr("path")?.repr());
-        let path = exception::or_discard(cx.py, path).map(|path| path.to_string());
-        let reason = format!(
-            "interpreter {:?} cannot import mod_python.apache: {}; sys.path is {}",
-            cx.interpreter.name(),
-            reason.unwrap_or_default(),
-            path.unwrap_or_default()
-        );
-        let at = Instant::now();
+    if let Err(error) = prepare(cx) {
+        let reason = Failure {
+            reason: shown(cx, error),
+            at: Instant::now(),
+        };
         let mut failure = FAILURE
             .of(cx)
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        *failure = Some(Failure { reason, at });
+        *failure = Some(reason);
     }
+}
+
+/// The package's place in sys.path, a virtual host's PythonHome, `threading`, `mod_python.apache`.
+fn prepare(cx: Cx<'_>) -> PyResult<()> {
+    let path = cx
+        .py
+        .import("sys")?
+        .getattr("path")?
+        .cast_into::<PyList>()?;
+    if let Ok(package) = package::directory() {
+        let package = PyString::new(cx.py, &package.to_string_lossy());
+        if !path.contains(&package)? {
+            path.insert(0, package)?;
+        }
+    }
+    if let Some(home) = cx.interpreter.home() {
+        let executable = match home::check(home).map_err(PySystemError::new_err)? {
+            Home::Environment(executable) => Some(executable.to_string_lossy().into_owned()),
+            Home::Prefix(_) => None,
+        };
+        let enter = cx.py.import("mod_python._home")?.getattr("enter")?;
+        enter.call1((home, executable))?;
+    }
+    // The thread that imports it is the one that `threading` calls the main thread.
+    cx.py.import("threading")?;
+    apache::start(cx)
+}
+
+/// Says what went wrong, for the operator.
+fn shown(cx: Cx<'_>, error: PyErr) -> String {
+    let reason = exception::value(cx.py, error);
+    let reason = exception::or_discard(cx.py, reason.repr()).map(|text| text.to_string());
+    let path = cx
+        .py
+        .import("sys")
+        .and_then(|sys| sys.getattr("path")?.repr());
+    let path = exception::or_discard(cx.py, path).map(|path| path.to_string());
+    format!(
+        "interpreter {:?} cannot import mod_python.apache: {}; sys.path is {}",
+        cx.interpreter.name(),
+        reason.unwrap_or_default(),
+        path.unwrap_or_default()
+    )
 }
 
 /// The interpreter once it is ready, or why it cannot be had; None while it is being made, and where it is time to try
@@ -367,7 +377,7 @@ fn settled(
 /// Tells the operator of a new interpreter: in the log, and in the table of all children.
 fn announce(interpreter: &Interpreter, gil: Gil, took: Duration) {
     let name = interpreter.name();
-    interpreter.set_row(tally::enter(name, gil, took));
+    interpreter.set_row(scoreboard::enter(name, gil, took));
     let (version, milliseconds, gil) = (package::BUILT_VERSION, took.as_millis(), gil.word());
     let text =
         format!("interpreter {name:?} created: Python {version}, {gil} GIL, {milliseconds} ms");

@@ -3,7 +3,7 @@
 
 use crate::config::{Entry, ModPython, Phase, key};
 use crate::httpd::module::command::Section;
-use crate::httpd::request::Request as Host;
+use crate::httpd::request::Request as RequestRec;
 use crate::routing::located;
 use std::cell::{Cell, RefCell};
 
@@ -80,14 +80,14 @@ impl Cursor {
     }
 
     /// The handler whose turn it is in the running phase: a configured one, then those that were added.
-    pub(crate) fn current<'r>(&self, request: Host<'r>) -> Option<Entry<'r>> {
+    pub(crate) fn current<'r>(&self, request: RequestRec<'r>) -> Option<Entry<'r>> {
         self.entry(request, self.phase.get()?, self.position.get())
     }
 
     /// The handler at a place of a phase's list.
     pub(super) fn entry<'r>(
         &self,
-        request: Host<'r>,
+        request: RequestRec<'r>,
         phase: Phase,
         position: usize,
     ) -> Option<Entry<'r>> {
@@ -122,7 +122,7 @@ impl Cursor {
     /// Adds a handler to a phase of the request; to the one that runs, behind what is left of its list.
     pub(super) fn add(
         &self,
-        request: Host<'_>,
+        request: RequestRec<'_>,
         phase: Phase,
         text: &str,
         directory: Option<String>,
@@ -136,7 +136,7 @@ impl Cursor {
     }
 
     /// Finds the directory of a handler that is added without one, to a phase that has none: that of the one that runs.
-    fn inherited_directory(&self, request: Host<'_>, phase: Phase) -> Option<String> {
+    fn inherited_directory(&self, request: RequestRec<'_>, phase: Phase) -> Option<String> {
         if request.config::<ModPython>().list(phase, None).is_some() {
             // It is looked up with the list, when the phase runs.
             return None;

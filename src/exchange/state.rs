@@ -6,12 +6,12 @@ use super::filters::OwnFilters;
 use crate::config::{Directory, Entry, ModPython, Phase};
 use crate::embed::cell::Ref;
 use crate::embed::interpreter::Interpreter;
-use crate::embed::pools::Place;
+use crate::embed::pools::Seat;
 use crate::embed::registry::Found;
 use crate::embed::{Cx, class};
-use crate::httpd::apr::pool::Pool as HostPool;
+use crate::httpd::apr::pool::Pool;
 use crate::httpd::io::body::{Input, Output};
-use crate::httpd::request::Request as Host;
+use crate::httpd::request::Request as RequestRec;
 use crate::httpd::request::lease::{Held, Lease, Leasing};
 use crate::httpd::request::turn::{Turn, Way};
 use crate::httpd::status::Status;
@@ -28,6 +28,8 @@ pub(crate) struct Exchange {
     pub(crate) output: RefCell<Output>,
     pub(crate) input: RefCell<Input>,
     pub(crate) cursor: Cursor,
+    /// May what is written wait a little before it is sent? None: nobody has asked yet.
+    pub(super) waits: Cell<Option<bool>>,
     pub(crate) content_type_set: Cell<bool>,
     /// Has reading the body failed because the client has gone?
     pub(crate) lost: Cell<bool>,
@@ -38,7 +40,7 @@ pub(crate) struct Exchange {
     pub(super) objects: RefCell<Vec<Kept>>,
     pub(crate) cleanups: Cleanups,
     /// Which interpreter of a pool has the request.
-    place: RefCell<Option<Place>>,
+    seat: RefCell<Option<Seat>>,
     pub(crate) filters: OwnFilters,
 }
 
@@ -53,12 +55,15 @@ impl Leasing for ModPython {
 }
 
 /// What the module keeps for a request.
-pub(crate) fn lease_of(request: Host<'_>) -> &RequestLease {
+pub(crate) fn lease_of(request: RequestRec<'_>) -> &RequestLease {
     request.lease::<ModPython>()
 }
 
 /// Looks at what is kept for a request between its phases, in the thread that serves it; None when it has ended.
-fn within<'r, R>(request: Host<'r>, body: impl FnOnce(HostPool<'r>, &Exchange) -> R) -> Option<R> {
+fn within<'r, R>(
+    request: RequestRec<'r>,
+    body: impl FnOnce(Pool<'r>, &Exchange) -> R,
+) -> Option<R> {
     let lease = lease_of(request);
     let _opened = lease.turn().open(request.address(), Turn::wait);
     let held = lease.acquire().ok()?;
@@ -71,7 +76,7 @@ impl Exchange {
     /// # Errors
     /// Why it cannot be had, with its name.
     pub(crate) fn interpreter(
-        request: Host<'_>,
+        request: RequestRec<'_>,
         config: &Directory<'_>,
         entry: Option<&Entry<'_>>,
     ) -> Result<&'static Interpreter, String> {
@@ -80,11 +85,11 @@ impl Exchange {
             Found::Pool(pool) => pool,
         };
         let found = within(request, |_, exchange| {
-            let mut place = exchange.place.borrow_mut();
-            if !place.as_ref().is_some_and(|place| place.is_in(pool)) {
-                *place = pool.enter();
+            let mut seat = exchange.seat.borrow_mut();
+            if !seat.as_ref().is_some_and(|seat| seat.is_in(pool)) {
+                *seat = pool.enter();
             }
-            place.as_ref().map(Place::interpreter)
+            seat.as_ref().map(Seat::interpreter)
         });
         found
             .flatten()
@@ -92,7 +97,7 @@ impl Exchange {
     }
 
     /// Has a handler been added to one of these phases of the request?
-    pub(crate) fn has_added(request: Host<'_>, phases: u32) -> bool {
+    pub(crate) fn has_added(request: RequestRec<'_>, phases: u32) -> bool {
         request.marks() & phases != 0
     }
 
@@ -109,7 +114,7 @@ impl Exchange {
     }
 
     /// The first handler that was added to a phase, where none is configured.
-    pub(crate) fn first_added<'r>(request: Host<'r>, phase: Phase) -> Option<Entry<'r>> {
+    pub(crate) fn first_added<'r>(request: RequestRec<'r>, phase: Phase) -> Option<Entry<'r>> {
         let first = within(request, |_, exchange| {
             exchange.cursor.entry(request, phase, 0)
         });
@@ -117,7 +122,11 @@ impl Exchange {
     }
 
     /// The handler of a filter of the request's own, by its name in lower case.
-    pub(crate) fn own_filter<'r>(request: Host<'r>, name: &str, input: bool) -> Option<Entry<'r>> {
+    pub(crate) fn own_filter<'r>(
+        request: RequestRec<'r>,
+        name: &str,
+        input: bool,
+    ) -> Option<Entry<'r>> {
         let entry = within(request, |pool, exchange| {
             exchange.filters.entry(pool, name, input)
         });
@@ -129,19 +138,20 @@ impl Exchange {
         self.output.get_mut().renew();
         self.input.get_mut().renew();
         self.cursor.renew();
+        self.waits.set(None);
         self.content_type_set.set(false);
         self.lost.set(false);
         self.refused.set(None);
         self.cleanups.renew();
-        if let Some(place) = self.place.get_mut().take() {
-            drop(place);
+        if let Some(seat) = self.seat.get_mut().take() {
+            drop(seat);
         }
         self.filters.clear();
     }
 
     /// Makes room in the pool for another request.
     pub(crate) fn leave_pool(lease: &Lease<Exchange>) {
-        drop(lease.acquire().map(|held| held.value().place.take()));
+        drop(lease.acquire().map(|held| held.value().seat.take()));
     }
 
     /// The request's object in an interpreter, if it has one.

@@ -1,11 +1,14 @@
 //! The answer's way out: one for all that Python writes, whoever calls it.
 
-use super::state::Exchange;
-use crate::embed::Cx;
+use super::soon;
+use super::state::{Exchange, RequestLease};
+use crate::config::options::FLUSH;
+use crate::config::{ModPython, Phase};
+use crate::embed::{Cx, detached};
 use crate::httpd::io::Aborted;
-use crate::httpd::io::body::{End, Parcel};
+use crate::httpd::io::body::{Brigade, End};
 use crate::httpd::io::file_part::FilePart;
-use crate::httpd::request::Request;
+use crate::httpd::request::Request as RequestRec;
 use crate::httpd::request::lease::Held;
 use crate::httpd::request::turn::Way;
 use pyo3::exceptions::{PyOSError, PyRuntimeError};
@@ -85,30 +88,99 @@ impl Exchange {
 
     /// Sends what has been written, without the interpreter's lock.
     pub(crate) fn send(cx: Cx<'_>, held: &Held<'_, Exchange>, end: End) -> Result<(), Aborted> {
-        Exchange::pass(held, end, |request, parcel| {
-            cx.detached((request, parcel), |(request, parcel)| parcel.pass(request))
+        Exchange::send_detached(cx.py, held, end)
+    }
+
+    fn send_detached(py: Python<'_>, held: &Held<'_, Exchange>, end: End) -> Result<(), Aborted> {
+        Exchange::send_by(held, end, |request, brigade| {
+            detached(py, (request, brigade), |(request, brigade)| {
+                brigade.pass(request)
+            })
         })
     }
 
-    /// As `send`, for a thread that is detached.
-    pub(crate) fn send_detached(held: &Held<'_, Exchange>, end: End) -> Result<(), Aborted> {
-        Exchange::pass(held, end, |request, parcel| parcel.pass(request))
+    /// As `send`, in a thread that is not attached.
+    pub(crate) fn pass(held: &Held<'_, Exchange>, end: End) -> Result<(), Aborted> {
+        Exchange::send_by(held, end, |request, brigade| brigade.pass(request))
     }
 
-    fn pass(
+    fn send_by(
         held: &Held<'_, Exchange>,
         end: End,
-        pass: impl FnOnce(Request<'_>, &Parcel) -> Result<(), Aborted>,
+        pass: impl FnOnce(RequestRec<'_>, &Brigade) -> Result<(), Aborted>,
     ) -> Result<(), Aborted> {
         if !Exchange::is_way_open(held)? {
             held.value().output.borrow_mut().discard();
             return Ok(());
         }
         let (request, exchange) = (held.request(), held.value());
-        let parcel = exchange.output.borrow_mut().take(request, end);
-        let result = pass(request, &parcel);
-        exchange.output.borrow_mut().put_back(parcel);
+        let brigade = exchange.output.borrow_mut().take(request, end);
+        let result = pass(request, &brigade);
+        exchange.output.borrow_mut().put_back(brigade);
         result
+    }
+
+    /// Has what has been written leave soon (`soon.rs`), or at once where that cannot be: over HTTP/2, in parts of other pages,
+    /// through filters that may wait, or where `PythonOption mod_python.flush now` says so.
+    pub(crate) fn send_soon(
+        cx: Cx<'_>,
+        lease: &RequestLease,
+        held: &Held<'_, Exchange>,
+    ) -> Result<(), Aborted> {
+        let exchange = held.value();
+        if exchange.output.borrow().is_due() {
+            return Ok(());
+        }
+        let may_wait = || {
+            let request = held.request();
+            let option = request.config::<ModPython>().common.option(FLUSH);
+            exchange.cursor.phase() == Some(Phase::Content)
+                && option != Some("now")
+                && request.main().is_none()
+                && request.connection().is_primary()
+                && request.has_plain_way_out()
+        };
+        let waits = exchange.waits.get().unwrap_or_else(may_wait);
+        exchange.waits.set(Some(waits));
+        if held.request().connection().aborted() {
+            return Err(Aborted);
+        }
+        if !waits || Exchange::is_way_open(held) != Ok(true) || !soon::mark(lease) {
+            return Exchange::send(cx, held, End::Flush);
+        }
+        let mut output = exchange.output.borrow_mut();
+        output.tell(held.request());
+        output.set_due();
+        Ok(())
+    }
+
+    /// Sends what is due, before something that would show that it has not left: a look at how much has, a change of the answer's
+    /// head, of its filters, reading the body.
+    #[inline]
+    pub(crate) fn settle(py: Python<'_>, held: &Held<'_, Exchange>) {
+        if held.value().output.borrow().is_due() {
+            Exchange::settle_now(py, held);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn settle_now(py: Python<'_>, held: &Held<'_, Exchange>) {
+        // The next write tells of a client that has gone.
+        let _ = Exchange::send_detached(py, held, End::Flush);
+        // Filters may be about to change.
+        held.value().waits.set(None);
+    }
+
+    /// The answer's handlers have ended: what is due leaves with the answer's end if it is complete, or now.
+    pub(crate) fn end_waiting(py: Python<'_>, held: &Held<'_, Exchange>, complete: bool) {
+        if !held.value().output.borrow().is_due() {
+            return;
+        }
+        if !complete {
+            Exchange::settle_now(py, held);
+        }
+        soon::forget();
     }
 }
 

@@ -16,7 +16,7 @@ use crate::exchange::Exchange;
 use crate::httpd::io::Aborted;
 use crate::httpd::io::body::End;
 use crate::httpd::io::file_part::FilePart;
-use crate::httpd::request::Request as Host;
+use crate::httpd::request::Request as RequestRec;
 use crate::httpd::request::lease::Held;
 use crate::httpd::request::response_head::Head;
 use crate::report;
@@ -37,6 +37,15 @@ enum State {
     Ended(Body),
 }
 
+/// How far an answer has come, for its gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    NotStarted,
+    Started,
+    /// Given, or further.
+    Given,
+}
+
 /// The body, once httpd has the head.
 struct Body {
     status: i32,
@@ -51,10 +60,16 @@ struct Body {
 /// The head cannot be changed any more: httpd has it.
 pub(super) struct Late;
 
-/// An answer that is shorter than its Content-Length.
-pub(super) struct Short {
-    pub(super) written: i64,
-    pub(super) length: i64,
+/// What has become of an answer when its application has given all of it.
+pub(super) enum Finished {
+    Complete,
+    /// The body is shorter than its Content-Length.
+    Short {
+        written: i64,
+        length: i64,
+    },
+    /// The application has said nothing.
+    NotStarted,
 }
 
 impl Answer {
@@ -62,14 +77,13 @@ impl Answer {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Has the application said status and headers?
-    pub(super) fn is_started(&self) -> bool {
-        !matches!(*self.state(), State::NotStarted)
-    }
-
-    /// Has the head been given to httpd?
-    pub(super) fn is_given(&self) -> bool {
-        !matches!(*self.state(), State::NotStarted | State::Started(_))
+    /// How far has it come?
+    pub(super) fn stage(&self) -> Stage {
+        match *self.state() {
+            State::NotStarted => Stage::NotStarted,
+            State::Started(_) => Stage::Started,
+            _ => Stage::Given,
+        }
     }
 
     /// Has any of the answer left for the client?
@@ -172,7 +186,7 @@ impl Answer {
         if may_be && !data.is_empty() {
             held.value().output.borrow_mut().write(request, data)?;
         }
-        Exchange::send_detached(held, if is_complete { End::OfStream } else { end })
+        Exchange::pass(held, if is_complete { End::OfStream } else { end })
     }
 
     /// Sends a file by its descriptor; False where it has become shorter meanwhile.
@@ -201,14 +215,20 @@ impl Answer {
         Exchange::send_file(cx, held, &part, is_complete)
     }
 
-    /// Ends the answer, when the application has given all of it. Says so where that is less than it has announced.
-    pub(super) fn finish(&self, request: Host<'_>) -> Option<Short> {
+    /// Ends the answer, when the application has given all of it.
+    pub(super) fn finish(&self, request: RequestRec<'_>) -> Finished {
         let mut state = self.state();
         // httpd would send an empty body in chunks, unless it is told its length.
         let empty = (!request.header_only()).then_some(0);
-        let body = state.give(request, empty).ok()?;
-        let (written, length) = (body.written, body.length?);
-        (written < length && body.may_be(request)).then_some(Short { written, length })
+        let Ok(body) = state.give(request, empty) else {
+            return Finished::NotStarted;
+        };
+        match (body.written, body.length) {
+            (written, Some(length)) if written < length && body.may_be(request) => {
+                Finished::Short { written, length }
+            }
+            _ => Finished::Complete,
+        }
     }
 
     /// Gives the head to httpd, and counts a block: gives as much of it as is to be sent. None where nothing is: the answer has ended,
@@ -216,7 +236,7 @@ impl Answer {
     fn take<'d>(
         &self,
         cx: Cx<'_>,
-        request: Host<'_>,
+        request: RequestRec<'_>,
         data: &'d [u8],
         stated: Option<i64>,
     ) -> Result<Option<&'d [u8]>, Aborted> {
@@ -242,7 +262,7 @@ impl Answer {
 
 impl State {
     /// Gives the head to httpd, once; `stated` is its Content-Length, if the application has set none.
-    fn give(&mut self, request: Host<'_>, stated: Option<i64>) -> Result<&mut Body, Aborted> {
+    fn give(&mut self, request: RequestRec<'_>, stated: Option<i64>) -> Result<&mut Body, Aborted> {
         if let State::Started(head) = self {
             head.install(request);
             let (status, length) = (head.status(), head.length());
@@ -292,7 +312,7 @@ impl State {
 
 impl Body {
     /// May this answer have a body?
-    fn may_be(&self, request: Host<'_>) -> bool {
+    fn may_be(&self, request: RequestRec<'_>) -> bool {
         !request.header_only() && self.status != 204 && self.status != 304
     }
 

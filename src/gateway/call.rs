@@ -5,7 +5,7 @@
 //! refused is answered by httpd's status, whatever the application has made of it. An error is counted and logged once: by whoever
 //! calls the gateway's handler where it is raised on, here where it is not. A client that has gone is no error.
 
-use super::answer::Answer;
+use super::answer::{Answer, Finished};
 use super::application::{self, Mounted};
 use super::request_body;
 use crate::config::gateways::Gateway;
@@ -164,16 +164,19 @@ impl Call<'_> {
     /// Ends the answer when the application has returned all; breaks it off where that was less than announced.
     ///
     /// # Errors
-    /// RuntimeError.
-    pub(super) fn finish(&self, answer: &Answer) -> PyResult<Status> {
+    /// RuntimeError with the text `not_started` where that was nothing.
+    pub(super) fn finish(&self, answer: &Answer, not_started: &'static str) -> PyResult<Status> {
         let held = self.hold()?;
-        let Some(short) = answer.finish(held.request()) else {
-            return Ok(Status::OK);
-        };
-        let name = application::name(self.cx, self.gateway, &held)?;
-        let (written, length) = (short.written, short.length);
-        let text = format!("{name} gives {written} bytes where its Content-Length says {length}");
-        Ok(self.broken(&held, &text))
+        match answer.finish(held.request()) {
+            Finished::Complete => Ok(Status::OK),
+            Finished::Short { written, length } => {
+                let name = application::name(self.cx, self.gateway, &held)?;
+                let text =
+                    format!("{name} gives {written} bytes where its Content-Length says {length}");
+                Ok(self.broken(&held, &text))
+            }
+            Finished::NotStarted => Err(PyRuntimeError::new_err(not_started)),
+        }
     }
 
     /// Ends the answer where something has ended the sending.

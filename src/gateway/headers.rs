@@ -3,7 +3,7 @@
 //! A gateway brings bytes here, whatever its interface has them in. Content-Length, and Accept-Ranges: none, are `Head`'s to keep.
 
 use crate::httpd::request::response_head::{Head, status_line};
-use crate::httpd::request::{Request as Host, header};
+use crate::httpd::request::{Request as RequestRec, header};
 
 /// What has become of a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub(super) enum Fate {
 ///
 /// # Errors
 /// What is wrong with it.
-pub(super) fn head(request: Host<'_>, line: &[u8]) -> Result<Head, String> {
+pub(super) fn head(request: RequestRec<'_>, line: &[u8]) -> Result<Head, String> {
     let code = code_of(line).ok_or_else(|| {
         format!(
             "the status {:?} must be three digits, a space and a reason, such as '200 OK'",
@@ -53,7 +53,7 @@ pub(super) fn check_status(code: i32) -> Result<(), String> {
 /// Why it cannot be sent.
 pub(super) fn add(
     head: &mut Head,
-    request: Host<'_>,
+    request: RequestRec<'_>,
     name: &[u8],
     value: &[u8],
 ) -> Result<Fate, String> {

@@ -3,12 +3,12 @@
 
 use crate::config::proxies::{Proxies, Told, number, split_host};
 use crate::embed::Cx;
-use crate::httpd::request::Request as Host;
+use crate::httpd::request::Request as RequestRec;
 use std::ffi::CStr;
 use std::net::IpAddr;
 
 /// Looks up what a request's URL is made of, where that may take long: later it is at hand.
-pub(super) fn look_up(cx: Cx<'_>, request: Host<'_>) {
+pub(super) fn look_up(cx: Cx<'_>, request: RequestRec<'_>) {
     if request.looks_up_its_name() {
         cx.detached(request, |request| {
             request.server_name();
@@ -17,7 +17,7 @@ pub(super) fn look_up(cx: Cx<'_>, request: Host<'_>) {
 }
 
 /// Reads what the proxy in front of us says, if it can be believed.
-pub(super) fn hear<'r>(request: Host<'r>, proxies: &Proxies) -> Told<'r> {
+pub(super) fn hear<'r>(request: RequestRec<'r>, proxies: &Proxies) -> Told<'r> {
     let bytes = |text: Option<&'r CStr>| text.map(CStr::to_bytes).unwrap_or_default();
     let table = request.headers_in();
     let headers = table.iter().flat_map(|table| table.entries());
@@ -78,7 +78,7 @@ pub(super) struct Origin<'h> {
     pub(super) port: Option<u16>,
     /// The server's name, without a port.
     pub(super) name: Option<&'h [u8]>,
-    /// What Host says.
+    /// What RequestRec says.
     pub(super) host: Option<Vec<u8>>,
     /// What comes before the application's own place in the URL.
     pub(super) prefix: Option<&'h [u8]>,
@@ -88,7 +88,7 @@ pub(super) struct Origin<'h> {
 
 impl<'h> Origin<'h> {
     /// Finds out what has to be corrected. What a trusted proxy says (`told`) counts more than what the configuration says (`said`).
-    pub(super) fn find(request: Host<'_>, said: Said, told: Option<&Told<'h>>) -> Origin<'h> {
+    pub(super) fn find(request: RequestRec<'_>, said: Said, told: Option<&Told<'h>>) -> Origin<'h> {
         let claimed = told.and_then(|told| told.https).or(said.https);
         let connection = request.scheme().is_some_and(|scheme| scheme == c"https");
         let https = claimed.unwrap_or(connection);
@@ -121,12 +121,17 @@ impl<'h> Origin<'h> {
     }
 }
 
-/// Makes a Host of what a proxy has told: the host, or the one that was sent, with the port unless that is the scheme's own.
-fn host_header(request: Host<'_>, host: Option<&[u8]>, port: Option<u16>, https: bool) -> Vec<u8> {
+/// Makes a RequestRec of what a proxy has told: the host, or the one that was sent, with the port unless that is the scheme's own.
+fn host_header(
+    request: RequestRec<'_>,
+    host: Option<&[u8]>,
+    port: Option<u16>,
+    https: bool,
+) -> Vec<u8> {
     let sent = || {
         request
             .headers_in()?
-            .first(c"Host")
+            .first(c"RequestRec")
             .map(std::ffi::CStr::to_bytes)
     };
     let mut text = host.or_else(sent).unwrap_or_default().to_vec();

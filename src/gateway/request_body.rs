@@ -11,7 +11,7 @@ use crate::embed::Cx;
 use crate::exchange::Exchange;
 use crate::httpd::io::body::ReadError;
 use crate::httpd::log::Level;
-use crate::httpd::request::Request as Host;
+use crate::httpd::request::Request as RequestRec;
 use crate::httpd::request::lease::Held;
 use crate::httpd::status::Status;
 use pyo3::exceptions::PyValueError;
@@ -85,7 +85,7 @@ pub(super) fn refusal(held: &Held<'_, Exchange>) -> Option<Status> {
     state.refused.get().or(state.lost.get().then_some(lost))
 }
 
-fn limit(gateway: &Gateway, request: Host<'_>) -> PyResult<usize> {
+fn limit(gateway: &Gateway, request: RequestRec<'_>) -> PyResult<usize> {
     let common = &request.config::<ModPython>().common;
     let option = gateway.chunked_buffer;
     match common.option(option).filter(|text| !text.is_empty()) {
@@ -95,7 +95,7 @@ fn limit(gateway: &Gateway, request: Host<'_>) -> PyResult<usize> {
 }
 
 /// Has the request been made for httpd's ErrorDocument?
-fn is_error_document(request: Host<'_>) -> bool {
+fn is_error_document(request: RequestRec<'_>) -> bool {
     let mut before = request.prev();
     while let Some(request) = before {
         if request.status() >= 400 {

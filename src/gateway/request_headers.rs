@@ -1,7 +1,7 @@
 //! Which of a request's headers an application gets, and what is to be known of them.
 
 use crate::config::proxies::{Told, is_forwarding};
-use crate::httpd::request::Request as Host;
+use crate::httpd::request::Request as RequestRec;
 
 /// What a header is.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -48,7 +48,12 @@ impl Kind {
     }
 
     /// Does an application get the header of this name? Where only some proxies are trusted (`told`), what others say is left out.
-    pub(super) fn is_shown(self, request: Host<'_>, name: &[u8], told: Option<&Told<'_>>) -> bool {
+    pub(super) fn is_shown(
+        self,
+        request: RequestRec<'_>,
+        name: &[u8],
+        told: Option<&Told<'_>>,
+    ) -> bool {
         match self {
             // httpd has decoded the body.
             Kind::TransferEncoding => false,

@@ -13,9 +13,9 @@ use crate::embed::{Detachable, capsule};
 use crate::exchange::RequestLease;
 use crate::httpd::io::connection::{Amount, Broken, Wire};
 use crate::httpd::log;
-use crate::httpd::request::connection::Connection as Host;
+use crate::httpd::request::connection::Connection as ConnRec;
 use crate::httpd::request::lease::{Lease, OfConnection};
-use crate::httpd::request::server::Server as HostServer;
+use crate::httpd::request::server::Server as ServerRec;
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::{PyOSError, PyRuntimeError};
 use pyo3::prelude::*;
@@ -85,7 +85,7 @@ impl Class for Connection {
             c"The server that accepted the connection.",
             |this| {
                 this.memos.base_server.get(this.cx, || {
-                    let server = this.with(|host| host.base_server().and_then(HostServer::in_child))?;
+                    let server = this.with(|host| host.base_server().and_then(ServerRec::in_child))?;
                     listed(this.cx, server)
                 })
             },
@@ -225,12 +225,12 @@ impl Class for Connection {
 impl<'py> This<'_, 'py, Connection> {
     /// Calls `body` with the connection. Python objects are made afterwards, of the copies that it gives (`Text`): making one may
     /// run any code.
-    fn with<R: 'static>(&self, body: impl FnOnce(Host<'_>) -> R + 'static) -> PyResult<R> {
+    fn with<R: 'static>(&self, body: impl FnOnce(ConnRec<'_>) -> R + 'static) -> PyResult<R> {
         self.hold(|host| Ok(body(host)))
     }
 
     /// Calls `body` while this thread holds the connection; it may block.
-    fn hold<R>(&self, body: impl FnOnce(Host<'_>) -> PyResult<R>) -> PyResult<R> {
+    fn hold<R>(&self, body: impl FnOnce(ConnRec<'_>) -> PyResult<R>) -> PyResult<R> {
         let expired = |_| PyRuntimeError::new_err("connection object has expired");
         match &self.via {
             Via::Request(lease) => body(lease.hold().map_err(refused)?.request().connection()),
@@ -252,7 +252,7 @@ impl<'py> This<'_, 'py, Connection> {
     fn wire<A: Detachable, R>(
         &self,
         with: A,
-        body: fn((&mut Wire, (Host<'_>, A))) -> Result<R, Broken>,
+        body: fn((&mut Wire, (ConnRec<'_>, A))) -> Result<R, Broken>,
     ) -> PyResult<Result<R, Broken>> {
         self.check_use()?;
         self.hold(|host| {
@@ -263,19 +263,19 @@ impl<'py> This<'_, 'py, Connection> {
         })
     }
 
-    fn text(&self, field: for<'r> fn(&Host<'r>) -> Option<&'r CStr>) -> PyResult<Object<'py>> {
+    fn text(&self, field: for<'r> fn(&ConnRec<'r>) -> Option<&'r CStr>) -> PyResult<Object<'py>> {
         let text = self.with(move |host| field(&host).map(Text::from))?;
         Encoding::Utf8.copied(self.cx.py, text.as_ref())
     }
 
-    fn number(&self, field: for<'r> fn(&Host<'r>) -> i64) -> PyResult<Object<'py>> {
+    fn number(&self, field: for<'r> fn(&ConnRec<'r>) -> i64) -> PyResult<Object<'py>> {
         let number = self.with(move |host| field(&host))?;
         number.into_bound_py_any(self.cx.py)
     }
 
     fn address(
         &self,
-        field: for<'r> fn(&Host<'r>) -> (Option<&'r CStr>, u16),
+        field: for<'r> fn(&ConnRec<'r>) -> (Option<&'r CStr>, u16),
     ) -> PyResult<Object<'py>> {
         let (ip, port) = self.with(move |host| {
             let (ip, port) = field(&host);

@@ -3,7 +3,7 @@
 use crate::embed::Cx;
 use crate::embed::class::{self, Attribute, Class, Key, Slots, This};
 use crate::embed::text::{self, Encoding};
-use crate::httpd::request::file::{FileInfo as Host, valid};
+use crate::httpd::request::file::{FileInfo as FileStat, valid};
 use crate::httpd::request::server::seconds;
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::PyIndexError;
@@ -11,7 +11,7 @@ use pyo3::prelude::*;
 use std::ffi::{CStr, CString};
 
 /// A file's information; a copy.
-pub(crate) struct FileInfo(pub(crate) Host);
+pub(crate) struct FileInfo(pub(crate) FileStat);
 
 type Object<'py> = Bound<'py, PyAny>;
 type Read = for<'a, 'py> fn(This<'a, 'py, FileInfo>) -> PyResult<Object<'py>>;
@@ -93,18 +93,18 @@ fn whole(time: i64) -> i64 {
 ///
 /// # Errors
 /// MemoryError.
-pub(crate) fn object(cx: Cx<'_>, info: Host) -> PyResult<Object<'_>> {
+pub(crate) fn object(cx: Cx<'_>, info: FileStat) -> PyResult<Object<'_>> {
     class::instance(cx, FileInfo(info))
 }
 
 impl<'py> This<'_, 'py, FileInfo> {
     /// Gives a number, or None where there is no such file, or `valid` does not have all of the `bits`.
-    fn number(&self, bits: i64, field: fn(&Host) -> i64) -> PyResult<Object<'py>> {
+    fn number(&self, bits: i64, field: fn(&FileStat) -> i64) -> PyResult<Object<'py>> {
         let known = self.0.filetype != 0 && self.0.valid & bits == bits;
         known.then(|| field(&self.0)).into_bound_py_any(self.cx.py)
     }
 
-    fn text(&self, bits: i64, field: fn(&Host) -> Option<&CString>) -> PyResult<Object<'py>> {
+    fn text(&self, bits: i64, field: fn(&FileStat) -> Option<&CString>) -> PyResult<Object<'py>> {
         let known = self.0.valid & bits == bits;
         Encoding::Utf8.optional(
             self.cx.py,

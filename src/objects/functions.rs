@@ -5,10 +5,10 @@ use super::server::payload::{Server, listed};
 use super::{finfo, locks, query};
 use crate::config::Gil;
 use crate::embed::class::{self, Args, Function, function};
-use crate::embed::{Cx, lifecycle, tally, text};
+use crate::embed::{Cx, lifecycle, scoreboard, text};
 use crate::httpd::io::stdio;
 use crate::httpd::log;
-use crate::httpd::request::actions::configuration_tree;
+use crate::httpd::module::tree::configuration_tree;
 use crate::httpd::request::{file, server as host};
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::{PyOSError, PyTypeError, PyValueError};
@@ -81,6 +81,11 @@ pub(crate) static FUNCTIONS: &[Function] = &[
         locks::lock,
     ),
     function!(
+        c"_global_held(server, key, index, function, /)",
+        c"calls the function while this thread has the lock.",
+        locks::held,
+    ),
+    function!(
         c"_global_trylock(server, key, index=-1, /)",
         c"takes the lock if it is free.",
         locks::try_lock,
@@ -146,7 +151,7 @@ pub(crate) static FUNCTIONS: &[Function] = &[
         c"(pid, name, gil, made, milliseconds, requests, errors) of each interpreter of all children.",
         |cx, _| {
             let list = PyList::empty(cx.py);
-            for one in tally::entries() {
+            for one in scoreboard::entries() {
                 let gil = if one.own_gil { Gil::Own } else { Gil::Shared };
                 let counts = (one.made, one.milliseconds, one.requests, one.errors);
                 list.append((one.pid, one.name, gil.word(), counts.0, counts.1, counts.2, counts.3))?;

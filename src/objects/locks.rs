@@ -90,6 +90,20 @@ pub(super) fn unlock<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object<'
     }
 }
 
+/// `_global_held(server, key, index, function)`: gives the lock back whatever happens. Python code cannot promise that: an exception
+/// may come between any two of its steps, of a recursion, a debugger, a signal or another thread.
+pub(super) fn held<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
+    let (place, function) = (place(cx, &args)?, args.required(3)?);
+    if !cx.detached(place, mutex::lock) {
+        return Err(PyValueError::new_err("Failed to acquire global mutex lock"));
+    }
+    let result = function.call0();
+    if !cx.detached(place, mutex::unlock) && result.is_ok() {
+        return Err(PyValueError::new_err("Failed to release global mutex lock"));
+    }
+    result
+}
+
 pub(super) fn place_of<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
     mutex::place_of(&bytes_of(&args.required(0)?)?).into_bound_py_any(cx.py)
 }

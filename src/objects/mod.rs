@@ -15,6 +15,7 @@ mod refusal;
 pub(crate) mod request;
 pub(crate) mod server;
 pub(crate) mod table;
+mod table_part;
 mod table_rules;
 
 pub(crate) use contents::populate;

@@ -1,18 +1,19 @@
 //! `mp_table`: an httpd table as a Python mapping. A view on a request's table, or a table of its own.
 
 use super::refusal::refused;
+use super::table_part::Part;
 pub(crate) use super::table_rules::Rules;
 use crate::embed::cell::{Number, Slot};
 use crate::embed::class::{self, Args, Class, Key, Method, Slots, This, method};
 use crate::embed::text::{Encoding, Text};
 use crate::embed::{self, Cx, exception};
-use crate::exchange::RequestLease;
+use crate::exchange::{Exchange, RequestLease};
 use crate::httpd::apr::table::Copies;
 use crate::httpd::apr::table::OwnedTable;
-use crate::httpd::apr::table::Table as HostTable;
+use crate::httpd::apr::table::Table as AprTable;
 use crate::httpd::apr::table::room_of;
 use crate::httpd::apr::table::same;
-use crate::httpd::request::Request as Host;
+use crate::httpd::request::Request as RequestRec;
 use crate::httpd::request::header;
 use crate::httpd::request::lease::Lease;
 use pyo3::exceptions::{
@@ -32,7 +33,7 @@ pub(crate) struct Table {
 enum Source {
     View {
         lease: RequestLease,
-        find: for<'r> fn(Host<'r>) -> Option<HostTable<'r>>,
+        find: for<'r> fn(RequestRec<'r>) -> Option<AprTable<'r>>,
     },
     /// A lease only so that one thread at a time uses the table.
     Own(Lease<OwnedTable>),
@@ -172,7 +173,7 @@ impl Table {
     pub(crate) fn view(
         lease: RequestLease,
         rules: Rules,
-        find: for<'r> fn(Host<'r>) -> Option<HostTable<'r>>,
+        find: for<'r> fn(RequestRec<'r>) -> Option<AprTable<'r>>,
     ) -> Table {
         Table {
             source: Source::View { lease, find },
@@ -213,7 +214,7 @@ impl Table {
     fn with<R: 'static>(
         &self,
         py: Python<'_>,
-        body: impl FnOnce(HostTable<'_>, Option<Host<'_>>) -> R + 'static,
+        body: impl FnOnce(AprTable<'_>, Option<RequestRec<'_>>) -> R + 'static,
     ) -> PyResult<R> {
         self.change(py, 0, body)
     }
@@ -223,7 +224,7 @@ impl Table {
         &self,
         py: Python<'_>,
         room: usize,
-        body: impl FnOnce(HostTable<'_>, Option<Host<'_>>) -> R + 'static,
+        body: impl FnOnce(AprTable<'_>, Option<RequestRec<'_>>) -> R + 'static,
     ) -> PyResult<R> {
         match &self.source {
             Source::Own(lease) => {
@@ -232,6 +233,10 @@ impl Table {
             }
             Source::View { lease, find } => {
                 let held = lease.hold().map_err(refused)?;
+                if self.rules == Rules::Response {
+                    // What is written to it does not belong to a head that is on its way.
+                    Exchange::settle(py, &held);
+                }
                 let table = find(held.request())
                     .ok_or_else(|| PyRuntimeError::new_err("the request has no such table"))?;
                 Ok(body(table, Some(held.request())))
@@ -374,7 +379,7 @@ impl Table {
     }
 }
 
-fn set_length(request: Host<'_>, value: &CStr) {
+fn set_length(request: RequestRec<'_>, value: &CStr) {
     request.set_content_length(header::length(value.to_bytes()).unwrap_or_default());
 }
 
@@ -509,33 +514,9 @@ fn popitem<'py>(this: This<'_, 'py, Table>, _: Args<'_, 'py>) -> PyResult<Object
     Part::Item.of(this.cx, || text(Some(&name)), || text(value.as_ref()))
 }
 
-fn copied(table: HostTable<'_>, place: usize) -> Option<(Text, Option<Text>)> {
+fn copied(table: AprTable<'_>, place: usize) -> Option<(Text, Option<Text>)> {
     let (name, value) = table.entry(place)?;
     Some((name.into(), value.map(Text::from)))
-}
-
-/// What an iteration gives for each entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Part {
-    Key,
-    Value,
-    Item,
-}
-
-impl Part {
-    /// Makes it of the entry's name and value.
-    fn of<'py>(
-        self,
-        cx: Cx<'py>,
-        name: impl FnOnce() -> PyResult<Object<'py>>,
-        value: impl FnOnce() -> PyResult<Object<'py>>,
-    ) -> PyResult<Object<'py>> {
-        match self {
-            Part::Key => name(),
-            Part::Value => value(),
-            Part::Item => Ok((name()?, value()?).into_pyobject(cx.py)?.into_any()),
-        }
-    }
 }
 
 /// An iteration over a table.

@@ -3,7 +3,7 @@
 use super::arguments::Args;
 use super::declaration::{Class, Function, Instance, Made, Method, Object, Spare, This, allocate};
 use super::signature::Signature;
-use super::{reuse, trampolines};
+use super::{freelist, trampolines};
 use crate::embed::cell::Ref;
 use crate::embed::interpreter::Cx;
 use crate::httpd::callback::assert_no_data;
@@ -21,7 +21,7 @@ use std::ptr::null_mut;
 /// MemoryError.
 pub(crate) fn instance<'py, T: Class>(cx: Cx<'py>, mut payload: T) -> PyResult<Object<'py>> {
     if T::REUSED && !faults::strike("instance") {
-        match reuse::again(cx, payload) {
+        match freelist::again(cx, payload) {
             Ok(object) => return Ok(object),
             Err(unused) => payload = unused,
         }

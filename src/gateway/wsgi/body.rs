@@ -2,7 +2,7 @@
 
 use super::file_wrapper::{self, Files};
 use crate::embed::text::Encoding;
-use crate::gateway::answer::Answer;
+use crate::gateway::answer::{Answer, Stage};
 use crate::gateway::call::{Call, Stop};
 use crate::gateway::memory;
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
@@ -18,16 +18,17 @@ pub(super) fn send<'py>(
     files: &Files,
     result: &Object<'py>,
 ) -> Result<(), Stop> {
+    let stage = answer.stage();
     if let Some(only) = only_item(result)
-        && !answer.is_given()
+        && stage != Stage::Given
     {
         return with_bytes(call, &only, |data| {
-            check_started(answer)?;
+            check_started(stage)?;
             call.whole(answer, data)
         });
     }
     if let Some(part) = file_wrapper::part(call.cx, files, result) {
-        check_started(answer)?;
+        check_started(answer.stage())?;
         return call.file(answer, part);
     }
     for item in result.try_iter()? {
@@ -35,24 +36,21 @@ pub(super) fn send<'py>(
             if data.is_empty() {
                 return Ok(());
             }
-            check_started(answer)?;
+            check_started(answer.stage())?;
             call.block(answer, data)
         })?;
     }
     Ok(())
 }
 
-/// Has start_response been called?
-///
-/// # Errors
-/// RuntimeError.
-pub(super) fn check_started(answer: &Answer) -> PyResult<()> {
-    if answer.is_started() {
-        return Ok(());
+/// What is said where the application has answered nothing.
+pub(super) const NOT_STARTED: &str = "the application has not called start_response()";
+
+fn check_started(stage: Stage) -> PyResult<()> {
+    match stage {
+        Stage::NotStarted => Err(PyRuntimeError::new_err(NOT_STARTED)),
+        Stage::Started | Stage::Given => Ok(()),
     }
-    Err(PyRuntimeError::new_err(
-        "the application has not called start_response()",
-    ))
 }
 
 /// Calls `body` with a block's bytes. A `str` is taken as latin-1, with a warning for each application.

@@ -10,7 +10,7 @@ use crate::exchange::Exchange;
 use crate::gateway::application::Mounted;
 use crate::gateway::origin::{Origin, Said, hear};
 use crate::gateway::request_headers::Kind;
-use crate::httpd::request::Request as Host;
+use crate::httpd::request::Request as RequestRec;
 use crate::httpd::request::lease::Held;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
@@ -84,7 +84,7 @@ pub(super) fn settle(
     cx: Cx<'_>,
     template: &Template,
     environ: &Bound<'_, PyDict>,
-    host: Host<'_>,
+    host: RequestRec<'_>,
     length: Option<usize>,
 ) -> PyResult<()> {
     let is_gone = |name| {
@@ -144,7 +144,7 @@ impl<'py> Filling<'_, 'py> {
 
     /// Adds the variables that SetEnv, mod_ssl and other modules have set. As for CGI programs they take the place of headers, but
     /// not of what the request itself says. Gives back those that say where the request came from (`Said`).
-    fn variables(&self, host: Host<'_>) -> PyResult<Option<Said>> {
+    fn variables(&self, host: RequestRec<'_>) -> PyResult<Option<Said>> {
         let mut said = None;
         let Some(table) = host.subprocess_env() else {
             return Ok(said);
@@ -166,7 +166,7 @@ impl<'py> Filling<'_, 'py> {
     }
 
     /// Adds the keys that only some requests have.
-    fn sometimes(&self, host: Host<'_>, mounted: &Mounted<'_>) -> PyResult<()> {
+    fn sometimes(&self, host: RequestRec<'_>, mounted: &Mounted<'_>) -> PyResult<()> {
         self.optional(Key::REMOTE_USER, host.user())?;
         self.optional(Key::AUTH_TYPE, host.ap_auth_type())?;
         match mounted.file() {
@@ -218,7 +218,7 @@ impl<'py> Filling<'_, 'py> {
     /// Adds the request's headers. Is there one that announces a body?
     fn headers(
         &self,
-        host: Host<'_>,
+        host: RequestRec<'_>,
         memory: Option<&mut Memory>,
         told: Option<&Told<'_>>,
     ) -> PyResult<bool> {

@@ -88,10 +88,7 @@ fn run<'py>(
     let sent = body::send(call, answer, files, &result);
     let sent = sent.and_then(|()| check_refused(&call.hold()?, answer));
     match (sent, close(&result)) {
-        (Ok(()), Ok(())) => {
-            body::check_started(answer)?;
-            call.finish(answer)
-        }
+        (Ok(()), Ok(())) => call.finish(answer, body::NOT_STARTED),
         (Ok(()), Err(error)) => call.failed(answer, error),
         (Err(stop), Ok(())) => call.stopped(answer, stop),
         (Err(stop), Err(error)) => {

@@ -2,7 +2,7 @@
 
 use crate::embed::{exception, text};
 use crate::gateway::headers::{self, Fate};
-use crate::httpd::request::Request as Host;
+use crate::httpd::request::Request as RequestRec;
 use crate::httpd::request::response_head::Head;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -15,7 +15,7 @@ type Object<'py> = Bound<'py, PyAny>;
 /// # Errors
 /// TypeError for other types, ValueError for what cannot be sent.
 pub(super) fn head(
-    request: Host<'_>,
+    request: RequestRec<'_>,
     status: &Object<'_>,
     headers: &Object<'_>,
 ) -> PyResult<(Head, Option<String>)> {

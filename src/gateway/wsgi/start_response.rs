@@ -4,7 +4,7 @@ use super::gateway::GATEWAY;
 use super::head::head;
 use crate::embed::class::{Args, Class, Key, Method, Named, Slots, This, method};
 use crate::exchange::{RequestLease, write_failed};
-use crate::gateway::answer::Answer;
+use crate::gateway::answer::{Answer, Stage};
 use crate::gateway::memory;
 use crate::httpd::io::body::End;
 use pyo3::IntoPyObjectExt;
@@ -62,12 +62,13 @@ fn start<'py>(
     let missing = |name: &str| PyTypeError::new_err(format!("start_response() needs {name}"));
     let status = status.ok_or_else(|| missing("a status"))?;
     let headers = headers.ok_or_else(|| missing("headers"))?;
+    let is_late = this.answer.stage() == Stage::Given;
     if let Some(exc_info) = exc_info.filter(|info| !info.is_none()) {
         let value = raised(&exc_info)?;
-        if this.answer.is_given() {
+        if is_late {
             return Err(PyErr::from_value(value));
         }
-    } else if this.answer.is_given() {
+    } else if is_late {
         return Err(called_already());
     }
     let held = this.lease.hold().map_err(|_| {

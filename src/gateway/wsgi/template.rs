@@ -11,8 +11,8 @@ use crate::embed::text::{self, Encoding};
 use crate::embed::{Cx, dict};
 use crate::gateway::application::Mounted;
 use crate::httpd::faults;
-use crate::httpd::request::Request as Host;
-use crate::httpd::request::response_head::server_banner;
+use crate::httpd::request::Request as RequestRec;
+use crate::httpd::request::addresses::server_banner;
 use crate::httpd::request::server::mpm_query;
 use pyo3::exceptions::PyMemoryError;
 use pyo3::prelude::*;
@@ -129,7 +129,7 @@ impl Template {
         &self,
         cx: Cx<'py>,
         memory: Option<&mut Memory>,
-        host: Host<'_>,
+        host: RequestRec<'_>,
         mounted: &Mounted<'_>,
     ) -> PyResult<Bound<'py, PyDict>> {
         let constants = self.constants.bind(cx.py).cast_into::<PyDict>()?;
@@ -234,7 +234,7 @@ impl Template {
 impl<'a> Values<'a> {
     /// Asks httpd for them; `port` and `remote` are memory for the ports' digits.
     fn of(
-        host: Host<'a>,
+        host: RequestRec<'a>,
         mounted: &Mounted<'_>,
         port: &'a mut [u8; 5],
         remote: &'a mut [u8; 5],

@@ -22,6 +22,8 @@ pub(crate) struct Output {
     queued: i64,
     /// The status that the request had when the first part was given to httpd's filters.
     told: Option<i64>,
+    /// Is what has been written to leave soon?
+    due: bool,
 }
 
 // SAFETY: reached through the lease, by one thread at a time.
@@ -42,10 +44,10 @@ pub(crate) enum End {
 const ENOUGH: usize = 8000;
 
 /// A brigade that is being sent. It does not borrow the `Output`, so that a filter which it passes may write.
-pub(crate) struct Parcel(NonNull<sys::apr_bucket_brigade>);
+pub(crate) struct Brigade(NonNull<sys::apr_bucket_brigade>);
 
 // SAFETY: passed by the thread that holds the lease, inside one operation.
-unsafe impl Send for Parcel {}
+unsafe impl Send for Brigade {}
 
 impl Output {
     /// For another request.
@@ -121,13 +123,14 @@ impl Output {
         self.told.get_or_insert(request.status());
     }
 
-    /// Takes all that is to be sent, with the end that is asked for. Send it with `Parcel::pass`.
-    pub(crate) fn take(&mut self, request: Request<'_>, end: End) -> Parcel {
+    /// Takes all that is to be sent, with the end that is asked for. Send it with `Brigade::pass`.
+    pub(crate) fn take(&mut self, request: Request<'_>, end: End) -> Brigade {
         let brigade = self.brigade.take().unwrap_or_else(|| new_brigade(request));
         if self.pending > 0 || end == End::Flush {
             self.tell(request);
         }
         self.pending = 0;
+        self.due = false;
         // SAFETY: a live brigade and the connection's bucket allocator; appends one metadata bucket.
         unsafe {
             let allocator = (*brigade.as_ptr()).bucket_alloc;
@@ -137,11 +140,27 @@ impl Output {
                 End::OfStream => append(brigade.as_ptr(), sys::apr_bucket_eos_create(allocator)),
             }
         }
-        Parcel(brigade)
+        Brigade(brigade)
+    }
+
+    /// Is what was written to leave soon, by itself?
+    pub(crate) fn is_due(&self) -> bool {
+        self.due
+    }
+
+    /// Has what was written leave soon.
+    pub(crate) fn set_due(&mut self) {
+        self.due = true;
+    }
+
+    /// How many bytes have been written and not sent.
+    pub(crate) fn pending(&self) -> usize {
+        self.pending
     }
 
     /// Drops what has not been sent.
     pub(crate) fn discard(&mut self) {
+        self.due = false;
         self.pending = 0;
         if let Some(brigade) = self.brigade {
             // SAFETY: a live brigade of ours.
@@ -150,7 +169,7 @@ impl Output {
     }
 
     /// Takes an empty brigade back, for the next write: a new one each time would take memory that a pool frees only at its end.
-    pub(crate) fn put_back(&mut self, parcel: Parcel) {
+    pub(crate) fn put_back(&mut self, parcel: Brigade) {
         self.brigade.get_or_insert(parcel.0);
     }
 
@@ -159,7 +178,7 @@ impl Output {
     }
 }
 
-impl Parcel {
+impl Brigade {
     /// Sends the brigade through the request's output filters (ap_pass_brigade). May block; the brigade is empty afterwards.
     ///
     /// # Errors
@@ -250,14 +269,14 @@ pub(crate) enum ReadError {
 }
 
 /// Memory that is filled from its beginning.
-pub(crate) struct Room<'a> {
+pub(crate) struct ReadBuf<'a> {
     memory: &'a mut [MaybeUninit<u8>],
     length: usize,
 }
 
-impl<'a> Room<'a> {
-    pub(crate) fn new(memory: &'a mut [MaybeUninit<u8>]) -> Room<'a> {
-        Room { memory, length: 0 }
+impl<'a> ReadBuf<'a> {
+    pub(crate) fn new(memory: &'a mut [MaybeUninit<u8>]) -> ReadBuf<'a> {
+        ReadBuf { memory, length: 0 }
     }
 
     /// How many bytes have been written.
@@ -366,7 +385,7 @@ impl Input {
     pub(crate) fn read_into(
         &mut self,
         request: Request<'_>,
-        room: &mut Room<'_>,
+        room: &mut ReadBuf<'_>,
     ) -> Result<(), ReadError> {
         let buffered = self.consume(room.left());
         room.push(&buffered);
@@ -428,7 +447,7 @@ impl Input {
         &mut self,
         request: Request<'_>,
         wanted: usize,
-        mut room: Option<&mut Room<'_>>,
+        mut room: Option<&mut ReadBuf<'_>>,
     ) -> Result<bool, ReadError> {
         match self.state {
             Reading::Ended => return Ok(false),
@@ -457,7 +476,7 @@ impl Input {
             self.buffer.drain(..self.position);
             self.position = 0;
         }
-        let held = |input: &Input, room: &Option<&mut Room<'_>>| {
+        let held = |input: &Input, room: &Option<&mut ReadBuf<'_>>| {
             input.buffer.len() + room.as_ref().map_or(0, |room| room.length())
         };
         let before = held(self, &room);
@@ -491,7 +510,7 @@ impl Input {
         &mut self,
         request: Request<'_>,
         wanted: usize,
-        mut room: Option<&mut Room<'_>>,
+        mut room: Option<&mut ReadBuf<'_>>,
     ) -> Result<bool, ReadError> {
         let brigade = *self.brigade.get_or_insert_with(|| new_brigade(request));
         let waiting = if self.is_hurried {

@@ -6,3 +6,4 @@ pub(crate) mod kept;
 pub(crate) mod reach;
 pub(crate) mod record;
 pub(in crate::httpd) mod slot;
+pub(crate) mod tree;

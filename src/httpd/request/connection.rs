@@ -65,6 +65,38 @@ impl<'r> Connection<'r> {
         unsafe { (*self.as_ptr()).aborted != 0 }
     }
 
+    /// Is it a client's own connection, and not one of the streams that httpd (mod_http2) makes a connection of?
+    pub(crate) fn is_primary(self) -> bool {
+        self.raw().master.is_null()
+    }
+
+    /// Would the kernel take so many bytes at once, so that writing them waits for nothing? Looks at what has not been acknowledged
+    /// yet (TIOCOUTQ), and leaves half of the buffer for what the kernel keeps beside the bytes.
+    pub(crate) fn has_room(self, bytes: usize) -> bool {
+        let (mut size, mut queued): (c_int, c_int) = (0, 0);
+        let mut length = libc::socklen_t::try_from(size_of::<c_int>()).unwrap_or(0);
+        // SAFETY: the socket of a live connection; plain numbers are filled in.
+        unsafe {
+            let socket = sys::ap_get_conn_socket(self.as_ptr());
+            let mut descriptor = -1;
+            if socket.is_null() || sys::apr_os_sock_get(&raw mut descriptor, socket) != 0 {
+                return false;
+            }
+            let asked = libc::getsockopt(
+                descriptor,
+                libc::SOL_SOCKET,
+                libc::SO_SNDBUF,
+                (&raw mut size).cast(),
+                &raw mut length,
+            );
+            if asked != 0 || libc::ioctl(descriptor, libc::TIOCOUTQ, &raw mut queued) != 0 {
+                return false;
+            }
+        }
+        let room = (size / 2).saturating_sub(queued);
+        usize::try_from(room).is_ok_and(|room| room >= bytes)
+    }
+
     pub(crate) fn keepalive(self) -> c_int {
         // SAFETY: as above.
         unsafe { (*self.as_ptr()).keepalive.cast_signed() }

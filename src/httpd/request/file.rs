@@ -1,6 +1,7 @@
 //! apr_finfo_t: what a file is, as httpd and `apr_stat` see it.
 
 use crate::httpd::apr::pool::OwnedPool;
+use crate::httpd::apr::pool::Pool;
 use crate::httpd::request::Request;
 use crate::httpd::sys;
 use std::ffi::{CStr, CString, c_int};
@@ -98,6 +99,26 @@ impl FileInfo {
             mtime: info.mtime,
             ctime: info.ctime,
         }
+    }
+}
+
+/// A path made canonical, with a slash at its end (apr_filepath_merge with APR_FILEPATH_TRUENAME).
+pub(crate) fn canonical_directory<'p>(pool: Pool<'p>, path: &CStr) -> Option<&'p CStr> {
+    let mut merged = std::ptr::null_mut();
+    // SAFETY: both strings are live; the answer lies in the pool.
+    unsafe {
+        let flags = sys::APR_FILEPATH_TRUENAME | sys::APR_FILEPATH_NOTRELATIVE;
+        if sys::apr_filepath_merge(
+            &raw mut merged,
+            std::ptr::null(),
+            path.as_ptr(),
+            flags,
+            pool.as_ptr(),
+        ) != 0
+        {
+            return None;
+        }
+        crate::httpd::text(sys::ap_make_full_path(pool.as_ptr(), merged, c"".as_ptr()))
     }
 }
 

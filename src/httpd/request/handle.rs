@@ -7,11 +7,10 @@ use crate::httpd::apr::table::Table;
 use crate::httpd::log::{Entry, Subject};
 use crate::httpd::module::kept::Module;
 use crate::httpd::module::slot;
-use crate::httpd::request::connection::{self, Connection};
+use crate::httpd::request::connection::Connection;
 use crate::httpd::request::server::{self, Server};
-use crate::httpd::status::Status;
 use crate::httpd::sys;
-use std::ffi::{CStr, c_char, c_int};
+use std::ffi::{CStr, c_int};
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
@@ -116,6 +115,15 @@ impl<'r> Request<'r> {
         unsafe { Request::from_raw((*self.as_ptr()).prev) }
     }
 
+    /// Gives the request that the client has sent, which internal redirects have led from to this one.
+    pub(crate) fn original(self) -> Request<'r> {
+        let mut request = self;
+        while let Some(before) = request.prev() {
+            request = before;
+        }
+        request
+    }
+
     pub(crate) fn main(self) -> Option<Request<'r>> {
         // SAFETY: a sub-request ends before the request that it is part of.
         unsafe { Request::from_raw((*self.as_ptr()).main) }
@@ -175,85 +183,6 @@ impl<'r> Request<'r> {
         unsafe { sys::ap_set_content_length(self.as_ptr(), length) }
     }
 
-    /// (scheme, hostinfo, user, password, hostname, port, path, query, fragment) of the request's URI.
-    pub(crate) fn parsed_uri(self) -> ([Option<&'r CStr>; 8], Option<u16>) {
-        // SAFETY: strings in the request's pool.
-        unsafe {
-            let uri = &(*self.as_ptr()).parsed_uri;
-            let texts = [
-                uri.scheme,
-                uri.hostinfo,
-                uri.user,
-                uri.password,
-                uri.hostname,
-                uri.path,
-                uri.query,
-                uri.fragment,
-            ];
-            (
-                texts.map(|text| crate::httpd::text(text)),
-                (!uri.port_str.is_null()).then_some(uri.port),
-            )
-        }
-    }
-
-    /// The user agent's address: the connection's, or the one mod_remoteip found.
-    pub(crate) fn useragent_addr(self) -> (Option<&'r CStr>, u16) {
-        // SAFETY: an address in the request's or the connection's pool.
-        (self.useragent_ip(), unsafe {
-            connection::port((*self.as_ptr()).useragent_addr)
-        })
-    }
-
-    /// The document root (ap_document_root).
-    pub(crate) fn document_root(self) -> Option<&'r CStr> {
-        // SAFETY: a live request; the string belongs to the configuration.
-        unsafe { crate::httpd::text(sys::ap_document_root(self.as_ptr())) }
-    }
-
-    /// `scheme://host[:port]uri` (ap_construct_url).
-    pub(crate) fn construct_url(self, uri: &[u8]) -> Option<&'r CStr> {
-        // SAFETY: a live request; the result lies in its pool.
-        unsafe {
-            crate::httpd::text(sys::ap_construct_url(
-                self.pool().as_ptr(),
-                self.pool().c_string(uri).as_ptr(),
-                self.as_ptr(),
-            ))
-        }
-    }
-
-    /// AuthType here (ap_auth_type).
-    pub(crate) fn auth_type(self) -> Option<&'r CStr> {
-        // SAFETY: a live request; the string is the configuration's, or in the request's pool where it is an expression.
-        unsafe { crate::httpd::text(sys::ap_auth_type(self.as_ptr())) }
-    }
-
-    /// AuthName here (ap_auth_name).
-    pub(crate) fn auth_name(self) -> Option<&'r CStr> {
-        // SAFETY: as above.
-        unsafe { crate::httpd::text(sys::ap_auth_name(self.as_ptr())) }
-    }
-
-    /// The password of HTTP Basic authentication; also sets `user` (ap_get_basic_auth_pw).
-    pub(crate) fn basic_auth_password(self) -> Option<&'r CStr> {
-        let mut password: *const c_char = std::ptr::null();
-        // SAFETY: a live request; the password lies in its pool.
-        unsafe {
-            if sys::ap_get_basic_auth_pw(self.as_ptr(), &raw mut password) == Status::OK.0 {
-                crate::httpd::text(password)
-            } else {
-                None
-            }
-        }
-    }
-
-    /// Adds the challenge that belongs to a 401 (ap_note_auth_failure).
-    pub(crate) fn note_auth_failure(self) {
-        // SAFETY: a live request.
-        unsafe { sys::ap_note_auth_failure(self.as_ptr()) }
-    }
-
     /// Fills subprocess_env with what CGI and SSI share (ap_add_common_vars).
     pub(crate) fn add_common_vars(self) {
         // SAFETY: a live request.
@@ -311,6 +240,25 @@ macro_rules! numbers {
 numbers! {
     status, assbackwards, proto_num, method_number, proxyreq, allowed, sent_bodyct, bytes_sent, clength, chunked, read_body,
     read_chunked, expecting_100, remaining, read_length, used_path_info, eos_sent, no_cache, no_local_copy,
+}
+
+macro_rules! set_numbers {
+    ($($setter:ident $name:ident),* $(,)?) => {
+        impl Request<'_> {
+            $(
+                /// Sets the field of this name of request_rec.
+                pub(crate) fn $setter(self, value: c_int) {
+                    // SAFETY: a live request.
+                    unsafe { (*self.as_ptr()).$name = value }
+                }
+            )*
+        }
+    };
+}
+
+set_numbers! {
+    set_proxyreq proxyreq, set_chunked chunked, set_no_cache no_cache, set_no_local_copy no_local_copy,
+    set_used_path_info used_path_info,
 }
 
 macro_rules! tables {

@@ -183,6 +183,11 @@ impl<T> Lease<T> {
         })
     }
 
+    /// Has the request ended?
+    pub(crate) fn is_expired(&self) -> bool {
+        self.host.load(Ordering::SeqCst).is_null()
+    }
+
     /// Gives the turn of the request's family.
     pub(crate) fn turn(&self) -> &Turn {
         &self.turn

@@ -1,13 +1,18 @@
 //! What httpd serves: requests, and the connections and servers that they belong to; who may use a request, and until when.
 
-pub(crate) mod actions;
+pub(crate) mod addresses;
+mod authentication;
+mod conditions;
 pub(crate) mod connection;
+mod content;
 pub(crate) mod departure;
 pub(crate) mod file;
 mod handle;
 pub(crate) mod header;
 pub(crate) mod lease;
+mod methods;
 mod mime;
+mod redirects;
 pub(crate) mod response_head;
 pub(crate) mod root_locks;
 pub(crate) mod section;

@@ -9,8 +9,8 @@ use crate::exchange::{Exchange, write_failed};
 use crate::httpd::io::body::End;
 use crate::httpd::io::file_part::{SentFile, Unsendable};
 use crate::httpd::log::Level;
-use crate::httpd::request::Request as Host;
-use crate::httpd::request::actions::canonical_directory;
+use crate::httpd::request::Request as RequestRec;
+use crate::httpd::request::file::canonical_directory;
 use crate::httpd::status::Status;
 use crate::objects::filter::GENERIC;
 use pyo3::IntoPyObjectExt;
@@ -334,7 +334,7 @@ pub(super) fn add_cgi_vars<'py>(
         env.set(c"QUERY_STRING", request.args().unwrap_or_default());
         // REQUEST_URI is what the client has sent, with its query; this request may be an internal redirect.
         let first = std::iter::successors(Some(request), |request| request.prev()).last();
-        let sent = first.and_then(Host::unparsed_uri).unwrap_or(uri);
+        let sent = first.and_then(RequestRec::unparsed_uri).unwrap_or(uri);
         env.set(c"REQUEST_URI", sent);
         env.set(c"SCRIPT_NAME", script);
         if !path_info.is_empty() {
@@ -354,7 +354,7 @@ pub(super) fn add_cgi_vars<'py>(
 /// names.
 pub(super) fn plain<'py>(
     this: This<'_, 'py, Request>,
-    action: for<'r> fn(Host<'r>),
+    action: for<'r> fn(RequestRec<'r>),
 ) -> PyResult<Object<'py>> {
     let held = this.hold()?;
     this.cx.detached(held.request(), action);

@@ -6,8 +6,8 @@ use crate::config::Phase;
 use crate::embed::capsule;
 use crate::embed::class::{self, Attribute, This};
 use crate::embed::text::{Encoding, Text};
-use crate::httpd::apr::table::Table as HostTable;
-use crate::httpd::request::{Request as Host, header};
+use crate::httpd::apr::table::Table as AprTable;
+use crate::httpd::request::{Request as RequestRec, header};
 use crate::objects::connection::Connection;
 use crate::objects::hlist::HandlerList;
 use crate::objects::memo::{Memo, View};
@@ -98,12 +98,12 @@ pub(super) const ATTRIBUTES: &[Attribute<Request>] = &[
     fixed(
         c"sent_bodyct",
         c"Not 0 once the body has begun to leave.",
-        |this| this.number(|request| request.sent_bodyct()),
+        |this| this.settled_number(|request| request.sent_bodyct()),
     ),
     fixed(
         c"bytes_sent",
         c"How many bytes of the body have left.",
-        |this| this.number(|request| request.bytes_sent()),
+        |this| this.settled_number(|request| request.bytes_sent()),
     ),
     fixed(
         c"mtime",
@@ -169,7 +169,7 @@ pub(super) const ATTRIBUTES: &[Attribute<Request>] = &[
         |this| this.text(|request| request.unparsed_uri()),
     ),
     fixed(c"eos_sent", c"1 when the answer is complete.", |this| {
-        this.number(|request| request.eos_sent())
+        this.settled_number(|request| request.eos_sent())
     }),
     Attribute::new(
         c"used_path_info",
@@ -508,7 +508,7 @@ fn table<'py>(
     this: &This<'_, 'py, Request>,
     memo: &Memo<View>,
     rules: Rules,
-    find: for<'r> fn(Host<'r>) -> Option<HostTable<'r>>,
+    find: for<'r> fn(RequestRec<'r>) -> Option<AprTable<'r>>,
 ) -> PyResult<Object<'py>> {
     memo.get(this.cx, || {
         class::instance(this.cx, Table::view(this.lease.clone(), rules, find))
@@ -517,7 +517,7 @@ fn table<'py>(
 
 fn texts<'py>(
     this: &This<'_, 'py, Request>,
-    field: for<'r> fn(Host<'r>) -> Vec<&'r CStr>,
+    field: for<'r> fn(RequestRec<'r>) -> Vec<&'r CStr>,
 ) -> PyResult<Object<'py>> {
     let texts: Vec<Text> = this.look(move |held| {
         let texts = field(held.request()).into_iter();

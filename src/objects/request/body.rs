@@ -5,7 +5,7 @@ use crate::embed::class::{Args, This};
 use crate::embed::{bytes, text};
 use crate::exchange::{Exchange, write_failed};
 use crate::httpd::io::body::{End, Input, ReadError};
-use crate::httpd::request::Request as Host;
+use crate::httpd::request::Request as RequestRec;
 use crate::httpd::request::lease::Held;
 use crate::httpd::status::Status;
 use pyo3::exceptions::PyOSError;
@@ -20,7 +20,7 @@ pub(super) fn write<'py>(
     let flush = args.get(1).map_or(Ok(true), |flush| flush.is_truthy())?;
     // The request is held inside, not around: getting at the bytes of an object, and letting go of them, may run Python code.
     text::with_bytes(&data, |bytes| {
-        let held = this.hold()?;
+        let held = this.hold_as_it_is()?;
         let (request, exchange) = (held.request(), held.value());
         Exchange::check_way_out(&held)?;
         if is_complete(&held) {
@@ -30,12 +30,20 @@ pub(super) fn write<'py>(
             let mut output = exchange.output.borrow_mut();
             output.write(request, bytes).map_err(write_failed)?;
         }
-        let full = exchange.output.borrow().is_full();
-        if flush && !bytes.is_empty() || full {
-            let end = if flush { End::Flush } else { End::Open };
-            Exchange::send(this.cx, &held, end).map_err(write_failed)?;
-        }
-        Ok(())
+        let (full, due) = {
+            let output = exchange.output.borrow();
+            (output.is_full(), output.is_due())
+        };
+        let flush = flush && !bytes.is_empty();
+        let sent = if full {
+            let end = if flush || due { End::Flush } else { End::Open };
+            Exchange::send(this.cx, &held, end)
+        } else if flush {
+            Exchange::send_soon(this.cx, this.lease(), &held)
+        } else {
+            Ok(())
+        };
+        sent.map_err(write_failed)
     })?;
     Ok(this.none())
 }
@@ -142,7 +150,7 @@ fn read_directly<'py>(this: &This<'_, 'py, Request>, limit: usize) -> PyResult<O
     result.or_else(|error| refused(this, held, error))
 }
 
-type Reading<'a, 'r> = (Host<'r>, &'a mut Input, Option<usize>);
+type Reading<'a, 'r> = (RequestRec<'r>, &'a mut Input, Option<usize>);
 
 /// Reads from the client, without the interpreter's lock.
 fn receive<'py>(

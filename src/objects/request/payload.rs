@@ -4,7 +4,7 @@ use crate::embed::class::{self, This};
 use crate::embed::text::{Encoding, Text};
 use crate::embed::{self, Cx};
 use crate::exchange::{Exchange, RequestLease, lease_of};
-use crate::httpd::request::Request as Host;
+use crate::httpd::request::Request as RequestRec;
 use crate::httpd::request::lease::Held;
 use crate::objects::memo::{Copied, View, WithAttributes, memos};
 use crate::objects::refusal::refused;
@@ -87,9 +87,17 @@ pub(crate) fn is_unremarkable(object: &Bound<'_, PyAny>, cx: Cx<'_>) -> bool {
 }
 
 impl<'py> This<'_, 'py, Request> {
-    /// Holds the request for one operation.
+    /// Holds the request for one operation, before which what is due leaves.
     #[inline]
     pub(super) fn hold(&self) -> PyResult<Held<'_, Exchange>> {
+        let held = self.hold_as_it_is()?;
+        Exchange::settle(self.cx.py, &held);
+        Ok(held)
+    }
+
+    /// Holds it for an operation that neither changes nor shows what of the answer has left.
+    #[inline]
+    pub(super) fn hold_as_it_is(&self) -> PyResult<Held<'_, Exchange>> {
         self.lease.hold().map_err(refused)
     }
 
@@ -104,13 +112,13 @@ impl<'py> This<'_, 'py, Request> {
         &self,
         look: impl FnOnce(&Held<'_, Exchange>) -> R + 'static,
     ) -> PyResult<R> {
-        Ok(look(&self.hold()?))
+        Ok(look(&self.hold_as_it_is()?))
     }
 
     /// Gives a field's text, decoded as UTF-8 with surrogateescape.
     pub(super) fn text(
         &self,
-        field: for<'r> fn(Host<'r>) -> Option<&'r CStr>,
+        field: for<'r> fn(RequestRec<'r>) -> Option<&'r CStr>,
     ) -> PyResult<Object<'py>> {
         self.decoded(Encoding::Utf8, field)
     }
@@ -118,7 +126,7 @@ impl<'py> This<'_, 'py, Request> {
     /// Gives a field's text, decoded as latin-1, as HTTP carries it.
     pub(super) fn latin1(
         &self,
-        field: for<'r> fn(Host<'r>) -> Option<&'r CStr>,
+        field: for<'r> fn(RequestRec<'r>) -> Option<&'r CStr>,
     ) -> PyResult<Object<'py>> {
         self.decoded(Encoding::Latin1, field)
     }
@@ -126,18 +134,24 @@ impl<'py> This<'_, 'py, Request> {
     pub(super) fn decoded(
         &self,
         encoding: Encoding,
-        field: for<'r> fn(Host<'r>) -> Option<&'r CStr>,
+        field: for<'r> fn(RequestRec<'r>) -> Option<&'r CStr>,
     ) -> PyResult<Object<'py>> {
         let text = self.look(move |held| field(held.request()).map(Text::from))?;
         encoding.copied(self.cx.py, text.as_ref())
     }
 
-    pub(super) fn number(&self, field: fn(Host<'_>) -> i64) -> PyResult<Object<'py>> {
+    pub(super) fn number(&self, field: fn(RequestRec<'_>) -> i64) -> PyResult<Object<'py>> {
         let number = self.look(move |held| field(held.request()))?;
         number.into_bound_py_any(self.cx.py)
     }
 
-    pub(super) fn float(&self, field: fn(Host<'_>) -> f64) -> PyResult<Object<'py>> {
+    /// A number that shows what of the answer has left.
+    pub(super) fn settled_number(&self, field: fn(RequestRec<'_>) -> i64) -> PyResult<Object<'py>> {
+        drop(self.hold()?);
+        self.number(field)
+    }
+
+    pub(super) fn float(&self, field: fn(RequestRec<'_>) -> f64) -> PyResult<Object<'py>> {
         let number = self.look(move |held| field(held.request()))?;
         number.into_bound_py_any(self.cx.py)
     }
@@ -145,7 +159,7 @@ impl<'py> This<'_, 'py, Request> {
     /// Gives the object of a related request, or None.
     pub(super) fn related(
         &self,
-        field: for<'r> fn(Host<'r>) -> Option<Host<'r>>,
+        field: for<'r> fn(RequestRec<'r>) -> Option<RequestRec<'r>>,
     ) -> PyResult<Object<'py>> {
         // Both have the same turn (invariant 7), so the other one can be held while this one's phase runs.
         let lease =

@@ -6,7 +6,7 @@ use crate::embed::cell::Ref;
 use crate::embed::class::{self, Args, Attribute, Class, Key, Method, This, method};
 use crate::embed::text::{self, Encoding, Text};
 use crate::embed::{Cx, PerInterpreter, capsule};
-use crate::httpd::request::server::{Server as Host, generation, restart_time};
+use crate::httpd::request::server::{Server as ServerRec, generation, restart_time};
 use crate::objects::logging::log_arguments;
 use crate::objects::request::payload::Request;
 use crate::objects::table::Table;
@@ -29,7 +29,7 @@ impl Class for Server {
             c"next",
             c"The next server in httpd's list, or None.",
             |this| {
-                let next = this.with(|server| server.next().and_then(Host::in_child))?;
+                let next = this.with(|server| server.next().and_then(ServerRec::in_child))?;
                 listed(this.cx, next)
             },
         ),
@@ -153,12 +153,12 @@ impl Class for Server {
 }
 
 impl<'py> This<'_, 'py, Server> {
-    fn text(&self, field: for<'s> fn(&Host<'s>) -> Option<&'s CStr>) -> PyResult<Object<'py>> {
+    fn text(&self, field: for<'s> fn(&ServerRec<'s>) -> Option<&'s CStr>) -> PyResult<Object<'py>> {
         let text = self.with(move |server| field(&server).map(Text::from))?;
         Encoding::Utf8.copied(self.cx.py, text.as_ref())
     }
 
-    fn texts(&self, field: for<'s> fn(Host<'s>) -> Vec<&'s CStr>) -> PyResult<Object<'py>> {
+    fn texts(&self, field: for<'s> fn(ServerRec<'s>) -> Vec<&'s CStr>) -> PyResult<Object<'py>> {
         let texts: Vec<Text> =
             self.with(move |server| field(server).into_iter().map(Text::from).collect())?;
         let texts = texts
@@ -170,7 +170,7 @@ impl<'py> This<'_, 'py, Server> {
 
     fn give<T: IntoPyObjectExt<'py> + 'static>(
         &self,
-        field: fn(Host<'_>) -> T,
+        field: fn(ServerRec<'_>) -> T,
     ) -> PyResult<Object<'py>> {
         self.with(field)?.into_bound_py_any(self.cx.py)
     }

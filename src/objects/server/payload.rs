@@ -2,7 +2,7 @@
 
 use crate::embed::{Cx, class};
 use crate::exchange::RequestLease;
-use crate::httpd::request::server::Server as Host;
+use crate::httpd::request::server::Server as ServerRec;
 use crate::objects::logging::log_for;
 use crate::objects::refusal::refused;
 use pyo3::prelude::*;
@@ -12,7 +12,7 @@ type Object<'py> = Bound<'py, PyAny>;
 /// A server. One that was made for a request can be used as long as that request.
 pub(crate) enum Server {
     /// One of httpd's list, which lives as long as the child.
-    Listed(Host<'static>),
+    Listed(ServerRec<'static>),
     /// One that another module has made for one request, in its pool. It is reached through that request.
     OfRequest(RequestLease),
 }
@@ -21,8 +21,8 @@ pub(crate) enum Server {
 ///
 /// # Errors
 /// MemoryError.
-pub(crate) fn listed<'py>(cx: Cx<'py>, server: Option<Host<'_>>) -> PyResult<Object<'py>> {
-    match server.and_then(Host::in_child) {
+pub(crate) fn listed<'py>(cx: Cx<'py>, server: Option<ServerRec<'_>>) -> PyResult<Object<'py>> {
+    match server.and_then(ServerRec::in_child) {
         Some(server) => class::instance(cx, Server::Listed(server)),
         None => Ok(cx.py.None().into_bound(cx.py)),
     }
@@ -46,7 +46,7 @@ impl Server {
     /// RuntimeError when it is a request's and that cannot be held.
     pub(in crate::objects) fn with<R: 'static>(
         &self,
-        body: impl FnOnce(Host<'_>) -> R + 'static,
+        body: impl FnOnce(ServerRec<'_>) -> R + 'static,
     ) -> PyResult<R> {
         Ok(match self {
             Server::Listed(server) => body(*server),

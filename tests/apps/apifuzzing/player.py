@@ -18,14 +18,18 @@ from .state import keep, kept, state_of
 
 NEVER = {
     "_own_directory",
+    "_global_held",
     "_global_lock",
     "_global_unlock",
     "_global_trylock",
     "__class__",
     "__subclasshook__",
     "__init_subclass__",
+    "__mul__",
+    "__rmul__",
+    "__imul__",
 }
-"""Locks go in pairs (acts); a thread's directory would stay changed."""
+"""Locks go in pairs (acts); a thread's directory would stay changed; a list times 2**31 takes all of the machine's memory."""
 FUNCTIONS = [name for name in dir(_apache) if callable(getattr(_apache, name)) and name not in NEVER]
 TABLES = ("headers_in", "headers_out", "err_headers_out", "notes", "subprocess_env")
 OPERATORS = (operator.eq, operator.ne, operator.lt, operator.contains, operator.add, operator.getitem, operator.or_)

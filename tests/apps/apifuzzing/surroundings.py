@@ -46,14 +46,14 @@ PLACES = (
     (builtins, "__build_class__"),
     (builtins, "print"),
     (builtins, "open"),
-    (builtins, "isinstance"),
-    (builtins, "Exception"),
     (os, "environ"),
     (os, "fspath"),
     (os, "stat"),
     (io, "TextIOWrapper"),
 )
-"""What the module's own Python rests on."""
+"""What the module's own Python rests on. Not what asyncio asks whether its loop is to end: `isinstance`, for one."""
+TRACED = ("mod_python", "apifuzzing", "fuzz")
+"""Modules in which a debugger raises: an exception in asyncio's own steps, or no room for them, and its loop never ends."""
 LIBRARY = (util, Cookie, psp, publisher, apache, cgihandler, testhandler, status)
 SCRIPTS = (
     "import _apache",
@@ -248,7 +248,7 @@ def trace(player):
     def seen(frame, event, argument):
         nonlocal left
         left -= 1
-        if left > 0:
+        if left > 0 and str(frame.f_globals.get("__name__")).startswith(TRACED):
             player.again()
             if random.random() < 0.05:
                 raise values.exception(player)
@@ -385,7 +385,7 @@ class Odd:
 def published(player):
     """What the publisher finds, asks and shows."""
     req = player.roots.get("req")
-    if req is None:
+    if req is None or values.is_deep():
         return
     random = player.random
     module = types.ModuleType("published")
@@ -409,7 +409,7 @@ def loops(player):
         await asyncio.sleep(0)
         return values.simple(player)
 
-    if player.state.may("deep"):
+    if player.state.may("deep") and not values.is_deep():
         asyncio.run(works())
 
 

@@ -231,7 +231,8 @@ def tangled(player):
     return error
 
 
-def _is_deep():
+def is_deep():
+    """Is little of the recursion left?"""
     with contextlib.suppress(ValueError):
         return sys._getframe(sys.getrecursionlimit() * 3 // 4) is not None
     return False
@@ -244,7 +245,7 @@ class Finalizer:
         self.player = player
 
     def __del__(self):
-        if sys.version_info < (3, 12) and _is_deep():
+        if sys.version_info < (3, 12) and is_deep():
             return  # Python itself gives up when what it collects while it raises RecursionError goes on
         with contextlib.suppress(BaseException):
             print("a finalizer", self.player.phase)

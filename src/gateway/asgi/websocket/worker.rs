@@ -207,7 +207,7 @@ impl Work<'_> {
         let held = self.hold()?;
         if let Some(parts) = head {
             start(self.answer, &held, &parts).map_err(Ending::Wrong)?;
-        } else if !self.answer.is_started() {
+        } else if data.is_empty() && !is_last {
             // The head comes with the first part of the body.
             return Ok(());
         }

@@ -3,7 +3,7 @@
 
 use super::invocation::{Invocation, new_brigade};
 use super::names;
-use super::own::{Handler, Verdict, name_of, own};
+use super::own::{Handler, Own, Verdict, name_of, own};
 use crate::httpd::apr::brigade::{append, concat, first, has_eos, is_empty, read, sentinel};
 use crate::httpd::callback::summon;
 use crate::httpd::guard::guard;
@@ -50,7 +50,7 @@ pub(super) unsafe extern "C" fn output<F: Handler, const PLACE: usize>(
     unsafe { pass::<F>(filter, brigade, PLACE) }
 }
 
-/// Calls the filter whose function has this place among `names`, piece by piece.
+/// Gives an answer to the filter whose function has this place among `names`, piece by piece, for as long as it is kept.
 ///
 /// # Safety
 /// A live filter and brigade, as httpd passes them.
@@ -60,7 +60,7 @@ unsafe fn pass<F: Handler>(
     brigade: *mut sys::apr_bucket_brigade,
     place: usize,
 ) -> sys::apr_status_t {
-    // SAFETY: httpd passes a live filter and brigade; every brigade made here lies in the request's pool.
+    // SAFETY: httpd passes a live filter and brigade; the brigade that is made here lies in the request's pool.
     unsafe {
         let Some((own, request)) = own(filter) else {
             return sys::ap_pass_brigade((*filter).next, brigade);
@@ -68,61 +68,103 @@ unsafe fn pass<F: Handler>(
         let target = new_brigade(filter);
         let mut status = 0;
         while status == 0 && !is_empty(brigade) {
-            if own.verdict == Verdict::LeftOut {
-                status = sys::ap_pass_brigade((*filter).next, brigade);
-                break;
-            }
-            if matches!(own.verdict, Verdict::Failed(_)) {
-                sys::apr_brigade_cleanup(brigade.cast());
-                status = sys::AP_FILTER_ERROR;
-                break;
-            }
-            let piece = match Piece::cut(brigade) {
-                Ok(piece) => piece,
-                Err(error) => {
-                    status = error;
+            match own.verdict {
+                Verdict::Kept => {}
+                Verdict::LeftOut => {
+                    status = sys::ap_pass_brigade((*filter).next, brigade);
                     break;
                 }
+                Verdict::Failed(_) => {
+                    sys::apr_brigade_cleanup(brigade.cast());
+                    status = sys::AP_FILTER_ERROR;
+                    break;
+                }
+            }
+            status = match Piece::cut(brigade) {
+                Ok(piece) => {
+                    let step = Step {
+                        filter,
+                        request,
+                        place,
+                        target,
+                    };
+                    let status = step.run::<F>(own, brigade, piece.more_will_come);
+                    piece.put_back(brigade);
+                    status
+                }
+                Err(error) => error,
             };
-            let ends = has_eos(brigade);
-            let mut invocation = Invocation::new(filter, brigade, target, None);
-            let verdict = guard("filter", || match name_of(filter, own, request, place) {
-                Some(name) => summon::<F>()(request, name, false, &mut invocation),
-                None => Verdict::BROKEN,
-            });
-            own.verdict = verdict.unwrap_or_else(|place| {
-                log::entry(request, Level::Critical, &place);
-                Verdict::BROKEN
-            });
-            status = invocation.status();
+        }
+        sys::apr_brigade_destroy(target);
+        status
+    }
+}
+
+/// One call of a filter, for one piece of an answer.
+struct Step<'r> {
+    filter: *mut sys::ap_filter_t,
+    request: Request<'r>,
+    place: usize,
+    /// What goes on; empty between two steps.
+    target: *mut sys::apr_bucket_brigade,
+}
+
+impl Step<'_> {
+    /// Calls the filter, and sends on what it gives: at once, if there is more to wait for. The piece is empty afterwards.
+    ///
+    /// # Safety
+    /// A live filter, its context, and brigades.
+    unsafe fn run<F: Handler>(
+        &self,
+        own: &mut Own,
+        piece: *mut sys::apr_bucket_brigade,
+        flush: bool,
+    ) -> sys::apr_status_t {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let target = self.target;
+            let ends = has_eos(piece);
+            let mut invocation = Invocation::new(self.filter, piece, target, None);
+            own.verdict = self.call::<F>(own, &mut invocation);
+            let mut status = invocation.status();
             match own.verdict {
                 // What it has not read goes on as it is.
-                Verdict::LeftOut => concat(target, brigade),
+                Verdict::LeftOut => concat(target, piece),
                 Verdict::Kept if ends && !invocation.closed => invocation.end(),
                 Verdict::Kept => {}
                 Verdict::Failed(answer) => {
                     sys::apr_brigade_cleanup(target.cast());
                     if status == 0 {
-                        status = fail(filter, request, target, answer);
+                        status = fail(self.filter, self.request, target, answer);
                     }
                 }
             }
-            if piece.more_will_come {
-                let flush = sys::apr_bucket_flush_create((*target).bucket_alloc);
-                append(target, flush);
+            if flush {
+                append(target, sys::apr_bucket_flush_create((*target).bucket_alloc));
             }
             if status == 0 && !is_empty(target) {
-                status = sys::ap_pass_brigade((*filter).next, target);
+                status = sys::ap_pass_brigade((*self.filter).next, target);
             }
             sys::apr_brigade_cleanup(target.cast());
-            sys::apr_brigade_cleanup(brigade.cast());
-            if !piece.rest.is_null() {
-                concat(brigade, piece.rest);
-                sys::apr_brigade_destroy(piece.rest);
-            }
+            sys::apr_brigade_cleanup(piece.cast());
+            status
         }
-        sys::apr_brigade_destroy(target);
-        status
+    }
+
+    /// # Safety
+    /// As for `run`.
+    unsafe fn call<F: Handler>(&self, own: &Own, invocation: &mut Invocation) -> Verdict {
+        // SAFETY: the caller's promise; F was registered.
+        let verdict = guard("filter", || unsafe {
+            match name_of(self.filter, own, self.request, self.place) {
+                Some(name) => summon::<F>()(self.request, name, false, invocation),
+                None => Verdict::BROKEN,
+            }
+        });
+        verdict.unwrap_or_else(|place| {
+            log::entry(self.request, Level::Critical, &place);
+            Verdict::BROKEN
+        })
     }
 }
 
@@ -174,6 +216,20 @@ struct Piece {
 }
 
 impl Piece {
+    /// Puts what is behind the piece where that was.
+    ///
+    /// # Safety
+    /// A live brigade: the one that was cut, empty.
+    unsafe fn put_back(self, brigade: *mut sys::apr_bucket_brigade) {
+        if !self.rest.is_null() {
+            // SAFETY: the caller's promise.
+            unsafe {
+                concat(brigade, self.rest);
+                sys::apr_brigade_destroy(self.rest);
+            }
+        }
+    }
+
     /// Cuts a brigade behind what is there without waiting, up to a FLUSH, PIECE bytes at most. Waits only for a first byte.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use super::output::{OUTPUTS, Output, output};
 use super::own::{Handler, Own, Verdict};
 use crate::httpd::callback::assert_no_data;
 use crate::httpd::request::Request;
-use crate::httpd::sys;
+use crate::httpd::{sys, text};
 use std::ffi::CStr;
 
 /// Registers an output filter (ap_register_output_filter). Can mod_filter tell it from others?
@@ -41,6 +41,67 @@ pub(crate) fn register_input<F: Handler>(name: &CStr, _handler: F) {
 }
 
 impl Request<'_> {
+    /// Does nothing on the answer's way wait for anything but the socket? So httpd's own filters do, and compression.
+    pub(crate) fn has_plain_way_out(self) -> bool {
+        // SAFETY: a live request, whose chain of filters lives as long, and the names of what is registered.
+        unsafe {
+            let first = (*self.as_ptr()).output_filters.cast_const().as_ref();
+            let next = |filter: &&sys::ap_filter_t| filter.next.cast_const().as_ref();
+            std::iter::successors(first, next).all(|filter| {
+                let name = filter.frec.as_ref().and_then(|record| text(record.name));
+                name.is_some_and(|name| {
+                    let is_it = |plain: &&[u8]| plain.eq_ignore_ascii_case(name.to_bytes());
+                    PLAIN.iter().any(is_it)
+                })
+            })
+        }
+    }
+
+    /// Would a filter of that name, added to this sub-request, stand in the chain that the whole page passes? It would be used
+    /// after its memory, the sub-request's, has gone: a sub-request ends before the page that it is a part of.
+    pub(crate) fn would_outlive_itself(self, name: &CStr, input: bool) -> bool {
+        if self.main().is_none() {
+            return false;
+        }
+        // SAFETY: httpd looks the name up; its records live as long as the configuration.
+        let record = unsafe {
+            match input {
+                true => sys::ap_get_input_filter_handle(name.as_ptr()).as_ref(),
+                false => sys::ap_get_output_filter_handle(name.as_ptr()).as_ref(),
+            }
+        };
+        record.is_some_and(|record| {
+            (sys::ap_filter_type_AP_FTYPE_PROTOCOL..sys::ap_filter_type_AP_FTYPE_CONNECTION)
+                .contains(&record.ftype)
+        })
+    }
+
+    /// Adds a filter by name, in front of others of its type; httpd warns where there is none of that name (ap_add_output_filter).
+    pub(crate) fn add_output_filter(self, name: &CStr) {
+        // SAFETY: a live request and connection; the name is only looked up.
+        unsafe {
+            sys::ap_add_output_filter(
+                name.as_ptr(),
+                std::ptr::null_mut(),
+                self.as_ptr(),
+                (*self.as_ptr()).connection,
+            );
+        }
+    }
+
+    /// Adds an input filter by name (ap_add_input_filter).
+    pub(crate) fn add_input_filter(self, name: &CStr) {
+        // SAFETY: as above.
+        unsafe {
+            sys::ap_add_input_filter(
+                name.as_ptr(),
+                std::ptr::null_mut(),
+                self.as_ptr(),
+                (*self.as_ptr()).connection,
+            );
+        }
+    }
+
     /// How many filters there are on a way, those of the connection and of requests around this one among them. httpd's filters
     /// call one another: each takes its part of the stack.
     pub(crate) fn filters(self, input: bool) -> usize {
@@ -74,3 +135,16 @@ impl Request<'_> {
         }
     }
 }
+
+/// The filters that wait for nothing.
+const PLAIN: [&[u8]; 9] = [
+    b"core",
+    b"http_header",
+    b"content_length",
+    b"byterange",
+    b"http_outerror",
+    b"ssl/tls filter",
+    b"ssl/tls coalescing filter",
+    b"bytype:deflate",
+    b"deflate",
+];

@@ -1,9 +1,10 @@
 //! What the configuration says of interpreters, gathered before any is made: their locks, pools and virtual environments.
 
-use super::interpreter::MAIN;
-use super::package;
-use crate::config::{Gil, Server};
+use super::{Gil, Server};
 use std::collections::{HashMap, HashSet};
+
+/// The name of the first interpreter, which Python itself starts with.
+pub(crate) const MAIN: &str = "main_interpreter";
 
 /// What all servers say. Made when the configuration is checked, and once in each child, which keeps it.
 #[derive(Default)]
@@ -115,7 +116,7 @@ impl Plan {
     }
 
     /// Gives the PythonHome of a host; None where it is the process's.
-    pub(super) fn own_home<'h>(&self, host: Option<&'h str>) -> Option<&'h str> {
+    pub(crate) fn own_home<'h>(&self, host: Option<&'h str>) -> Option<&'h str> {
         host.filter(|host| Some(*host) != self.home.as_deref())
     }
 
@@ -134,7 +135,7 @@ impl Plan {
 
     /// Finds the PythonHome for an interpreter that is made for a host: that which the configuration has for the interpreter.
     /// Where it does not know the interpreter, as with one that an .htaccess file names, the host's.
-    pub(super) fn home_for<'h>(&'h self, name: &str, host: Option<&'h str>) -> Option<&'h str> {
+    pub(crate) fn home_for<'h>(&'h self, name: &str, host: Option<&'h str>) -> Option<&'h str> {
         let of_others = || {
             self.homes.contains_key(name)
                 || self.plain.contains(name)
@@ -145,14 +146,14 @@ impl Plan {
     }
 
     /// Will there be interpreters with a lock of their own?
-    pub(super) fn has_own(&self) -> bool {
+    pub(crate) fn has_own(&self) -> bool {
         let own = |gil: &Gil| *gil == Gil::Own;
         OWN_IS_POSSIBLE
             && (!self.pools.is_empty() || self.default.iter().chain(self.named.values()).any(own))
     }
 
     /// Decides whether an interpreter has a lock of its own; those of a pool (`name#1`) have.
-    pub(super) fn gil(&self, name: &str) -> Gil {
+    pub(crate) fn gil(&self, name: &str) -> Gil {
         let of_pool = pool_of(name).is_some_and(|(pool, _)| self.pools.contains_key(pool));
         let named = self.named.get(name).copied();
         if !OWN_IS_POSSIBLE {
@@ -164,12 +165,12 @@ impl Plan {
         }
     }
 
-    pub(super) fn pools(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn pools(&self) -> impl Iterator<Item = &str> {
         self.pools.keys().map(String::as_str)
     }
 
     /// Gives the number of interpreters of a pool; None where there is no pool of that name.
-    pub(super) fn pool_size(&self, name: &str) -> Option<usize> {
+    pub(crate) fn pool_size(&self, name: &str) -> Option<usize> {
         let wanted = self.pools.get(name).copied();
         wanted.map(|size| if OWN_IS_POSSIBLE { size } else { 1 })
     }
@@ -192,7 +193,7 @@ impl Plan {
     ///
     /// # Errors
     /// Why there is none of that name.
-    pub(super) fn check_member(&self, name: &str) -> Result<(), String> {
+    pub(crate) fn check_member(&self, name: &str) -> Result<(), String> {
         let Some((pool, number)) = pool_of(name) else {
             return Ok(());
         };
@@ -211,7 +212,7 @@ impl Plan {
         if OWN_IS_POSSIBLE {
             return warnings;
         }
-        let version = package::BUILT_VERSION;
+        let version = env!("MOD_PYTHON_PYTHON_VERSION");
         let own = |gil: &Gil| *gil == Gil::Own;
         let gil = self.default.iter().chain(self.named.values()).any(own);
         let gil = gil.then(|| {

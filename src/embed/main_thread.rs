@@ -57,7 +57,7 @@ const STACK: usize = 8 << 20;
 ///
 /// # Errors
 /// When no thread can be had.
-pub(super) fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), String> {
+pub(crate) fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), String> {
     // SAFETY: sigset_t is plain data; the mask of this thread is put back below.
     let before = unsafe {
         let mut all: libc::sigset_t = std::mem::zeroed();
