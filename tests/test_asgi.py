@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import http.client
 import json
-import re
 import socket
-import ssl
 import struct
 import threading
-from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 import pytest
 from asgi_site import applications, heard, open_gate, site
 from client import Answer, raw
-from conftest import FREE_THREADED, Serve, Server
+from conftest import Serve, Server
 
 CONFIG = """
 SetEnv FROM_SETENV "a value"

@@ -8,13 +8,12 @@ import json
 import os
 import socket
 import struct
-from contextlib import contextmanager
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Optional
 
 import pytest
 from asgi_site import applications, heard, open_gate, site
-from client import raw
 from conftest import Serve, Server
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect

@@ -63,6 +63,7 @@ def run(native: Native) -> None:
         server.look()
         loop.run_forever()
     finally:
+        server.abandon()
         server.ended.set()
 
 
@@ -194,7 +195,7 @@ class Server:
             application.lifespan = None
             cause = error.__cause__ if error is not None else None
             text = _tracebacks.describe(cause) if cause is not None else str(error)
-            application.failure = f"the start-up of {application.name} has failed: {str(error)}"
+            application.failure = f"the start-up of {application.name} has failed: {error!s}"
             self.native.log(_ERROR, f"the start-up of {application.name} (lifespan): {text}")
             self.loop.call_later(_PAUSE, self._forget, application)
         queue, application.queue = application.queue or [], None
@@ -263,6 +264,17 @@ class Server:
             self.native.log(_DEBUG, f"an event loop has ended in {time.monotonic() - begun:.2f} s")
         finally:
             self.loop.stop()
+
+    def abandon(self) -> None:
+        """Let go of requests that nobody goes on with: their workers wait to hear of it."""
+        for application in self._applications.values():
+            for exchange, _ in application.queue or ():
+                exchange.end(None)
+        for task in list(self._tasks):
+            coroutine = task.get_coro()
+            if coroutine is not None:
+                with contextlib.suppress(RuntimeError):
+                    coroutine.close()
 
 
 class Application:

@@ -20,11 +20,8 @@ class Failed(Exception):
 
 def single(application: Any) -> Single:
     """The application as ASGI 3 calls it. One of ASGI 2 takes the scope, and gives what takes ``receive`` and ``send``."""
-    call = application if inspect.isroutine(application) else getattr(application, "__call__", application)
-    if not inspect.isclass(application):
-        if inspect.iscoroutinefunction(call) or _takes(application, 3):
-            return application  # type: ignore[no-any-return]
-    if not _takes(application, 1):
+    is_single = not inspect.isclass(application) and _takes(application, 3)
+    if is_single or not _takes(application, 1):
         return application  # type: ignore[no-any-return]
 
     async def double(
