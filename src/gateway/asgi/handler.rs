@@ -179,7 +179,7 @@ thread_local! {
 impl Work<'_> {
     /// Does what is to be done until the answer is complete, or cannot be.
     fn run(&self) -> Ending {
-        match self.channel.wait(SHORT) {
+        match self.channel.wait(SHORT, true) {
             Some(Job::Send {
                 head,
                 data,
@@ -250,7 +250,7 @@ impl Work<'_> {
                     if self.hold()?.request().connection().aborted() {
                         return Err(Ending::Gone);
                     }
-                    self.channel.wait(SHORT)
+                    self.channel.wait(SHORT, false)
                 }
             };
         }
