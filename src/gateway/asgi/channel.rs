@@ -335,6 +335,11 @@ impl Channel {
         job
     }
 
+    /// Has the loop ended without a word?
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.inbox.is_closed()
+    }
+
     /// A part has been sent.
     pub(super) fn sent(&self) {
         let state = self.state();

@@ -28,18 +28,34 @@ static INBOX: PerInterpreter<Mutex<Option<Arc<Inbox>>>> = PerInterpreter::new();
 pub(super) fn inbox(cx: Cx<'_>, common: &Common<'_>) -> PyResult<Arc<Inbox>> {
     let place = INBOX.of(cx);
     let mut place = place.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(inbox) = place.as_ref() {
+    if let Some(inbox) = place.as_ref().filter(|inbox| !inbox.is_closed()) {
         return Ok(inbox.clone());
     }
     let failed = |reason: String| PyOSError::new_err(format!("no event loop: {reason}"));
     let inbox = Arc::new(Inbox::new().map_err(|error| failed(error.to_string()))?);
-    let (own, kind) = (inbox.clone(), options::kind(common).to_owned());
+    let (own, kind) = (Manned(inbox.clone()), options::kind(common).to_owned());
     embed::spawn(cx.interpreter, "mod_python loop", move |cx| {
-        run(cx, own, kind)
+        run(cx, own.manned(), kind);
     })
     .map_err(failed)?;
     *place = Some(inbox.clone());
     Ok(inbox)
+}
+
+/// An inbox that a thread is to look into. Where the thread cannot attach, it is shut: nobody waits for it.
+struct Manned(Arc<Inbox>);
+
+impl Manned {
+    fn manned(self) -> Arc<Inbox> {
+        // Its own reference stays with the thread, which lives as long as the child.
+        std::mem::ManuallyDrop::new(self).0.clone()
+    }
+}
+
+impl Drop for Manned {
+    fn drop(&mut self) {
+        self.0.shut();
+    }
 }
 
 /// The thread: runs the loop to its end, whatever that is.

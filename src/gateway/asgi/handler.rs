@@ -225,6 +225,9 @@ impl Work<'_> {
                 Some(Job::Read) => reading = Some(Instant::now()),
                 None => {}
             }
+            if job.is_none() && self.channel.is_abandoned() {
+                return Err(Ending::Over);
+            }
             if reading.is_some() && self.read(&client)? {
                 reading = None;
             }

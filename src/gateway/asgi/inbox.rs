@@ -91,6 +91,16 @@ impl Inbox {
         )
     }
 
+    /// Has the loop ended?
+    pub(super) fn is_closed(&self) -> bool {
+        self.post().is_closed
+    }
+
+    /// Takes nothing more, in a thread that is not attached: what has come stays.
+    pub(super) fn shut(&self) {
+        self.post().is_closed = true;
+    }
+
     /// Takes nothing more. What has come and was not begun with is given back.
     pub(super) fn close(&self) -> Post {
         self.post().is_closed = true;

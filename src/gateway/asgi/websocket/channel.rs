@@ -233,6 +233,11 @@ impl Channel {
         found
     }
 
+    /// Has the loop ended without a word?
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.inbox.is_closed()
+    }
+
     /// What has been ordered has been sent.
     pub(super) fn sent(&self) {
         let state = self.state();

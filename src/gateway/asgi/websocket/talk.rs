@@ -31,6 +31,8 @@ pub(super) struct Talk<'w> {
     sender: Sender,
     /// What has been read, and waits until the application has room for it.
     unread: Vec<u8>,
+    /// Has all been read that has come? What TLS holds back does not show at the socket.
+    is_dry: bool,
     /// What is to be written.
     out: Vec<u8>,
     /// May the application be given more?
@@ -63,6 +65,7 @@ impl<'w> Talk<'w> {
             receiver: Receiver::new(work.limits.size, agreed),
             sender: Sender::new(agreed),
             unread: Vec::new(),
+            is_dry: false,
             out: Vec::new(),
             has_room: true,
             closed: None,
@@ -95,7 +98,7 @@ impl<'w> Talk<'w> {
                 });
             }
             // What waits for the application is looked at again when that has taken something: it pulls the rope.
-            if is_idle && orders.is_empty() && (self.unread.is_empty() || !self.reads()) {
+            if is_idle && orders.is_empty() && (self.is_dry || !self.reads()) {
                 watch::wait(self.descriptor, self.reads(), self.bell.descriptor(), TICK);
                 self.bell.hush();
             }
@@ -160,6 +163,7 @@ impl<'w> Talk<'w> {
 
     /// Reads what the client has sent, as far as the application has room for it.
     fn listen(&mut self) -> Result<Ended, Ending> {
+        self.is_dry = false;
         for _ in 0..BLOCKS {
             if !self.reads() {
                 break;
@@ -167,7 +171,10 @@ impl<'w> Talk<'w> {
             if self.unread.is_empty() {
                 let held = self.work.hold()?;
                 match self.tunnel.read(held.request(), &mut self.unread) {
-                    Heard::Nothing => break,
+                    Heard::Nothing => {
+                        self.is_dry = true;
+                        break;
+                    }
                     Heard::Bytes => self.heard = Instant::now(),
                     Heard::End => {
                         drop(held);

@@ -164,6 +164,9 @@ impl Work<'_> {
     fn run(&self) -> Result<(), Ending> {
         loop {
             let Some(found) = self.channel.wait(SHORT) else {
+                if self.channel.is_abandoned() {
+                    return Err(Ending::Over(false));
+                }
                 if self.hold()?.request().connection().presence() == Presence::Gone {
                     self.channel.disconnect(1006, "");
                     return Err(Ending::Gone);
