@@ -335,6 +335,11 @@ impl Channel {
         job
     }
 
+    /// Wakes the loop, which has been given the request.
+    pub(super) fn ring(&self) {
+        self.inbox.ring();
+    }
+
     /// Has the loop ended without a word?
     pub(super) fn is_abandoned(&self) -> bool {
         self.inbox.is_closed()

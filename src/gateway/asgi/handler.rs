@@ -85,6 +85,7 @@ fn answer<'py>(call: &Call<'py>, request: &Object<'py>) -> PyResult<Status> {
     drop(held);
     event_loop::begin(&inbox, parts)?;
     let ending = cx.detached(&work, |work| {
+        work.channel.ring();
         let ending = work.run();
         work.channel.leave();
         ending

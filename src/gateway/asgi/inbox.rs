@@ -48,15 +48,23 @@ impl Inbox {
         self.bell.descriptor()
     }
 
-    /// Gives the loop something to begin with; back, where the loop has ended.
+    /// Gives the loop something to begin with; back, where the loop has ended. It is woken by `ring`, which is called detached: until
+    /// then it could do nothing but wait for the interpreter's lock.
     pub(super) fn begin(&self, object: Ref) -> Result<(), Ref> {
         let mut post = self.post();
         if post.is_closed {
             return Err(object);
         }
         post.begun.push(object);
-        self.ring(post);
         Ok(())
+    }
+
+    /// Wakes the loop, unless it has taken what there is, or has been woken.
+    pub(super) fn ring(&self) {
+        let post = self.post();
+        if !post.begun.is_empty() {
+            self.wake_for(post);
+        }
     }
 
     /// Has what waits under this number look again. Needs no interpreter.
@@ -64,12 +72,12 @@ impl Inbox {
         let mut post = self.post();
         if !post.is_closed {
             post.woken.push(number);
-            self.ring(post);
+            self.wake_for(post);
         }
     }
 
-    /// Has the loop look, even if nothing has come.
-    fn ring(&self, mut post: MutexGuard<'_, Post>) {
+    /// Has the loop look.
+    fn wake_for(&self, mut post: MutexGuard<'_, Post>) {
         let is_first = !std::mem::replace(&mut post.is_rung, true);
         drop(post);
         if is_first {

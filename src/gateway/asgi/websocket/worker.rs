@@ -95,6 +95,7 @@ impl Prepared<'_> {
             limits: &self.limits,
         };
         let ending = call.cx.detached(&work, |work| {
+            work.channel.ring();
             let ending = work.run();
             work.channel.leave();
             ending
