@@ -18,7 +18,7 @@ use crate::httpd::status::Status;
 use crate::httpd::table::Table;
 use crate::objects::exchange::lease_of;
 use crate::objects::filter::GENERIC;
-use crate::{ModPython, dispatch, filter, mistakes, objects, ssi, wsgi};
+use crate::{ModPython, dispatch, filter, library, mistakes, objects, ssi, wsgi};
 use pyo3::prelude::*;
 use std::ffi::CStr;
 use std::io::ErrorKind;
@@ -188,7 +188,7 @@ fn lock_count(server: Host<'_>) -> Result<usize, String> {
 }
 
 /// What `_apache` is made of.
-const FUNCTIONS: &[&[Function]] = &[objects::FUNCTIONS, wsgi::FUNCTIONS];
+const FUNCTIONS: &[&[Function]] = &[objects::FUNCTIONS, library::FUNCTIONS, wsgi::FUNCTIONS];
 
 fn populate<'py>(cx: Cx<'py>, module: &Bound<'py, PyModule>) -> PyResult<()> {
     let mut classes = objects::classes(cx, module)?;

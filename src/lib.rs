@@ -5,6 +5,7 @@
 //   dispatch, filter, ssi, ending  run a phase's handlers; a filter's; a tag in a page; what ends with the request
 //   wsgi                         PEP 3333 on top of the request object
 //   report                       errors of handlers: log, status, page
+//   library                      native help for the Python package
 //   objects                      what Python sees
 //   routing                      which interpreter runs a request
 //   embed                        attaching an interpreter
@@ -19,6 +20,7 @@ mod filter;
 mod fuzz;
 mod hooks;
 mod httpd;
+mod library;
 mod mistakes;
 mod objects;
 mod report;

@@ -14,14 +14,18 @@ import json
 import marshal
 import re
 from calendar import timegm
+from collections.abc import Iterator
 from email.utils import formatdate, parsedate_tz
 from typing import TYPE_CHECKING, Any, ClassVar, Optional, TypeVar, Union
+
+import _apache
 
 from mod_python._cookie_values import ENCODINGS
 
 if TYPE_CHECKING:
     from _apache import mp_request
 
+_cookie_pairs, _options = _apache._cookie_pairs, _apache._options
 _Secret = Union[str, bytes, None]
 _C = TypeVar("_C", bound="Cookie")
 
@@ -29,6 +33,9 @@ _C = TypeVar("_C", bound="Cookie")
 class CookieError(ValueError):
     """A cookie that cannot be made, or cannot be trusted."""
 
+
+_PLAIN = frozenset(("name", "value", "__data__"))
+"""Attributes that take anything."""
 
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _ATTRIBUTE = re.compile(r"[ -:<-~]*")
@@ -95,6 +102,9 @@ class Cookie:
             setattr(self, key if key == "commentURL" else key.lower(), attribute)
 
     def __setattr__(self, name: str, value: Any) -> None:
+        if name in _PLAIN:
+            object.__setattr__(self, name, value)
+            return
         if name not in self._valid_attr and name not in ("name", "value", "encoding", "__data__"):
             raise AttributeError(f"a cookie has no attribute {name!r}")
         if name == "expires" and value is not None:
@@ -127,10 +137,12 @@ class Cookie:
         parts = [f"{self.name}={sent}"]
         for attribute in self._valid_attr:
             value = getattr(self, attribute, None)
-            shown = self._shown.get(attribute, attribute.capitalize())
+            if value is None:
+                continue
+            shown = self._shown.get(attribute) or attribute.capitalize()
             if attribute in self._flags:
                 parts += [shown] if value else []
-            elif value is not None:
+            else:
                 if not _ATTRIBUTE.fullmatch(str(value)):
                     raise CookieError(f"{attribute} of cookie {self.name!r} holds a character that it cannot hold")
                 parts.append(f"{shown}={value}")
@@ -146,13 +158,17 @@ class Cookie:
 def _pairs(text: str, names: Optional[list[str]], encoding: str) -> dict[str, str]:
     if encoding not in ENCODINGS:
         raise ValueError(f"the encoding of a cookie is quoted or percent, not {encoding!r}")
-    decode = ENCODINGS[encoding][1]
+    _, decode, mark = ENCODINGS[encoding]
     found = {}
-    for match in _PAIR.finditer(text.lstrip(", \t\r\n\f\v;=")):
-        name = match["name"]
-        if not name.startswith("$") and (names is None or name in names):
-            found[name] = decode(match["value"])
+    for name, value in _cookie_pairs(text) or _matched(text):
+        if name[:1] != "$" and (names is None or name in names):
+            found[name] = decode(value) if mark in value else value
     return found
+
+
+def _matched(text: str) -> Iterator[tuple[str, str]]:
+    """Names and values as they were sent."""
+    return (match.groups() for match in _PAIR.finditer(text.lstrip(", \t\r\n\f\v;=")))  # type: ignore[misc]
 
 
 def _date(value: Any) -> str:
@@ -306,13 +322,14 @@ def add_cookie(req: mp_request, cookie: Union[Cookie, str], value: Any = "", **k
     if encoding and "encoding" not in vars(cookie):
         cookie.encoding = encoding
     text = str(cookie)
-    if "Set-Cookie" not in req.err_headers_out and "Set-Cookie" not in req.headers_out:
-        req.err_headers_out.add("Cache-Control", 'no-cache="set-cookie"')
-    req.err_headers_out.add("Set-Cookie", text)
+    headers = req.err_headers_out
+    if "Set-Cookie" not in headers and "Set-Cookie" not in req.headers_out:
+        headers.add("Cache-Control", 'no-cache="set-cookie"')
+    headers.add("Set-Cookie", text)
 
 
 def _option(req: mp_request) -> Optional[str]:
-    encoding: Optional[str] = req.get_options().get("mod_python.cookie.encoding", None)
+    (encoding,) = _options(req, ("mod_python.cookie.encoding",))
     if encoding is not None and encoding not in ENCODINGS:
         raise ValueError(f"PythonOption mod_python.cookie.encoding: {encoding!r} is neither quoted nor percent")
     return encoding
@@ -323,12 +340,13 @@ def get_cookies(req: mp_request, Class: type[Cookie] = Cookie, **kw: Any) -> dic
 
     ``PythonOption mod_python.cookie.encoding`` says how values are encoded where ``kw`` does not.
     """
-    if "cookie" not in req.headers_in:
+    headers = req.headers_in
+    if "cookie" not in headers:
         return {}
     encoding = _option(req)
     if encoding:
         kw.setdefault("encoding", encoding)
-    sent = req.headers_in["cookie"]
+    sent = headers["cookie"]
     return Class.parse(sent if isinstance(sent, str) else "; ".join(sent), **kw)
 
 

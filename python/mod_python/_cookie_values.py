@@ -69,8 +69,9 @@ def _decoded(data: bytes) -> str:
         return data.decode("latin-1")
 
 
-ENCODINGS: dict[str, tuple[Callable[[str], str], Callable[[str], str]]] = {
-    "quoted": (_quoted, _unquoted),
-    "percent": (_percent_encoded, _percent_decoded),
+ENCODINGS: dict[str, tuple[Callable[[str], str], Callable[[str], str], str]] = {
+    "quoted": (_quoted, _unquoted, '"'),
+    "percent": (_percent_encoded, _percent_decoded, "%"),
 }
-"""What encodes and what decodes, by name. The first raises ValueError for what it cannot send."""
+"""What encodes and what decodes, by name, and what a value holds that is not sent as it is. The first raises ValueError for what
+it cannot send."""

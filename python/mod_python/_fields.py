@@ -152,6 +152,18 @@ class FieldList(list[Any]):
     _known: Optional[dict[Optional[str], list[AnyField]]] = None
     _known_at = (0, 0)
 
+    def take(self, texts: Iterable[tuple[str, str]]) -> None:
+        """Add fields of names and texts that came in UTF-8."""
+        known = self._known = None if self else {}
+        append = super().append
+        for name, text in texts:
+            field = StringField(text)
+            field._name = name
+            append(field)
+            if known is not None:
+                known.setdefault(name, []).append(field)
+        self._known_at = (len(self), _Named.renamed)
+
     def table(self) -> dict[Optional[str], list[AnyField]]:
         """A list of fields for each name, in order."""
         return {name: list(fields) for name, fields in self._by_name().items()}

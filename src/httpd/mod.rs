@@ -32,6 +32,7 @@ pub(crate) mod request;
 pub(crate) mod root_locks;
 pub(crate) mod section;
 pub(crate) mod server;
+pub(crate) mod session_file;
 mod sink;
 pub(crate) mod stand_in;
 pub(crate) mod status;

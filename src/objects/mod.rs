@@ -7,7 +7,7 @@ pub(crate) mod finfo;
 mod functions;
 pub(crate) mod hlist;
 mod locks;
-mod query;
+pub(crate) mod query;
 pub(crate) mod request;
 pub(crate) mod server;
 pub(crate) mod table;
@@ -72,7 +72,7 @@ pub(crate) fn log(cx: Cx<'_>, request: Host<'_>, level: Level, text: &str) {
 }
 
 /// What Python gets for a request that it cannot have.
-fn refused(refusal: Refusal) -> PyErr {
+pub(crate) fn refused(refusal: Refusal) -> PyErr {
     PyRuntimeError::new_err(match refusal {
         Refusal::Expired => "request object has expired",
         Refusal::Closed => "request object cannot be used between its phases",

@@ -6,6 +6,7 @@ use crate::embed::text::Encoding;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString};
+use std::borrow::Cow;
 
 type Object<'py> = Bound<'py, PyAny>;
 
@@ -45,7 +46,7 @@ fn parse<'py>(
     } else {
         return Err(PyTypeError::new_err("not an ISO-8859-1 string"));
     };
-    let object = |part: Vec<u8>| {
+    let object = |part: Cow<'_, [u8]>| {
         if as_text {
             PyString::new(cx.py, &String::from_utf8_lossy(&part)).into_any()
         } else {
@@ -60,10 +61,19 @@ fn parse<'py>(
     Ok(())
 }
 
-/// The pairs between `&` and `;`, decoded. What has no `=` has an empty value.
-fn pairs(query: &[u8]) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> {
+/// How many fields there are between `&` and `;`, those with empty values among them.
+pub(crate) fn count(query: &[u8]) -> usize {
+    parts(query).count()
+}
+
+fn parts(query: &[u8]) -> impl Iterator<Item = &[u8]> {
     let parts = query.split(|&byte| byte == b'&' || byte == b';');
-    parts.filter(|part| !part.is_empty()).map(|part| {
+    parts.filter(|part| !part.is_empty())
+}
+
+/// The pairs between `&` and `;`, decoded. What has no `=` has an empty value.
+pub(crate) fn pairs(query: &[u8]) -> impl Iterator<Item = (Cow<'_, [u8]>, Cow<'_, [u8]>)> {
+    parts(query).map(|part| {
         let mut halves = part.splitn(2, |&byte| byte == b'=');
         let (name, value) = (halves.next(), halves.next());
         (
@@ -74,7 +84,10 @@ fn pairs(query: &[u8]) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> {
 }
 
 /// `+` is a space, `%xx` a byte; a `%` without two digits stays.
-fn unescape(text: &[u8]) -> Vec<u8> {
+fn unescape(text: &[u8]) -> Cow<'_, [u8]> {
+    if !text.iter().any(|byte| b"+%".contains(byte)) {
+        return Cow::Borrowed(text);
+    }
     let digit = |byte: u8| char::from(byte).to_digit(16);
     let mut result = Vec::with_capacity(text.len());
     let mut rest = text;
@@ -92,7 +105,7 @@ fn unescape(text: &[u8]) -> Vec<u8> {
             (byte, _) => result.push(byte),
         }
     }
-    result
+    Cow::Owned(result)
 }
 
 #[cfg(test)]
@@ -100,7 +113,7 @@ mod tests {
     use super::*;
 
     fn texts(query: &str) -> Vec<(String, String)> {
-        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        let text = |bytes: Cow<'_, [u8]>| String::from_utf8_lossy(&bytes).into_owned();
         pairs(query.as_bytes())
             .map(|(name, value)| (text(name), text(value)))
             .collect()
@@ -120,7 +133,7 @@ mod tests {
             .map(|(name, value)| (name.to_string(), value.to_string()))
             .collect();
         assert_eq!(texts("a=1&b=x+y;c=%zz%&=v&&d==%2F"), expected);
-        assert_eq!(unescape(b"%00%ff%4"), b"\0\xff%4");
+        assert_eq!(&*unescape(b"%00%ff%4"), b"\0\xff%4");
     }
 
     /// As the same rules read when they are written down otherwise: part by part, from the end.
