@@ -139,6 +139,11 @@ class WeakCache(Cache):
     _entry = _WeakEntry
 
 
+def signature(status: os.stat_result) -> tuple[int, int, int]:
+    """What tells a file from what it was before."""
+    return status.st_mtime_ns, status.st_size, status.st_ino
+
+
 class FileCache(Cache):
     """The content of files; read again when a file has changed."""
 
@@ -147,11 +152,10 @@ class FileCache(Cache):
         self.mode = mode
 
     def check(self, key: Any, name: Any, entry: Entry) -> Any:
-        status = os.stat(key)
-        signature = (status.st_mtime_ns, status.st_size, status.st_ino)
-        if entry.timestamp == signature and entry.is_built:
+        now = signature(os.stat(key))
+        if entry.timestamp == now and entry.is_built:
             return None
-        entry.timestamp = signature
+        entry.timestamp = now
         return open(key, self.mode)
 
     def build(self, key: Any, name: Any, opened: Any, entry: Entry) -> Any:
