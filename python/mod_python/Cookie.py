@@ -34,9 +34,6 @@ class CookieError(ValueError):
     """A cookie that cannot be made, or cannot be trusted."""
 
 
-_PLAIN = frozenset(("name", "value", "__data__"))
-"""Attributes that take anything."""
-
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _ATTRIBUTE = re.compile(r"[ -:<-~]*")
 
@@ -96,24 +93,26 @@ class Cookie:
     value: Any
 
     def __init__(self, name: str, value: Any, **kw: Any) -> None:
-        self.__data__: dict[str, Any] = {}
-        self.name, self.value = name, value
+        if type(self) in _OURS:
+            # These take anything.
+            known = self.__dict__
+            known["__data__"], known["name"], known["value"] = {}, name, value
+        else:
+            self.__data__: dict[str, Any] = {}
+            self.name, self.value = name, value
         for key, attribute in kw.items():
             setattr(self, key if key == "commentURL" else key.lower(), attribute)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name in _PLAIN:
-            object.__setattr__(self, name, value)
-            return
         if name not in self._valid_attr and name not in ("name", "value", "encoding", "__data__"):
             raise AttributeError(f"a cookie has no attribute {name!r}")
         if name == "expires" and value is not None:
             value = _date(value)
-        if name == "samesite" and value is not None:
+        elif name == "samesite" and value is not None:
             value = str(value).capitalize()
             if value not in ("Lax", "Strict", "None"):
                 raise ValueError("samesite is Lax, Strict or None")
-        if name == "encoding" and value not in ENCODINGS:
+        elif name == "encoding" and value not in ENCODINGS:
             raise ValueError("the encoding of a cookie is quoted or percent")
         object.__setattr__(self, name, value)
 
@@ -309,6 +308,9 @@ class MarshalCookie(SignedCookie):
     def unmarshal(self, secret: _Secret, legacy: bool = False) -> None:
         """The same as ``unsign``."""
         self.unsign(secret, legacy)
+
+
+_OURS = frozenset((Cookie, SignedCookie, JsonCookie, MarshalCookie))
 
 
 def add_cookie(req: mp_request, cookie: Union[Cookie, str], value: Any = "", **kw: Any) -> None:

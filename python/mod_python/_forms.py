@@ -11,7 +11,7 @@ import _apache
 
 from mod_python import _charsets, apache
 from mod_python._encoded import EncodedParser
-from mod_python._fields import AnyField, Field, FieldList, StringField, text_field
+from mod_python._fields import AnyField, Field, FieldList, StringField, _Named, sent_field, text_field
 from mod_python._mime import base_name, parse_header, split
 from mod_python._multipart import MultipartError, MultipartParser, PartEnd, PartHeaders
 
@@ -111,6 +111,9 @@ class Limits:
         raise apache.SERVER_RETURN(status)
 
 
+_FEW = 16
+"""So many fields may be looked through for each name that is asked for."""
+
 # Inside the class, `list` is the fields.
 _Fields = list[Any]
 _Items = list[tuple[Any, Any]]
@@ -135,6 +138,8 @@ class FieldStorage:
         field_callback: Optional[Callable[[], Any]] = None,
     ) -> None:
         # What is text in UTF-8 becomes fields when somebody asks for them.
+        self._made: dict[str, _Fields] = {}
+        self._renamed = _Named.renamed
         self._texts = _apache._query_texts(req, keep_blank_values, _DEFAULTS["max_fields"])
         if self._texts is not None:
             return
@@ -157,15 +162,26 @@ class FieldStorage:
         """The fields, in the order in which they were sent."""
         if self._list is None:
             fields = FieldList()
-            fields.take(self._texts or ())
+            fields.take(self._texts or (), self._made)
             # Another thread may have been quicker.
-            self._list = vars(self).setdefault("_made", fields)
+            self._list = vars(self).setdefault("_first", fields)
             self._texts = None
         return self._list
 
     @list.setter
     def list(self, fields: Any) -> None:
         self._list, self._texts = fields, None
+
+    def _named(self, key: Any) -> Any:
+        """The fields of a name. Where there are few, and the list has not been asked for, they alone are made."""
+        texts = self._texts
+        if texts is None or len(texts) > _FEW or _Named.renamed != self._renamed:
+            return self.list._by_name().get(key, ())
+        found = self._made.get(key)
+        if found is not None:
+            return found
+        made = [sent_field(name, text) for name, text in texts if name == key]
+        return self._made.setdefault(key, made) if made else ()
 
     def _add_body(self, limits: Limits, keep_blank_values: int, declared: Optional[str]) -> None:
         block = limits.read()
@@ -197,7 +213,7 @@ class FieldStorage:
         if any(type(value) is bytes for _, value in pairs):
             self._add_pairs(limits, pairs, declared)
         elif self._texts is None:
-            self.list.take(pairs)
+            self.list.take(pairs, {})
         else:
             self._texts += pairs
 
@@ -254,7 +270,9 @@ class FieldStorage:
         self.list.append(field)
 
     def __getitem__(self, key: str) -> Any:
-        found = self.list._by_name()[key]
+        found = self._named(key)
+        if not found:
+            raise KeyError(key)
         return found[0] if len(found) == 1 else list(found)
 
     def __setitem__(self, key: str, value: Union[str, bytes]) -> None:
@@ -281,19 +299,19 @@ class FieldStorage:
 
     def getfirst(self, key: str, default: Any = None) -> Any:
         """The first field of a name, or the default."""
-        found = self.list._by_name().get(key)
+        found = self._named(key)
         return found[0] if found else default
 
     def getlist(self, key: str) -> _Fields:
         """The fields of a name."""
-        return list(self.list._by_name().get(key, ()))
+        return list(self._named(key))
 
     def has_key(self, key: str) -> bool:
         """Is there a field of that name?"""
         return key in self
 
     def __contains__(self, key: object) -> bool:
-        return key in self.list._by_name()
+        return bool(self._named(key))
 
     def keys(self) -> _Fields:
         """The names, each once; None stands for the parts of a multipart form that came without one."""

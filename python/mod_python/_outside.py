@@ -7,7 +7,7 @@ says, when it is used, that it needs httpd.
 from __future__ import annotations
 
 import os
-import stat
+import stat as _status
 import urllib.parse
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NoReturn, Optional, Union
@@ -152,7 +152,7 @@ def _signature(path: str, /) -> Optional[tuple[int, int, int]]:
         status = os.stat(path)
     except OSError:
         return None
-    return (status.st_mtime_ns, status.st_size, status.st_ino) if stat.S_ISREG(status.st_mode) else None
+    return (status.st_mtime_ns, status.st_size, status.st_ino) if _status.S_ISREG(status.st_mode) else None
 
 
 def _query_texts(req: object, keep_blank_values: object, most: int, /) -> Optional[list[tuple[str, str]]]:

@@ -40,10 +40,7 @@ class _Compiled:
         self.code, self.files = code, files
 
     def is_fresh(self) -> bool:
-        for file, signature in self.files.items():
-            if signature is None or _signature(file) != signature:
-                return False
-        return True
+        return list(map(_signature, self.files)) == list(self.files.values()) and None not in self.files.values()
 
 
 _signature = _apache._signature

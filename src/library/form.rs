@@ -75,10 +75,11 @@ pub(super) fn query_texts<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Obj
     };
     let list = PyList::empty(cx.py);
     let query = query.as_ref().map(Text::bytes).unwrap_or_default();
-    if query.len() > LONG || query::count(query) > most {
+    let parts: Vec<_> = query::parts(query).collect();
+    if query.len() > LONG || parts.len() > most {
         return Ok(none());
     }
-    for (name, value) in query::pairs(query) {
+    for (name, value) in parts.into_iter().map(query::pair) {
         if value.is_empty() && !keep_blank {
             continue;
         }
@@ -102,12 +103,15 @@ fn found<'py>(
     most: Option<usize>,
     decode: bool,
 ) -> PyResult<Object<'py>> {
-    let count = query::count(data);
+    let parts: Vec<_> = query::parts(data).collect();
+    let count = parts.len();
     if most.is_some_and(|most| count > most) {
         return (count, cx.py.None()).into_bound_py_any(cx.py);
     }
-    let pairs = query::pairs(data).filter(|(_, value)| keep_blank || !value.is_empty());
-    let pairs: Vec<_> = pairs.collect();
+    let pairs = parts.into_iter().map(query::pair);
+    let pairs: Vec<_> = pairs
+        .filter(|(_, value)| keep_blank || !value.is_empty())
+        .collect();
     let decode = decode && !pairs.iter().any(|(name, _)| **name == *CHARSET);
     let list = PyList::empty(cx.py);
     for (name, value) in pairs {

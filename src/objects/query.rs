@@ -61,51 +61,63 @@ fn parse<'py>(
     Ok(())
 }
 
-/// How many fields there are between `&` and `;`, those with empty values among them.
-pub(crate) fn count(query: &[u8]) -> usize {
-    parts(query).count()
-}
-
-fn parts(query: &[u8]) -> impl Iterator<Item = &[u8]> {
+/// The fields between `&` and `;` as they were sent, those without a value among them.
+pub(crate) fn parts(query: &[u8]) -> impl Iterator<Item = &[u8]> {
     let parts = query.split(|&byte| byte == b'&' || byte == b';');
     parts.filter(|part| !part.is_empty())
 }
 
-/// The pairs between `&` and `;`, decoded. What has no `=` has an empty value.
-pub(crate) fn pairs(query: &[u8]) -> impl Iterator<Item = (Cow<'_, [u8]>, Cow<'_, [u8]>)> {
-    parts(query).map(|part| {
-        let mut halves = part.splitn(2, |&byte| byte == b'=');
-        let (name, value) = (halves.next(), halves.next());
-        (
-            unescape(name.unwrap_or_default()),
-            unescape(value.unwrap_or_default()),
-        )
-    })
+fn pairs(query: &[u8]) -> impl Iterator<Item = (Cow<'_, [u8]>, Cow<'_, [u8]>)> {
+    parts(query).map(pair)
+}
+
+/// Name and value of a field, decoded. What has no `=` has an empty value.
+pub(crate) fn pair(part: &[u8]) -> (Cow<'_, [u8]>, Cow<'_, [u8]>) {
+    let equals = part.iter().position(|&byte| byte == b'=');
+    let (name, value) = part.split_at(equals.unwrap_or(part.len()));
+    (unescape(name), unescape(value.get(1..).unwrap_or_default()))
 }
 
 /// `+` is a space, `%xx` a byte; a `%` without two digits stays.
 fn unescape(text: &[u8]) -> Cow<'_, [u8]> {
-    if !text.iter().any(|byte| b"+%".contains(byte)) {
+    let mark = |rest: &[u8]| rest.iter().position(|&byte| byte == b'+' || byte == b'%');
+    let Some(mut place) = mark(text) else {
         return Cow::Borrowed(text);
-    }
-    let digit = |byte: u8| char::from(byte).to_digit(16);
+    };
     let mut result = Vec::with_capacity(text.len());
     let mut rest = text;
-    while let [first, tail @ ..] = rest {
-        rest = tail;
-        match (*first, tail) {
-            (b'+', _) => result.push(b' '),
-            (b'%', [high, low, after @ ..]) => match (digit(*high), digit(*low)) {
+    loop {
+        let (plain, marked) = rest.split_at(place);
+        result.extend_from_slice(plain);
+        rest = match marked {
+            [b'%', high, low, after @ ..] => match (digit(*high), digit(*low)) {
                 (Some(high), Some(low)) => {
-                    result.push(u8::try_from(high * 16 + low).unwrap_or_default());
-                    rest = after;
+                    result.push(high << 4 | low);
+                    after
                 }
-                _ => result.push(b'%'),
+                _ => {
+                    result.push(b'%');
+                    marked.get(1..).unwrap_or_default()
+                }
             },
-            (byte, _) => result.push(byte),
-        }
+            [byte, after @ ..] => {
+                result.push(if *byte == b'+' { b' ' } else { *byte });
+                after
+            }
+            [] => return Cow::Owned(result),
+        };
+        place = mark(rest).unwrap_or(rest.len());
     }
-    Cow::Owned(result)
+}
+
+/// The value of a hexadecimal digit.
+fn digit(byte: u8) -> Option<u8> {
+    match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'a'..=b'f' => Some(byte - b'a' + 10),
+        b'A'..=b'F' => Some(byte - b'A' + 10),
+        _ => None,
+    }
 }
 
 #[cfg(test)]

@@ -22,9 +22,26 @@ def _checked(data):
 def handler(req):
     """The body is one input. It is tried, and so is what it becomes with other marks in its place."""
     data = req.read()
-    marks = [b"&", b";", b"=", b"%", b"+", b'"', b"\\", b" ", b"\x1c", b"\x1f", b"\x0b", b",", b"$", b"\xff", b"\0", b"_charset_"]
+    marks = [
+        b"&",
+        b";",
+        b"=",
+        b"%",
+        b"+",
+        b'"',
+        b"\\",
+        b" ",
+        b"\x1c",
+        b"\x1f",
+        b"\x0b",
+        b",",
+        b"$",
+        b"\xff",
+        b"\0",
+        b"_charset_",
+    ]
     tried = 0
-    for place in range(0, min(len(data), 40) + 1):
+    for place in range(min(len(data), 40) + 1):
         for mark in marks:
             for one in (data[:place] + mark + data[place:], data[:place] + mark + data[place + 1 :]):
                 _checked(one)
@@ -69,5 +86,7 @@ def sessions(req):
         _apache._session_write(place, sid, _serializer.dumps(record), _refusal)
         found = _serializer.loads(_apache._session_read(place, sid, number % 2, _refusal))
         assert len(found["text"]) == found["size"] and len(set(found["text"])) <= 1, found
-    req.write(f"{oct(os.stat(place).st_mode)} {oct(os.stat(f'{place}/ab/{sid}').st_mode)} {os.listdir(place + '/ab') == [sid]}")
+    req.write(
+        f"{oct(os.stat(place).st_mode)} {oct(os.stat(f'{place}/ab/{sid}').st_mode)} {os.listdir(place + '/ab') == [sid]}"
+    )
     return apache.OK
