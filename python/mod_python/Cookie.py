@@ -151,7 +151,9 @@ class Cookie:
     def parse(cls: type[_C], Str: str, names: Optional[list[str]] = None, **kw: Any) -> dict[str, Cookie]:
         """The cookies of a Cookie header, by name; the last of several with one name. ``$`` names are left out."""
         found = _pairs(Str, names, kw.get("encoding", cls.encoding))
-        return {name: cls(name, value, **kw) for name, value in found.items()}
+        if kw:
+            return {name: cls(name, value, **kw) for name, value in found.items()}
+        return {name: cls(name, value) for name, value in found.items()}
 
 
 def _pairs(text: str, names: Optional[list[str]], encoding: str) -> dict[str, str]:

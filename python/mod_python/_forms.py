@@ -206,11 +206,11 @@ class FieldStorage:
         limits.keep(len(data))
         charset = limits.charset_of(declared) if declared else limits.charset
         most = max(limits.fields - limits.seen, 0) if limits.fields else -1
-        count, pairs = _apache._form_fields(data, keep_blank_values, most, charset == _charsets.UTF_8)
+        count, pairs, is_text = _apache._form_fields(data, keep_blank_values, most, charset == _charsets.UTF_8)
         limits.count_fields(count)
         if not pairs:
             return
-        if any(type(value) is bytes for _, value in pairs):
+        if not is_text:
             self._add_pairs(limits, pairs, declared)
         elif self._texts is None:
             self.list.take(pairs, {})

@@ -162,17 +162,18 @@ def _query_texts(req: object, keep_blank_values: object, most: int, /) -> Option
 
 def _form_fields(
     data: _Text, keep_blank_values: object, most: int, decode: object, /
-) -> tuple[int, Optional[list[tuple[Any, Any]]]]:
-    """How many fields an urlencoded form has, and if there are not too many, names and values; text unless it names a charset
-    or ``decode`` is false, but for values that are no UTF-8."""
+) -> tuple[int, Optional[list[tuple[Any, Any]]], bool]:
+    """How many fields an urlencoded form has, names and values if there are not too many, and whether all of that is text: it
+    is not where the form names a charset, ``decode`` is false, or a value is no UTF-8."""
     raw = data.encode("utf-8", "surrogateescape") if isinstance(data, str) else data
     count = sum(1 for part in raw.replace(b";", b"&").split(b"&") if part)
     if 0 <= most < count:
-        return count, None
+        return count, None, False
     pairs = parse_qsl(raw, bool(keep_blank_values))
     if decode and not any(name == b"_charset_" for name, _ in pairs):
         pairs = [(name.decode("utf-8", "replace"), _text_or_bytes(value)) for name, value in pairs]
-    return count, pairs
+        return count, pairs, all(isinstance(value, str) for _, value in pairs)
+    return count, pairs, not pairs
 
 
 def _text_or_bytes(data: bytes) -> _Text:

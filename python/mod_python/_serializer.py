@@ -27,7 +27,7 @@ def loads(data: bytes, use_pickle: bool = False) -> dict[str, Any]:
         record = pickle.loads(data[1:])
     elif data[:1] == b"J":
         try:
-            record = json.loads(data[1:])
+            record = _decode(data[1:].decode("utf-8", "surrogatepass"))
             if b'"!"' in data or b"\\u0021" in data:
                 record = _rich(record)
         except (KeyError, IndexError, TypeError) as error:
@@ -39,6 +39,7 @@ def loads(data: bytes, use_pickle: bool = False) -> dict[str, Any]:
     return record
 
 
+_decode = json.JSONDecoder().decode
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 _STR = frozenset((str,))
 _SIMPLE = frozenset((str, int, float, bool, type(None)))

@@ -184,6 +184,8 @@ class PSP:
         names = globals().copy()
         for name in _HIDDEN:
             names.pop(name, None)
+        # Every expression of a page is given to it: it is found at once.
+        names["str"] = str
         names.update(req=req, form=form, psp=interface, session=getattr(req, "session", None))
         if self.vars or vars:
             names.update({**self.vars, **(vars or {})})

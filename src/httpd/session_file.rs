@@ -10,7 +10,7 @@
 
 use std::ffi::{CStr, CString};
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::FileExt;
 
@@ -167,21 +167,26 @@ fn is_ours(status: &libc::stat, or_root: bool) -> bool {
     owner && status.st_mode & (libc::S_IWGRP | libc::S_IWOTH) == 0
 }
 
+/// The whole of a file that was so long a moment ago.
 fn whole(file: &File, status: &libc::stat) -> io::Result<Vec<u8>> {
-    let size = usize::try_from(status.st_size).unwrap_or(0);
-    let mut content = Vec::with_capacity(size.min(1 << 20) + 1);
-    Reader(file, 0).read_to_end(&mut content)?;
-    Ok(content)
-}
-
-/// Reads a file from its beginning, wherever its descriptor stands.
-struct Reader<'a>(&'a File, u64);
-
-impl Read for Reader<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.0.read_at(buffer, self.1)?;
-        self.1 += count as u64;
-        Ok(count)
+    let mut content = vec![0; usize::try_from(status.st_size).unwrap_or(0) + 1];
+    let mut length = 0;
+    loop {
+        let room = content.get_mut(length..).unwrap_or_default();
+        let wanted = room.len();
+        match file.read_at(room, length as u64) {
+            // A regular file gives less than what is asked for at its end alone.
+            Ok(count) if count < wanted => {
+                content.truncate(length + count);
+                return Ok(content);
+            }
+            Ok(count) => {
+                length += count;
+                content.resize(2 * length, 0);
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
     }
 }
 

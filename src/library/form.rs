@@ -17,8 +17,8 @@ type Object<'py> = Bound<'py, PyAny>;
 /// The field by which browsers say what charset a form is in.
 const CHARSET: &[u8] = b"_charset_";
 
-/// `_form_fields(data, keep_blank_values, most, decode)`: a tuple of the number of fields, and a list of names and values, or
-/// None where there are more than `most` (negative: any number). With `decode` they are text (UTF-8), unless the form names a charset; a value that is
+/// `_form_fields(data, keep_blank_values, most, decode)`: a tuple of the number of fields, a list of names and values, or None
+/// where there are more than `most` (negative: any number), and whether all of that is text. With `decode` they are text (UTF-8), unless the form names a charset; a value that is
 /// no UTF-8 stays bytes. Without, all of them are bytes.
 pub(super) fn fields<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
     args.count("_form_fields", 4..=4)?;
@@ -106,22 +106,25 @@ fn found<'py>(
     let parts: Vec<_> = query::parts(data).collect();
     let count = parts.len();
     if most.is_some_and(|most| count > most) {
-        return (count, cx.py.None()).into_bound_py_any(cx.py);
+        return (count, cx.py.None(), false).into_bound_py_any(cx.py);
     }
     let pairs = parts.into_iter().map(query::pair);
     let pairs: Vec<_> = pairs
         .filter(|(_, value)| keep_blank || !value.is_empty())
         .collect();
     let decode = decode && !pairs.iter().any(|(name, _)| **name == *CHARSET);
-    let list = PyList::empty(cx.py);
+    let (list, mut is_text) = (PyList::empty(cx.py), true);
     for (name, value) in pairs {
         if decode {
-            list.append((lossy(cx, &name)?, text_or_bytes(cx, &value)?))?;
+            let value = text_or_bytes(cx, &value)?;
+            is_text &= value.is_instance_of::<PyString>();
+            list.append((lossy(cx, &name)?, value))?;
         } else {
+            is_text = false;
             list.append((PyBytes::new(cx.py, &name), PyBytes::new(cx.py, &value)))?;
         }
     }
-    (count, list).into_bound_py_any(cx.py)
+    (count, list, is_text).into_bound_py_any(cx.py)
 }
 
 fn lossy<'py>(cx: Cx<'py>, bytes: &[u8]) -> PyResult<Object<'py>> {

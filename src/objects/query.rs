@@ -80,34 +80,31 @@ pub(crate) fn pair(part: &[u8]) -> (Cow<'_, [u8]>, Cow<'_, [u8]>) {
 
 /// `+` is a space, `%xx` a byte; a `%` without two digits stays.
 fn unescape(text: &[u8]) -> Cow<'_, [u8]> {
-    let mark = |rest: &[u8]| rest.iter().position(|&byte| byte == b'+' || byte == b'%');
-    let Some(mut place) = mark(text) else {
+    if !text.iter().any(|&byte| byte == b'+' || byte == b'%') {
         return Cow::Borrowed(text);
-    };
-    let mut result = Vec::with_capacity(text.len());
-    let mut rest = text;
-    loop {
-        let (plain, marked) = rest.split_at(place);
-        result.extend_from_slice(plain);
-        rest = match marked {
-            [b'%', high, low, after @ ..] => match (digit(*high), digit(*low)) {
-                (Some(high), Some(low)) => {
-                    result.push(high << 4 | low);
-                    after
-                }
-                _ => {
-                    result.push(b'%');
-                    marked.get(1..).unwrap_or_default()
-                }
-            },
-            [byte, after @ ..] => {
-                result.push(if *byte == b'+' { b' ' } else { *byte });
-                after
-            }
-            [] => return Cow::Owned(result),
-        };
-        place = mark(rest).unwrap_or(rest.len());
     }
+    let mut result = Vec::with_capacity(text.len());
+    let mut rest = text.iter();
+    while let Some(&byte) = rest.next() {
+        result.push(match byte {
+            b'+' => b' ',
+            b'%' => match escaped(rest.as_slice()) {
+                Some(value) => {
+                    rest.nth(1);
+                    value
+                }
+                None => b'%',
+            },
+            _ => byte,
+        });
+    }
+    Cow::Owned(result)
+}
+
+/// The byte that two digits stand for.
+fn escaped(text: &[u8]) -> Option<u8> {
+    let (high, low) = (text.first()?, text.get(1)?);
+    Some(digit(*high)? << 4 | digit(*low)?)
 }
 
 /// The value of a hexadecimal digit.
