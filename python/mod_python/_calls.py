@@ -75,11 +75,17 @@ def call(object: Any, parameters: Optional[_Parameters], fs: FieldStorage, args:
     if parameters is None:
         return object()
     any_name, named, preset = parameters.any_name, parameters.named, parameters.preset
-    values: dict[Any, list[Any]] = {}
+    given: dict[Any, Any] = {}
+    several: set[Any] = set()
     for name, value in _values(fs):
         if (name in named or (any_name and name is not None)) and name not in args and name not in preset:
-            values.setdefault(name, []).append(value)
-    given = {name: found[0] if len(found) == 1 else found for name, found in values.items()}
+            if name not in given:
+                given[name] = value
+            elif name in several:
+                given[name].append(value)
+            else:
+                several.add(name)
+                given[name] = [given[name], value]
     if any_name:
         given.update(args)
     else:

@@ -152,8 +152,6 @@ class BaseSession(dict[Any, Any]):
         sessions = getattr(root, "_mp_sessions", None)
         if sessions is None:
             sessions = root._mp_sessions = {}
-            # A session knows its request: the two would wait for the collector.
-            root.register_cleanup(dict.clear, sessions)
         sessions[type(self), self.cookie_name] = self
         if random.random() * CLEANUP_CHANCE < 1:
             self.cleanup()

@@ -49,7 +49,7 @@ class PageCache(ModuleCache):
             return None
         now = _apache._signature(file)
         with entry.lock:
-            is_good = entry.is_built and now is not None and (entry.timestamp == now or not auto_reload)
+            is_good = now is not None and (entry.timestamp == now or not auto_reload) and entry.is_built
             module: Optional[ModuleType] = entry.value if is_good else None
         return module
 
