@@ -8,6 +8,7 @@
 //!
 //! What is checked is what has been opened. Everything here may block, and knows nothing of Python.
 
+use super::faults;
 use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io::{self, Write};
@@ -207,11 +208,15 @@ fn write_over(file: &File, data: &[u8]) -> io::Result<bool> {
         return Ok(false);
     };
     let capacity = content.len() / 2;
-    let slot = slot(data, generation + 1);
+    let slot = slot(data, generation.wrapping_add(1));
     if slot.len() > capacity {
         return Ok(false);
     }
     let other = if place == 0 { capacity as u64 } else { 0 };
+    if faults::strike("session_slot") {
+        file.write_all_at(slot.get(..slot.len() / 2).unwrap_or_default(), other)?;
+        return Err(io::Error::from_raw_os_error(libc::ENOSPC));
+    }
     file.write_all_at(&slot, other)?;
     Ok(true)
 }
@@ -235,6 +240,9 @@ fn replace(bucket: RawFd, sid: &CStr, content: &[u8]) -> io::Result<()> {
     let file = File::from(open(bucket, &name, flags)?);
     let mut writer = &file;
     let written = writer.write_all(content).and_then(|()| {
+        if faults::strike("session_rename") {
+            return Err(io::Error::from_raw_os_error(libc::ENOSPC));
+        }
         // SAFETY: C strings, and an open directory.
         check(unsafe { libc::renameat(bucket, name.as_ptr(), bucket, sid.as_ptr()) })
     });
@@ -332,4 +340,75 @@ fn sum_of(generation: u64, data: &[u8]) -> u64 {
         *to = *from;
     }
     mix(sum, u64::from_le_bytes(last))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(content: &[u8]) -> Option<&[u8]> {
+        match newest(content) {
+            Found::Slot { data, .. } => Some(data),
+            Found::Plain => Some(content),
+            Found::Nothing => None,
+        }
+    }
+
+    #[test]
+    fn the_newest_whole_slot_counts() {
+        let mut content = slots(b"first");
+        assert_eq!(
+            (content.len(), found(&content)),
+            (1024, Some(&b"first"[..]))
+        );
+        let second = slot(b"second", 2);
+        content.splice(512..512 + second.len(), second);
+        assert_eq!(found(&content), Some(&b"second"[..]));
+        let third = slot(b"third", 3);
+        content.splice(..third.len(), third);
+        assert_eq!(found(&content), Some(&b"third"[..]));
+        // Of one that was not written whole nothing is seen, wherever that ended.
+        for place in 0..HEAD + 5 {
+            let mut torn = content.clone();
+            torn.splice(place..=place, [torn[place] ^ 1]);
+            assert_eq!(found(&torn), Some(&b"second"[..]), "{place}");
+            torn.splice(512 + HEAD..=512 + HEAD, [0]);
+            let nothing = place >= MARK.len();
+            assert_eq!(found(&torn).is_none(), nothing, "{place}");
+        }
+        assert_eq!(found(b"J{}"), Some(&b"J{}"[..]));
+        assert_eq!(found(b""), Some(&b""[..]));
+    }
+
+    #[test]
+    fn any_bytes_can_be_looked_at() {
+        let content = slots(b"some data that are longer than a word");
+        for length in 0..content.len() {
+            let part = content.get(..length).unwrap_or_default();
+            assert!(found(part).is_none_or(|found| found.len() <= length));
+        }
+        for (place, value) in (4..HEAD).flat_map(|place| [0, 255].map(|value| (place, value))) {
+            let mut changed = content.clone();
+            changed.splice(place..=place, [value]);
+            assert!(found(&changed).is_none_or(|found| found.len() <= content.len()));
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let place = std::env::temp_dir().join(format!("mod_python-{}", std::process::id()));
+        let place = CString::new(place.into_os_string().into_encoded_bytes()).unwrap();
+        let sid = c"ab34";
+        let read = || match read(&place, sid, true) {
+            Ok(found) => found,
+            Err(_) => panic!("it cannot be read"),
+        };
+        assert_eq!(read(), None);
+        for length in [3, 5, 400, 2, 3000, 100_000, 1] {
+            let data = vec![b'J'; length];
+            assert!(write(&place, sid, &data).is_ok());
+            assert_eq!(read(), Some(data));
+        }
+        std::fs::remove_dir_all(place.to_str().unwrap()).unwrap();
+    }
 }
