@@ -108,7 +108,8 @@ def call(object: Any, parameters: Optional[_Parameters], fs: FieldStorage, args:
 def _values(fs: FieldStorage) -> Iterable[tuple[Any, Any]]:
     """Names and what a function gets: text, or a Field for a file."""
     texts: Optional[list[tuple[str, str]]] = getattr(fs, "_texts", None)
-    if texts is not None:
+    if texts is not None and not fs._made:
+        # Nobody can have renamed a field.
         return texts
     return [(field.name, field if field.filename else field.value) for field in fs.list]
 

@@ -139,11 +139,9 @@ def _switches(req: Any, /) -> tuple[bool, bool]:
     return str(config.get("PythonDebug", "0")) == "1", str(config.get("PythonAutoReload", "1")) != "0"
 
 
-def _place(req: Any, /) -> bytes:
-    """What the publisher finds a page by."""
-    directory = req.hlist.directory if req.hlist is not None else None
-    parts = (req.filename, req.path_info, req.document_root(), req.extension, directory, req.get_addhandler_exts())
-    return repr(parts).encode("utf-8", "surrogatepass")
+def _place(req: object, /) -> Optional[bytes]:
+    """Nothing is remembered."""
+    return None
 
 
 def _signature(path: str, /) -> Optional[tuple[int, int, int]]:

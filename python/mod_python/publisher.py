@@ -82,7 +82,7 @@ def handler(req: mp_request) -> int:
         raise apache.SERVER_RETURN(apache.HTTP_METHOD_NOT_ALLOWED)
     debugs, reloads = _apache._switches(req)
     key = _apache._place(req)
-    plain = _plain_functions.get(key)
+    plain = None if key is None else _plain_functions.get(key)
     function = None if plain is None else plain.function(reloads)
     if plain is not None and function is not None:
         file = req.filename = plain.file
@@ -96,7 +96,8 @@ def handler(req: mp_request) -> int:
         else:
             module = page_cache.load(file, reloads)
             found = resolve_object(req, module, path)
-            _remember(key, _PlainFunction(file, missing, path), module, found)
+            if key is not None:
+                _remember(key, _PlainFunction(file, missing, path), module, found)
             published = publish_object(req, found)
     except Exception as error:
         _tracebacks.place(error, file)

@@ -7,7 +7,6 @@ use crate::embed::text::Encoding;
 use crate::objects::refused;
 use crate::objects::request::Request;
 use pyo3::IntoPyObjectExt;
-use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use std::ffi::{CStr, OsStr};
@@ -16,12 +15,13 @@ use std::os::unix::fs::MetadataExt;
 
 type Object<'py> = Bound<'py, PyAny>;
 
-/// `_place(req)`: everything that the publisher finds a page by, in one.
+/// `_place(req)`: everything that the publisher finds a page by, in one; None for what only looks like a request.
 pub(super) fn place<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
     args.count("_place", 1..=1)?;
     let request = args.required(0)?;
-    let known = class::payload::<Request>(cx, &request)
-        .ok_or_else(|| PyTypeError::new_err("a request object is needed"))?;
+    let Some(known) = class::payload::<Request>(cx, &request) else {
+        return Ok(cx.py.None().into_bound(cx.py));
+    };
     let held = known.lease().hold().map_err(refused)?;
     let (request, exchange) = (held.request(), held.value());
     let mut key = Key(Vec::with_capacity(256));
