@@ -180,7 +180,14 @@ def main() -> int:
             count_instructions(page, found[page.label], (OURS,) if arguments.ours else (OURS, THEIRS))
             print(" | ".join(rows({page.label: found[page.label]})[0]), flush=True)
     else:
-        found = measure_cpu(pages, Layout(1, 32), arguments.rounds, arguments.seconds, ())
+        cores = os.cpu_count() or 1
+        half = max(1, cores // 2)
+        layout, pin = (
+            (Layout(1, 32, f"0-{half - 1}"), ("taskset", "-c", f"{half}-{cores - 1}"))
+            if cores > 1
+            else (Layout(1, 32), ())
+        )
+        found = measure_cpu(pages, layout, arguments.rounds, arguments.seconds, pin)
         for row in [HEADER, *rows(found)]:
             print(" | ".join(row))
     return 0

@@ -21,9 +21,6 @@ def other(req, town="nowhere"):
     return f"other {town}"
 
 
-original = hello
-
-
 def changes(req, what):
     global hello
     if what == "rebound":
@@ -49,11 +46,6 @@ def changes(req, what):
 
 def missing(name):
     raise AttributeError(name)
-
-
-def resets(req):
-    publisher.tp_rules[type(original)] = (False, True)
-    return "reset"
 """
 
 
@@ -76,7 +68,7 @@ def written(server: Server, name: str, text: str, time: int = 0) -> str:
 
 CHANGES = [
     ("rebound", 200, "other nowhere"),
-    ("code", 200, "other nowhere"),
+    ("code", 200, "other nobody"),
     ("attribute", 403, None),
     ("auth", 401, None),
     ("access", 403, None),
