@@ -35,7 +35,6 @@ class CookieError(ValueError):
 
 
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_ATTRIBUTE = re.compile(r"[ -:<-~]*")
 
 # What separates stands at the end: a pattern that began with it would be tried anew at each of its characters.
 _PAIR = re.compile(
@@ -127,13 +126,15 @@ class Cookie:
         return str(self.value)
 
     def _header(self, text: str) -> str:
-        if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
-            raise CookieError(f"{self.name!r} cannot be the name of a cookie")
+        name = self.name
+        # What is letters and digits, as most are, needs no pattern.
+        if not isinstance(name, str) or not ((name.isalnum() and name.isascii()) or _NAME.fullmatch(name)):
+            raise CookieError(f"{name!r} cannot be the name of a cookie")
         try:
             sent = ENCODINGS[self.encoding][0](text)
         except ValueError as error:
-            raise CookieError(f"the value of cookie {self.name!r} {error}; use JsonCookie") from None
-        parts = [f"{self.name}={sent}"]
+            raise CookieError(f"the value of cookie {name!r} {error}; use JsonCookie") from None
+        parts = [f"{name}={sent}"]
         for attribute in self._valid_attr:
             value = getattr(self, attribute, None)
             if value is None:
@@ -142,8 +143,9 @@ class Cookie:
             if attribute in self._flags:
                 parts += [shown] if value else []
             else:
-                if not _ATTRIBUTE.fullmatch(str(value)):
-                    raise CookieError(f"{attribute} of cookie {self.name!r} holds a character that it cannot hold")
+                text = str(value)
+                if not text.isascii() or not text.isprintable() or ";" in text:
+                    raise CookieError(f"{attribute} of cookie {name!r} holds a character that it cannot hold")
                 parts.append(f"{shown}={value}")
         return "; ".join(parts)
 

@@ -16,7 +16,7 @@ _ESCAPED = re.compile(r"((?:\\[0-3][0-7][0-7])+)|\\(.)", re.DOTALL)
 
 def _quoted(text: str) -> str:
     """As ``http.cookies`` writes it, in UTF-8; what needs no quotes gets none."""
-    if _VALUE.fullmatch(text):
+    if (text.isalnum() and text.isascii()) or _VALUE.fullmatch(text):
         return text
     if _REFUSED.search(text):
         raise ValueError("holds a control character or a semicolon")
