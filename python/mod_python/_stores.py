@@ -139,7 +139,7 @@ class FileSession(BaseSession):
             os.unlink(self._sid, dir_fd=bucket)
 
     def do_cleanup(self) -> None:
-        self._req.register_cleanup(FileSession._clean, self)
+        self._requests[1].register_cleanup(FileSession._clean, self)
 
     def _clean(self) -> None:
         """Walks the directories until the time is up; goes on from there the next time."""
@@ -266,7 +266,7 @@ class DbmSession(BaseSession):
         self._with(lambda database: database.__delitem__(sid) if sid in database else None)
 
     def do_cleanup(self) -> None:
-        self._req.register_cleanup(DbmSession._clean, self)
+        self._requests[1].register_cleanup(DbmSession._clean, self)
 
     def _clean(self) -> None:
         # What a pickle runs must not run while everybody waits for the database.
