@@ -22,11 +22,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 import instructions
 import load
+import pages
 import profiles
 import report
 import servers
 from load import Result
-from servers import Layout, Server
+from servers import Layout, Server, processor
 
 from httpd import resident
 
@@ -118,6 +119,7 @@ class Bench:
         self.open_loop: dict[str, Result] = {}
         self.open_rate = 0
         self.million: dict[str, Result] = {}
+        self.pages: dict[str, pages.Costs] = {}
         self.instructions: dict[str, tuple[float, dict[str, float]]] = {}
         self.profiles: list[profiles.Table] = []
         self.growth: dict[str, dict[int, float]] = {}
@@ -131,6 +133,7 @@ class Bench:
             self.measure_rates(name, layout)
         self.measure_million()
         self.measure_instructions()
+        self.measure_pages()
         self.profiles = profiles.measure(self)
         report.write(self)
 
@@ -253,6 +256,19 @@ class Bench:
             except (OSError, RuntimeError) as error:
                 self.miss(f"instructions of {label}", error)
 
+    def measure_pages(self) -> None:
+        """What sites are made of, beside mod_python 3.5."""
+        self.say("pages: publisher, sessions, forms, cookies, PSP, writes")
+        try:
+            self.pages = pages.measure_cpu(
+                pages.PAGES, Layout(1, 32, self.server_cores), self.rounds, self.seconds, self.pin
+            )
+            for page in pages.PAGES:
+                self.say(f"instructions: {page.label}")
+                pages.count_instructions(page, self.pages[page.label])
+        except (OSError, RuntimeError) as error:
+            self.miss("pages", error)
+
     # Servers
 
     def peers(self, layout: Layout) -> list[Any]:
@@ -299,15 +315,6 @@ class Bench:
     def miss(self, what: str, error: Exception) -> None:
         self.missing[what] = " ".join(str(error).split())[:300]
         self.say(f"missing: {what}: {self.missing[what]}")
-
-
-def processor(pids: list[int]) -> float:
-    """Seconds of processor time that processes have used."""
-    total = 0
-    for pid in pids:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        total += int(fields[11]) + int(fields[12])
-    return total / os.sysconf("SC_CLK_TCK")
 
 
 def main() -> int:

@@ -25,7 +25,14 @@ impl Detachable for Lock {}
 pub(super) fn session_lock<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
     let milliseconds = milliseconds(&args.required(2)?)?;
     let (root, lock) = owner_and_lock(cx, &args)?;
-    match cx.detached((root, lock, milliseconds), root_locks::lock) {
+    // Without a wait where it is free, as it mostly is: nobody else need run Python meanwhile.
+    let taken = match root_locks::lock((root, lock, 0)) {
+        Err(Refusal::Busy) if milliseconds != 0 => {
+            cx.detached((root, lock, milliseconds), root_locks::lock)
+        }
+        tried => tried,
+    };
+    match taken {
         Ok(count) => count.into_bound_py_any(cx.py),
         Err(Refusal::Busy) => 0.into_bound_py_any(cx.py),
         Err(Refusal::Ended) => Err(refused(lease::Refusal::Expired)),

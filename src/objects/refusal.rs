@@ -5,7 +5,7 @@ use pyo3::PyErr;
 use pyo3::exceptions::PyRuntimeError;
 
 /// Makes the exception for a request that cannot be held.
-pub(super) fn refused(refusal: Refusal) -> PyErr {
+pub(crate) fn refused(refusal: Refusal) -> PyErr {
     PyRuntimeError::new_err(match refusal {
         Refusal::Expired => "request object has expired",
         Refusal::Closed => "request object cannot be used between its phases",

@@ -70,7 +70,23 @@ fn object_by<'py, 'l>(
     Ok(object)
 }
 
+/// Tables of settings, which a handler can change once they have been made.
+#[derive(Clone, Copy)]
+pub(crate) enum Made {
+    Config,
+    Options,
+}
+
 impl Request {
+    /// The table, if the request has been asked for it.
+    pub(crate) fn made<'py>(&self, cx: Cx<'py>, what: Made) -> Option<Object<'py>> {
+        let memo = match what {
+            Made::Config => &self.memos.config,
+            Made::Options => &self.memos.options,
+        };
+        memo.made(cx)
+    }
+
     /// How the request is reached.
     pub(crate) fn lease(&self) -> &RequestLease {
         &self.lease
