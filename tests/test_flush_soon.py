@@ -27,6 +27,11 @@ PythonOutputFilter soon::upper UPPER
 <Location /now/page>
     PythonHandler soon::page
 </Location>
+<Location /logged>
+    SetHandler mod_python
+    PythonHandler soon::busy_anywhere
+    PythonLogHandler soon::logs
+</Location>
 <Location /filtered>
     SetHandler mod_python
     PythonHandler soon::page
@@ -115,6 +120,15 @@ def test_threads_write(site: Server) -> None:
         assert sorted(text) == sorted("abcde" * 200)
     for _ in range(3):
         assert site.ok("/soon/busy").text == "x" * 3000
+
+
+def test_pipelined_requests(site: Server) -> None:
+    """The end of the request before, with its log handler, is not for the thread that sends: it would wait for Python."""
+    count = 20
+    with socket.create_connection(("127.0.0.1", site.port), 60) as client, client.makefile("rb") as answers:
+        request = b"GET /logged HTTP/1.1\r\nHost: localhost\r\n%s\r\n"
+        client.sendall(request % b"" * (count - 1) + request % b"Connection: close\r\n")
+        assert answers.read().count(b"HTTP/1.1 200 OK") == count
 
 
 def test_a_client_that_is_gone(site: Server, mpm: str) -> None:

@@ -140,11 +140,13 @@ impl Exchange {
                 && request.connection().is_primary()
                 && request.has_plain_way_out()
         };
-        let waits = exchange.waits.get().unwrap_or_else(may_wait);
-        exchange.waits.set(Some(waits));
         if held.request().connection().aborted() {
             return Err(Aborted);
         }
+        let waits = exchange.waits.get().unwrap_or_else(may_wait);
+        exchange.waits.set(Some(waits));
+        // The end of a request before is not for the thread that sends: it may run anything.
+        let waits = waits && !held.request().connection().keeps_output();
         if !waits || Exchange::is_way_open(held) != Ok(true) || !soon::mark(lease) {
             return Exchange::send(cx, held, End::Flush);
         }

@@ -140,6 +140,14 @@ def busy(req: Any) -> int:
     return apache.OK
 
 
+def busy_anywhere(req: Any) -> int:
+    for _ in range(200):
+        req.write("x")
+        for _again in range(50):
+            assert req.method == "GET"
+    return apache.OK
+
+
 def until_gone(req: Any) -> int:
     written = 0
     try:
@@ -154,4 +162,12 @@ def until_gone(req: Any) -> int:
 
 def was_gone(req: Any) -> int:
     req.write(str(GONE.is_set()))
+    return apache.OK
+
+
+LOGGED: list[str] = []
+
+
+def logs(req: Any) -> int:
+    LOGGED.append(req.uri)
     return apache.OK
