@@ -20,7 +20,7 @@ import verdicts
 from httpd import PROJECT, program
 
 if TYPE_CHECKING:
-    from run import Bench, Figures
+    from measure import Bench, Figures
 
 HERE = Path(__file__).resolve().parent
 
@@ -78,7 +78,7 @@ DEBIAN = ("libapache2-mod-python", "libapache2-mod-wsgi-py3", "nginx", "uwsgi-co
 
 
 def rates(bench: Bench, layout: str, figures: dict[str, Figures], number: int) -> str:
-    from run import FLOOR, STATIC
+    from measure import FLOOR, STATIC
 
     name = f"rates-{number + 1}.png"
     charts.bars(
@@ -137,7 +137,7 @@ def errors(bench: Bench) -> str:
 
 
 def instructions(bench: Bench) -> str:
-    from run import FLOOR, STATIC, UNFLUSHED, WSGI
+    from measure import FLOOR, STATIC, UNFLUSHED, WSGI
 
     if FLOOR not in bench.instructions:
         return ""
