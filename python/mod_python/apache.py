@@ -330,6 +330,10 @@ def _start(name: str, expected: str) -> None:
     interpreter = name
     main_server = _apache.main_server()
     sys.argv = ["mod_python"]
+    if sys.version_info < (3, 12) and name != "main_interpreter":
+        # asyncio's native half has one place in the process for the loop that runs, and takes threads of two interpreters for
+        # the same. asyncio does without where it is not there.
+        sys.modules.setdefault("_asyncio", None)  # type: ignore[arg-type]
     _streams.install()
     _processes.install(name == "main_interpreter", partial(log_error, level=APLOG_WARNING))
     if _package_version != expected:

@@ -160,6 +160,7 @@ _ONE = [
     "NumServers",
     "Options",
     "PidFile",
+    "PythonASGI",
     "PythonAccessHandler",
     "PythonAuthenHandler",
     "PythonAuthzHandler",

@@ -1,7 +1,6 @@
 //! What a gateway's handler and options are called. Code that serves all gateways is given these names, and so names none itself.
 
 /// What stands between requests and applications of one kind.
-#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Gateway {
     /// What PythonHandler calls it: a module of the package.
     pub(crate) handler: &'static str,
@@ -17,11 +16,16 @@ pub(crate) struct Gateway {
     pub(crate) trusted_headers: &'static str,
     /// The option that says how many bytes of a body of unknown length are read ahead.
     pub(crate) chunked_buffer: &'static str,
+    /// Checks an option that only this gateway has; says what is wrong with its value.
+    pub(crate) check: fn(key: &str, value: &str) -> Result<(), String>,
 }
 
-/// Makes a gateway of its name, `wsgi`.
+/// Makes a gateway of its name, `wsgi`, and of what checks options that others have not.
 macro_rules! gateway {
     ($word:literal) => {
+        $crate::config::gateways::gateway!($word, |_, _| Ok(()))
+    };
+    ($word:literal, $check:expr) => {
         $crate::config::gateways::Gateway {
             handler: concat!("mod_python.", $word),
             key: concat!("mod_python.", $word, "::handler"),
@@ -30,6 +34,7 @@ macro_rules! gateway {
             trusted_proxies: concat!("mod_python.", $word, ".trusted_proxies"),
             trusted_headers: concat!("mod_python.", $word, ".trusted_headers"),
             chunked_buffer: concat!("mod_python.", $word, ".chunked_buffer"),
+            check: $check,
         }
     };
 }

@@ -23,7 +23,7 @@ pub(crate) fn check(gateways: &[&Gateway], key: &str, value: &str) -> Result<(),
             () if is(gateway.trusted_proxies) => Proxies::parse(gateway, value, "").map(drop)?,
             () if is(gateway.trusted_headers) => Proxies::parse(gateway, "", value).map(drop)?,
             () if is(gateway.chunked_buffer) => bytes(gateway.chunked_buffer, value).map(drop)?,
-            () => {}
+            () => (gateway.check)(key, value)?,
         }
     }
     Ok(())

@@ -10,7 +10,7 @@ use crate::config::{
 };
 use crate::embed::Cx;
 use crate::embed::class::{Args, Function, function};
-use crate::gateway::{GATEWAYS, wsgi};
+use crate::gateway::{GATEWAYS, asgi, wsgi};
 use crate::httpd::io::filter::names;
 use crate::httpd::module::command::{Context, Directive, Section, Setter};
 use pyo3::IntoPyObjectExt;
@@ -35,7 +35,7 @@ const fn handler(
 }
 
 /// Every directive: name, arguments, context, default, help, setter.
-pub(crate) static DIRECTIVES: [Directive<ModPython>; 31] = [
+pub(crate) static DIRECTIVES: [Directive<ModPython>; 32] = [
     handler(c"PythonPostReadRequestHandler", Context::Server, c"Python handlers that run when a request has been read"),
     handler(c"PythonTransHandler", Context::Server, c"Python handlers that translate a URI to a file name"),
     handler(c"PythonHeaderParserHandler", Context::Everywhere, c"Python handlers that run when the sections of a request are known"),
@@ -264,6 +264,14 @@ pub(crate) static DIRECTIVES: [Directive<ModPython>; 31] = [
         default: "",
         help: c"WSGI applications where an expression matches the beginning of the URI; $1 in the module or file is its first group",
         setter: Setter::Two(|setting, place, target| applications::add(setting, &wsgi::GATEWAY, place, target, true)),
+    },
+    Directive {
+        name: c"PythonASGI",
+        arguments: "/prefix module:callable",
+        context: Context::Server,
+        default: "",
+        help: c"an ASGI application below a part of the URI: as PythonWSGI, and it runs in the interpreter's event loop",
+        setter: Setter::Two(|setting, place, target| applications::add(setting, &asgi::GATEWAY, place, target, false)),
     },
     Directive {
         name: c"PythonHandlerModule",

@@ -4,7 +4,7 @@
 //! calls `Python::attach`: it knows the main interpreter only.
 
 use super::interpreter::{Cx, Interpreter};
-use super::threads;
+use super::{main_thread, threads};
 use crate::httpd::log::{self, Level};
 use crate::httpd::request::Request;
 use crate::httpd::request::lease::{Held, Lease, Refusal};
@@ -25,6 +25,22 @@ pub(crate) fn enter<R>(
         threads::state_of(interpreter).ok_or("no memory for a thread state (PyThreadState_New)")?;
     let _attached = threads::Attached::new(state);
     Ok(told(|py| body(Cx { py, interpreter })))
+}
+
+/// Starts a thread that is attached to `interpreter` while `body` runs. It gets no signals: those are for httpd's own threads.
+///
+/// # Errors
+/// When no thread can be had.
+pub(crate) fn spawn(
+    interpreter: &'static Interpreter,
+    name: &str,
+    body: impl for<'py> FnOnce(Cx<'py>) + Send + 'static,
+) -> Result<(), String> {
+    main_thread::spawn(name, move || {
+        if let Err(reason) = enter(interpreter, body) {
+            log::process(Level::Error, &reason);
+        }
+    })
 }
 
 /// Runs `body` in a thread that is attached already, and tells pyo3 so: it releases at once what is dropped then. What is
@@ -111,6 +127,13 @@ impl<'py> Cx<'py> {
         let entry = (level as i32, text.as_bytes());
         self.detached((request, entry), |(request, (level, text))| {
             log::raw(request, level, text);
+        });
+    }
+
+    /// Writes a message, or a traceback, to the main server's error log: detached.
+    pub(crate) fn log_process(self, level: Level, text: &str) {
+        self.detached((level as i32, text), |(level, text)| {
+            log::lines_of_process(level, text);
         });
     }
 

@@ -50,6 +50,9 @@ fn start() -> Result<Sender<Job>, String> {
     Ok(sender)
 }
 
+/// As much as a process's first thread usually has: Python nests its calls there.
+const STACK: usize = 8 << 20;
+
 /// Starts a thread that gets no signals: those are for httpd's own threads.
 ///
 /// # Errors
@@ -63,7 +66,10 @@ pub(crate) fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<
         libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut before);
         before
     };
-    let spawned = Builder::new().name(name.into()).spawn(body);
+    let spawned = Builder::new()
+        .name(name.into())
+        .stack_size(STACK)
+        .spawn(body);
     // SAFETY: the mask that was in force.
     unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, std::ptr::null_mut()) };
     spawned

@@ -23,5 +23,5 @@ pub(crate) mod scoreboard;
 pub(crate) mod text;
 mod threads;
 
-pub(crate) use attach::{Detachable, acquire, capsule, detached, enter};
+pub(crate) use attach::{Detachable, acquire, capsule, detached, enter, spawn};
 pub(crate) use interpreter::{Cx, PerInterpreter};

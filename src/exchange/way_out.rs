@@ -100,7 +100,7 @@ impl Exchange {
     }
 
     /// As `send`, in a thread that is not attached.
-    pub(super) fn pass(held: &Held<'_, Exchange>, end: End) -> Result<(), Aborted> {
+    pub(crate) fn pass(held: &Held<'_, Exchange>, end: End) -> Result<(), Aborted> {
         Exchange::send_by(held, end, |request, brigade| brigade.pass(request))
     }
 

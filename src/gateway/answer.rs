@@ -158,6 +158,37 @@ impl Answer {
         }
     }
 
+    /// Sends a part, which fits into the Content-Length if there is one; and, with the last one, the answer's end. For a thread that
+    /// is detached.
+    ///
+    /// # Errors
+    /// As above.
+    pub(super) fn part(
+        &self,
+        held: &Held<'_, Exchange>,
+        data: &[u8],
+        end: End,
+    ) -> Result<(), Aborted> {
+        let request = held.request();
+        let is_last = end == End::OfStream;
+        let (may_be, is_complete) = {
+            let mut state = self.state();
+            if matches!(*state, State::Ended(_)) {
+                return Ok(());
+            }
+            let is_whole = is_last && matches!(*state, State::Started(_));
+            // The length of an answer to HEAD is not known where the application leaves the body out.
+            let is_known = is_whole && !(request.header_only() && data.is_empty());
+            let body = state.give(request, is_known.then(|| length(data)))?;
+            body.written += length(data);
+            (body.may_be(request), state.leave(is_last))
+        };
+        if may_be && !data.is_empty() {
+            held.value().output.borrow_mut().write(request, data)?;
+        }
+        Exchange::pass(held, if is_complete { End::OfStream } else { end })
+    }
+
     /// Sends a file by its descriptor; False where it has become shorter meanwhile.
     ///
     /// # Errors

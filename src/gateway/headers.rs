@@ -24,9 +24,7 @@ pub(super) fn head(request: RequestRec<'_>, line: &[u8]) -> Result<Head, String>
             String::from_utf8_lossy(line)
         )
     })?;
-    if code < 200 {
-        return Err("an application cannot answer with a status below 200".into());
-    }
+    check_status(code)?;
     if line.len() > 3 {
         return Ok(Head::new(request, code, line));
     }
@@ -35,6 +33,18 @@ pub(super) fn head(request: RequestRec<'_>, line: &[u8]) -> Result<Head, String>
         None => [line, b" Unassigned"].concat(),
     };
     Ok(Head::new(request, code, &line))
+}
+
+/// Checks the status of an answer.
+///
+/// # Errors
+/// What is wrong with it.
+pub(super) fn check_status(code: i32) -> Result<(), String> {
+    match code {
+        200..=999 => Ok(()),
+        100..200 => Err("an application cannot answer with a status below 200".into()),
+        _ => Err(format!("the status {code} has not three digits")),
+    }
 }
 
 /// Adds a header.
@@ -47,6 +57,18 @@ pub(super) fn add(
     name: &[u8],
     value: &[u8],
 ) -> Result<Fate, String> {
+    let fate = check(name, value)?;
+    if fate == Fate::Added {
+        head.add(request, name, value);
+    }
+    Ok(fate)
+}
+
+/// Checks a header, and says what becomes of it.
+///
+/// # Errors
+/// Why it cannot be sent.
+pub(super) fn check(name: &[u8], value: &[u8]) -> Result<Fate, String> {
     let hop = hop_by_hop(name);
     if hop == Some(Hop::Framing) {
         let name = String::from_utf8_lossy(name);
@@ -58,11 +80,10 @@ pub(super) fn add(
     if let Some(reason) = header::refusal(checked, value) {
         return Err(reason);
     }
-    if hop.is_some() {
-        return Ok(Fate::LeftOut);
-    }
-    head.add(request, name, value);
-    Ok(Fate::Added)
+    Ok(match hop {
+        Some(_) => Fate::LeftOut,
+        None => Fate::Added,
+    })
 }
 
 /// Reads the code of `NNN reason`, or of `NNN`; None for anything else.

@@ -5,6 +5,7 @@
 
 mod answer;
 mod application;
+pub(crate) mod asgi;
 mod call;
 mod headers;
 mod memory;
@@ -29,5 +30,5 @@ macro_rules! gateways {
 
 // The table of gateways.
 gateways! {
-    wsgi,
+    wsgi, asgi,
 }

@@ -102,6 +102,13 @@ pub(crate) fn process(level: Level, text: &str) {
     raw(Process, level as c_int, text.as_bytes());
 }
 
+/// As `process`, for a message or a traceback.
+pub(crate) fn lines_of_process(level: c_int, text: &str) {
+    lines(text.as_bytes(), |line| {
+        write(Process, level & sys::APLOG_LEVELMASK, line);
+    });
+}
+
 /// The main server, if there is one yet.
 #[derive(Clone, Copy)]
 pub(crate) struct Process;

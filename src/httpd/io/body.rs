@@ -241,6 +241,8 @@ pub(crate) struct Input {
     /// What has been read from httpd and not yet given to anybody is `buffer[position..]`.
     buffer: Vec<u8>,
     position: usize,
+    /// Does the reader go without, where nothing has come yet?
+    is_hurried: bool,
 }
 
 // SAFETY: reached through the lease, by one thread at a time.
@@ -350,6 +352,30 @@ impl Input {
             }
         }
         Ok(self.consume(limit.unwrap_or(usize::MAX)))
+    }
+
+    /// Gives the next block of the body, and whether more follows; None where there is none yet, unless it may wait. Filters of other
+    /// modules may not know how not to wait: then it does.
+    ///
+    /// # Errors
+    /// As for `read`.
+    pub(crate) fn block(
+        &mut self,
+        request: Request<'_>,
+        may_wait: bool,
+    ) -> Result<Option<(Vec<u8>, bool)>, ReadError> {
+        if self.available() == 0 {
+            // httpd's 100 Continue leaves when it waits.
+            let is_asked = self.state == Reading::NotBegun && request.expecting_100() != 0;
+            self.is_hurried = !may_wait && !is_asked && !request.has_content_filters();
+            let filled = self.fill(request, BLOCK, None);
+            self.is_hurried = false;
+            if filled? && self.available() == 0 {
+                return Ok(None);
+            }
+        }
+        let more = self.state != Reading::Ended;
+        Ok(Some((self.consume(usize::MAX), more)))
     }
 
     /// As `read`, but straight into the caller's memory. Gives how many bytes are in it.
@@ -487,6 +513,11 @@ impl Input {
         mut room: Option<&mut ReadBuf<'_>>,
     ) -> Result<bool, ReadError> {
         let brigade = *self.brigade.get_or_insert_with(|| new_brigade(request));
+        let waiting = if self.is_hurried {
+            sys::apr_read_type_e_APR_NONBLOCK_READ
+        } else {
+            sys::apr_read_type_e_APR_BLOCK_READ
+        };
         // SAFETY: a live request, a brigade in its pool; each bucket is read while the brigade holds it.
         unsafe {
             let mut more = true;
@@ -496,13 +527,17 @@ impl Input {
                         (*request.as_ptr()).input_filters,
                         brigade.as_ptr(),
                         sys::ap_input_mode_t_AP_MODE_READBYTES,
-                        sys::apr_read_type_e_APR_BLOCK_READ,
+                        waiting,
                         i64::try_from(wanted).unwrap_or(i64::MAX),
                     )
                 })
             });
             let mut error = match refused {
                 Some(status) => Some(ReadError::Refused(status)),
+                None if self.is_hurried && status == libc::EAGAIN => {
+                    sys::apr_brigade_cleanup(brigade.as_ptr().cast());
+                    return Ok(true);
+                }
                 None => (status != 0).then(|| read_error(request, status)),
             };
             let sentinel = sentinel(brigade.as_ptr());

@@ -9,5 +9,7 @@ pub(crate) mod include;
 pub(crate) mod session_file;
 pub(in crate::httpd) mod sink;
 pub(crate) mod stdio;
+pub(crate) mod tunnel;
+pub(crate) mod watch;
 
 pub(crate) use aborted::Aborted;

@@ -131,7 +131,7 @@ impl<'r> Request<'r> {
     }
 
     /// Has httpd close the connection, and send nothing more on it.
-    fn give_up(self) {
+    pub(crate) fn give_up(self) {
         // SAFETY: a live request and its connection.
         unsafe {
             let connection = (*self.as_ptr()).connection;

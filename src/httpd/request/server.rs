@@ -196,6 +196,11 @@ pub(crate) fn mpm_query(code: c_int) -> c_int {
     if status == 0 { result } else { 0 }
 }
 
+/// Is this child to end: after a graceful restart, or to make room (AP_MPMQ_MPM_STATE)?
+pub(crate) fn is_stopping() -> bool {
+    mpm_query(sys::AP_MPMQ_MPM_STATE) == sys::AP_MPMQ_STOPPING
+}
+
 /// Was `-D name` given, or `Define name` (ap_exists_config_define)?
 pub(crate) fn is_defined(name: &CStr) -> bool {
     // SAFETY: reads the process-wide list of definitions.

@@ -1,0 +1,329 @@
+"""The event loop of an interpreter: what runs in its thread, from the first request for an ASGI application to the child's end.
+
+Requests come from httpd's threads through ``native``, in batches; what an application sends goes to them through objects that are
+native, too. Nothing here waits for a client.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections.abc import Awaitable, MutableMapping
+from types import MethodType
+from typing import Any, Callable, Optional, Protocol
+
+from mod_python import _asgi_lifespan, _tracebacks, apache
+
+Message = MutableMapping[str, Any]
+
+_GRACE = 1.5
+"""So many seconds tasks have to end by themselves, when the child ends."""
+_CANCELLED = 0.5
+"""So many seconds they have once they have been cancelled."""
+_SHUTDOWN = 2.0
+"""So many seconds ``lifespan.shutdown`` may take."""
+_PAUSE = 5.0
+"""So many seconds a failed start-up is the answer to all requests, before it is tried again."""
+
+_ERROR, _WARNING, _INFO, _DEBUG = 3, 4, 6, 7
+
+
+class Native(Protocol):
+    """What httpd's threads and this one share."""
+
+    def fileno(self) -> int: ...
+    def kind(self) -> str: ...
+    def take(self) -> tuple[list[Any], list[int]]: ...
+    def close(self) -> tuple[list[Any], list[int]]: ...
+    def log(self, level: int, text: str, /) -> None: ...
+
+
+class Exchange(Protocol):
+    """What the application's side of one request, or of one WebSocket, can do."""
+
+    def receive(self) -> Optional[dict[str, Any]]: ...
+    def send(self, message: Any, /) -> int: ...
+    def flush(self) -> None: ...
+    def has_room(self) -> bool: ...
+    def end(self, error: Optional[BaseException], /) -> bool: ...
+    def number(self) -> int: ...
+    def is_gone(self) -> bool: ...
+
+
+def run(native: Native) -> None:
+    """Run the loop until the interpreter ends."""
+    loop = _new_loop(native.kind())
+    asyncio.set_event_loop(loop)
+    server = Server(native, loop)
+    apache._cleanups.append((server.stop, None))
+    loop.add_reader(native.fileno(), server.look)
+    try:
+        server.look()
+        loop.run_forever()
+    finally:
+        server.abandon()
+        server.ended.set()
+
+
+def _new_loop(kind: str) -> asyncio.AbstractEventLoop:
+    """Make a loop as ``PythonOption mod_python.asgi.loop`` says."""
+    if kind == "uvloop" or (kind == "auto" and apache.interpreter == "main_interpreter"):
+        try:
+            import uvloop  # type: ignore[import-not-found,unused-ignore]
+
+            loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+            return loop
+        except ImportError:
+            if kind == "uvloop":
+                raise
+    return asyncio.new_event_loop()
+
+
+class Server:
+    """The loop's own things. Used in its thread, but for ``stop``."""
+
+    def __init__(self, native: Native, loop: asyncio.AbstractEventLoop) -> None:
+        self.native = native
+        self.loop = loop
+        self.ended = threading.Event()
+        self._take = native.take
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._waiting: dict[int, list[asyncio.Future[None]]] = {}
+        self._applications: dict[int, Application] = {}
+        self._names: dict[str, Application] = {}
+
+    def look(self) -> None:
+        """Take what has come: requests to begin with, and whose waiting has an end."""
+        begun, woken = self._take()
+        for number in woken:
+            for future in self._waiting.pop(number, ()):
+                if not future.done():
+                    future.set_result(None)
+        for exchange, target, name, scope, mode in begun:
+            application = self._applications.get(id(target)) or self._adopt(target, name, mode)
+            if application.queue is None:
+                self.start(application, exchange, scope)
+            else:
+                application.queue.append((exchange, scope))
+
+    def start(self, application: Application, exchange: Exchange, scope: dict[str, Any]) -> None:
+        """Begin with a request, whose application is ready."""
+        if application.failure is not None:
+            exchange.end(RuntimeError(application.failure))
+            return
+        if application.state is not None:
+            scope["state"] = application.state.copy()
+        call = Call(self, exchange)
+        call.task = task = self.loop.create_task(self._serve(application, call, exchange, scope))
+        self._tasks.add(task)
+
+    async def _serve(self, application: Application, call: Call, exchange: Exchange, scope: dict[str, Any]) -> None:
+        error: Optional[BaseException] = None
+        application.running += 1
+        try:
+            await application.call(scope, call.receive, call.send)
+        except BaseException as raised:  # whatever it is, it is the request's, and not the loop's
+            error = raised
+        try:
+            if not exchange.end(error) and error is not None:
+                self._late(application, exchange, scope, error)
+        finally:
+            application.running -= 1
+            if call.task is not None:
+                self._tasks.discard(call.task)
+            if application.is_retired and not application.running:
+                self._dismiss(application)
+            # The error's traceback refers to this frame.
+            del error, call, exchange, scope
+
+    def _late(self, application: Application, exchange: Exchange, scope: dict[str, Any], error: BaseException) -> None:
+        """Log an error that changes no answer any more: that is complete, or nobody is there to read it."""
+        place = f"{application.name} {scope.get('method', scope['type'])} {scope['path']!r}"
+        if isinstance(error, asyncio.CancelledError):
+            self.native.log(_INFO, f"{place}: cancelled")
+        elif exchange.is_gone():
+            # No error of the application's: a client could fill the log with them.
+            self.native.log(_INFO, f"{place}: the client went away: {_tracebacks.describe(error)}")
+        else:
+            self.native.log(_ERROR, f"{place}: after the answer: {_tracebacks.describe(error)}")
+
+    async def wait(self, number: int) -> None:
+        """Wait until ``number`` is told that it can go on."""
+        future: asyncio.Future[None] = self.loop.create_future()
+        self._waiting.setdefault(number, []).append(future)
+        try:
+            await future
+        finally:
+            if not future.done() or future.cancelled():
+                futures = self._waiting.get(number)
+                if futures is not None:
+                    with contextlib.suppress(ValueError):
+                        futures.remove(future)
+                    if not futures:
+                        del self._waiting[number]
+
+    def _adopt(self, target: Any, name: str, mode: str) -> Application:
+        """The application, which this loop has not seen; its start-up begins."""
+        before = self._names.get(name)
+        if before is not None:
+            # What is looked up in a class is another object each time.
+            if isinstance(target, MethodType) and before.target == target:
+                return before
+            self._retire(before)
+        application = Application(target, name)
+        self._names[name] = self._applications[id(target)] = application
+        if mode == "off":
+            application.queue = None
+        else:
+            lifespan = application.lifespan = _asgi_lifespan.Lifespan(application.call, self.loop)
+            lifespan.started.add_done_callback(lambda started: self._started(application, mode, started))
+            lifespan.begin()
+        return application
+
+    def _started(self, application: Application, mode: str, started: asyncio.Future[None]) -> None:
+        """The application's start-up has come to an end: its requests go on."""
+        lifespan = application.lifespan
+        error = started.exception()
+        if lifespan is not None and error is None:
+            application.state = lifespan.state
+        elif isinstance(error, _asgi_lifespan.Unsupported) and mode == "auto":
+            application.lifespan = None
+            self.native.log(_DEBUG, f"{application.name} runs without lifespan: {error}")
+        else:
+            application.lifespan = None
+            cause = error.__cause__ if error is not None else None
+            text = _tracebacks.describe(cause) if cause is not None else str(error)
+            application.failure = f"the start-up of {application.name} has failed: {error!s}"
+            self.native.log(_ERROR, f"the start-up of {application.name} (lifespan): {text}")
+            self.loop.call_later(_PAUSE, self._forget, application)
+        queue, application.queue = application.queue or [], None
+        for exchange, scope in queue:
+            self.start(application, exchange, scope)
+
+    def _forget(self, application: Application) -> None:
+        """Have the application's start-up tried again by the next request."""
+        self._applications.pop(id(application.target), None)
+        if self._names.get(application.name) is application:
+            del self._names[application.name]
+
+    def _retire(self, application: Application) -> None:
+        """Another application has taken this one's name: its module has been changed."""
+        self._forget(application)
+        application.is_retired = True
+        if not application.running:
+            self._dismiss(application)
+
+    def _dismiss(self, application: Application) -> None:
+        if application.lifespan is not None:
+            task = self.loop.create_task(self._shut_down(application))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _shut_down(self, application: Application) -> None:
+        lifespan, application.lifespan = application.lifespan, None
+        if lifespan is not None:
+            try:
+                await asyncio.wait_for(lifespan.end(), _SHUTDOWN)
+            except asyncio.TimeoutError:
+                text = (
+                    f"the shut-down of {application.name} (lifespan) takes longer than {_SHUTDOWN} s: it is left alone"
+                )
+                self.native.log(_WARNING, text)
+            except Exception as error:
+                text = f"the shut-down of {application.name} (lifespan): {_tracebacks.describe(error)}"
+                self.native.log(_ERROR, text)
+
+    def stop(self, _: object = None) -> None:
+        """End the loop: called by another thread, when the interpreter ends. Returns when it has ended, or has had its time."""
+        with contextlib.suppress(RuntimeError):  # it has ended by itself
+            self.loop.call_soon_threadsafe(self._stop)
+            if not self.ended.wait(_GRACE + _CANCELLED + _SHUTDOWN + 0.5):
+                self.native.log(_WARNING, "an event loop does not end: something in it does not yield")
+
+    def _stop(self) -> None:
+        self.native.close()
+        # Referred to while it runs.
+        self._end = self.loop.create_task(self._finish())
+
+    async def _finish(self) -> None:
+        try:
+            begun = time.monotonic()
+            if self._tasks:
+                await asyncio.wait(self._tasks, timeout=_GRACE)
+            cancelled = list(self._tasks)
+            for task in cancelled:
+                task.cancel()
+            if cancelled:
+                await asyncio.wait(cancelled, timeout=_CANCELLED)
+            ending = [self.loop.create_task(self._shut_down(one)) for one in set(self._applications.values())]
+            if ending:
+                await asyncio.wait(ending, timeout=_SHUTDOWN + 0.2)
+            await asyncio.wait_for(self.loop.shutdown_asyncgens(), 0.2)
+            self.native.log(_DEBUG, f"an event loop has ended in {time.monotonic() - begun:.2f} s")
+        finally:
+            self.loop.stop()
+
+    def abandon(self) -> None:
+        """Let go of requests that nobody goes on with: their workers wait to hear of it."""
+        for application in self._applications.values():
+            for exchange, _ in application.queue or ():
+                exchange.end(None)
+        for task in list(self._tasks):
+            coroutine = task.get_coro()
+            if coroutine is not None:
+                with contextlib.suppress(RuntimeError):
+                    coroutine.close()
+
+
+class Application:
+    """What the loop knows of an application."""
+
+    def __init__(self, target: Any, name: str) -> None:
+        self.target = target
+        """Kept, so that no other object can have its id."""
+        self.name = name
+        self.call = _asgi_lifespan.single(target)
+        self.queue: Optional[list[tuple[Exchange, dict[str, Any]]]] = []
+        """The requests that wait for the start-up; None once that has come to an end."""
+        self.lifespan: Optional[_asgi_lifespan.Lifespan] = None
+        self.state: Optional[dict[str, Any]] = None
+        self.failure: Optional[str] = None
+        self.running = 0
+        self.is_retired = False
+
+
+class Call:
+    """What an application is called with: ``receive`` and ``send``."""
+
+    __slots__ = ("_exchange", "_receive", "_send", "_server", "task")
+
+    def __init__(self, server: Server, exchange: Exchange) -> None:
+        self._server = server
+        self._exchange = exchange
+        self._receive = exchange.receive
+        self._send = exchange.send
+        self.task: Optional[asyncio.Task[None]] = None
+
+    async def receive(self) -> Message:
+        while True:
+            message = self._receive()
+            if message is not None:
+                return message
+            await self._server.wait(self._exchange.number())
+
+    async def send(self, message: Message) -> None:
+        todo = self._send(message)
+        if todo:
+            if todo == 1:
+                # Leaves when the application comes to wait for something.
+                self._server.loop.call_soon(self._exchange.flush)
+                return
+            while not self._exchange.has_room():
+                await self._server.wait(self._exchange.number())
+
+
+Single = Callable[
+    [dict[str, Any], Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Awaitable[None]
+]

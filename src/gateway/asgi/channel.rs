@@ -1,0 +1,391 @@
+//! What passes between the event loop, in which the application runs, and the worker that serves its request.
+//!
+//! The application's side checks messages, and their order, and never touches httpd; the worker's side does all of httpd's input
+//! and output, and never touches Python. What has not been taken by the other side is bounded: the application waits when so much
+//! of its answer lies here, and of the request's body a block is read when it is asked for.
+
+use super::bell::Rope;
+use super::inbox::Inbox;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// How many bytes of an answer lie here before the application has to wait.
+const ENOUGH: usize = 65536;
+
+/// One request's channel. Owned by both sides, freed with the last of them.
+pub(super) struct Channel {
+    /// What the loop knows it by.
+    pub(super) number: u64,
+    inbox: Arc<Inbox>,
+    /// Held for moments, never while Python runs or something blocks.
+    state: Mutex<State>,
+    /// The worker waits for it, unless it has left a rope.
+    turned: Condvar,
+}
+
+static NUMBERS: AtomicU64 = AtomicU64::new(1);
+
+/// How far the application's answer has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Stage {
+    #[default]
+    NotStarted,
+    Started,
+    Ended,
+}
+
+/// Status and headers, which have been checked.
+#[derive(Default)]
+pub(super) struct HeadParts {
+    pub(super) status: i32,
+    /// Names and values, one behind the other.
+    text: Vec<u8>,
+    /// How long each name and value is.
+    lengths: Vec<(usize, usize)>,
+}
+
+impl HeadParts {
+    pub(super) fn new(status: i32) -> HeadParts {
+        HeadParts {
+            status,
+            ..HeadParts::default()
+        }
+    }
+
+    pub(super) fn add(&mut self, name: &[u8], value: &[u8]) {
+        self.text.extend_from_slice(name);
+        self.text.extend_from_slice(value);
+        self.lengths.push((name.len(), value.len()));
+    }
+
+    pub(super) fn headers(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let mut rest = &*self.text;
+        self.lengths.iter().map(move |&(name, value)| {
+            let (name, behind) = rest.split_at_checked(name).unwrap_or_default();
+            let (value, behind) = behind.split_at_checked(value).unwrap_or_default();
+            rest = behind;
+            (name, value)
+        })
+    }
+}
+
+#[derive(Default)]
+struct State {
+    stage: Stage,
+    head: Option<HeadParts>,
+    /// What the application has announced, unless the answer has no body.
+    length: Option<u64>,
+    written: u64,
+    body: Vec<u8>,
+    /// Is the worker to take what there is?
+    is_due: bool,
+    /// Has the application returned or raised, before its answer was complete?
+    is_over: bool,
+    request: Incoming,
+    /// Does the application wait to hear that the client has gone?
+    is_watched: bool,
+    /// The client has gone, or the worker has.
+    is_gone: bool,
+    /// Does something of the application's wait?
+    is_waiting: bool,
+    /// What wakes the worker, where it waits for its client as well.
+    rope: Option<Rope>,
+}
+
+/// The request's body, a block at a time.
+#[derive(Default)]
+enum Incoming {
+    /// There is no more of it, and the application knows.
+    #[default]
+    Ended,
+    /// The application has not asked for the next block.
+    Idle,
+    Wanted,
+    Reading,
+    /// And whether more follows.
+    Block(Vec<u8>, bool),
+}
+
+/// What the worker is to do.
+pub(super) enum Job {
+    Send {
+        head: Option<HeadParts>,
+        data: Vec<u8>,
+        is_last: bool,
+    },
+    Read,
+    /// The application has ended, and its answer is not complete.
+    Over,
+}
+
+/// What `receive` gives.
+pub(super) enum Event {
+    Body(Vec<u8>, bool),
+    Disconnect,
+}
+
+/// Why a part of an answer is not taken.
+pub(super) enum Refusal {
+    NotStarted,
+    Started,
+    Ended,
+    Gone,
+    /// So many bytes where the Content-Length says so many.
+    Length(u64, u64),
+    Memory,
+}
+
+/// What the application has to do once a part has been taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    Nothing,
+    /// To call `flush`, when it has come to wait for something.
+    Flush,
+    /// To wait for room.
+    Wait,
+}
+
+impl Next {
+    /// As the loop's coroutines read it.
+    pub(super) fn number(self) -> u8 {
+        match self {
+            Next::Nothing => 0,
+            Next::Flush => 1,
+            Next::Wait => 2,
+        }
+    }
+}
+
+impl Channel {
+    /// `has_body`: does a body of the request lie with httpd?
+    pub(super) fn new(inbox: Arc<Inbox>, has_body: bool) -> Channel {
+        let request = if has_body {
+            Incoming::Idle
+        } else {
+            Incoming::Block(Vec::new(), false)
+        };
+        Channel {
+            number: NUMBERS.fetch_add(1, Ordering::Relaxed),
+            inbox,
+            state: Mutex::new(State {
+                request,
+                ..State::default()
+            }),
+            turned: Condvar::new(),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// The application's side.
+impl Channel {
+    /// Takes the head; `length` is its Content-Length, where the answer has a body.
+    pub(super) fn start(&self, head: HeadParts, length: Option<u64>) -> Result<(), Refusal> {
+        let mut state = self.state();
+        if state.is_gone {
+            return Err(Refusal::Gone);
+        }
+        match state.stage {
+            Stage::NotStarted => {
+                state.stage = Stage::Started;
+                state.head = Some(head);
+                state.length = length;
+                Ok(())
+            }
+            Stage::Started => Err(Refusal::Started),
+            Stage::Ended => Err(Refusal::Ended),
+        }
+    }
+
+    /// Takes a part of the body.
+    pub(super) fn body(&self, data: &[u8], more: bool) -> Result<Next, Refusal> {
+        let mut state = self.state();
+        match state.stage {
+            Stage::NotStarted => return Err(Refusal::NotStarted),
+            Stage::Ended => return Err(Refusal::Ended),
+            Stage::Started if state.is_gone => return Err(Refusal::Gone),
+            Stage::Started => {}
+        }
+        let written = state.written.saturating_add(data.len() as u64);
+        if let Some(length) = state.length
+            && (written > length || !more && written < length)
+        {
+            return Err(Refusal::Length(written, length));
+        }
+        state
+            .body
+            .try_reserve(data.len())
+            .map_err(|_| Refusal::Memory)?;
+        state.body.extend_from_slice(data);
+        state.written = written;
+        if !more {
+            state.stage = Stage::Ended;
+            self.turn(state);
+            return Ok(Next::Nothing);
+        }
+        if state.body.len() > ENOUGH {
+            self.turn(state);
+            return Ok(Next::Wait);
+        }
+        Ok(if state.is_due {
+            Next::Nothing
+        } else {
+            Next::Flush
+        })
+    }
+
+    /// Has the worker send what there is.
+    pub(super) fn flush(&self) {
+        let state = self.state();
+        if state.stage == Stage::Started && !state.is_due && !state.is_gone {
+            self.turn(state);
+        }
+    }
+
+    /// Is there room for more? Otherwise the loop is told when there is.
+    pub(super) fn has_room(&self) -> bool {
+        let mut state = self.state();
+        let has_room = state.body.len() <= ENOUGH || state.is_gone;
+        state.is_waiting |= !has_room;
+        has_room
+    }
+
+    /// Gives what there is to receive; otherwise the loop is told when there is something.
+    pub(super) fn receive(&self) -> Option<Event> {
+        let mut state = self.state();
+        if state.is_gone || state.stage == Stage::Ended {
+            return Some(Event::Disconnect);
+        }
+        match std::mem::take(&mut state.request) {
+            Incoming::Block(data, more) => {
+                if more {
+                    state.request = Incoming::Idle;
+                }
+                return Some(Event::Body(data, more));
+            }
+            Incoming::Idle => state.request = Incoming::Wanted,
+            Incoming::Ended => state.is_watched = true,
+            other => state.request = other,
+        }
+        state.is_waiting = true;
+        self.rouse(state);
+        None
+    }
+
+    /// The application has returned or raised. Is the worker still there to hear of it, and the answer not complete?
+    pub(super) fn end(&self) -> bool {
+        let mut state = self.state();
+        if state.stage == Stage::Ended || state.is_gone {
+            return false;
+        }
+        state.is_over = true;
+        self.rouse(state);
+        true
+    }
+
+    pub(super) fn stage(&self) -> Stage {
+        self.state().stage
+    }
+
+    /// Has the client gone before it had all of the answer?
+    pub(super) fn is_gone(&self) -> bool {
+        let state = self.state();
+        state.is_gone && state.stage != Stage::Ended
+    }
+
+    fn turn(&self, mut state: MutexGuard<'_, State>) {
+        state.is_due = true;
+        self.rouse(state);
+    }
+
+    /// Wakes the worker.
+    fn rouse(&self, mut state: MutexGuard<'_, State>) {
+        let rope = state.rope.take();
+        drop(state);
+        match rope {
+            Some(rope) => rope.pull(),
+            None => self.turned.notify_one(),
+        }
+    }
+}
+
+// The worker's side.
+impl Channel {
+    /// Waits for something to do; None where the time is up, and where the client is to be watched, too.
+    pub(super) fn wait(&self, time: Duration) -> Option<Job> {
+        let state = self.state();
+        let (mut state, _) = self
+            .turned
+            .wait_timeout_while(state, time, |state| !state.has_job() && !state.is_watched)
+            .unwrap_or_else(PoisonError::into_inner);
+        state.job()
+    }
+
+    /// Gives what there is to do; otherwise the rope is pulled when there is something.
+    pub(super) fn job_or(&self, rope: &Rope) -> Option<Job> {
+        let mut state = self.state();
+        let job = state.job();
+        state.rope = job.is_none().then(|| rope.clone());
+        job
+    }
+
+    /// A part has been sent.
+    pub(super) fn sent(&self) {
+        let state = self.state();
+        self.tell(state);
+    }
+
+    /// Gives the application a block of the request's body, and says whether more follows.
+    pub(super) fn deliver(&self, data: Vec<u8>, more: bool) {
+        let mut state = self.state();
+        state.request = Incoming::Block(data, more);
+        self.tell(state);
+    }
+
+    /// The client has gone, or the worker goes.
+    pub(super) fn leave(&self) {
+        let mut state = self.state();
+        state.is_gone = true;
+        state.rope = None;
+        // What nobody will send need not be kept for as long as the application runs.
+        state.body = Vec::new();
+        state.head = None;
+        self.tell(state);
+    }
+
+    fn tell(&self, mut state: MutexGuard<'_, State>) {
+        let is_waiting = std::mem::take(&mut state.is_waiting);
+        drop(state);
+        if is_waiting {
+            self.inbox.wake(self.number);
+        }
+    }
+}
+
+impl State {
+    fn has_job(&self) -> bool {
+        self.is_due || self.is_over || matches!(self.request, Incoming::Wanted)
+    }
+
+    fn job(&mut self) -> Option<Job> {
+        if std::mem::take(&mut self.is_due) {
+            return Some(Job::Send {
+                head: self.head.take(),
+                data: std::mem::take(&mut self.body),
+                is_last: self.stage == Stage::Ended,
+            });
+        }
+        if self.is_over {
+            return Some(Job::Over);
+        }
+        if matches!(self.request, Incoming::Wanted) {
+            self.request = Incoming::Reading;
+            return Some(Job::Read);
+        }
+        None
+    }
+}

@@ -1,0 +1,146 @@
+//! The event loop: one an interpreter and child, in a thread of its own, made at first use. The thread runs `mod_python._asgi.run`
+//! until the interpreter's end; what happens in it is there, what comes from outside in the inbox.
+
+use super::inbox::{Inbox, Post};
+use super::options;
+use crate::config::Common;
+use crate::embed::cell::Ref;
+use crate::embed::class::{self, Args, Class, Key, Method, This, method};
+use crate::embed::{self, Cx, PerInterpreter, exception};
+use crate::httpd::log::Level;
+use crate::report;
+use pyo3::IntoPyObjectExt;
+use pyo3::exceptions::{PyOSError, PyRuntimeError};
+use pyo3::prelude::*;
+use pyo3::types::{PyList, PyString};
+use std::ffi::CStr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+type Object<'py> = Bound<'py, PyAny>;
+
+/// The inbox of the interpreter's loop. Its lock is held while a thread is started, and never while Python runs.
+static INBOX: PerInterpreter<Mutex<Option<Arc<Inbox>>>> = PerInterpreter::new();
+
+/// Gives the inbox of this interpreter's loop, which is started if need be.
+///
+/// # Errors
+/// OSError where there is no thread, or no descriptor, to be had.
+pub(super) fn inbox(cx: Cx<'_>, common: &Common<'_>) -> PyResult<Arc<Inbox>> {
+    let place = INBOX.of(cx);
+    let mut place = place.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(inbox) = place.as_ref() {
+        return Ok(inbox.clone());
+    }
+    let failed = |reason: String| PyOSError::new_err(format!("no event loop: {reason}"));
+    let inbox = Arc::new(Inbox::new().map_err(|error| failed(error.to_string()))?);
+    let (own, kind) = (inbox.clone(), options::kind(common).to_owned());
+    embed::spawn(cx.interpreter, "mod_python loop", move |cx| {
+        run(cx, own, kind)
+    })
+    .map_err(failed)?;
+    *place = Some(inbox.clone());
+    Ok(inbox)
+}
+
+/// The thread: runs the loop to its end, whatever that is.
+fn run(cx: Cx<'_>, inbox: Arc<Inbox>, kind: String) {
+    let run = || -> PyResult<()> {
+        let inbox = inbox.clone();
+        let object = class::instance(cx, Loop { inbox, kind })?;
+        let module = cx.py.import("mod_python._asgi")?;
+        module.getattr("run")?.call1((object,)).map(drop)
+    };
+    if let Err(error) = run() {
+        let text = report::describe(cx, &exception::value(cx.py, error));
+        report::count(cx);
+        cx.log_process(Level::Error, &report::titled("the event loop", &text));
+    }
+    // Whoever comes now gets another loop; at the child's end, none comes.
+    let place = INBOX.of(cx);
+    *place.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    drop(inbox.close());
+}
+
+/// What Python has of the inbox.
+struct Loop {
+    inbox: Arc<Inbox>,
+    /// What PythonOption mod_python.asgi.loop says.
+    kind: String,
+}
+
+impl Class for Loop {
+    const NAME: &'static CStr = c"mp_asgi_loop";
+    const DOC: &'static CStr = c"What an event loop is given by httpd's threads.";
+    const METHODS: &'static [Method<Self>] = &[
+        method!(
+            Loop,
+            c"fileno()",
+            c"can be read when something has come.",
+            |this: This<'_, '_, Loop>, _| { this.inbox.descriptor().into_bound_py_any(this.cx.py) }
+        ),
+        method!(
+            Loop,
+            c"kind()",
+            c"is what PythonOption mod_python.asgi.loop says.",
+            |this: This<'_, '_, Loop>, _| { this.kind.as_str().into_bound_py_any(this.cx.py) }
+        ),
+        method!(
+            Loop,
+            c"take()",
+            c"gives all that has come: what to begin with, and the numbers of those that can go on.",
+            |this: This<'_, '_, Loop>, _| taken(this.cx, this.inbox.take())
+        ),
+        method!(
+            Loop,
+            c"close()",
+            c"takes nothing more; gives what take() would.",
+            |this: This<'_, '_, Loop>, _| taken(this.cx, this.inbox.close())
+        ),
+        method!(
+            Loop,
+            c"log(level, text, /)",
+            c"logs a text, lines of a traceback an entry each. Errors are counted.",
+            log_text
+        ),
+    ];
+
+    fn key() -> &'static Key<Self> {
+        static KEY: Key<Loop> = Key::new();
+        &KEY
+    }
+}
+
+fn taken<'py>(cx: Cx<'py>, post: Post) -> PyResult<Object<'py>> {
+    let begun = post
+        .begun
+        .into_iter()
+        .map(|object| object.into_bound(cx.py));
+    let begun = PyList::new(cx.py, begun.collect::<Vec<_>>())?;
+    (begun, PyList::new(cx.py, post.woken)?).into_bound_py_any(cx.py)
+}
+
+fn log_text<'py>(this: This<'_, 'py, Loop>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
+    let cx = this.cx;
+    let text = args.required(1)?.cast_into::<PyString>()?;
+    let text = embed::text::lossy(&text);
+    let level = match args.integer_or(0, 3)? {
+        ..=3 => Level::Error,
+        4 => Level::Warning,
+        5..=6 => Level::Info,
+        _ => Level::Debug,
+    };
+    if level == Level::Error {
+        report::count(cx);
+    }
+    cx.log_process(level, &text);
+    Ok(cx.py.None().into_bound(cx.py))
+}
+
+/// Gives the loop an object to begin with.
+///
+/// # Errors
+/// RuntimeError where the loop has ended.
+pub(super) fn begin(inbox: &Inbox, object: Object<'_>) -> PyResult<()> {
+    let refused = |_: Ref| PyRuntimeError::new_err("the event loop has ended");
+    inbox.begin(Ref::new(object)).map_err(refused)
+}

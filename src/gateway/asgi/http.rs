@@ -1,0 +1,230 @@
+//! `receive` and `send` of one request: what the loop's coroutines call, an object a request. Nothing here blocks.
+
+use super::channel::{Channel, Event, HeadParts, Next, Refusal, Stage};
+use super::messages::{Message, keys};
+use crate::embed::cell::Slot;
+use crate::embed::class::{Args, Class, Key, Method, This, method};
+use crate::embed::text;
+use crate::gateway::headers;
+use crate::httpd::request::header;
+use pyo3::IntoPyObjectExt;
+use pyo3::exceptions::{
+    PyConnectionError, PyMemoryError, PyRuntimeError, PyTypeError, PyValueError,
+};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict};
+use std::ffi::CStr;
+use std::sync::Arc;
+
+type Object<'py> = Bound<'py, PyAny>;
+
+/// The application's side of a request's channel.
+pub(super) struct Http {
+    pub(super) channel: Arc<Channel>,
+    /// What the application has raised, for the worker.
+    pub(super) error: Slot,
+    /// Has the answer no body, whatever is sent (HEAD)?
+    is_head: bool,
+}
+
+impl Http {
+    pub(super) fn new(channel: Arc<Channel>, is_head: bool) -> Http {
+        Http {
+            channel,
+            error: Slot::default(),
+            is_head,
+        }
+    }
+}
+
+impl Drop for Http {
+    /// A task that is dropped, and has not been run to its end, is over, too: the worker must not wait for it.
+    fn drop(&mut self) {
+        self.channel.end();
+    }
+}
+
+impl Class for Http {
+    const NAME: &'static CStr = c"mp_asgi_http";
+    const DOC: &'static CStr = c"What an ASGI application receives of one request, and sends.";
+    const METHODS: &'static [Method<Self>] = &[
+        method!(
+            Http,
+            c"receive()",
+            c"gives the next message; None where there is none yet, and the loop will be told.",
+            receive
+        ),
+        method!(
+            Http,
+            c"send(message, /)",
+            c"takes a message; 1: call flush() soon, 2: wait until there is room.",
+            send
+        ),
+        method!(
+            Http,
+            c"flush()",
+            c"has what was sent leave for the client.",
+            |this: This<'_, '_, Http>, _| {
+                this.channel.flush();
+                Ok(this.cx.py.None().into_bound(this.cx.py))
+            }
+        ),
+        method!(
+            Http,
+            c"has_room()",
+            c"tells whether more can be sent; where not, the loop will be told.",
+            |this: This<'_, '_, Http>, _| {
+                this.channel.has_room().into_bound_py_any(this.cx.py)
+            }
+        ),
+        method!(
+            Http,
+            c"end(error, /)",
+            c"tells the worker that the application has ended; False where nobody waits for that any more.",
+            end
+        ),
+        method!(
+            Http,
+            c"number()",
+            c"what the loop will be told.",
+            |this: This<'_, '_, Http>, _| { this.channel.number.into_bound_py_any(this.cx.py) }
+        ),
+        method!(
+            Http,
+            c"is_gone()",
+            c"tells whether the client has gone before it had all of the answer.",
+            |this: This<'_, '_, Http>, _| {
+                this.channel.is_gone().into_bound_py_any(this.cx.py)
+            }
+        ),
+    ];
+
+    fn key() -> &'static Key<Self> {
+        static KEY: Key<Http> = Key::new();
+        &KEY
+    }
+
+    fn references(&self, visit: &mut dyn FnMut(&Slot)) {
+        visit(&self.error);
+    }
+}
+
+fn receive<'py>(this: This<'_, 'py, Http>, _: Args<'_, 'py>) -> PyResult<Object<'py>> {
+    let cx = this.cx;
+    let Some(event) = this.channel.receive() else {
+        return Ok(cx.py.None().into_bound(cx.py));
+    };
+    let keys = keys(cx);
+    let message = PyDict::new(cx.py);
+    match event {
+        Event::Body(data, more) => {
+            message.set_item(keys.kind.bind(cx.py), keys.request.bind(cx.py))?;
+            message.set_item(keys.body.bind(cx.py), PyBytes::new(cx.py, &data))?;
+            message.set_item(keys.more_body.bind(cx.py), more)?;
+        }
+        Event::Disconnect => {
+            message.set_item(keys.kind.bind(cx.py), keys.disconnect.bind(cx.py))?;
+        }
+    }
+    Ok(message.into_any())
+}
+
+fn send<'py>(this: This<'_, 'py, Http>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
+    let cx = this.cx;
+    let message = Message::new(cx, args.required(0)?)?;
+    let next = match message.kind() {
+        "http.response.body" => body(&this, &message)?,
+        "http.response.start" => start(&this, &message)?,
+        kind => {
+            return Err(match this.channel.stage() {
+                Stage::Ended => late(kind),
+                _ => PyRuntimeError::new_err(format!(
+                    "ASGI: {kind:?} is not a message that an http application can send"
+                )),
+            });
+        }
+    };
+    next.number().into_bound_py_any(cx.py)
+}
+
+fn start(this: &This<'_, '_, Http>, message: &Message<'_>) -> PyResult<Next> {
+    let status = message.status()?;
+    let (head, length) = head(message, status)?;
+    let length = length.filter(|_| !this.is_head && !matches!(status, 204 | 304));
+    let started = this.channel.start(head, length);
+    started.map_err(|refusal| refused(message.kind(), refusal))?;
+    Ok(Next::Nothing)
+}
+
+/// Reads the headers of a message. Gives the Content-Length, too.
+pub(super) fn head(message: &Message<'_>, status: i32) -> PyResult<(HeadParts, Option<u64>)> {
+    let mut head = HeadParts::new(status);
+    let mut length = None;
+    let kind = message.kind();
+    let wrong = |error: String| PyValueError::new_err(format!("ASGI: {kind:?}: {error}"));
+    headers::check_status(status).map_err(wrong)?;
+    message.headers(|name, value| {
+        if headers::check(name, value).map_err(wrong)? == headers::Fate::Added {
+            head.add(name, value);
+            if name.eq_ignore_ascii_case(b"content-length") {
+                length = header::length(value).and_then(|length| u64::try_from(length).ok());
+            }
+        }
+        Ok(())
+    })?;
+    Ok((head, length))
+}
+
+fn body(this: &This<'_, '_, Http>, message: &Message<'_>) -> PyResult<Next> {
+    let more = message.flag(&keys(this.cx).more_body)?;
+    let take = |data: &[u8]| {
+        let taken = this.channel.body(data, more);
+        taken.map_err(|refusal| refused(message.kind(), refusal))
+    };
+    match message.get(&keys(this.cx).body)? {
+        None => take(&[]),
+        Some(data) => {
+            if let Ok(bytes) = data.cast::<PyBytes>() {
+                return take(bytes.as_bytes());
+            }
+            if data.is_instance_of::<pyo3::types::PyString>() {
+                return Err(PyTypeError::new_err(format!(
+                    "ASGI: the body of {:?} must be bytes, not str",
+                    message.kind()
+                )));
+            }
+            text::with_bytes(&data, take)
+        }
+    }
+}
+
+/// The exception for a message that is not taken.
+pub(super) fn refused(kind: &str, refusal: Refusal) -> PyErr {
+    match refusal {
+        Refusal::NotStarted => PyRuntimeError::new_err(format!(
+            "ASGI: {kind:?} comes before \"http.response.start\""
+        )),
+        Refusal::Started => PyRuntimeError::new_err(format!(
+            "ASGI: {kind:?} comes again, when the answer has been started"
+        )),
+        Refusal::Ended => late(kind),
+        Refusal::Gone => PyConnectionError::new_err(format!("ASGI: {kind:?}: the client has gone")),
+        Refusal::Length(written, length) => PyRuntimeError::new_err(format!(
+            "ASGI: {kind:?}: the body has {written} bytes where the Content-Length says {length}"
+        )),
+        Refusal::Memory => PyMemoryError::new_err(()),
+    }
+}
+
+fn late(kind: &str) -> PyErr {
+    PyRuntimeError::new_err(format!("ASGI: {kind:?} comes after the answer is complete"))
+}
+
+/// The application has returned, or raised what is not None.
+fn end<'py>(this: This<'_, 'py, Http>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
+    let error = args.required(0)?;
+    if !error.is_none() {
+        this.error.fill(error);
+    }
+    this.channel.end().into_bound_py_any(this.cx.py)
+}

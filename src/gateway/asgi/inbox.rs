@@ -1,0 +1,99 @@
+//! What an event loop's thread is given by others: requests to begin with, and whose waiting has an end. All that has come by the
+//! time it looks is one batch, for which it is woken once.
+
+use super::bell::{Bell, Rope};
+use crate::embed::cell::Ref;
+use std::io;
+use std::os::fd::RawFd;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// One loop's inbox. Its lock is held for moments, never while Python runs.
+pub(super) struct Inbox {
+    bell: Bell,
+    rope: Rope,
+    post: Mutex<Post>,
+}
+
+/// What has come. The references are dropped with their interpreter attached: whoever takes them is.
+#[derive(Default)]
+pub(super) struct Post {
+    /// What the loop is to begin with.
+    pub(super) begun: Vec<Ref>,
+    /// The numbers of those that wait and can go on.
+    pub(super) woken: Vec<u64>,
+    /// Has the loop been woken, and not looked yet?
+    is_rung: bool,
+    /// Has the loop ended?
+    is_closed: bool,
+}
+
+impl Inbox {
+    /// # Errors
+    /// No descriptors are left.
+    pub(super) fn new() -> io::Result<Inbox> {
+        let bell = Bell::new()?;
+        let rope = bell.rope();
+        Ok(Inbox {
+            bell,
+            rope,
+            post: Mutex::default(),
+        })
+    }
+
+    fn post(&self) -> MutexGuard<'_, Post> {
+        self.post.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn descriptor(&self) -> RawFd {
+        self.bell.descriptor()
+    }
+
+    /// Gives the loop something to begin with; back, where the loop has ended.
+    pub(super) fn begin(&self, object: Ref) -> Result<(), Ref> {
+        let mut post = self.post();
+        if post.is_closed {
+            return Err(object);
+        }
+        post.begun.push(object);
+        self.ring(post);
+        Ok(())
+    }
+
+    /// Has what waits under this number look again. Needs no interpreter.
+    pub(super) fn wake(&self, number: u64) {
+        let mut post = self.post();
+        if !post.is_closed {
+            post.woken.push(number);
+            self.ring(post);
+        }
+    }
+
+    /// Has the loop look, even if nothing has come.
+    fn ring(&self, mut post: MutexGuard<'_, Post>) {
+        let is_first = !std::mem::replace(&mut post.is_rung, true);
+        drop(post);
+        if is_first {
+            self.rope.pull();
+        }
+    }
+
+    /// Takes all that has come.
+    pub(super) fn take(&self) -> Post {
+        self.bell.hush();
+        let mut post = self.post();
+        let is_closed = post.is_closed;
+        std::mem::replace(
+            &mut *post,
+            Post {
+                is_closed,
+                ..Post::default()
+            },
+        )
+    }
+
+    /// Takes nothing more. What has come and was not begun with is given back.
+    pub(super) fn close(&self) -> Post {
+        self.post().is_closed = true;
+        self.take()
+    }
+}

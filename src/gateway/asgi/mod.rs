@@ -1,0 +1,19 @@
+//! ASGI 3.0: what `PythonHandler mod_python.asgi`, and PythonASGI, call.
+//!
+//! The application runs in its interpreter's event loop (`event_loop`), in a thread of its own; the worker that httpd has given the
+//! request (`handler`) does everything that concerns httpd, and waits detached meanwhile. Between them lies the request's `channel`.
+
+mod bell;
+mod channel;
+mod event_loop;
+mod gateway;
+mod handler;
+mod http;
+mod inbox;
+mod messages;
+mod options;
+mod scope;
+mod websocket;
+
+pub(crate) use gateway::GATEWAY;
+pub(super) use handler::HANDLER;

@@ -1,0 +1,217 @@
+//! The worker's side of a WebSocket: the handshake, and the answer of one that is refused. Detached all the while.
+
+use super::super::channel::HeadParts;
+use super::super::event_loop;
+use super::super::handler::start;
+use super::super::inbox::Inbox;
+use super::super::options::{self, Limits};
+use super::super::scope::{Failure, scope};
+use super::channel::{Channel, Order};
+use super::handshake::{self, Asked};
+use super::socket::WebSocket;
+use super::talk::Talk;
+use crate::config::ModPython;
+use crate::embed::Detachable;
+use crate::embed::class;
+use crate::exchange::{Exchange, RequestLease};
+use crate::gateway::answer::Answer;
+use crate::gateway::application::Mounted;
+use crate::gateway::call::{Call, Stop};
+use crate::httpd::io::Aborted;
+use crate::httpd::io::body::End;
+use crate::httpd::io::watch::Presence;
+use crate::httpd::log::Level;
+use crate::httpd::request::lease::Held;
+use crate::httpd::status::Status;
+use pyo3::IntoPyObjectExt;
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+use std::sync::Arc;
+use std::time::Duration;
+
+type Object<'py> = Bound<'py, PyAny>;
+
+/// A WebSocket that the loop has not been given yet.
+pub(in super::super) struct Prepared<'py> {
+    parts: Object<'py>,
+    exchange: Object<'py>,
+    inbox: Arc<Inbox>,
+    channel: Arc<Channel>,
+    asked: Asked,
+    limits: Limits,
+}
+
+/// Reads the handshake of a request that asks for a WebSocket. Gives the status where it is wrong.
+///
+/// # Errors
+/// What Python raises; ValueError for options that are wrong.
+pub(in super::super) fn prepare<'py>(
+    call: &Call<'py>,
+    held: &Held<'_, Exchange>,
+    mounted: &Mounted<'_>,
+    application: Object<'py>,
+    request: &Object<'py>,
+) -> PyResult<Result<Prepared<'py>, Status>> {
+    let (cx, host) = (call.cx, held.request());
+    let common = &host.config::<ModPython>().common;
+    let limits = Limits::of(common)?;
+    let asked = match handshake::asked(host, limits.may_deflate) {
+        Ok(asked) => asked,
+        Err(status) => return Ok(Err(status)),
+    };
+    let subprotocols = asked.subprotocols.clone();
+    let scope = match scope(cx, held, mounted, request, Some(subprotocols.clone())) {
+        Ok(scope) => scope,
+        Err(Failure::Path) => return Ok(Err(Status::BAD_REQUEST)),
+        Err(Failure::Raised(error)) => return Err(error),
+    };
+    let inbox = event_loop::inbox(cx, common)?;
+    let channel = Arc::new(Channel::new(inbox.clone(), limits.queue));
+    let exchange = class::instance(cx, WebSocket::new(channel.clone(), subprotocols))?;
+    let lifespan = options::lifespan(common);
+    let parts = (&exchange, application, &*mounted.name, scope, lifespan);
+    Ok(Ok(Prepared {
+        parts: parts.into_bound_py_any(cx.py)?,
+        exchange,
+        inbox,
+        channel,
+        asked,
+        limits,
+    }))
+}
+
+impl Prepared<'_> {
+    /// Has the application answer; returns when the WebSocket has been closed.
+    ///
+    /// # Errors
+    /// What the application has raised before it has accepted.
+    pub(in super::super) fn run(self, call: &Call<'_>) -> PyResult<Status> {
+        event_loop::begin(&self.inbox, self.parts)?;
+        let work = Work {
+            lease: &call.lease,
+            answer: &Answer::default(),
+            channel: &self.channel,
+            asked: &self.asked,
+            limits: &self.limits,
+        };
+        let ending = call.cx.detached(&work, |work| {
+            let ending = work.run();
+            work.channel.leave();
+            ending
+        });
+        let Err(ending) = ending else {
+            return Ok(Status::OK);
+        };
+        let raised = || {
+            let exchange = class::this::<WebSocket>(call.cx, &self.exchange).ok()?;
+            exchange.error.get(call.cx.py).map(PyErr::from_value)
+        };
+        match ending {
+            Ending::Refused => Ok(Status(403)),
+            Ending::Gone => {
+                let held = call.hold()?;
+                held.request().give_up();
+                let text = "the client went away and has not closed its websocket";
+                call.cx.log(held.request(), Level::Debug, text);
+                Ok(Status::OK)
+            }
+            Ending::Wrong(text) => call.stopped(work.answer, Stop::Broken(text)),
+            Ending::Over(true) => {
+                if let Some(error) = raised() {
+                    call.log(error)?;
+                }
+                Ok(Status::OK)
+            }
+            Ending::Over(false) => {
+                let text = "ASGI: the application has ended and has neither accepted nor refused the websocket";
+                let error = raised().unwrap_or_else(|| PyRuntimeError::new_err(text));
+                call.failed(work.answer, error)
+            }
+        }
+    }
+}
+
+/// How the worker's part has ended, where it is not that all has been said.
+pub(super) enum Ending {
+    Refused,
+    Gone,
+    Wrong(String),
+    /// The application has ended; was the WebSocket open?
+    Over(bool),
+}
+
+impl From<Aborted> for Ending {
+    fn from(_: Aborted) -> Ending {
+        Ending::Gone
+    }
+}
+
+/// One WebSocket, as its worker sees it. Nothing of Python is in it.
+pub(super) struct Work<'a> {
+    lease: &'a RequestLease,
+    answer: &'a Answer,
+    pub(super) channel: &'a Channel,
+    pub(super) asked: &'a Asked,
+    pub(super) limits: &'a Limits,
+}
+
+impl Detachable for Work<'_> {}
+
+/// So often the worker looks whether the client is still there.
+const SHORT: Duration = Duration::from_secs(1);
+
+impl Work<'_> {
+    fn run(&self) -> Result<(), Ending> {
+        loop {
+            let Some(found) = self.channel.wait(SHORT) else {
+                if self.hold()?.request().connection().presence() == Presence::Gone {
+                    self.channel.disconnect(1006, "");
+                    return Err(Ending::Gone);
+                }
+                continue;
+            };
+            let mut orders = found.orders;
+            while let Some(order) = orders.pop_front() {
+                match order {
+                    Order::Accept(accepted) => {
+                        let head = self
+                            .asked
+                            .answer(accepted.subprotocol.as_deref(), &accepted.head);
+                        return Talk::begin(self, &head)?.run(orders);
+                    }
+                    Order::Refuse => return Err(Ending::Refused),
+                    Order::Deny(head, data, is_last) => {
+                        self.deny(head, &data, is_last)?;
+                        if is_last {
+                            return Ok(());
+                        }
+                    }
+                    // These come behind an Accept only.
+                    Order::Send(..) | Order::Close(..) => {}
+                }
+            }
+            self.channel.sent();
+            if found.over.is_some() {
+                return Err(Ending::Over(false));
+            }
+        }
+    }
+
+    pub(super) fn hold(&self) -> Result<Held<'_, Exchange>, Ending> {
+        let gone = |_| Ending::Wrong("the request has ended".into());
+        self.lease.acquire().map_err(gone)
+    }
+
+    /// Sends a part of an answer that denies.
+    fn deny(&self, head: Option<HeadParts>, data: &[u8], is_last: bool) -> Result<(), Ending> {
+        let held = self.hold()?;
+        if let Some(parts) = head {
+            start(self.answer, &held, &parts).map_err(Ending::Wrong)?;
+        } else if data.is_empty() && !is_last {
+            // The head comes with the first part of the body.
+            return Ok(());
+        }
+        let end = if is_last { End::OfStream } else { End::Flush };
+        Ok(self.answer.part(&held, data, end)?)
+    }
+}

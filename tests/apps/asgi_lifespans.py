@@ -1,0 +1,98 @@
+"""ASGI applications with a lifespan; each notes what happens in a file of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import Any
+
+from asgi_apps import NOTES, Scope, answer, opened
+from mod_python import apache
+
+
+def tell(name: str, text: str) -> None:
+    with open(NOTES / name, "a") as file:
+        file.write(f"{apache.interpreter} {text}\n")
+
+
+async def whole(scope: Scope, receive: Any, send: Any) -> None:
+    """Start-up takes a while, and leaves something in the state."""
+    if scope["type"] != "lifespan":
+        scope["state"]["own"] = True
+        tell("whole", "request")
+        await answer(send, repr(sorted(scope["state"].items())).encode())
+        return
+    assert await receive() == {"type": "lifespan.startup"}
+    await asyncio.sleep(0.05)
+    scope["state"]["shared"] = os.getpid()
+    tell("whole", "startup")
+    await send({"type": "lifespan.startup.complete"})
+    assert await receive() == {"type": "lifespan.shutdown"}
+    tell("whole", "shutdown")
+    await send({"type": "lifespan.shutdown.complete"})
+
+
+async def fails(scope: Scope, receive: Any, send: Any) -> None:
+    """Start-up fails until the test opens a gate."""
+    if scope["type"] != "lifespan":
+        await answer(send, b"started")
+        return
+    await receive()
+    tell("fails", "startup")
+    if (NOTES / "may_start").exists():
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await send({"type": "lifespan.shutdown.failed", "message": "no spoon"})
+    else:
+        await send({"type": "lifespan.startup.failed", "message": "no spam"})
+
+
+async def without(scope: Scope, receive: Any, send: Any) -> None:
+    """Knows nothing of lifespan, and says so by an assertion."""
+    assert scope["type"] == "http"
+    await answer(send, repr("state" in scope).encode())
+
+
+async def alone(scope: Scope, receive: Any, send: Any) -> None:
+    """As `without`; PythonOption mod_python.asgi.lifespan on is for this one."""
+    await without(scope, receive, send)
+
+
+async def returns(scope: Scope, receive: Any, send: Any) -> None:
+    if scope["type"] == "http":
+        await answer(send, repr("state" in scope).encode())
+
+
+async def wrong(scope: Scope, receive: Any, send: Any) -> None:
+    """Sends what does not come at that time."""
+    if scope["type"] == "http":
+        await answer(send, b"after all")
+        return
+    await receive()
+    try:
+        await send({"type": "lifespan.shutdown.complete"})
+    except RuntimeError as error:
+        tell("wrong", str(error))
+    await send({"type": "lifespan.startup.complete"})
+    try:
+        await send({"type": "lifespan.startup.complete"})
+    except RuntimeError as error:
+        tell("wrong", str(error))
+    await receive()
+    raise LookupError("asgi_lifespans ends wrong")
+
+
+async def busy(scope: Scope, receive: Any, send: Any) -> None:
+    """Has a task that does not end by itself, and one that clears up when it is cancelled."""
+    if scope["type"] == "lifespan":
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        tell("busy", "shutdown")
+        await send({"type": "lifespan.shutdown.complete"})
+        return
+    await answer(send, b"busy")
+    try:
+        await opened("never")
+    finally:
+        tell("busy", "cancelled")

@@ -1,0 +1,123 @@
+"""An application's start-up and shut-down, in each interpreter of each child; the end of the event loop."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+from asgi_site import site
+from conftest import Serve, Server
+
+from httpd import PATIENCE
+
+CONFIG = """
+PythonASGI /whole asgi_lifespans:whole
+PythonASGI /fails asgi_lifespans:fails
+PythonASGI /without asgi_lifespans:without
+PythonASGI /returns asgi_lifespans:returns
+PythonASGI /wrong asgi_lifespans:wrong
+PythonASGI /busy asgi_lifespans:busy
+PythonASGI /on asgi_lifespans:alone
+<Location /on>
+    PythonOption mod_python.asgi.lifespan on
+</Location>
+PythonASGI /off asgi_lifespans:fails
+<Location /off>
+    PythonOption mod_python.asgi.lifespan off
+</Location>
+PythonASGI /other asgi_lifespans:whole
+<Location /other>
+    PythonInterpreter other
+</Location>
+"""
+
+
+def noted(server: Server, name: str) -> list[str]:
+    place = server.root / "notes" / name
+    return [line.split(" ", 1)[1] for line in place.read_text().splitlines()] if place.exists() else []
+
+
+def until(server: Server, name: str, last: str) -> list[str]:
+    end = time.monotonic() + PATIENCE
+    while not (lines := noted(server, name)) or lines[-1] != last:
+        assert time.monotonic() < end, (lines, server.log_text()[-3000:])
+        time.sleep(0.01)
+    return lines
+
+
+@pytest.fixture
+def httpd(mpm: str, serve: Serve) -> Server:
+    return site(serve, CONFIG, mpm=mpm, threads=4)
+
+
+def test_startup_comes_first_and_once(httpd: Server) -> None:
+    texts: list[str] = []
+    threads = [threading.Thread(target=lambda: texts.append(httpd.ok("/whole").text)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    lines = noted(httpd, "whole")
+    children = lines.count("startup")
+    assert children == 1 if httpd.mpm != "prefork" else 1 <= children <= 4
+    assert lines[0] == "startup" and lines.count("request") == 4
+    # Each request has the state of the start-up, and what it adds is its own.
+    assert all("('own', True), ('shared', " in text for text in texts)
+    httpd.graceful()
+    end = time.monotonic() + PATIENCE
+    while noted(httpd, "whole").count("shutdown") < children:
+        assert time.monotonic() < end, (noted(httpd, "whole"), httpd.log_text()[-3000:])
+        time.sleep(0.01)
+    httpd.ok("/whole")
+    assert noted(httpd, "whole").count("startup") == children + 1
+    httpd.stop()
+    assert noted(httpd, "whole").count("shutdown") == noted(httpd, "whole").count("startup")
+
+
+def test_a_lifespan_in_each_interpreter(httpd: Server) -> None:
+    httpd.ok("/whole")
+    httpd.ok("/other")
+    names = {line.split(" ")[0] for line in (httpd.root / "notes/whole").read_text().splitlines() if "startup" in line}
+    assert len(names) == 2 and "other" in names
+
+
+def test_a_failed_startup_is_loud_and_tried_again(httpd: Server) -> None:
+    assert httpd.get("/fails").status == 500
+    httpd.claim("the start-up of asgi_lifespans::fails")
+    httpd.claim("no spam")
+    assert httpd.get("/fails").status == 500
+    (httpd.root / "notes/may_start").touch()
+    end = time.monotonic() + PATIENCE
+    while (answer := httpd.get("/fails")).status != 200:
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    assert answer.text == "started"
+    httpd.stop()
+    httpd.claim("the shut-down of asgi_lifespans::fails")
+
+
+def test_applications_without_lifespan(httpd: Server) -> None:
+    for path in ("/without", "/returns", "/without"):
+        assert httpd.ok(path).text == "False"
+    assert httpd.get("/on").status == 500
+    httpd.claim("the start-up of asgi_lifespans::alone")
+    httpd.claim("AssertionError|has failed")
+    assert httpd.ok("/off").text == "started"
+    assert noted(httpd, "fails") == []
+
+
+def test_what_comes_at_the_wrong_time(httpd: Server) -> None:
+    assert httpd.ok("/wrong").text == "after all"
+    assert [line[:35] for line in noted(httpd, "wrong")] == [
+        "ASGI: 'lifespan.shutdown.complete' ",
+        "ASGI: 'lifespan.startup.complete' i",
+    ]
+    httpd.stop()
+    httpd.claim("the shut-down of asgi_lifespans::wrong")
+
+
+def test_tasks_are_cancelled_at_the_end(httpd: Server) -> None:
+    assert httpd.ok("/busy").text == "busy"
+    httpd.graceful()
+    assert until(httpd, "busy", "shutdown") == ["cancelled", "shutdown"]
