@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import socket
 import struct
 import threading
@@ -13,6 +14,8 @@ import pytest
 from asgi_site import applications, heard, open_gate, site
 from client import Answer, raw
 from conftest import Serve, Server
+
+from httpd import PROJECT
 
 CONFIG = """
 SetEnv FROM_SETENV "a value"
@@ -482,3 +485,19 @@ def test_many_at_once(httpd: Server) -> None:
     for thread in threads:
         thread.join()
     assert sorted(texts) == sorted(["slow"] * 10 + ["Hello World!"] * 20 + [""] * 10)
+
+
+def test_the_chapters_example(serve: Serve) -> None:
+    chapter = (PROJECT / "docs/asgi.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", chapter, re.S)
+    (block,) = re.findall(r"```apache\n(.*?)```", chapter, re.S)
+    server = serve(block.replace("/srv/site", "@ROOT@/apps"), start=False)
+    server.write("apps/hello_asgi.py", code)
+    assert server.start().ok("/").text == "Hello World!"
+
+
+def test_options_are_checked(serve: Serve) -> None:
+    for option, value in (("lifespan", "yes"), ("loop", "trio"), ("ws_max_size", "0"), ("ws_ping_interval", "-1")):
+        server = serve(f"PythonOption mod_python.asgi.{option} {value}\n", start=False)
+        checked = server.check()
+        assert checked.returncode and f"PythonOption mod_python.asgi.{option}" in checked.stderr, checked.stderr

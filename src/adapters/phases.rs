@@ -5,7 +5,7 @@ use crate::config::{BROKEN, Directory, Entry, ModPython, Phase};
 use crate::embed::{self, Cx, exception};
 use crate::exchange::{Exchange, RequestLease, lease_of};
 use crate::httpd::io::Aborted;
-use crate::httpd::io::body::{Brigade, End};
+use crate::httpd::io::output::{Brigade, End};
 use crate::httpd::log::{self, Level};
 use crate::httpd::request::Request;
 use crate::httpd::request::departure::Departure;

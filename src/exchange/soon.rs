@@ -11,7 +11,7 @@
 use super::state::{Exchange, RequestLease};
 use crate::embed::main_thread::spawn;
 use crate::httpd::guard::guard;
-use crate::httpd::io::body::End;
+use crate::httpd::io::output::End;
 use crate::httpd::log::{self, Level};
 use crate::httpd::request::turn::Turn;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

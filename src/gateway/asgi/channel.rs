@@ -315,12 +315,14 @@ impl Channel {
 
 // The worker's side.
 impl Channel {
-    /// Waits for something to do; None where the time is up, and where the client is to be watched, too.
-    pub(super) fn wait(&self, time: Duration) -> Option<Job> {
+    /// Waits for something to do; None where the time is up, and, if the worker can watch its client, where it is to do that, too.
+    pub(super) fn wait(&self, time: Duration, can_watch: bool) -> Option<Job> {
         let state = self.state();
         let (mut state, _) = self
             .turned
-            .wait_timeout_while(state, time, |state| !state.has_job() && !state.is_watched)
+            .wait_timeout_while(state, time, |state| {
+                !state.has_job() && !(can_watch && state.is_watched)
+            })
             .unwrap_or_else(PoisonError::into_inner);
         state.job()
     }

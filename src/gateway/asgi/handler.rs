@@ -15,7 +15,8 @@ use crate::gateway::answer::Answer;
 use crate::gateway::call::{Answerer, Call, Stop};
 use crate::gateway::headers;
 use crate::httpd::io::Aborted;
-use crate::httpd::io::body::{End, ReadError};
+use crate::httpd::io::body::ReadError;
+use crate::httpd::io::output::End;
 use crate::httpd::io::watch::{self, Presence};
 use crate::httpd::log::Level;
 use crate::httpd::request::Request as Host;
@@ -179,7 +180,7 @@ thread_local! {
 impl Work<'_> {
     /// Does what is to be done until the answer is complete, or cannot be.
     fn run(&self) -> Ending {
-        match self.channel.wait(SHORT) {
+        match self.channel.wait(SHORT, true) {
             Some(Job::Send {
                 head,
                 data,
@@ -250,7 +251,7 @@ impl Work<'_> {
                     if self.hold()?.request().connection().aborted() {
                         return Err(Ending::Gone);
                     }
-                    self.channel.wait(SHORT)
+                    self.channel.wait(SHORT, false)
                 }
             };
         }

@@ -308,11 +308,12 @@ fn name_of<'py>(cx: Cx<'py>, kept: &Kept, name: &[u8]) -> Object<'py> {
     if name.len() > SHORT {
         return lower();
     }
-    let mut names = kept.names.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(known) = names.get(name) {
+    let names = || kept.names.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = names().get(name) {
         return known.bind(cx.py);
     }
     let lower = lower();
+    let mut names = names();
     if names.len() < REMEMBERED {
         names.insert(name.into(), Ref::new(lower.clone()));
     }

@@ -90,10 +90,10 @@ impl Receiver {
                 data = rest;
                 self.header.push(byte);
                 self.begin()?;
-                if self.frame.as_ref().is_some_and(|frame| frame.rest == 0) {
-                    if let Some(received) = self.end()? {
-                        return Ok((Some(received), data));
-                    }
+                if self.frame.as_ref().is_some_and(|frame| frame.rest == 0)
+                    && let Some(received) = self.end()?
+                {
+                    return Ok((Some(received), data));
                 }
                 continue;
             };
