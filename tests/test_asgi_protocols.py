@@ -27,7 +27,9 @@ def other(request: pytest.FixtureRequest, serve_module: Serve, certificate: Path
     config, options = applications("asgi_apps"), []
     config += "PythonASGI /socket asgi_sockets:echo\nPythonASGI /sockets asgi_sockets:floods\n"
     if kind != "h2c":
-        config += f"SSLEngine On\nSSLCertificateFile {certificate}/cert.pem\nSSLCertificateKeyFile {certificate}/key.pem\n"
+        config += (
+            f"SSLEngine On\nSSLCertificateFile {certificate}/cert.pem\nSSLCertificateKeyFile {certificate}/key.pem\n"
+        )
         config += "SSLSessionCache none\n"
     if kind != "https":
         config += "Protocols h2 h2c http/1.1\n"

@@ -38,9 +38,6 @@ PythonOutputFilter everything UPPER
         PythonOption merged yes
     </If>
 </Location>
-<LocationMatch "^/(hello/handler|faulty/flushes)$">
-    PythonOption mod_python.flush now
-</LocationMatch>
 <Directory @ROOT@/htdocs>
     Options +Includes
     AddOutputFilter INCLUDES .shtml
@@ -314,9 +311,9 @@ def test_a_late_error_that_cannot_be_refused(serve: Serve, faults: Faults, mpm: 
     assert server.child_pids() == pids
 
 
-def test_a_panic_of_the_thread_that_sends(serve: Serve, faults: Faults, mpm: str) -> None:
+def test_a_panic_of_the_thread_that_sends(serve: Serve, faults: Faults) -> None:
     """What is due leaves with the next operation or the answer's end."""
-    server = serve(places("soon"), mpm=mpm, children=1)
+    server = serve("PythonOption mod_python.flush soon\n" + places("soon"), mpm="event", children=1)
     assert server.ok("/soon/page").text
     pids = server.child_pids()
     faults.set("sender=panic")

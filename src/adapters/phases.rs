@@ -213,7 +213,7 @@ impl<'a, 'py, 'r> Attached<'a, 'py, 'r> {
         };
         let state = held.value();
         let complete = next.is_none() && self.completes(status);
-        Exchange::end_waiting(cx.py, &held, complete);
+        Exchange::end_waiting(cx.py, self.lease, &held, complete);
         if next.is_none() {
             let before_the_end = !matches!(self.phase, Phase::Log | Phase::Cleanup);
             if let Some(refused) = Exchange::refusal(&held).filter(|_| before_the_end) {

@@ -5,7 +5,7 @@ use crate::embed::Cx;
 use crate::embed::class::{self, Args};
 use crate::embed::text::{self, Encoding, Text};
 use crate::objects::query;
-use crate::objects::refusal::refused;
+use crate::objects::refusal::hold;
 use crate::objects::request::{Made, Request};
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::PyTypeError;
@@ -58,7 +58,7 @@ pub(super) fn query_texts<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Obj
         return Ok(none());
     }
     let query = {
-        let held = known.lease().hold().map_err(refused)?;
+        let held = hold(cx.py, known.lease())?;
         let host = held.request();
         let mut options = host.config::<ModPython>().common.options.iter();
         let start = |name: &str| {

@@ -4,7 +4,7 @@ use crate::config::HANDLERS;
 use crate::embed::Cx;
 use crate::embed::class::{self, Args};
 use crate::embed::text::Encoding;
-use crate::objects::refusal::refused;
+use crate::objects::refusal::hold;
 use crate::objects::request::Request;
 use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
@@ -21,7 +21,7 @@ pub(super) fn place<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object<'p
     let Some(known) = class::payload::<Request>(cx, &request) else {
         return Ok(cx.py.None().into_bound(cx.py));
     };
-    let held = known.lease().hold().map_err(refused)?;
+    let held = hold(cx.py, known.lease())?;
     let (request, exchange) = (held.request(), held.value());
     let mut key = Key(Vec::with_capacity(256));
     key.add(request.filename().map(CStr::to_bytes));

@@ -5,7 +5,7 @@ use crate::embed::Cx;
 use crate::embed::class::{self, Args};
 use crate::embed::text::{self, Encoding};
 use crate::httpd::request::Request as Host;
-use crate::objects::refusal::refused;
+use crate::objects::refusal::hold;
 use crate::objects::request::{Made, Request};
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::PyTypeError;
@@ -36,7 +36,7 @@ pub(super) fn options<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object<
     }
     // Copies: making an object may run any code, and the request is held for moments only.
     let values: Vec<Option<Box<str>>> = {
-        let held = known.lease().hold().map_err(refused)?;
+        let held = hold(cx.py, known.lease())?;
         let common = &held.request().config::<ModPython>().common;
         let set = |name: &&str| common.option(name).filter(|value| !value.is_empty());
         wanted.iter().map(|name| set(name).map(Box::from)).collect()
@@ -64,7 +64,7 @@ pub(super) fn switches<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object
     let request = args.required(0)?;
     let known = class::payload::<Request>(cx, &request);
     if let Some(known) = known.filter(|known| known.made(cx, Made::Config).is_none()) {
-        let held = known.lease().hold().map_err(refused)?;
+        let held = hold(cx.py, known.lease())?;
         let switches = of(held.request());
         drop(held);
         return switches.into_bound_py_any(cx.py);

@@ -1,7 +1,7 @@
 //! Locks in `_apache`: global ones, `_global_lock(server, key, index=-1)` and its like, and those that belong to a root
 //! request, `_session_lock(req, key, seconds)` and `_session_unlock(req, key)`.
 
-use super::refusal::refused;
+use super::refusal::{hold, refused};
 use super::request::payload::Request;
 use super::server::payload::Server;
 use crate::embed::class::{self, Args};
@@ -52,7 +52,7 @@ fn owner_and_lock(cx: Cx<'_>, args: &Args<'_, '_>) -> PyResult<(Root, Lock)> {
     let request = args.required(0)?;
     let request = class::payload::<Request>(cx, &request)
         .ok_or_else(|| PyTypeError::new_err("First argument must be a request object"))?;
-    let held = request.lease().hold().map_err(refused)?;
+    let held = hold(cx.py, request.lease())?;
     Ok((root_locks::root_of(held.request()), lock))
 }
 

@@ -321,7 +321,7 @@ impl Channel {
         let (mut state, _) = self
             .turned
             .wait_timeout_while(state, time, |state| {
-                !state.has_job() && !(can_watch && state.is_watched)
+                !(state.has_job() || can_watch && state.is_watched)
             })
             .unwrap_or_else(PoisonError::into_inner);
         state.job()

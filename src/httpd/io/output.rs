@@ -36,7 +36,7 @@ pub(crate) enum End {
 }
 
 /// How much is gathered, in bytes, before it is sent without being asked (httpd's own AP_MIN_BYTES_TO_WRITE is 8000).
-const ENOUGH: usize = 8000;
+pub(crate) const ENOUGH: usize = 8000;
 
 /// A brigade that is being sent. It does not borrow the `Output`, so that a filter which it passes may write.
 pub(crate) struct Brigade(NonNull<sys::apr_bucket_brigade>);
