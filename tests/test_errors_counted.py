@@ -22,6 +22,10 @@ PythonInterpreter main_interpreter
 PythonOutputFilter counted::broken_filter BROKEN_OUT
 PythonInputFilter counted::broken_filter BROKEN_IN
 PythonWSGI /wsgi counted:application
+PythonASGI /asgi/before asgi_apps:raises
+PythonASGI /asgi/late asgi_apps:raises_late
+PythonASGI /asgi/behind asgi_apps:raises_after
+PythonASGI /asgi/nothing asgi_apps:nothing
 <Location /status>
     SetHandler mod_python
     PythonHandler mod_python.status
@@ -109,6 +113,10 @@ BROKEN = (http.client.IncompleteRead, http.client.RemoteDisconnected, Connection
         ("/wsgi/close", None, "mod_python.wsgi: .*LookupError"),
         ("/wsgi/short", None, "gives 3 bytes where its Content-Length says 10"),
         ("/wsgi/long", None, "more than the 2 bytes"),
+        ("/asgi/before", None, "mod_python.asgi: .*LookupError"),
+        ("/asgi/late", None, "mod_python.asgi: .*LookupError"),
+        ("/asgi/behind", None, "after the answer: .*LookupError"),
+        ("/asgi/nothing", None, "has ended without an answer"),
     ],
 )
 def test_an_error_is_counted_once(site: Site, path: str, body: bytes | None, log: str) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 import threading
 import time
 from collections.abc import Awaitable, MutableMapping
@@ -116,8 +117,15 @@ class Server:
         if application.state is not None:
             scope["state"] = application.state.copy()
         call = Call(self, exchange)
-        call.task = task = self.loop.create_task(self._serve(application, call, exchange, scope))
-        self._tasks.add(task)
+        coroutine = self._serve(application, call, exchange, scope)
+        if sys.version_info >= (3, 12):
+            # Runs until it waits for something: what answers at once costs no turn of the loop.
+            task = asyncio.Task(coroutine, loop=self.loop, eager_start=True)
+        else:
+            task = self.loop.create_task(coroutine)
+        if not task.done():
+            call.task = task
+            self._tasks.add(task)
 
     async def _serve(self, application: Application, call: Call, exchange: Exchange, scope: dict[str, Any]) -> None:
         error: Optional[BaseException] = None

@@ -25,6 +25,13 @@ async def echo(scope: Scope, receive: Any, send: Any) -> None:
         await send({**message, "type": "websocket.send"})
 
 
+async def quiet(scope: Scope, receive: Any, send: Any) -> None:
+    """As `echo`, and notes nothing."""
+    await accepted(receive, send)
+    while (message := await receive())["type"] != "websocket.disconnect":
+        await send({**message, "type": "websocket.send"})
+
+
 async def scoped(scope: Scope, receive: Any, send: Any) -> None:
     shown = {key: value for key, value in scope.items() if key not in ("extensions", "headers")}
     shown["extensions"] = sorted(scope["extensions"])
