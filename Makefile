@@ -58,7 +58,7 @@ lint: $(VENV)/ready ## check formatting, lints and types
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	cargo clippy --locked --all-targets $(TESTED) -- -D warnings
-	$(VENV)/bin/ruff format --check . && $(VENV)/bin/ruff check . && $(VENV)/bin/mypy
+	$(VENV)/bin/ruff format --check . && $(VENV)/bin/ruff check . && $(VENV)/bin/mypy && $(VENV)/bin/python tools/circles.py
 	tools/deny.sh
 
 fmt: $(VENV)/ready ## format Rust and Python

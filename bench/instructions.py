@@ -13,7 +13,9 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Union
 
+from load import Request
 from servers import Apache, Layout
 
 FEW, MANY = 300, 1300
@@ -23,16 +25,18 @@ PATIENCE = 120.0
 Make = Callable[..., Apache]
 
 
-def count(make: Make, path: str) -> tuple[float, dict[str, float]]:
-    """Instructions of one request for a path: all, and by the object (program or library) that they belong to."""
-    few, many = (totals(make, path, requests) for requests in (FEW, MANY))
+def count(make: Make, asked: Union[str, Request]) -> tuple[float, dict[str, float]]:
+    """Instructions of one request, or of a GET of a path: all, and by the object (program or library) that they belong to."""
+    one = Request(asked) if isinstance(asked, str) else asked
+    few, many = (totals(make, one, requests) for requests in (FEW, MANY))
     each = {name: (many[name] - few.get(name, 0)) / (MANY - FEW) for name in many}
     return sum(each.values()), {name: value for name, value in each.items() if value >= 1}
 
 
-def totals(make: Make, path: str, requests: int) -> dict[str, float]:
-    """Instructions of a whole run, by object."""
-    layout = Layout(1, 1)
+def totals(make: Make, asked: Request, requests: int) -> dict[str, float]:
+    """Instructions of a whole run, by object. A cookie that the first answer sets is sent from then on."""
+    # One process (-X); mod_python 3.5 divides by the number of its locks, which it takes from this, less one.
+    layout = Layout(1, 4)
     apache = make(layout, mpm="prefork")
     httpd = apache.prepare()
     # The child writes it, as another user.
@@ -45,11 +49,11 @@ def totals(make: Make, path: str, requests: int) -> dict[str, float]:
     valgrind = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}", *only]
     command = [*valgrind, *httpd._command(), "-X", "-DFOREGROUND"]
     with (httpd.root / "valgrind").open("wb") as output:
-        fixed = {**os.environ, "PYTHONHASHSEED": "0"}
+        fixed = {**os.environ, **apache.environment, "PYTHONHASHSEED": "0"}
         process = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True, env=fixed)
     try:
         limit = time.monotonic() + PATIENCE
-        while not answers(httpd.port, path):
+        while not answers(httpd.port, asked):
             if process.poll() is not None or time.monotonic() > limit:
                 text = (httpd.root / "valgrind").read_text(errors="replace")
                 raise RuntimeError(
@@ -57,11 +61,14 @@ def totals(make: Make, path: str, requests: int) -> dict[str, float]:
                 )
             time.sleep(0.05)
         connection = http.client.HTTPConnection("127.0.0.1", httpd.port, timeout=PATIENCE)
+        headers = dict(asked.headers)
         for _ in range(requests):
-            connection.request("GET", path)
+            connection.request(asked.method, asked.path, asked.body, headers)
             response = connection.getresponse()
             if response.status != 200 or not response.read():
-                raise RuntimeError(f"{path} answers {response.status}")
+                raise RuntimeError(f"{asked.path} answers {response.status}")
+            if "Cookie" not in headers and response.getheader("Set-Cookie"):
+                headers["Cookie"] = response.getheader("Set-Cookie", "").partition(";")[0]
         connection.close()
         process.send_signal(signal.SIGTERM)
         process.wait(PATIENCE)
@@ -73,11 +80,11 @@ def totals(make: Make, path: str, requests: int) -> dict[str, float]:
         httpd.remove()
 
 
-def answers(port: int, path: str) -> bool:
+def answers(port: int, asked: Request) -> bool:
     with contextlib.suppress(OSError):
         socket.create_connection(("127.0.0.1", port), 1).close()
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
-        connection.request("GET", path)
+        connection.request(asked.method, asked.path, asked.body, asked.headers)
         return connection.getresponse().status == 200
     return False
 

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+import tempfile
 import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,14 +33,50 @@ class Result:
     """Seconds of the server's processors for the whole run."""
 
 
+@dataclass(frozen=True)
+class Request:
+    """What is asked of a server: a GET, or a POST of a body."""
+
+    path: str
+    headers: dict[str, str] = field(default_factory=dict)
+    body: Optional[bytes] = None
+
+    @property
+    def method(self) -> str:
+        return "GET" if self.body is None else "POST"
+
+
+def script(requests: list[Request]) -> str:
+    """Lua for wrk, which sends these in turn; `wrk()` takes it. Each connection begins somewhere else among them."""
+
+    def text(value: bytes) -> str:
+        return '"' + "".join(f"\\{byte:03d}" for byte in value) + '"'
+
+    made = []
+    for one in requests:
+        headers = "".join(f"[{text(n.encode())}]={text(v.encode())}," for n, v in one.headers.items())
+        body = "nil" if one.body is None else text(one.body)
+        made.append(f'wrk.format("{one.method}", {text(one.path.encode())}, {{{headers}}}, {body})')
+    return (
+        f"local made, place = {{}}, 0\nfunction init(args)\n  made = {{{', '.join(made)}}}\nend\n"
+        "function request()\n  place = place % #made + 1\n  return made[place]\nend\n"
+    )
+
+
 def wrk(
-    url: str, *, connections: int, seconds: float, pin: tuple[str, ...] = (), headers: tuple[str, ...] = ()
-) -> Result:
+    url: str, *, connections: int, seconds: float, pin: tuple[str, ...] = (), headers: tuple[str, ...] = (),
+    lua: str = "",
+) -> Result:  # fmt: skip
     """wrk checks every status."""
     command = [*pin, "wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--latency", "--timeout", "10s"]
     for header in headers:
         command += ["-H", header]
-    text = run([*command, url], seconds + 60)
+    with tempfile.NamedTemporaryFile("w", suffix=".lua") as file:
+        if lua:
+            file.write(lua)
+            file.flush()
+            command += ["-s", file.name]
+        text = run([*command, url], seconds + 60)
     errors = sum(map(int, re.findall(r"(?:connect|read|write|timeout) (\d+)", text)))
     errors += sum(map(int, re.findall(r"Non-2xx or 3xx responses: (\d+)", text)))
     latencies = {

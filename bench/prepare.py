@@ -5,10 +5,12 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 BUILD = HERE.parent / "target/bench"
+PEER = "libapache2-mod-python"
 OHA = "1.16.0"
 
 
@@ -16,6 +18,7 @@ def main() -> int:
     BUILD.mkdir(parents=True, exist_ok=True)
     environment()
     floor()
+    mod_python()
     oha()
     return 0
 
@@ -43,6 +46,21 @@ def floor() -> None:
     folder.mkdir(exist_ok=True)
     shutil.copy(source, folder)
     subprocess.run(["apxs", "-c", "mod_floor.c"], cwd=folder, check=True, stdout=subprocess.DEVNULL)
+
+
+def mod_python() -> None:
+    """Debian's mod_python, unpacked where it is not installed: beside this module's it must not be."""
+    folder = BUILD / "mod_python-3.5"
+    installed = subprocess.run(["dpkg-query", "-L", PEER], capture_output=True, text=True, check=False).stdout.split()
+    if any(Path(path).name == "mod_python.so" for path in installed) or (folder / "usr").exists():
+        return
+    with tempfile.TemporaryDirectory() as place:
+        fetched = subprocess.run(["apt-get", "-q", "download", PEER], cwd=place, check=False).returncode == 0
+        if not fetched:
+            print(f"{PEER} could not be had; the report will lack mod_python 3.5", flush=True)
+            return
+        for package in Path(place).glob("*.deb"):
+            subprocess.run(["dpkg", "-x", str(package), str(folder)], check=True)
 
 
 def oha() -> None:

@@ -5,32 +5,17 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Optional
+from typing import Optional
 
 import load
 import servers
+from measure import Bench, Table
 from servers import Apache, Layout
 
 from httpd import RELEASE
 
-if TYPE_CHECKING:
-    from run import Bench
-
 ROUNDS = 3
 """Fewer than for hello: there are many profiles."""
-
-
-@dataclass
-class Table:
-    """Rates (or times) of several ways to do the same."""
-
-    title: str
-    unit: str
-    rows: dict[str, list[float]] = field(default_factory=dict)
-    errors: int = 0
-    note: str = ""
-    less_is_better: bool = False
 
 
 def measure(bench: Bench) -> list[Table]:

@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import charts
+import pages as sites
 import verdicts
 
 from httpd import PROJECT, program
 
 if TYPE_CHECKING:
-    from run import Bench, Figures
+    from measure import Bench, Figures
 
 HERE = Path(__file__).resolve().parent
 
@@ -29,7 +30,15 @@ def write(bench: Bench) -> None:
     parts = [head(bench), verdicts.section(bench)]
     for number, (layout, figures) in enumerate(bench.rates.items()):
         parts.append(rates(bench, layout, figures, number))
-    parts += [open_loop(bench), errors(bench), instructions(bench), growth(bench), profiles(bench), missing(bench)]
+    parts += [
+        open_loop(bench),
+        errors(bench),
+        instructions(bench),
+        pages(bench),
+        growth(bench),
+        profiles(bench),
+        missing(bench),
+    ]
     path = HERE / ("quick.md" if bench.quick else "report.md")
     path.write_text("\n".join(part for part in parts if part))
     bench.say(f"written: {path}")
@@ -69,7 +78,7 @@ DEBIAN = ("libapache2-mod-python", "libapache2-mod-wsgi-py3", "nginx", "uwsgi-co
 
 
 def rates(bench: Bench, layout: str, figures: dict[str, Figures], number: int) -> str:
-    from run import FLOOR, STATIC
+    from measure import FLOOR, STATIC
 
     name = f"rates-{number + 1}.png"
     charts.bars(
@@ -128,7 +137,7 @@ def errors(bench: Bench) -> str:
 
 
 def instructions(bench: Bench) -> str:
-    from run import FLOOR, STATIC, UNFLUSHED, WSGI
+    from measure import FLOOR, STATIC, UNFLUSHED, WSGI
 
     if FLOOR not in bench.instructions:
         return ""
@@ -146,6 +155,16 @@ def instructions(bench: Bench) -> str:
         "Where they are spent:\n\n"
         f"{table(['', STATIC, FLOOR, UNFLUSHED, WSGI], profile)}"
     )
+
+
+def pages(bench: Bench) -> str:
+    if not bench.pages:
+        return ""
+    text = (
+        "One child of 32 threads, wrk with 16 kept connections; instructions as above. A file session's requests come from 64\n"
+        "browsers. The ratio is that of processor times in rounds that followed one another; in bold what is not as asked.\n"
+    )
+    return f"## What sites are made of\n\n{text}\n{table(sites.HEADER, sites.rows(bench.pages))}"
 
 
 def growth(bench: Bench) -> str:

@@ -22,6 +22,8 @@ HERE = Path(__file__).resolve().parent
 BUILD = PROJECT / "target/bench"
 VENV = BUILD / "venv"
 FLOOR = BUILD / "floor/.libs/mod_floor.so"
+UNPACKED = BUILD / "mod_python-3.5"
+"""Where prepare.py unpacks Debian's mod_python if it is not installed."""
 
 # What Debian enables by default, beside what Httpd loads itself: so is the httpd that people run.
 MODULES = (
@@ -62,11 +64,13 @@ def apps(root: Path) -> None:
     for source in sources:
         shutil.copy(source, folder)
     htdocs = root / "htdocs"
-    htdocs.mkdir(exist_ok=True)
+    shutil.copytree(HERE / "htdocs", htdocs, dirs_exist_ok=True)
     (htdocs / "hello.txt").write_text("Hello World!")
     (htdocs / "page.txt").write_text("x" * 10240)
     (htdocs / "megabyte.bin").write_bytes(b"\0" * 1_000_000)
     subprocess.run(["chmod", "-R", "a+rX", str(root)], check=True)
+    (root / "sessions").mkdir(exist_ok=True)
+    (root / "sessions").chmod(0o777)
 
 
 class Apache:
@@ -74,9 +78,10 @@ class Apache:
 
     def __init__(
         self, name: str, config: str, layout: Layout, *, module: Optional[Path] = None, mpm: str = "event",
-        wrapper: tuple[str, ...] = (),
+        wrapper: tuple[str, ...] = (), environment: Optional[dict[str, str]] = None,
     ) -> None:  # fmt: skip
         self.name, self._config, self._module = name, config, module
+        self.environment = environment or {}
         self._layout, self._mpm, self._wrapper = layout, mpm, wrapper or layout.wrapper()
         self.httpd: Optional[Httpd] = None
 
@@ -97,7 +102,13 @@ class Apache:
         return self.httpd
 
     def start(self) -> None:
-        self.prepare().start()
+        httpd, before = self.prepare(), dict(os.environ)
+        os.environ.update(self.environment)
+        try:
+            httpd.start()
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
 
     def stop(self) -> None:
         if self.httpd:
@@ -216,15 +227,21 @@ def plain(layout: Layout, **more: object) -> Apache:
     return Apache("httpd", text, layout, **more)  # type: ignore[arg-type]
 
 
-def ours(layout: Layout, **more: object) -> Apache:
-    text = conf("ours.conf") + conf("wsgi.conf")
+def ours(layout: Layout, text: str = "", **more: object) -> Apache:
+    text = text or conf("ours.conf") + conf("wsgi.conf")
     return Apache("mod_python (Rust)", text, layout, module=RELEASE, **more)  # type: ignore[arg-type]
 
 
-def theirs(layout: Layout, **more: object) -> Apache:
-    """Debian's mod_python."""
-    load = f"LoadModule python_module {query_apxs('LIBEXECDIR')}/mod_python.so\n"
-    return Apache("mod_python 3.5", load + conf("ours.conf") + conf("wsgi-3.5.conf"), layout, **more)  # type: ignore[arg-type]
+def theirs(layout: Layout, text: str = "", **more: object) -> Apache:
+    """Debian's mod_python, installed or unpacked."""
+    module = Path(query_apxs("LIBEXECDIR")) / "mod_python.so"
+    if not module.exists():
+        module = UNPACKED / "usr/lib/apache2/modules/mod_python.so"
+        more["environment"] = {"PYTHONPATH": str(UNPACKED / "usr/lib/python3/dist-packages")}
+        if not module.exists():
+            raise RuntimeError("Debian's libapache2-mod-python is neither installed nor unpacked")
+    text = text or conf("ours.conf") + conf("wsgi-3.5.conf")
+    return Apache("mod_python 3.5", f"LoadModule python_module {module}\n{text}", layout, **more)  # type: ignore[arg-type]
 
 
 def mod_wsgi(layout: Layout, *, daemon: bool = False, debian: bool = False, **more: object) -> Apache:
@@ -289,6 +306,15 @@ def granian(layout: Layout) -> Processes:
         "hello_wsgi:application",
     ]
     return Processes("granian", [command], layout)
+
+
+def processor(pids: list[int]) -> float:
+    """Seconds of processor time that processes have used."""
+    total = 0
+    for pid in pids:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        total += int(fields[11]) + int(fields[12])
+    return total / os.sysconf("SC_CLK_TCK")
 
 
 def readable(path: Path) -> Path:

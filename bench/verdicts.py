@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Optional
 
 if TYPE_CHECKING:
-    from run import Bench, Figures
+    from measure import Bench, Figures
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ use crate::httpd::request::server::Server as ServerRec;
 use crate::httpd::request::server::mpm_query;
 use crate::httpd::status::Status;
 use crate::objects::filter::GENERIC;
-use crate::{directives, mistakes, objects};
+use crate::{directives, library, mistakes, objects};
 use std::ffi::CStr;
 use std::iter::successors;
 
@@ -195,6 +195,7 @@ fn lock_count(server: ServerRec<'_>) -> Result<usize, String> {
 /// The functions of `_apache`.
 const FUNCTIONS: &[&[Function]] = &[
     objects::FUNCTIONS,
+    library::FUNCTIONS,
     gateway::FUNCTIONS,
     directives::FUNCTIONS,
 ];

@@ -11,6 +11,7 @@ mod fuzz;
 mod gateway;
 mod hooks;
 mod httpd;
+mod library;
 mod mistakes;
 mod objects;
 mod report;

@@ -38,9 +38,6 @@ PythonOutputFilter everything UPPER
         PythonOption merged yes
     </If>
 </Location>
-<LocationMatch "^/(hello/handler|faulty/flushes)$">
-    PythonOption mod_python.flush now
-</LocationMatch>
 <Directory @ROOT@/htdocs>
     Options +Includes
     AddOutputFilter INCLUDES .shtml
@@ -255,18 +252,32 @@ def test_a_connection_whose_hook_panics(serve: Serve, faults: Faults, mpm: str) 
     assert server.child_pids() == pids
 
 
-def test_a_session_file_that_cannot_be_renamed(serve: Serve, faults: Faults, mpm: str) -> None:
+def test_a_session_file_that_cannot_be_written(serve: Serve, faults: Faults, mpm: str) -> None:
     """The handler is told, the old data stay, and nothing is left behind."""
     config = places("faulty") + "PythonOption mod_python.file_session.database_directory @ROOT@/run/sessions\n"
-    server = serve(config, mpm=mpm, start=False)
+    server = serve(config, mpm=mpm, module=DEBUG, start=False)
     folder = server.root / "run/sessions"
     folder.mkdir()
     folder.chmod(0o777)
     server.start()
-    answer = server.ok("/faulty/renames")
-    assert answer.text == "28 1"
-    cookie = str(answer.header("Set-Cookie")).partition(";")[0]
-    assert server.ok("/faulty/reads", headers={"Cookie": cookie}).text == "first"
+    answer = server.ok("/faulty/saves?first")
+    cookie = {"Cookie": str(answer.header("Set-Cookie")).partition(";")[0]}
+    assert answer.text == "saved 1"
+    # Twice beside, then over a part of the file that is there, half of which is written.
+    for fails, works in (("second", "third"), ("fourth", "fifth"), ("sixth", "seventh")):
+        before = server.ok("/faulty/reads", headers=cookie).text
+        faults.set("session_rename\nsession_slot")
+        assert server.ok(f"/faulty/saves?{fails}", headers=cookie).text == "28 1"
+        faults.clear()
+        assert server.ok("/faulty/reads", headers=cookie).text == before
+        assert server.ok(f"/faulty/saves?{works}", headers=cookie).text == "saved 1"
+        assert server.ok("/faulty/reads", headers=cookie).text == works
+    # What cannot be written in place is written beside.
+    faults.set("session_slot")
+    assert server.ok("/faulty/saves?beside", headers=cookie).text == "saved 1"
+    assert server.ok("/faulty/reads", headers=cookie).text == "beside"
+    faults.set("session_rename")
+    assert server.ok("/faulty/saves?another").text == "28 0"
 
 
 def test_a_refusal_that_cannot_be_taken_up(serve: Serve, faults: Faults, mpm: str) -> None:
@@ -300,9 +311,9 @@ def test_a_late_error_that_cannot_be_refused(serve: Serve, faults: Faults, mpm: 
     assert server.child_pids() == pids
 
 
-def test_a_panic_of_the_thread_that_sends(serve: Serve, faults: Faults, mpm: str) -> None:
+def test_a_panic_of_the_thread_that_sends(serve: Serve, faults: Faults) -> None:
     """What is due leaves with the next operation or the answer's end."""
-    server = serve(places("soon"), mpm=mpm, children=1)
+    server = serve("PythonOption mod_python.flush soon\n" + places("soon"), mpm="event", children=1)
     assert server.ok("/soon/page").text
     pids = server.child_pids()
     faults.set("sender=panic")

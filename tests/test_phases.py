@@ -140,8 +140,8 @@ def test_authentication_and_httpds_own_authorization(httpd: Server) -> None:
 
 
 def test_handlers_that_are_added(httpd: Server) -> None:
-    assert httpd.ok("/added").text == "same Fixup before "
-    httpd.wait_log("trace: same PythonFixupHandler before PythonHandler PythonLogHandler")
+    assert httpd.ok("/added").text == "same added Fixup before "
+    httpd.wait_log("trace: same added PythonFixupHandler before PythonHandler PythonLogHandler")
     # They belong to that request alone.
     assert httpd.get("/only_cleanup").status == 404
 

@@ -69,6 +69,7 @@ SECTIONS = """
 """
 PAGES = {
     "page.shtml": '<!--#include virtual="/visits/count" -->,<!--#include virtual="/visits/count" -->',
+    "swept.shtml": '<!--#include virtual="/visits/sweeps"-->',
     "again.shtml": '<!--#include virtual="/visits/again" -->,<!--#include virtual="/visits/again" -->',
     "ends.shtml": '<!--#include virtual="/visits/count" -->,<!--#include virtual="/visits/ends" -->',
     "indexed/page.visit": "",
@@ -140,6 +141,13 @@ def test_includes(httpd: Server) -> None:
     assert visitor.text("/ends.shtml") == "15,ended"
     visitor.cookies = before
     assert visitor.text("/visits/count") == "1"
+
+
+@pytest.mark.parametrize("store", ["FileSession", "DbmSession"])
+def test_a_sub_request_removes_what_is_over(serve: Serve, mpm: str, store: str) -> None:
+    server = served(serve, mpm, store)
+    assert server.ok("/swept.shtml").text == "swept"
+    server.wait_log("0 sessions that were over have been removed")
 
 
 def test_a_fixup_behind_a_directory_index(httpd: Server) -> None:

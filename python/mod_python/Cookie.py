@@ -14,14 +14,18 @@ import json
 import marshal
 import re
 from calendar import timegm
+from collections.abc import Iterator
 from email.utils import formatdate, parsedate_tz
 from typing import TYPE_CHECKING, Any, ClassVar, Optional, TypeVar, Union
+
+import _apache
 
 from mod_python._cookie_values import ENCODINGS
 
 if TYPE_CHECKING:
     from _apache import mp_request
 
+_cookie_pairs, _options = _apache._cookie_pairs, _apache._options
 _Secret = Union[str, bytes, None]
 _C = TypeVar("_C", bound="Cookie")
 
@@ -31,7 +35,6 @@ class CookieError(ValueError):
 
 
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_ATTRIBUTE = re.compile(r"[ -:<-~]*")
 
 # What separates stands at the end: a pattern that began with it would be tried anew at each of its characters.
 _PAIR = re.compile(
@@ -89,8 +92,13 @@ class Cookie:
     value: Any
 
     def __init__(self, name: str, value: Any, **kw: Any) -> None:
-        self.__data__: dict[str, Any] = {}
-        self.name, self.value = name, value
+        if type(self) in _OURS:
+            # These take anything.
+            known = self.__dict__
+            known["__data__"], known["name"], known["value"] = {}, name, value
+        else:
+            self.__data__: dict[str, Any] = {}
+            self.name, self.value = name, value
         for key, attribute in kw.items():
             setattr(self, key if key == "commentURL" else key.lower(), attribute)
 
@@ -99,11 +107,11 @@ class Cookie:
             raise AttributeError(f"a cookie has no attribute {name!r}")
         if name == "expires" and value is not None:
             value = _date(value)
-        if name == "samesite" and value is not None:
+        elif name == "samesite" and value is not None:
             value = str(value).capitalize()
             if value not in ("Lax", "Strict", "None"):
                 raise ValueError("samesite is Lax, Strict or None")
-        if name == "encoding" and value not in ENCODINGS:
+        elif name == "encoding" and value not in ENCODINGS:
             raise ValueError("the encoding of a cookie is quoted or percent")
         object.__setattr__(self, name, value)
 
@@ -118,21 +126,26 @@ class Cookie:
         return str(self.value)
 
     def _header(self, text: str) -> str:
-        if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
-            raise CookieError(f"{self.name!r} cannot be the name of a cookie")
+        name = self.name
+        # What is letters and digits, as most are, needs no pattern.
+        if not isinstance(name, str) or not ((name.isalnum() and name.isascii()) or _NAME.fullmatch(name)):
+            raise CookieError(f"{name!r} cannot be the name of a cookie")
         try:
             sent = ENCODINGS[self.encoding][0](text)
         except ValueError as error:
-            raise CookieError(f"the value of cookie {self.name!r} {error}; use JsonCookie") from None
-        parts = [f"{self.name}={sent}"]
+            raise CookieError(f"the value of cookie {name!r} {error}; use JsonCookie") from None
+        parts = [f"{name}={sent}"]
         for attribute in self._valid_attr:
             value = getattr(self, attribute, None)
-            shown = self._shown.get(attribute, attribute.capitalize())
+            if value is None:
+                continue
+            shown = self._shown.get(attribute) or attribute.capitalize()
             if attribute in self._flags:
                 parts += [shown] if value else []
-            elif value is not None:
-                if not _ATTRIBUTE.fullmatch(str(value)):
-                    raise CookieError(f"{attribute} of cookie {self.name!r} holds a character that it cannot hold")
+            else:
+                text = str(value)
+                if not text.isascii() or not text.isprintable() or ";" in text:
+                    raise CookieError(f"{attribute} of cookie {name!r} holds a character that it cannot hold")
                 parts.append(f"{shown}={value}")
         return "; ".join(parts)
 
@@ -140,19 +153,25 @@ class Cookie:
     def parse(cls: type[_C], Str: str, names: Optional[list[str]] = None, **kw: Any) -> dict[str, Cookie]:
         """The cookies of a Cookie header, by name; the last of several with one name. ``$`` names are left out."""
         found = _pairs(Str, names, kw.get("encoding", cls.encoding))
-        return {name: cls(name, value, **kw) for name, value in found.items()}
+        if kw:
+            return {name: cls(name, value, **kw) for name, value in found.items()}
+        return {name: cls(name, value) for name, value in found.items()}
 
 
 def _pairs(text: str, names: Optional[list[str]], encoding: str) -> dict[str, str]:
     if encoding not in ENCODINGS:
         raise ValueError(f"the encoding of a cookie is quoted or percent, not {encoding!r}")
-    decode = ENCODINGS[encoding][1]
+    _, decode, mark = ENCODINGS[encoding]
     found = {}
-    for match in _PAIR.finditer(text.lstrip(", \t\r\n\f\v;=")):
-        name = match["name"]
-        if not name.startswith("$") and (names is None or name in names):
-            found[name] = decode(match["value"])
+    for name, value in _cookie_pairs(text) or _matched(text):
+        if name[:1] != "$" and (names is None or name in names):
+            found[name] = decode(value) if mark in value else value
     return found
+
+
+def _matched(text: str) -> Iterator[tuple[str, str]]:
+    """Names and values as they were sent."""
+    return (match.groups() for match in _PAIR.finditer(text.lstrip(", \t\r\n\f\v;=")))  # type: ignore[misc]
 
 
 def _date(value: Any) -> str:
@@ -295,6 +314,9 @@ class MarshalCookie(SignedCookie):
         self.unsign(secret, legacy)
 
 
+_OURS = frozenset((Cookie, SignedCookie, JsonCookie, MarshalCookie))
+
+
 def add_cookie(req: mp_request, cookie: Union[Cookie, str], value: Any = "", **kw: Any) -> None:
     """Send a cookie with the answer, an error's or a redirect's too. A name and a value make a Cookie.
 
@@ -306,13 +328,14 @@ def add_cookie(req: mp_request, cookie: Union[Cookie, str], value: Any = "", **k
     if encoding and "encoding" not in vars(cookie):
         cookie.encoding = encoding
     text = str(cookie)
-    if "Set-Cookie" not in req.err_headers_out and "Set-Cookie" not in req.headers_out:
-        req.err_headers_out.add("Cache-Control", 'no-cache="set-cookie"')
-    req.err_headers_out.add("Set-Cookie", text)
+    headers = req.err_headers_out
+    if "Set-Cookie" not in headers and "Set-Cookie" not in req.headers_out:
+        headers.add("Cache-Control", 'no-cache="set-cookie"')
+    headers.add("Set-Cookie", text)
 
 
 def _option(req: mp_request) -> Optional[str]:
-    encoding: Optional[str] = req.get_options().get("mod_python.cookie.encoding", None)
+    (encoding,) = _options(req, ("mod_python.cookie.encoding",))
     if encoding is not None and encoding not in ENCODINGS:
         raise ValueError(f"PythonOption mod_python.cookie.encoding: {encoding!r} is neither quoted nor percent")
     return encoding
@@ -323,12 +346,13 @@ def get_cookies(req: mp_request, Class: type[Cookie] = Cookie, **kw: Any) -> dic
 
     ``PythonOption mod_python.cookie.encoding`` says how values are encoded where ``kw`` does not.
     """
-    if "cookie" not in req.headers_in:
+    headers = req.headers_in
+    if "cookie" not in headers:
         return {}
     encoding = _option(req)
     if encoding:
         kw.setdefault("encoding", encoding)
-    sent = req.headers_in["cookie"]
+    sent = headers["cookie"]
     return Class.parse(sent if isinstance(sent, str) else "; ".join(sent), **kw)
 
 

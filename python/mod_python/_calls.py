@@ -22,6 +22,8 @@ class _Parameters:
 
     filled: frozenset[str] = frozenset()
     """Names of parameters that have been given by place: to give them again is a TypeError."""
+    named: frozenset[str] = frozenset()
+    """The names of all that can still be given."""
     preset: frozenset[str] = frozenset()
     """Names that have been given as keywords, which no field may replace."""
 
@@ -56,27 +58,60 @@ def apply_fs_data(object: Any, fs: FieldStorage, **args: Any) -> Any:
     ``args`` cannot be replaced by a field, nor what a partial has been given before. What is not written in Python is
     called without arguments. Raises what the object raises; TypeError where a field that it needs is missing.
     """
+    return call(object, parameters_of(object), fs, args)
+
+
+def parameters_of(object: Any) -> Optional[_Parameters]:
+    """What an object can be given of a form; None for what is called without arguments. To be kept for as long as the object,
+    and what it is made of, are the same."""
     parameters = _parameters(object)
+    if parameters is not None:
+        parameters.named = frozenset(parameters.by_place + parameters.by_both + parameters.by_name)
+    return parameters
+
+
+def call(object: Any, parameters: Optional[_Parameters], fs: FieldStorage, args: dict[str, Any]) -> Any:
+    """`apply_fs_data` with the object's parameters."""
     if parameters is None:
         return object()
-    values: dict[Any, list[Any]] = {}
-    for field in fs.list:
-        name = field.name
-        if name is not None and name not in args and name not in parameters.preset:
-            values.setdefault(name, []).append(field if field.filename else field.value)
-    given = {name: found[0] if len(found) == 1 else found for name, found in values.items()}
-    given.update(args)
+    any_name, named, preset = parameters.any_name, parameters.named, parameters.preset
+    given: dict[Any, Any] = {}
+    several: set[Any] = set()
+    for name, value in _values(fs):
+        if (name in named or (any_name and name is not None)) and name not in args and name not in preset:
+            if name not in given:
+                given[name] = value
+            elif name in several:
+                given[name].append(value)
+            else:
+                several.add(name)
+                given[name] = [given[name], value]
+    if any_name:
+        given.update(args)
+    else:
+        for name, value in args.items():
+            if name in named:
+                given[name] = value
     places = []
     for name in parameters.by_place:
         if name not in given:
             break
         places.append(given.pop(name))
-    if parameters.any_name:
+    if any_name:
         given = {name: value for name, value in given.items() if name not in parameters.filled}
-    else:
+    elif parameters.by_place:
         names = parameters.by_both + parameters.by_name
         given = {name: value for name, value in given.items() if name in names}
     return object(*places, **given)
+
+
+def _values(fs: FieldStorage) -> Iterable[tuple[Any, Any]]:
+    """Names and what a function gets: text, or a Field for a file."""
+    texts: Optional[list[tuple[str, str]]] = getattr(fs, "_texts", None)
+    if texts is not None and not fs._made:
+        # Nobody can have renamed a field.
+        return texts
+    return [(field.name, field if field.filename else field.value) for field in fs.list]
 
 
 def _parameters(object: Any, depth: int = 0) -> Optional[_Parameters]:

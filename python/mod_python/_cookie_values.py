@@ -16,7 +16,7 @@ _ESCAPED = re.compile(r"((?:\\[0-3][0-7][0-7])+)|\\(.)", re.DOTALL)
 
 def _quoted(text: str) -> str:
     """As ``http.cookies`` writes it, in UTF-8; what needs no quotes gets none."""
-    if _VALUE.fullmatch(text):
+    if (text.isalnum() and text.isascii()) or _VALUE.fullmatch(text):
         return text
     if _REFUSED.search(text):
         raise ValueError("holds a control character or a semicolon")
@@ -69,8 +69,9 @@ def _decoded(data: bytes) -> str:
         return data.decode("latin-1")
 
 
-ENCODINGS: dict[str, tuple[Callable[[str], str], Callable[[str], str]]] = {
-    "quoted": (_quoted, _unquoted),
-    "percent": (_percent_encoded, _percent_decoded),
+ENCODINGS: dict[str, tuple[Callable[[str], str], Callable[[str], str], str]] = {
+    "quoted": (_quoted, _unquoted, '"'),
+    "percent": (_percent_encoded, _percent_decoded, "%"),
 }
-"""What encodes and what decodes, by name. The first raises ValueError for what it cannot send."""
+"""What encodes and what decodes, by name, and what a value holds that is not sent as it is. The first raises ValueError for what
+it cannot send."""

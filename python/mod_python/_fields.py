@@ -112,6 +112,13 @@ class StringField(_Named, str):
 AnyField = Union[Field, StringField]
 
 
+def sent_field(name: str, text: str) -> StringField:
+    """A field of text that came in UTF-8."""
+    field = StringField(text)
+    field._name = name
+    return field
+
+
 def text_field(
     name: Optional[str], data: Union[bytes, bytearray], charset: str, keep: Callable[[int], None]
 ) -> StringField:
@@ -151,6 +158,14 @@ class FieldList(list[Any]):
 
     _known: Optional[dict[Optional[str], list[AnyField]]] = None
     _known_at = (0, 0)
+
+    def take(self, texts: Iterable[tuple[str, str]], made: dict[str, list[StringField]]) -> None:
+        """Add fields of names and texts that came in UTF-8; those of some names have been made already."""
+        self._known = None
+        add = super().append
+        ready = {name: iter(fields) for name, fields in made.items()}
+        for name, text in texts:
+            add(next(ready[name]) if name in ready else sent_field(name, text))
 
     def table(self) -> dict[Optional[str], list[AnyField]]:
         """A list of fields for each name, in order."""

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import tempfile
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Callable, NoReturn, Optional, Union
 
+import _apache
+
 from mod_python import _charsets, apache
 from mod_python._encoded import EncodedParser
-from mod_python._fields import AnyField, Field, FieldList, StringField, text_field
+from mod_python._fields import AnyField, Field, FieldList, StringField, _Named, sent_field, text_field
 from mod_python._mime import base_name, parse_header, split
 from mod_python._multipart import MultipartError, MultipartParser, PartEnd, PartHeaders
 
 if TYPE_CHECKING:
-    from _apache import mp_request, table
+    from _apache import mp_request
 
 readBlockSize = 65368
 """Bytes that are read from the client at once."""
@@ -27,39 +30,45 @@ _SPOOLED = 16 * _SPOOL
 _HEADER_OPTIONS = 16
 """Options of one header of a part."""
 
+_ENCODED = "application/x-www-form-urlencoded"
+_NO_OPTIONS: dict[str, str] = {}
+
 _CHARSET_FIELD = "_charset_"
 """The field in which browsers say what charset a form is in (HTML, "constructing the entry list")."""
+
+
+_PREFIX = "mod_python.form."
+_DEFAULTS = {"max_fields": 1000, "max_header_bytes": 16384, "max_memory_bytes": 10 << 20, "max_total_bytes": 0}
+_OPTIONS = tuple(_PREFIX + name for name in (*_DEFAULTS, "charset"))
+
+
+@functools.lru_cache(maxsize=64)
+def _said(values: tuple[Optional[str], ...]) -> tuple[int, int, int, int, str, Optional[str]]:
+    """The limits, the charset and a complaint that options make. Raises ValueError."""
+    numbers = []
+    for (name, default), text in zip(_DEFAULTS.items(), values):
+        if text is not None and not (text.isascii() and text.isdigit()):
+            raise ValueError(f"PythonOption {_PREFIX}{name}: {text!r} is not a number")
+        numbers.append(default if text is None else int(text))
+    named = values[-1]
+    charset, complaint = _charsets.form_charset(named), None
+    if named and charset is None:
+        complaint = f"PythonOption {_PREFIX}charset: {named!r} is no charset for forms; they are read as UTF-8"
+    fields, header, memory, total = numbers
+    return fields, header, memory, total, charset or _charsets.UTF_8, complaint
 
 
 class Limits:
     """What a form may cost, from PythonOption, and what it has cost. The docstring of ``util`` says which there are."""
 
     def __init__(self, req: mp_request) -> None:
-        options = req.get_options()
         self.req = req
-        self.fields = self._number(options, "max_fields", 1000)
-        self.header = self._number(options, "max_header_bytes", 16384)
-        self.memory = self._number(options, "max_memory_bytes", 10 << 20)
-        self.total = self._number(options, "max_total_bytes", 0)
-        self.charset = self._charset(options)
-        self._seen = self._kept = self._read = self._spooled = 0
-
-    @staticmethod
-    def _number(options: table, name: str, default: int) -> int:
-        text = options.get(f"mod_python.form.{name}", None)
-        if text is None:
-            return default
-        if not text.isascii() or not text.isdigit():
-            raise ValueError(f"PythonOption mod_python.form.{name}: {text!r} is not a number")
-        return int(text)
-
-    def _charset(self, options: table) -> str:
-        text = options.get("mod_python.form.charset", None)
-        found = _charsets.form_charset(text)
-        if text and found is None:
-            message = f"PythonOption mod_python.form.charset: {text!r} is no charset for forms; they are read as UTF-8"
-            self.req.log_error(message, apache.APLOG_WARNING)
-        return found or _charsets.UTF_8
+        self.fields, self.header, self.memory, self.total, self.charset, complaint = _said(
+            _apache._options(req, _OPTIONS)
+        )
+        if complaint:
+            req.log_error(complaint, apache.APLOG_WARNING)
+        self.seen = self._kept = self._read = self._spooled = 0
 
     def charset_of(self, *named: Union[str, bytes, bytearray, None]) -> str:
         """The charset that a form is in: the first of these names that is one, or what the option says."""
@@ -67,8 +76,8 @@ class Limits:
 
     def count_fields(self, number: int) -> None:
         """That many fields more."""
-        self._seen += number
-        if self.fields and self._seen > self.fields:
+        self.seen += number
+        if self.fields and self.seen > self.fields:
             self.refuse(apache.HTTP_REQUEST_ENTITY_TOO_LARGE, f"the form has more than {self.fields} fields")
 
     def keep(self, size: int) -> None:
@@ -102,6 +111,14 @@ class Limits:
         raise apache.SERVER_RETURN(status)
 
 
+_FEW = 16
+"""So many fields may be looked through for each name that is asked for."""
+
+# Inside the class, `list` is the fields.
+_Fields = list[Any]
+_Items = list[tuple[Any, Any]]
+
+
 class FieldStorage:
     """The fields of a request: those of the query, then those of a POST body.
 
@@ -109,6 +126,8 @@ class FieldStorage:
     for other parts of a multipart form. Raises SERVER_RETURN: 400 for a malformed body, 413 beyond a limit, 501 for a
     content type that is no form's.
     """
+
+    _list: Optional[FieldList] = None
 
     def __init__(
         self,
@@ -118,42 +137,105 @@ class FieldStorage:
         file_callback: Optional[Callable[[str], Any]] = None,
         field_callback: Optional[Callable[[], Any]] = None,
     ) -> None:
-        self.list = FieldList()
-        self._limits = limits = Limits(req)
-        if req.args:
-            query = req.args.encode("utf-8", "surrogateescape")
-            self._add_encoded(iter((query,)), keep_blank_values)
+        # What is text in UTF-8 becomes fields when somebody asks for them.
+        self._made: dict[str, _Fields] = {}
+        self._renamed = _Named.renamed
+        self._texts = _apache._query_texts(req, keep_blank_values, _DEFAULTS["max_fields"])
+        if self._texts is not None:
+            return
+        self._texts, limits = [], Limits(req)
+        query = req.args
+        if query:
+            self._add_whole(limits, query, keep_blank_values)
         if req.method == "POST":
-            kind, options = parse_header(req.headers_in.get("content-type", "") or "application/x-www-form-urlencoded")
-            if kind == "application/x-www-form-urlencoded":
-                self._add_encoded(iter(limits.read, b""), keep_blank_values, options.get("charset"))
+            sent = req.headers_in.get("content-type", "") or _ENCODED
+            kind, options = (_ENCODED, _NO_OPTIONS) if sent == _ENCODED else parse_header(sent)
+            if kind == _ENCODED:
+                self._add_body(limits, keep_blank_values, options.get("charset"))
             elif kind.startswith("multipart/"):
-                self._add_multipart(options, file_callback, field_callback)
+                self._add_multipart(limits, options, file_callback, field_callback)
             else:
                 limits.refuse(apache.HTTP_NOT_IMPLEMENTED, f"{kind[:100]!r} is not the content type of a form")
 
-    def _add_encoded(self, blocks: Iterator[bytes], keep_blank_values: int, declared: Optional[str] = None) -> None:
-        parser = EncodedParser(self._limits.count_fields, keep_blank_values)
-        for block in blocks:
-            self._limits.keep(len(block))
+    @property
+    def list(self) -> FieldList:
+        """The fields, in the order in which they were sent."""
+        if self._list is None:
+            fields = FieldList()
+            fields.take(self._texts or (), self._made)
+            # Another thread may have been quicker.
+            self._list = vars(self).setdefault("_first", fields)
+            self._texts = None
+        return self._list
+
+    @list.setter
+    def list(self, fields: Any) -> None:
+        self._list, self._texts = fields, None
+
+    def _named(self, key: Any) -> Any:
+        """The fields of a name. Where there are few, and the list has not been asked for, they alone are made."""
+        texts = self._texts
+        if texts is None or len(texts) > _FEW or _Named.renamed != self._renamed:
+            return self.list._by_name().get(key, ())
+        found = self._made.get(key)
+        if found is not None:
+            return found
+        made = [sent_field(name, text) for name, text in texts if name == key]
+        return self._made.setdefault(key, made) if made else ()
+
+    def _add_body(self, limits: Limits, keep_blank_values: int, declared: Optional[str]) -> None:
+        block = limits.read()
+        if len(block) < readBlockSize:
+            # There is no more of it.
+            self._add_whole(limits, block, keep_blank_values, declared)
+            return
+        parser = EncodedParser(limits.count_fields, keep_blank_values)
+        while block:
+            limits.keep(len(block))
             parser.feed(block)
+            block = limits.read()
         parser.finish()
-        pairs = parser.pairs
+        self._add_pairs(limits, parser.pairs, declared)
+
+    def _add_whole(
+        self, limits: Limits, data: Union[bytes, str], keep_blank_values: int, declared: Optional[str] = None
+    ) -> None:
+        """A query, or a body that is there as a whole."""
+        if type(data) is str and not data.isascii():
+            data = data.encode("utf-8", "surrogateescape")
+        limits.keep(len(data))
+        charset = limits.charset_of(declared) if declared else limits.charset
+        most = max(limits.fields - limits.seen, 0) if limits.fields else -1
+        count, pairs, is_text = _apache._form_fields(data, keep_blank_values, most, charset == _charsets.UTF_8)
+        limits.count_fields(count)
+        if not pairs:
+            return
+        if not is_text:
+            self._add_pairs(limits, pairs, declared)
+        elif self._texts is None:
+            self.list.take(pairs, {})
+        else:
+            self._texts += pairs
+
+    def _add_pairs(self, limits: Limits, pairs: Any, declared: Optional[str]) -> None:
         named = next((value for name, value in pairs if name == _CHARSET_FIELD.encode()), None)
-        charset = self._limits.charset_of(named, declared)
+        charset = limits.charset_of(named, declared)
         # What has become text is let go of at once.
         pairs.reverse()
         while pairs:
             name, value = pairs.pop()
-            self.list.append(text_field(name.decode(charset, "replace"), value, charset, self._limits.keep))
+            if type(name) is bytes:
+                name = name.decode(charset, "replace")
+            data = value.encode() if type(value) is str else value
+            self.list.append(text_field(name, data, charset, limits.keep))
 
     def _add_multipart(
         self,
+        limits: Limits,
         options: dict[str, str],
         file_callback: Optional[Callable[[str], Any]],
         field_callback: Optional[Callable[[], Any]],
     ) -> None:
-        limits = self._limits
         boundary, declared = options.get("boundary", ""), options.get("charset")
         # Callbacks are told names of files before the form can say itself what it is in.
         expected = limits.charset_of(declared)
@@ -188,7 +270,9 @@ class FieldStorage:
         self.list.append(field)
 
     def __getitem__(self, key: str) -> Any:
-        found = self.list._by_name()[key]
+        found = self._named(key)
+        if not found:
+            raise KeyError(key)
         return found[0] if len(found) == 1 else list(found)
 
     def __setitem__(self, key: str, value: Union[str, bytes]) -> None:
@@ -215,25 +299,25 @@ class FieldStorage:
 
     def getfirst(self, key: str, default: Any = None) -> Any:
         """The first field of a name, or the default."""
-        found = self.list._by_name().get(key)
+        found = self._named(key)
         return found[0] if found else default
 
-    def getlist(self, key: str) -> list[Any]:
+    def getlist(self, key: str) -> _Fields:
         """The fields of a name."""
-        return list(self.list._by_name().get(key, ()))
+        return list(self._named(key))
 
     def has_key(self, key: str) -> bool:
         """Is there a field of that name?"""
         return key in self
 
     def __contains__(self, key: object) -> bool:
-        return key in self.list._by_name()
+        return bool(self._named(key))
 
-    def keys(self) -> list[Any]:
+    def keys(self) -> _Fields:
         """The names, each once; None stands for the parts of a multipart form that came without one."""
         return list(self.list._by_name())
 
-    def items(self) -> list[tuple[Any, Any]]:
+    def items(self) -> _Items:
         """Name and field of each field."""
         return [(field.name, field) for field in self.list]
 

@@ -7,6 +7,7 @@ says, when it is used, that it needs httpd.
 from __future__ import annotations
 
 import os
+import stat as _status
 import urllib.parse
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Callable, NoReturn, Optional, Union
@@ -129,6 +130,65 @@ def parse_qs(query: _Text, keep_blank_values: int = 0, strict_parsing: int = 0, 
     for name, value in parse_qsl(query, keep_blank_values, strict_parsing):
         found.setdefault(name, []).append(value)
     return found
+
+
+def _options(req: Any, names: tuple[str, ...], /) -> tuple[Optional[str], ...]:
+    """The values of these options."""
+    options = req.get_options()
+    return tuple(options.get(name, None) for name in names)
+
+
+def _switches(req: Any, /) -> tuple[bool, bool]:
+    """Are PythonDebug and PythonAutoReload on?"""
+    config = req.get_config()
+    return str(config.get("PythonDebug", "0")) == "1", str(config.get("PythonAutoReload", "1")) != "0"
+
+
+def _place(req: object, /) -> Optional[bytes]:
+    """Nothing is remembered."""
+    return None
+
+
+def _signature(path: str, /) -> Optional[tuple[int, int, int]]:
+    """What tells a regular file from what it was before."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return (status.st_mtime_ns, status.st_size, status.st_ino) if _status.S_ISREG(status.st_mode) else None
+
+
+def _query_texts(req: object, keep_blank_values: object, most: int, /) -> Optional[list[tuple[str, str]]]:
+    """Looks closer."""
+    return None
+
+
+def _form_fields(
+    data: _Text, keep_blank_values: object, most: int, decode: object, /
+) -> tuple[int, Optional[list[tuple[Any, Any]]], bool]:
+    """How many fields an urlencoded form has, names and values if there are not too many, and whether all of that is text: it
+    is not where the form names a charset, ``decode`` is false, or a value is no UTF-8."""
+    raw = data.encode("utf-8", "surrogateescape") if isinstance(data, str) else data
+    count = sum(1 for part in raw.replace(b";", b"&").split(b"&") if part)
+    if 0 <= most < count:
+        return count, None, False
+    pairs = parse_qsl(raw, bool(keep_blank_values))
+    if decode and not any(name == b"_charset_" for name, _ in pairs):
+        pairs = [(name.decode("utf-8", "replace"), _text_or_bytes(value)) for name, value in pairs]
+        return count, pairs, all(isinstance(value, str) for _, value in pairs)
+    return count, pairs, not pairs
+
+
+def _text_or_bytes(data: bytes) -> _Text:
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        return data
+
+
+def _cookie_pairs(text: str, /) -> Optional[list[tuple[str, str]]]:
+    """Left to the caller."""
+    return None
 
 
 class table:

@@ -84,10 +84,17 @@ def read(name: str, within: int) -> bytes:
 
 def _check(name: str, status: os.stat_result) -> None:
     if not stat.S_ISREG(status.st_mode) or not _is_ours(status):
-        raise PermissionError(
-            f"{name} is no file of this user's alone: it is a link, belongs to somebody else, or others may write to it; "
-            "remove it if you do not know whose it is, else give it to httpd's user with mode 0600"
-        )
+        raise refusal(name, False)
+
+
+def refusal(name: str, is_directory: bool) -> PermissionError:
+    """The error for what others may have prepared."""
+    if is_directory:
+        return _not_alone(name)
+    return PermissionError(
+        f"{name} is no file of this user's alone: it is a link, belongs to somebody else, or others may write to it; "
+        "remove it if you do not know whose it is, else give it to httpd's user with mode 0600"
+    )
 
 
 def replace(name: str, data: bytes, within: int) -> None:

@@ -61,9 +61,9 @@ class Page:
         numbers = self._numbers(name)
         in_step = numbers == list(range(1, len(numbers) + 1))
         try:
-            if in_step:
-                return compile(self.source, name, "exec", dont_inherit=True)
             tree = ast.parse(self.source, name)
+            if in_step:
+                return _compiled(tree, self.source, name)
         except SyntaxError as error:
             if not error.lineno:
                 raise
@@ -75,7 +75,7 @@ class Page:
                 node.lineno, node.end_lineno = numbers[node.lineno - 1], numbers[last - 1]
                 if (node.end_lineno, node.end_col_offset or 0) < (node.lineno, node.col_offset):
                     node.end_lineno, node.end_col_offset = node.lineno, node.col_offset
-        return compile(tree, name, "exec", dont_inherit=True)
+        return compile(_joined(tree), name, "exec", dont_inherit=True)
 
     def _numbers(self, name: str) -> list[int]:
         """For each line of Python the template's; for what an include brought, the line of the include."""
@@ -133,6 +133,56 @@ class Page:
             if not newline or len(indent) <= len(opener):
                 indent += _TAB
         self._indent = indent
+
+
+def _compiled(tree: ast.Module, source: str, name: str) -> CodeType:
+    try:
+        return compile(_joined(tree), name, "exec", dont_inherit=True)
+    except RecursionError:
+        # The source may be nested more deeply than a tree of Python's objects.
+        return compile(source, name, "exec", dont_inherit=True)
+
+
+def _joined(tree: ast.Module) -> ast.Module:
+    """Writes the text of an expression and what follows it in the template at once. What stands before it must be written
+    first: the expression may write something itself."""
+    for node in ast.walk(tree):
+        for name in ("body", "orelse", "finalbody"):
+            statements = getattr(node, name, None)
+            if isinstance(statements, list):
+                _join(statements)
+    return tree
+
+
+def _join(statements: list[ast.stmt]) -> None:
+    for place in range(len(statements) - 1, 0, -1):
+        before, text = _written(statements[place - 1]), _written(statements[place])
+        if (
+            isinstance(text, ast.Constant)
+            and isinstance(text.value, str)
+            and isinstance(before, ast.Call)
+            and isinstance(before.func, ast.Name)
+            and before.func.id == "str"
+        ):
+            pieces = ast.Tuple([before, text], ast.Load())
+            join = ast.Attribute(ast.Constant(""), "join", ast.Load())
+            call = statements[place - 1].value  # type: ignore[attr-defined]
+            call.args[0] = ast.Call(join, [pieces], [])
+            for made in (pieces, join, join.value, call.args[0]):
+                ast.copy_location(made, before)
+            del statements[place]
+
+
+def _written(statement: ast.stmt) -> Optional[ast.expr]:
+    """What a statement writes, if that is all that it does: `req.write(…, 0)`."""
+    call = statement.value if isinstance(statement, ast.Expr) else None
+    if not isinstance(call, ast.Call) or len(call.args) != 2 or call.keywords:
+        return None
+    function, flush = call.func, call.args[1]
+    if not isinstance(function, ast.Attribute) or function.attr != "write" or not isinstance(function.value, ast.Name):
+        return None
+    is_plain = function.value.id == "req" and isinstance(flush, ast.Constant) and flush.value == 0
+    return call.args[0] if is_plain else None
 
 
 def _indent_of(line: str) -> str:

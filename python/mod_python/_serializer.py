@@ -16,7 +16,7 @@ def dumps(record: dict[str, Any], use_pickle: bool = False) -> bytes:
     """A record as bytes. Raises TypeError for what JSON cannot carry."""
     if use_pickle:
         return b"P" + pickle.dumps(record, 4)
-    return b"J" + json.dumps(_plain(record), separators=(",", ":")).encode("utf-8", "surrogatepass")
+    return b"J" + _encode(record if _is_plain(record) else _plain(record)).encode("utf-8", "surrogatepass")
 
 
 def loads(data: bytes, use_pickle: bool = False) -> dict[str, Any]:
@@ -27,7 +27,9 @@ def loads(data: bytes, use_pickle: bool = False) -> dict[str, Any]:
         record = pickle.loads(data[1:])
     elif data[:1] == b"J":
         try:
-            record = _rich(json.loads(data[1:]))
+            record = _decode(data[1:].decode("utf-8", "surrogatepass"))
+            if b'"!"' in data or b"\\u0021" in data:
+                record = _rich(record)
         except (KeyError, IndexError, TypeError) as error:
             raise ValueError(f"these are not the data of a session: {error!r}") from None
     else:
@@ -35,6 +37,26 @@ def loads(data: bytes, use_pickle: bool = False) -> dict[str, Any]:
     if not isinstance(record, dict):
         raise ValueError("these are not the data of a session")
     return record
+
+
+_decode = json.JSONDecoder().decode
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+_STR = frozenset((str,))
+_SIMPLE = frozenset((str, int, float, bool, type(None)))
+
+
+def _is_plain(value: Any) -> bool:
+    """Is it surely what `_plain` would make of it? Looks at two levels of dicts alone."""
+    if type(value) is not dict or _TAG in value:
+        return False
+    for key, item in value.items():
+        if type(key) is not str or not (type(item) in _SIMPLE or (type(item) is dict and _is_flat(item))):
+            return False
+    return True
+
+
+def _is_flat(value: dict[Any, Any]) -> bool:
+    return _TAG not in value and _STR.issuperset(map(type, value)) and _SIMPLE.issuperset(map(type, value.values()))
 
 
 def _plain(value: Any) -> Any:

@@ -8,7 +8,6 @@ import random
 import re
 import secrets
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Optional, Union
 
 import _apache
@@ -47,13 +46,16 @@ def true_or_false(item: Any) -> bool:
 
 def option(req: mp_request, *names: str, default: Optional[str] = None) -> Optional[str]:
     """The first PythonOption that is set: the current name, then what it was called before."""
-    options = req.get_options()
-    return next((options[name] for name in names if name in options), default)
+    for value in _apache._options(req, names):
+        if value is not None:
+            return value
+    return default
 
 
-def _outermost(req: mp_request, outer_of: Callable[[mp_request], Optional[mp_request]]) -> mp_request:
+def root_of(req: mp_request) -> mp_request:
+    """The request that the client sent, of sub-requests and redirects, as far as it can be reached."""
     try:
-        while (outer := outer_of(req)) is not None:
+        while (outer := req.main or req.prev) is not None:
             req = outer
     except RuntimeError:
         # The others cannot be reached any more.
@@ -61,14 +63,14 @@ def _outermost(req: mp_request, outer_of: Callable[[mp_request], Optional[mp_req
     return req
 
 
-def root_of(req: mp_request) -> mp_request:
-    """The request that the client sent, of sub-requests and redirects, as far as it can be reached."""
-    return _outermost(req, lambda req: req.main or req.prev)
-
-
 def _answered(req: mp_request) -> mp_request:
     """The request whose headers the client gets: a sub-request's go nowhere."""
-    return _outermost(req, lambda req: req.main)
+    try:
+        while (outer := req.main) is not None:
+            req = outer
+    except RuntimeError:
+        pass
+    return req
 
 
 def _can_be_used(req: mp_request) -> bool:
@@ -100,7 +102,8 @@ class BaseSession(dict[Any, Any]):
         return kw.get("sid") or (args[0] if args else None)
 
     def __new__(cls, req: mp_request, *args: Any, **kw: Any) -> Any:
-        known = getattr(root_of(req), "_mp_sessions", {}).get((cls, _cookie_name(req)))
+        sessions = getattr(root_of(req), "_mp_sessions", None)
+        known = sessions and sessions.get((cls, _identity(req)[0]))
         if known is not None and not known._invalid and cls._given_sid(args, kw) in (None, 0, "", known.id()):
             # The sub-request that it was made in may be over.
             known._req = req
@@ -126,8 +129,8 @@ class BaseSession(dict[Any, Any]):
         self._created = self._accessed = 0.0
         self._timeout = 0
         self._sid = ""
-        self.cookie_name = _cookie_name(req)
-        self._pickle = _serializer_of(req) == "pickle"
+        self.cookie_name, serializer = _identity(req)
+        self._pickle = serializer == "pickle"
         self.init_lock()
         if sid and not SID.fullmatch(str(sid)):
             raise ValueError("a session id is 32 hexadecimal digits in lower case")
@@ -145,11 +148,12 @@ class BaseSession(dict[Any, Any]):
         if not is_stored:
             self._begin(timeout, noted)
         self._accessed = time.time()
-        root = root_of(req)
-        if not hasattr(root, "_mp_sessions"):
-            root._mp_sessions = {}
-        root._mp_sessions[type(self), self.cookie_name] = self
-        if random.randint(1, CLEANUP_CHANCE) == 1:
+        root = self._requests[1]
+        sessions = getattr(root, "_mp_sessions", None)
+        if sessions is None:
+            sessions = root._mp_sessions = {}
+        sessions[type(self), self.cookie_name] = self
+        if random.random() * CLEANUP_CHANCE < 1:
             self.cleanup()
 
     def _begin(self, timeout: int, noted: Optional[str] = None) -> None:
@@ -364,15 +368,15 @@ class BaseSession(dict[Any, Any]):
         """Remove every record that is over."""
 
 
-def _cookie_name(req: mp_request) -> str:
-    return option(req, "mod_python.session.cookie_name", "session_cookie_name") or COOKIE_NAME
+_IDENTITY = ("mod_python.session.cookie_name", "session_cookie_name", "mod_python.session.serializer")
 
 
-def _serializer_of(req: mp_request) -> str:
-    name = option(req, "mod_python.session.serializer", default="json") or "json"
-    if name not in ("json", "pickle"):
-        raise ValueError(f"PythonOption mod_python.session.serializer: {name!r} is neither json nor pickle")
-    return name
+def _identity(req: mp_request) -> tuple[str, str]:
+    """The cookie's name, and the serializer's. Raises ValueError for one that there is not."""
+    name, before, serializer = _apache._options(req, _IDENTITY)
+    if serializer not in (None, "json", "pickle"):
+        raise ValueError(f"PythonOption mod_python.session.serializer: {serializer!r} is neither json nor pickle")
+    return name or before or COOKIE_NAME, serializer or "json"
 
 
 def _application_path(req: mp_request) -> str:
@@ -391,5 +395,9 @@ def _application_path(req: mp_request) -> str:
 def private_directory(req: mp_request, own: str) -> str:
     """The path of the private directory of stored sessions; ``_private`` makes it."""
     names = (own, "mod_python.session.database_directory", "session_directory")
-    chosen = option(req, *names)
+    return private_place(option(req, *names))
+
+
+def private_place(chosen: Optional[str]) -> str:
+    """The same for a directory that has been chosen, or none."""
     return os.path.join(chosen, "mp_sess") if chosen else _private.default("mp_sess")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dbm
+import functools
 import os
 import secrets
 import sqlite3
@@ -25,6 +26,7 @@ from mod_python._session import (
     Record,
     option,
     private_directory,
+    private_place,
     true_or_false,
 )
 
@@ -63,6 +65,32 @@ def _clean_memory(session: MemorySession) -> None:
             session.sdict.pop(sid, None)
 
 
+_FILE_OPTIONS = (
+    "mod_python.file_session.enable_fast_cleanup",
+    "session_fast_cleanup",
+    "mod_python.file_session.verify_session_timeout",
+    "session_verify_cleanup",
+    "mod_python.file_session.cleanup_grace_period",
+    "session_grace_period",
+    "mod_python.file_session.cleanup_time_limit",
+    "session_cleanup_time_limit",
+    "mod_python.file_session.database_directory",
+    "mod_python.session.database_directory",
+    "session_directory",
+)
+
+
+@functools.lru_cache(maxsize=64)
+def _file_settings(values: tuple[Optional[str], ...]) -> tuple[str, str, int, int, str]:
+    """What these options say: two flags as they are written, two numbers, the private directory. Raises ValueError."""
+    fast, verify, grace, limit = (values[place] or values[place + 1] for place in range(0, 8, 2))
+    return (
+        *(fast or str(DFT_FAST_CLEANUP), verify or str(DFT_VERIFY_CLEANUP)),
+        *(int(grace or DFT_GRACE_PERIOD), int(limit or DFT_CLEANUP_TIME_LIMIT)),
+        private_place(values[8] or values[9] or values[10]),
+    )
+
+
 class FileSession(BaseSession):
     """A file (0600) for each session, in a directory (0700) of httpd's user."""
 
@@ -77,25 +105,11 @@ class FileSession(BaseSession):
         verify_cleanup: Any = -1,
     ) -> None:
         if not hasattr(self, "_sid"):
-            prefix = "mod_python.file_session."
-            self._fast = true_or_false(
-                option(req, prefix + "enable_fast_cleanup", "session_fast_cleanup", default=str(DFT_FAST_CLEANUP))
-                if fast_cleanup == -1
-                else bool(fast_cleanup)
-            )
-            self._verify = true_or_false(
-                option(
-                    req, prefix + "verify_session_timeout", "session_verify_cleanup", default=str(DFT_VERIFY_CLEANUP)
-                )
-                if verify_cleanup == -1
-                else bool(verify_cleanup)
-            )
-            grace = option(req, prefix + "cleanup_grace_period", "session_grace_period")
-            limit = option(req, prefix + "cleanup_time_limit", "session_cleanup_time_limit")
-            self._grace = int(grace or DFT_GRACE_PERIOD)
-            self._limit = int(limit or DFT_CLEANUP_TIME_LIMIT)
+            fast, verify, self._grace, self._limit, own = _file_settings(_apache._options(req, _FILE_OPTIONS))
+            self._fast = true_or_false(fast) if fast_cleanup == -1 else bool(fast_cleanup)
+            self._verify = true_or_false(verify) if verify_cleanup == -1 else bool(verify_cleanup)
             self._usual = timeout or DFT_TIMEOUT
-            self._place = private_directory(req, prefix + "database_directory")
+            self._place = own
         super().__init__(req, sid=sid, secret=secret, timeout=timeout, lock=lock)
 
     @contextlib.contextmanager
@@ -105,29 +119,23 @@ class FileSession(BaseSession):
 
     def do_load(self) -> Optional[Record]:
         try:
-            with self._bucket() as bucket:
-                data = _private.read(self._sid, bucket)
-                os.utime(self._sid, dir_fd=bucket, follow_symlinks=False)
-        except FileNotFoundError:
-            return None
+            data = _apache._session_read(self._place, self._sid, True, _private.refusal)
         except _private.NotAlone:
             raise
         except OSError as error:
             self._req.log_error(f"session {self._sid} cannot be read: {error}", apache.APLOG_ERR)
             return None
-        return self._unpack(data)
+        return None if data is None else self._unpack(data)
 
     def do_save(self, dict: Record) -> None:
-        data = self._pack(dict)
-        with self._bucket() as bucket:
-            _private.replace(self._sid, data, bucket)
+        _apache._session_write(self._place, self._sid, self._pack(dict), _private.refusal)
 
     def do_delete(self) -> None:
         with self._bucket() as bucket, contextlib.suppress(FileNotFoundError):
             os.unlink(self._sid, dir_fd=bucket)
 
     def do_cleanup(self) -> None:
-        self._req.register_cleanup(FileSession._clean, self)
+        self._requests[1].register_cleanup(FileSession._clean, self)
 
     def _clean(self) -> None:
         """Walks the directories until the time is up; goes on from there the next time."""
@@ -164,16 +172,17 @@ class FileSession(BaseSession):
             elif self._fast and age <= self._usual + self._grace:
                 over = False
             else:
-                over = not self._verify or self._is_over(name, bucket)
+                over = not self._verify or self._is_over(name)
             if over and self._remove(name, bucket):
                 removed += 1
         return removed
 
-    def _is_over(self, name: str, bucket: int) -> bool:
+    def _is_over(self, name: str) -> bool:
         try:
-            record = _serializer.loads(_private.read(name, bucket), self._pickle)
-        except FileNotFoundError:
-            return False
+            data = _apache._session_read(self._place, name, False, _private.refusal)
+            if data is None:
+                return False
+            record = _serializer.loads(data, self._pickle)
         except Exception:
             return True
         return bool(time.time() - record["_accessed"] > record["_timeout"] + self._grace)
@@ -251,7 +260,7 @@ class DbmSession(BaseSession):
         self._with(lambda database: database.__delitem__(sid) if sid in database else None)
 
     def do_cleanup(self) -> None:
-        self._req.register_cleanup(DbmSession._clean, self)
+        self._requests[1].register_cleanup(DbmSession._clean, self)
 
     def _clean(self) -> None:
         # What a pickle runs must not run while everybody waits for the database.

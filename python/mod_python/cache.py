@@ -149,6 +149,11 @@ class WeakCache(Cache):
     _entry = _WeakEntry
 
 
+def signature(status: os.stat_result) -> tuple[int, int, int]:
+    """What tells a file from what it was before."""
+    return status.st_mtime_ns, status.st_size, status.st_ino
+
+
 class FileCache(Cache):
     """The content of files; read again when a file has changed."""
 
@@ -158,11 +163,10 @@ class FileCache(Cache):
 
     def check(self, key: Any, name: Any, entry: Entry) -> Any:
         # A number would be a descriptor, which reading closes: another's.
-        status = os.stat(os.fspath(key))
-        signature = (status.st_mtime_ns, status.st_size, status.st_ino)
-        if entry.timestamp == signature and entry.is_built:
+        now = signature(os.stat(os.fspath(key)))
+        if entry.timestamp == now and entry.is_built:
             return None
-        entry.timestamp = signature
+        entry.timestamp = now
         return open(key, self.mode)
 
     def build(self, key: Any, name: Any, opened: Any, entry: Entry) -> Any:

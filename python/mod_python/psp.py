@@ -40,15 +40,10 @@ class _Compiled:
         self.code, self.files = code, files
 
     def is_fresh(self) -> bool:
-        return all(_signature(file) == signature for file, signature in self.files.items())
+        return list(map(_signature, self.files)) == list(self.files.values()) and None not in self.files.values()
 
 
-def _signature(file: str) -> Optional[tuple[int, int]]:
-    try:
-        status = os.stat(file)
-    except OSError:
-        return None
-    return status.st_mtime_ns, status.st_size
+_signature = _apache._signature
 
 
 class _PageCache(Cache):
@@ -56,6 +51,15 @@ class _PageCache(Cache):
 
     def check(self, key: Any, name: Any, entry: Entry) -> Any:
         return None if entry.is_built and entry.value.is_fresh() else True
+
+    def fresh(self, filename: str) -> Optional[CodeType]:
+        """The code of a page that is there and still good; None where it must be looked at closer."""
+        entry = self._entries.get(filename)
+        if entry is None:
+            return None
+        entry.used = next(self._times)
+        compiled = entry.value
+        return compiled.code if isinstance(compiled, _Compiled) and compiled.is_fresh() else None
 
     def build(self, key: Any, name: Any, opened: Any, entry: Entry) -> Any:
         with open(key, "rb") as file:
@@ -146,8 +150,8 @@ class PSP:
         self.string: Optional[str] = None
         self.filename: Optional[str] = None
         self.error_page: Optional[PSP] = None
-        options = req.get_options()
-        self.dbmcache = options.get("mod_python.psp.cache_database_filename") or options.get("PSPDbmCache")
+        cache, before = _apache._options(req, ("mod_python.psp.cache_database_filename", "PSPDbmCache"))
+        self.dbmcache = cache or before
         if string is not None:
             self.string = string.decode("utf-8") if isinstance(string, bytes) else string
             self.code: CodeType = _sources[self.string]
@@ -155,10 +159,12 @@ class PSP:
         filename = filename or req.filename or ""
         if not os.path.isabs(filename):
             filename = os.path.join(os.path.dirname(req.filename or ""), filename)
-        if "\0" in filename or not os.path.isfile(filename):
-            raise apache.SERVER_RETURN(apache.HTTP_NOT_FOUND)
-        self.filename = filename
-        self.code = load_page(req, filename, self.dbmcache)
+        code = _pages.fresh(filename)
+        if code is None:
+            if "\0" in filename or _signature(filename) is None:
+                raise apache.SERVER_RETURN(apache.HTTP_NOT_FOUND)
+            code = load_page(req, filename, self.dbmcache)
+        self.filename, self.code = filename, code
 
     def run(self, vars: Optional[dict[str, Any]] = None, flush: int = 0) -> None:
         """Run the page. ``vars`` covers what the constructor was given. Raises what the page raises."""
@@ -172,9 +178,14 @@ class PSP:
         if own_session:
             req.session = Session.Session(req)
         interface = PSPInterface(req, self, form)
-        names = {name: value for name, value in globals().items() if name not in _HIDDEN}
+        names = globals().copy()
+        for name in _HIDDEN:
+            names.pop(name, None)
+        # Every expression of a page is given to it: it is found at once.
+        names["str"] = str
         names.update(req=req, form=form, psp=interface, session=getattr(req, "session", None))
-        names.update({**self.vars, **(vars or {})})
+        if self.vars or vars:
+            names.update({**self.vars, **(vars or {})})
         names.update(__file__=req.filename, __mp_info__=None, __mp_path__=[])
         try:
             try:
@@ -267,7 +278,7 @@ class PSPInterface:
 def handler(req: mp_request) -> int:
     """Run the page that the request names. ``page.psp_`` shows its code where PythonDebug is on."""
     req.content_type = "text/html; charset=utf-8"
-    debug = str(req.get_config().get("PythonDebug", "0")) == "1"
+    debug, _ = _apache._switches(req)
     if debug and (req.filename or "").endswith("_"):
         PSP(req, (req.filename or "")[:-1]).display_code()
         return apache.OK

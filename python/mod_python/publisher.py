@@ -21,10 +21,12 @@ import re
 import types
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
-from types import FunctionType, MethodType, ModuleType
+from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any, NoReturn, Optional
 
-from mod_python import _reachable, _tracebacks, apache, util
+import _apache
+
+from mod_python import _calls, _reachable, _tracebacks, apache, util
 from mod_python.cache import ModuleCache
 
 if TYPE_CHECKING:
@@ -38,6 +40,17 @@ class PageCache(ModuleCache):
         """A page's module; without ``auto_reload`` the one that is there, whatever has become of its file."""
         entry = None if auto_reload else self._entries.get(file)
         module: ModuleType = entry.value if entry is not None and entry.is_built else self[file]
+        return module
+
+    def fresh(self, file: str, auto_reload: bool) -> Optional[ModuleType]:
+        """The module that is there and still good; None where it must be looked at closer."""
+        entry = self._entries.get(file)
+        if entry is None:
+            return None
+        now = _apache._signature(file)
+        with entry.lock:
+            is_good = now is not None and (entry.timestamp == now or not auto_reload) and entry.is_built
+            module: Optional[ModuleType] = entry.value if is_good else None
         return module
 
 
@@ -59,35 +72,89 @@ _UNSET = object()
 _HTML_END = re.compile(r"</html\s*>\s*$", re.I)
 
 
+_METHODS = ["GET", "POST", "HEAD"]
+
+
 def handler(req: mp_request) -> int:
     """Publish what the URL names. Raises SERVER_RETURN: 405, 404, 403, 401, 400."""
-    req.allow_methods(["GET", "POST", "HEAD"])
-    if req.method not in ("GET", "POST", "HEAD"):
+    req.allow_methods(_METHODS)
+    if req.method not in _METHODS:
         raise apache.SERVER_RETURN(apache.HTTP_METHOD_NOT_ALLOWED)
-    file, path = _locate(req)
-    req.filename = file
+    debugs, reloads = _apache._switches(req)
+    key = _apache._place(req)
+    plain = None if key is None else _plain_functions.get(key)
+    function = None if plain is None else plain.function(reloads)
+    if plain is not None and function is not None:
+        file = req.filename = plain.file
+    else:
+        file, path, missing = _locate(req)
+        req.filename = file
     try:
-        return _publish(req, file, path)
+        if plain is not None and function is not None:
+            req.form = form = util.FieldStorage(req, keep_blank_values=1)
+            published = publish_object(req, _calls.call(function, plain.parameters, form, {"req": req}))
+        else:
+            module = page_cache.load(file, reloads)
+            found = resolve_object(req, module, path)
+            if key is not None:
+                _remember(key, _PlainFunction(file, missing, path), module, found)
+            published = publish_object(req, found)
     except Exception as error:
         _tracebacks.place(error, file)
         raise
-
-
-def _publish(req: mp_request, file: str, path: str) -> int:
-    module = page_cache.load(file, req.get_config().get("PythonAutoReload", "1") != "0")
-    found = resolve_object(req, module, path)
-    published = publish_object(req, found)
-    if not published and not req._bytes_queued and req.next is None and _debugs(req):
+    if not published and debugs and not req._bytes_queued and req.next is None:
         req.log_error(f"mod_python.publisher: there is nothing to publish for {req.unparsed_uri}", apache.APLOG_NOTICE)
     return apache.OK
 
 
-def _debugs(req: mp_request) -> bool:
-    return str(req.get_config().get("PythonDebug", "0")) == "1"
+class _PlainFunction:
+    """Where the URL and the configuration have led to: a function of the page's own, without markers anywhere, as most are.
+
+    What has been found out about it lies in its code, and holds while the page has that; what is different goes the whole
+    way.
+    """
+
+    code: CodeType
+    parameters: Any
+
+    def __init__(self, file: str, missing: Optional[str], name: str) -> None:
+        self.file, self._missing, self._name = file, missing, name
+
+    def function(self, reloads: bool) -> Optional[FunctionType]:
+        """The function, if all is as it was."""
+        if self._missing is not None and _apache._signature(self._missing) is not None:
+            return None
+        module = page_cache.fresh(self.file, reloads)
+        return None if module is None else self.find(module)
+
+    def find(self, module: ModuleType) -> Optional[FunctionType]:
+        """The function in a page's module, if nothing there asks for anything, or makes up names."""
+        names = vars(module)
+        found = names.get(self._name)
+        if type(found) is not FunctionType or type(module) is not ModuleType or found.__code__ is not self.code:
+            return None
+        if vars(found) or "__auth__" in names or "__access__" in names or "__getattr__" in names:
+            return None
+        return found if tp_rules.get(FunctionType) == _standard_rules[FunctionType] else None
 
 
-def _locate(req: mp_request) -> tuple[str, str]:
-    """The page's file, and the dotted path in it."""
+_MOST = 10_000
+_plain_functions: dict[bytes, _PlainFunction] = {}
+
+
+def _remember(key: bytes, plain: _PlainFunction, module: ModuleType, found: Any) -> None:
+    """Keep what is plain for the next request."""
+    if type(found) is FunctionType and found.__code__.co_filename == module.__file__ and not _marked(found):
+        plain.code = found.__code__
+        if plain.find(module) is found:
+            plain.parameters = _calls.parameters_of(found)
+            if len(_plain_functions) >= _MOST:
+                _plain_functions.clear()
+            _plain_functions[key] = plain
+
+
+def _locate(req: mp_request) -> tuple[str, str, Optional[str]]:
+    """The page's file, the dotted path in it, and the file that would come before it if it were there."""
     directory, _, name = (req.filename or "").rpartition("/")
     name = name or "index"
     suffixes = ["py", *req.get_addhandler_exts().split(), *([req.extension[1:]] if req.extension else [])]
@@ -97,13 +164,14 @@ def _locate(req: mp_request) -> tuple[str, str]:
             _refuse(req, f"{part!r} begins with an underscore")
     path = (req.path_info or "")[1:]
     path = path[:-1] if path.endswith("/") else path
-    file = f"{directory}/{name}.py"
+    file, missing = f"{directory}/{name}.py", None
     if "\0" in file or not os.path.isfile(file):
+        missing = None if "\0" in file else file
         path = f"{name}/{path}" if path else name
         file = f"{directory}/index.py"
         if not os.path.isfile(file):
             raise apache.SERVER_RETURN(apache.HTTP_NOT_FOUND)
-    return os.path.normpath(file), path.replace("/", ".") or "index"
+    return os.path.normpath(file), path.replace("/", ".") or "index", missing
 
 
 def _below(req: mp_request, directory: str) -> list[str]:
@@ -316,11 +384,17 @@ def _defines(statement: ast.stmt) -> set[str]:
     return {target.id for target in targets if isinstance(target, ast.Name)}
 
 
+_TEXTS = frozenset((str, bytes, type(None)))
+"""What is written as it is, for sure."""
+
+
 def publish_object(req: mp_request, object: Any) -> bool:
     """Write an object to the answer; call it first, with the fields of the form, if it can be called.
 
     True when something has been written.
     """
+    if type(object) in _TEXTS:
+        return _write(req, object)
     if callable(object):
         req.form = util.FieldStorage(req, keep_blank_values=1)
         return publish_object(req, util.apply_fs_data(object, req.form, req=req))
@@ -378,8 +452,8 @@ def _write(req: mp_request, object: Any) -> bool:
         return False
     data = bytes(object) if isinstance(object, (bytes, bytearray)) else str(object)
     if not req._content_type_set:
-        tail = data[-100:] if isinstance(data, str) else data[-100:].decode("latin-1")
-        kind = "text/html" if _HTML_END.search(tail) else "text/plain"
+        tail = (data[-100:] if isinstance(data, str) else data[-100:].decode("latin-1")).rstrip()
+        kind = "text/html" if tail.endswith(">") and _HTML_END.search(tail) else "text/plain"
         req.content_type = f"{kind}; charset=utf-8" if isinstance(data, str) else kind
     if not data:
         return False

@@ -5,7 +5,7 @@ use crate::config::{BROKEN, Directory, Entry, ModPython, Phase};
 use crate::embed::{self, Cx, exception};
 use crate::exchange::{Exchange, RequestLease, lease_of};
 use crate::httpd::io::Aborted;
-use crate::httpd::io::body::{Brigade, End};
+use crate::httpd::io::output::{Brigade, End};
 use crate::httpd::log::{self, Level};
 use crate::httpd::request::Request;
 use crate::httpd::request::departure::Departure;
@@ -213,7 +213,7 @@ impl<'a, 'py, 'r> Attached<'a, 'py, 'r> {
         };
         let state = held.value();
         let complete = next.is_none() && self.completes(status);
-        Exchange::end_waiting(cx.py, &held, complete);
+        Exchange::end_waiting(cx.py, self.lease, &held, complete);
         if next.is_none() {
             let before_the_end = !matches!(self.phase, Phase::Log | Phase::Cleanup);
             if let Some(refused) = Exchange::refusal(&held).filter(|_| before_the_end) {

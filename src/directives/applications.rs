@@ -5,6 +5,7 @@ use crate::config::gateways::Gateway;
 use crate::config::mount::{self, Mount, Place, Target};
 use crate::config::{Common, Directory, Entry, HANDLERS, ModPython, PHASES, Phase};
 use crate::httpd::apr::pattern::Pattern;
+use crate::httpd::apr::pool::Pool;
 use crate::httpd::module::command::Section;
 use crate::httpd::request::section::Overlay;
 
@@ -20,44 +21,13 @@ pub(super) fn add<'c>(
     let target = beside(target, setting.file);
     let (module, callable, is_factory) = mount::parse_target(&target, is_pattern)?;
     let prefix = place.trim_end_matches('/');
-    if is_pattern && !place.starts_with("^/") {
-        return Err(format!("{place:?} must begin with ^/, as the URI does"));
-    }
-    // httpd has put a path's slashes and dots in order before it is compared.
-    let is_crooked = |prefix: &str| {
-        prefix.contains(['*', '?', '[', '"', '\\'])
-            || prefix
-                .split('/')
-                .skip(1)
-                .any(|part| matches!(part, "" | "." | ".."))
-    };
-    if !is_pattern && (!place.starts_with('/') || is_crooked(prefix)) {
-        return Err(format!(
-            "{place:?} must be a plain path, such as / or /shop"
-        ));
-    }
-    let name = pool.text(&format!("{module}::{callable}"));
-    let section = Section::Location {
-        pattern: if is_pattern || !prefix.is_empty() {
-            prefix
-        } else {
-            "/"
-        },
-        regex: is_pattern,
-    };
     let place = if is_pattern {
-        let compiled = Pattern::new(pool, place);
-        let compiled = compiled.ok_or_else(|| format!("{place:?} is no regular expression"))?;
-        if let Some(number) = mount::groups_of(&module).find(|&number| number > compiled.groups()) {
-            let count = compiled.groups();
-            return Err(format!(
-                "{target:?} has ${number}, but the expression {place:?} has {count} groups in parentheses"
-            ));
-        }
-        Place::Pattern(place, compiled)
+        pattern(pool, place, &module, &target)?
     } else {
+        check_prefix(place, prefix)?;
         Place::Prefix(prefix)
     };
+    let name = pool.text(&format!("{module}::{callable}"));
     let overlay = Overlay::new(pool).ok_or("no memory")?;
     let mount: &'c Mount<'c> = pool.store(Mount {
         place,
@@ -74,6 +44,65 @@ pub(super) fn add<'c>(
             other.line, other.file
         ));
     }
+    let section = Section::Location {
+        pattern: if is_pattern || !prefix.is_empty() {
+            prefix
+        } else {
+            "/"
+        },
+        regex: is_pattern,
+    };
+    overlay.fill::<ModPython>(pool, covering(pool, gateway, mount, section, prefix));
+    all.push(mount);
+    mount::sort(&mut all);
+    setting.server.mounts = pool.concat(&all, &[]);
+    Ok(())
+}
+
+/// Compiles an expression that has the groups that the target takes.
+fn pattern<'c>(
+    pool: Pool<'c>,
+    place: &'c str,
+    module: &str,
+    target: &str,
+) -> Result<Place<'c>, String> {
+    if !place.starts_with("^/") {
+        return Err(format!("{place:?} must begin with ^/, as the URI does"));
+    }
+    let compiled = Pattern::new(pool, place);
+    let compiled = compiled.ok_or_else(|| format!("{place:?} is no regular expression"))?;
+    let count = compiled.groups();
+    match mount::groups_of(module).find(|&number| number > count) {
+        Some(number) => Err(format!(
+            "{target:?} has ${number}, but the expression {place:?} has {count} groups in parentheses"
+        )),
+        None => Ok(Place::Pattern(place, compiled)),
+    }
+}
+
+/// Checks that a prefix is a path as httpd compares it: with its slashes and dots in order.
+fn check_prefix(place: &str, prefix: &str) -> Result<(), String> {
+    let is_crooked = prefix.contains(['*', '?', '[', '"', '\\'])
+        || prefix
+            .split('/')
+            .skip(1)
+            .any(|part| matches!(part, "" | "." | ".."));
+    if place.starts_with('/') && !is_crooked {
+        return Ok(());
+    }
+    Err(format!(
+        "{place:?} must be a plain path, such as / or /shop"
+    ))
+}
+
+/// What covers the configuration of the requests that a mount takes: the gateway's handler, and its options.
+fn covering<'c>(
+    pool: Pool<'c>,
+    gateway: &'static Gateway,
+    mount: &'c Mount<'c>,
+    section: Section<'c>,
+    prefix: &'c str,
+) -> Directory<'c> {
     let entry = Entry {
         text: gateway.handler,
         key: gateway.key,
@@ -84,27 +113,23 @@ pub(super) fn add<'c>(
     if let Some(slot) = handlers.get_mut(Phase::Content as usize) {
         *slot = Some(longer(pool, None, &[entry]));
     }
-    let options = [(gateway.application, name), (gateway.base_uri, prefix)];
+    let options = [
+        (gateway.application, mount.target.name),
+        (gateway.base_uri, prefix),
+    ];
     // What an expression matches is known with the request only.
     let options = options
-        .get(..if is_pattern { 1 } else { 2 })
+        .get(..if mount.is_pattern() { 1 } else { 2 })
         .unwrap_or_default();
-    overlay.fill::<ModPython>(
-        pool,
-        Directory {
-            phases: Phase::Content.bit(),
-            handlers,
-            section: Some(section),
-            mount: Some(mount),
-            common: Common {
-                options: pool.concat(options, &[]),
-                ..Common::default()
-            },
-            ..Directory::default()
+    Directory {
+        phases: Phase::Content.bit(),
+        handlers,
+        section: Some(section),
+        mount: Some(mount),
+        common: Common {
+            options: pool.concat(options, &[]),
+            ..Common::default()
         },
-    );
-    all.push(mount);
-    mount::sort(&mut all);
-    setting.server.mounts = pool.concat(&all, &[]);
-    Ok(())
+        ..Directory::default()
+    }
 }

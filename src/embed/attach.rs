@@ -87,7 +87,7 @@ impl Detachable for usize {}
 impl Detachable for i32 {}
 impl Detachable for i64 {}
 impl Detachable for crate::httpd::request::server::Server<'_> {}
-impl Detachable for &mut crate::httpd::io::body::Output {}
+impl Detachable for &mut crate::httpd::io::output::Output {}
 impl Detachable for [u8] {}
 impl Detachable for str {}
 impl Detachable for crate::httpd::request::connection::Connection<'_> {}
@@ -95,7 +95,7 @@ impl Detachable for &mut crate::httpd::io::connection::Wire {}
 impl Detachable for std::ffi::CStr {}
 impl<T: Detachable> Detachable for Option<T> {}
 impl Detachable for Request<'_> {}
-impl Detachable for crate::httpd::io::body::Brigade {}
+impl Detachable for crate::httpd::io::output::Brigade {}
 impl Detachable for crate::httpd::io::file_part::FilePart {}
 impl Detachable for bool {}
 impl<T: Detachable + ?Sized> Detachable for &T {}

@@ -229,6 +229,10 @@ impl<T: Send + Sync + 'static> PerInterpreter<T> {
 
     /// The key's number, which is nobody else's; given at first use.
     fn number(&self) -> usize {
+        let known = self.number.load(Ordering::Relaxed);
+        if known != 0 {
+            return known;
+        }
         let new = NUMBERS.fetch_add(1, Ordering::Relaxed);
         self.number
             .compare_exchange(0, new, Ordering::Relaxed, Ordering::Relaxed)

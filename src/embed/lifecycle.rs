@@ -2,9 +2,8 @@
 
 use super::class::Function;
 use super::home::{self, Home};
-use super::interpreter;
 use super::module::{self, Populate};
-use super::{exception, main_thread, package, registry, threads};
+use super::{exception, interpreter, main_thread, package, registry, threads};
 use crate::config;
 use crate::config::interpreters::MAIN;
 use crate::httpd::apr::pool::Pool;

@@ -76,3 +76,18 @@ pub(crate) fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<
         .map(drop)
         .map_err(|error| format!("cannot start a thread: {error}"))
 }
+
+static AFTER_FORK: std::sync::OnceLock<fn()> = std::sync::OnceLock::new();
+
+/// Has `body` run in the child of each fork from now on (pthread_atfork). It may neither wait nor take memory. For one function.
+pub(crate) fn on_fork(body: fn()) {
+    unsafe extern "C" fn run() {
+        if let Some(body) = AFTER_FORK.get() {
+            body();
+        }
+    }
+    if AFTER_FORK.set(body).is_ok() {
+        // SAFETY: a function that lives as long as the process.
+        unsafe { libc::pthread_atfork(None, None, Some(run)) };
+    }
+}

@@ -127,12 +127,13 @@ impl Cursor {
         text: &str,
         directory: Option<String>,
     ) {
-        self.added.borrow_mut().push(Added {
+        let added = Added {
             phase,
             text: text.to_string(),
             key: key(text, phase),
             directory: directory.or_else(|| self.inherited_directory(request, phase)),
-        });
+        };
+        self.added.borrow_mut().push(added);
     }
 
     /// Finds the directory of a handler that is added without one, to a phase that has none: that of the one that runs.

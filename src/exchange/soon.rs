@@ -5,17 +5,17 @@
 //! answer, or a thread of the child's own, a few milliseconds later. That thread takes the request's turn like any other, for
 //! moments: it sends only what the kernel takes at once, through filters that wait for nothing.
 //!
-//! Each thread that writes has a slot, which it fills with a request's lease; the one that sends looks through the slots each
-//! millisecond while there is anything in them, and sleeps when there has not been for a while.
+//! What is marked is in one list, which the thread looks through each millisecond while there is anything in it; it sleeps when there
+//! has not been for a while. In the child of a fork there is no such thread, and nothing is marked.
 
 use super::state::{Exchange, RequestLease};
-use crate::embed::main_thread::spawn;
+use crate::embed::main_thread::{on_fork, spawn};
 use crate::httpd::guard::guard;
-use crate::httpd::io::body::End;
+use crate::httpd::io::output::End;
 use crate::httpd::log::{self, Level};
 use crate::httpd::request::turn::Turn;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::{Thread, current, park, sleep};
 use std::time::Duration;
 
@@ -26,48 +26,44 @@ const PATIENCE: u64 = 2;
 /// After so many ticks without anything to send the thread sleeps.
 const QUIET: u32 = 50;
 
-/// The request that a thread has written to, and when that is due, in ticks.
-#[derive(Default)]
-struct Slot(Mutex<Option<(RequestLease, u64)>>);
-
-thread_local! {
-    static OWN: OnceLock<Arc<Slot>> = const { OnceLock::new() };
-}
-
-/// The slots of all threads that have ever written. The lock is held to look through them.
-static SLOTS: Mutex<Vec<Weak<Slot>>> = Mutex::new(Vec::new());
+/// The requests that are due, and when, in ticks. The lock is held for moments.
+static MARKED: Mutex<Vec<(RequestLease, u64)>> = Mutex::new(Vec::new());
 /// The thread that sends, once it has been started; None where none could be had.
 static SENDER: OnceLock<Option<Thread>> = OnceLock::new();
 static SLEEPS: AtomicBool = AtomicBool::new(false);
 static NOW: AtomicU64 = AtomicU64::new(0);
+/// Is this the child of a fork? The lock may be anybody's then.
+static FORKED: AtomicBool = AtomicBool::new(false);
 
 /// Has a request's output sent soon. False where nobody can do it.
 pub(super) fn mark(lease: &RequestLease) -> bool {
+    if FORKED.load(Ordering::Relaxed) {
+        return false;
+    }
     let Some(sender) = SENDER.get_or_init(start) else {
         return false;
     };
     let due = NOW.load(Ordering::Relaxed) + PATIENCE;
-    let filled = OWN.try_with(|own| {
-        let slot = own.get_or_init(register);
-        let before = lock(&slot.0).replace((lease.clone(), due));
-        // Outside the lock, and for the last time, should it be the last to refer to it.
-        drop(before);
-    });
+    let mut marked = lock(&MARKED);
+    marked.retain(|(other, _)| !Arc::ptr_eq(other, lease));
+    marked.push((lease.clone(), due));
+    drop(marked);
     if SLEEPS.load(Ordering::SeqCst) {
         sender.unpark();
     }
-    filled.is_ok()
+    true
 }
 
-/// Forgets what this thread has marked.
-pub(super) fn forget() {
-    let _ = OWN.try_with(|own| own.get().map(|slot| lock(&slot.0).take()));
+/// Forgets a request: what it has written has left.
+pub(super) fn forget(lease: &RequestLease) {
+    if !FORKED.load(Ordering::Relaxed) {
+        lock(&MARKED).retain(|(other, _)| !Arc::ptr_eq(other, lease));
+    }
 }
 
-fn register() -> Arc<Slot> {
-    let slot = Arc::new(Slot::default());
-    lock(&SLOTS).push(Arc::downgrade(&slot));
-    slot
+fn after_fork() {
+    FORKED.store(true, Ordering::Relaxed);
+    Turn::forget_the_sender();
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -83,7 +79,10 @@ fn start() -> Option<Thread> {
         }
     });
     match spawned {
-        Ok(()) => thread.recv().ok(),
+        Ok(()) => {
+            on_fork(after_fork);
+            thread.recv().ok()
+        }
         Err(reason) => {
             let text = format!("{reason}; each write is sent by itself");
             log::process(Level::Warning, &text);
@@ -100,8 +99,8 @@ fn run() {
         quiet = if sweep(now) { 0 } else { quiet + 1 };
         if quiet > QUIET {
             SLEEPS.store(true, Ordering::SeqCst);
-            // Whoever has filled a slot before that has not seen it.
-            if !is_anything_marked() {
+            // Whoever has marked something before that has not seen it.
+            if lock(&MARKED).is_empty() {
                 park();
             }
             SLEEPS.store(false, Ordering::SeqCst);
@@ -110,45 +109,25 @@ fn run() {
     }
 }
 
-fn slots() -> Vec<Arc<Slot>> {
-    let mut slots = lock(&SLOTS);
-    slots.retain(|slot| slot.strong_count() > 0);
-    slots.iter().filter_map(Weak::upgrade).collect()
-}
-
-fn is_anything_marked() -> bool {
-    slots().iter().any(|slot| lock(&slot.0).is_some())
-}
-
 /// Sends what is due. Is there anything that is marked?
 fn sweep(now: u64) -> bool {
-    let mut any = false;
-    for slot in slots() {
-        let marked = lock(&slot.0)
-            .as_ref()
-            .map(|(lease, due)| (lease.clone(), *due));
-        let Some((lease, due)) = marked else {
-            continue;
-        };
-        any = true;
-        if now < due {
+    let marked = lock(&MARKED).clone();
+    for (lease, due) in &marked {
+        if now < *due {
             continue;
         }
-        let sent = guard("sender", || send(&lease)).unwrap_or_else(|place| {
+        let sent = guard("sender", || send(lease)).unwrap_or_else(|place| {
             log::process(Level::Critical, &place);
             true
         });
         if sent {
-            let mut slot = lock(&slot.0);
-            // The thread may have marked it again, or another one.
-            let is_same =
-                |(other, again): &(RequestLease, u64)| Arc::ptr_eq(other, &lease) && *again == due;
-            let done = slot.take_if(|marked| is_same(marked));
-            drop(slot);
-            drop(done);
+            // It may have been marked again.
+            let is_it =
+                |(other, again): &(RequestLease, u64)| Arc::ptr_eq(other, lease) && again == due;
+            lock(&MARKED).retain(|marked| !is_it(marked));
         }
     }
-    any
+    !marked.is_empty()
 }
 
 /// Sends a request's output, if that is still due; false where it has to be tried again.
@@ -164,7 +143,9 @@ fn send(lease: &RequestLease) -> bool {
         return true;
     }
     let request = held.request();
-    if !request.connection().has_room(output.pending() + HEAD) {
+    let connection = request.connection();
+    let is_free = !connection.keeps_output() && connection.has_room(output.pending() + HEAD);
+    if !is_free || !request.has_plain_way_out() {
         return false;
     }
     drop(output);
@@ -174,4 +155,4 @@ fn send(lease: &RequestLease) -> bool {
 }
 
 /// How much of a head there may be beside what has been written.
-const HEAD: usize = 1024;
+pub(super) const HEAD: usize = 1024;

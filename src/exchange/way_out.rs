@@ -1,15 +1,16 @@
 //! The answer's way out: one for all that Python writes, whoever calls it.
 
-use super::soon;
+use super::soon::{self, HEAD};
 use super::state::{Exchange, RequestLease};
 use crate::config::options::FLUSH;
 use crate::config::{ModPython, Phase};
 use crate::embed::{Cx, detached};
 use crate::httpd::io::Aborted;
-use crate::httpd::io::body::{Brigade, End};
 use crate::httpd::io::file_part::FilePart;
+use crate::httpd::io::output::{Brigade, ENOUGH, End};
 use crate::httpd::request::Request as RequestRec;
 use crate::httpd::request::lease::Held;
+use crate::httpd::request::server::mpm_query;
 use crate::httpd::request::turn::Way;
 use pyo3::exceptions::{PyOSError, PyRuntimeError};
 use pyo3::prelude::*;
@@ -120,8 +121,8 @@ impl Exchange {
         result
     }
 
-    /// Has what has been written leave soon (`soon.rs`), or at once where that cannot be: over HTTP/2, in parts of other pages,
-    /// through filters that may wait, or where `PythonOption mod_python.flush now` says so.
+    /// Has what has been written leave soon (`soon.rs`) where `PythonOption mod_python.flush soon` says so, or at once where that
+    /// cannot be: over HTTP/2, with prefork, in parts of other pages, behind redirects, through filters that may wait.
     pub(crate) fn send_soon(
         cx: Cx<'_>,
         lease: &RequestLease,
@@ -135,16 +136,20 @@ impl Exchange {
             let request = held.request();
             let option = request.config::<ModPython>().common.option(FLUSH);
             exchange.cursor.phase() == Some(Phase::Content)
-                && option != Some("now")
-                && request.main().is_none()
+                && option == Some("soon")
+                && is_threaded()
+                && request.main().or(request.prev()).is_none()
                 && request.connection().is_primary()
-                && request.has_plain_way_out()
+                && request.connection().has_room(ENOUGH + HEAD)
         };
-        let waits = exchange.waits.get().unwrap_or_else(may_wait);
-        exchange.waits.set(Some(waits));
         if held.request().connection().aborted() {
             return Err(Aborted);
         }
+        let waits = exchange.waits.get().unwrap_or_else(may_wait);
+        exchange.waits.set(Some(waits));
+        // Neither the end of a request before, which may run anything, nor a filter that waits is for the thread that sends.
+        let request = held.request();
+        let waits = waits && !request.connection().keeps_output() && request.has_plain_way_out();
         if !waits || Exchange::is_way_open(held) != Ok(true) || !soon::mark(lease) {
             return Exchange::send(cx, held, End::Flush);
         }
@@ -168,23 +173,38 @@ impl Exchange {
     fn settle_now(py: Python<'_>, held: &Held<'_, Exchange>) {
         // The next write tells of a client that has gone.
         let _ = Exchange::send_detached(py, held, End::Flush);
-        // Filters may be about to change.
-        held.value().waits.set(None);
+    }
+
+    /// Sends what is due, and from now on each write by itself: C code is given an address.
+    pub(crate) fn wait_no_more(py: Python<'_>, held: &Held<'_, Exchange>) {
+        Exchange::settle(py, held);
+        held.value().waits.set(Some(false));
     }
 
     /// The answer's handlers have ended: what is due leaves with the answer's end if it is complete, or now.
-    pub(crate) fn end_waiting(py: Python<'_>, held: &Held<'_, Exchange>, complete: bool) {
+    pub(crate) fn end_waiting(
+        py: Python<'_>,
+        lease: &RequestLease,
+        held: &Held<'_, Exchange>,
+        complete: bool,
+    ) {
         if !held.value().output.borrow().is_due() {
             return;
         }
         if !complete {
             Exchange::settle_now(py, held);
         }
-        soon::forget();
+        soon::forget(lease);
     }
 }
 
 /// The exception for output that cannot be sent.
 pub(crate) fn write_failed(_: Aborted) -> PyErr {
     PyOSError::new_err("Write failed, client closed connection.")
+}
+
+/// Are there several threads in a child? Where there is one, a signal ends it in the middle of anything.
+fn is_threaded() -> bool {
+    const IS_THREADED: i32 = 3;
+    mpm_query(IS_THREADED) != 0
 }

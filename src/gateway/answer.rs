@@ -14,8 +14,8 @@
 use crate::embed::Cx;
 use crate::exchange::Exchange;
 use crate::httpd::io::Aborted;
-use crate::httpd::io::body::End;
 use crate::httpd::io::file_part::FilePart;
+use crate::httpd::io::output::End;
 use crate::httpd::request::Request as RequestRec;
 use crate::httpd::request::lease::Held;
 use crate::httpd::request::response_head::Head;

@@ -3,14 +3,14 @@
 use super::hlist::HandlerList;
 use super::logging::log_arguments;
 use super::memo::{View, memos};
-use super::refusal::refused;
+use super::refusal::hold;
 use super::server::payload::listed;
 use super::table::{Rules, Table};
 use crate::embed::cell::Slot;
 use crate::embed::class::{self, Args, Attribute, Class, Key, Method, This, method};
 use crate::embed::text::{self, Encoding, Text};
 use crate::embed::{Detachable, capsule};
-use crate::exchange::RequestLease;
+use crate::exchange::{Exchange, RequestLease};
 use crate::httpd::io::connection::{Amount, Broken, Wire};
 use crate::httpd::log;
 use crate::httpd::request::connection::Connection as ConnRec;
@@ -180,6 +180,9 @@ impl Class for Connection {
             c"_conn_rec",
             c"A capsule with the address of the conn_rec, for extensions in C; valid during the phase.",
             |this| {
+                if let Via::Request(lease) = &this.via {
+                    Exchange::wait_no_more(this.cx.py, &hold(this.cx.py, lease)?);
+                }
                 let address = this.with(|host| host.address())?;
                 capsule(this.cx, address)
             },
@@ -233,7 +236,12 @@ impl<'py> This<'_, 'py, Connection> {
     fn hold<R>(&self, body: impl FnOnce(ConnRec<'_>) -> PyResult<R>) -> PyResult<R> {
         let expired = |_| PyRuntimeError::new_err("connection object has expired");
         match &self.via {
-            Via::Request(lease) => body(lease.hold().map_err(refused)?.request().connection()),
+            Via::Request(lease) => {
+                let held = hold(self.cx.py, lease)?;
+                // It writes to the client, reads, or changes the head.
+                Exchange::settle(self.cx.py, &held);
+                body(held.request().connection())
+            }
             Via::Handler(lease) => body(lease.hold().map_err(expired)?.connection()),
         }
     }
@@ -241,7 +249,7 @@ impl<'py> This<'_, 'py, Connection> {
     /// Refuses to read and write once the request has been answered: what comes by the connection next may be another request.
     fn check_use(&self) -> PyResult<()> {
         match &self.via {
-            Via::Request(lease) if lease.hold().map_err(refused)?.is_over() => {
+            Via::Request(lease) if hold(self.cx.py, lease)?.is_over() => {
                 Err(PyRuntimeError::new_err("the request has been answered"))
             }
             _ => Ok(()),

@@ -1,7 +1,7 @@
 //! Locks in `_apache`: global ones, `_global_lock(server, key, index=-1)` and its like, and those that belong to a root
 //! request, `_session_lock(req, key, seconds)` and `_session_unlock(req, key)`.
 
-use super::refusal::refused;
+use super::refusal::{hold, refused};
 use super::request::payload::Request;
 use super::server::payload::Server;
 use crate::embed::class::{self, Args};
@@ -25,7 +25,14 @@ impl Detachable for Lock {}
 pub(super) fn session_lock<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
     let milliseconds = milliseconds(&args.required(2)?)?;
     let (root, lock) = owner_and_lock(cx, &args)?;
-    match cx.detached((root, lock, milliseconds), root_locks::lock) {
+    // Without a wait where it is free, as it mostly is: nobody else need run Python meanwhile.
+    let taken = match root_locks::lock((root, lock, 0)) {
+        Err(Refusal::Busy) if milliseconds != 0 => {
+            cx.detached((root, lock, milliseconds), root_locks::lock)
+        }
+        tried => tried,
+    };
+    match taken {
         Ok(count) => count.into_bound_py_any(cx.py),
         Err(Refusal::Busy) => 0.into_bound_py_any(cx.py),
         Err(Refusal::Ended) => Err(refused(lease::Refusal::Expired)),
@@ -45,7 +52,7 @@ fn owner_and_lock(cx: Cx<'_>, args: &Args<'_, '_>) -> PyResult<(Root, Lock)> {
     let request = args.required(0)?;
     let request = class::payload::<Request>(cx, &request)
         .ok_or_else(|| PyTypeError::new_err("First argument must be a request object"))?;
-    let held = request.lease().hold().map_err(refused)?;
+    let held = hold(cx.py, request.lease())?;
     Ok((root_locks::root_of(held.request()), lock))
 }
 

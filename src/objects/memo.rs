@@ -67,6 +67,11 @@ impl<K: Kind> Memo<K> {
         }
     }
 
+    /// The object, if it has been made.
+    pub(super) fn made<'py>(&self, cx: Cx<'py>) -> Option<Bound<'py, PyAny>> {
+        self.0.get(cx.py)
+    }
+
     pub(super) fn slot(&self) -> &Slot {
         &self.0
     }

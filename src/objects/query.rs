@@ -6,6 +6,7 @@ use crate::embed::text::Encoding;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString};
+use std::borrow::Cow;
 
 type Object<'py> = Bound<'py, PyAny>;
 
@@ -24,7 +25,7 @@ pub(super) fn parse_qsl<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Objec
     Ok(found.into_any())
 }
 
-/// Reads a query: of `str` as `str` (UTF-8; what is none becomes U+FFFD), of `bytes` as `bytes`.
+/// Text gives text (UTF-8, what is not becomes U+FFFD), bytes give bytes.
 fn parse<'py>(
     cx: Cx<'py>,
     args: &Args<'_, 'py>,
@@ -39,7 +40,7 @@ fn parse<'py>(
     } else {
         return Err(PyTypeError::new_err("not an ISO-8859-1 string"));
     };
-    let object = |part: Vec<u8>| {
+    let object = |part: Cow<'_, [u8]>| {
         if as_text {
             PyString::new(cx.py, &String::from_utf8_lossy(&part)).into_any()
         } else {
@@ -54,39 +55,60 @@ fn parse<'py>(
     Ok(())
 }
 
-/// Splits a query at `&` and `;`, and decodes names and values. A part without `=` is a name with an empty value.
-fn pairs(query: &[u8]) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> {
+/// The fields between `&` and `;` as they were sent, those without a value among them.
+pub(crate) fn parts(query: &[u8]) -> impl Iterator<Item = &[u8]> {
     let parts = query.split(|&byte| byte == b'&' || byte == b';');
-    parts.filter(|part| !part.is_empty()).map(|part| {
-        let mut halves = part.splitn(2, |&byte| byte == b'=');
-        let (name, value) = (halves.next(), halves.next());
-        (
-            unescape(name.unwrap_or_default()),
-            unescape(value.unwrap_or_default()),
-        )
-    })
+    parts.filter(|part| !part.is_empty())
 }
 
-/// Decodes `+` as a space and `%xx` as a byte; a `%` without two digits stays.
-fn unescape(text: &[u8]) -> Vec<u8> {
-    let digit = |byte: u8| char::from(byte).to_digit(16);
-    let mut result = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let [first, tail @ ..] = rest {
-        rest = tail;
-        match (*first, tail) {
-            (b'+', _) => result.push(b' '),
-            (b'%', [high, low, after @ ..]) => match (digit(*high), digit(*low)) {
-                (Some(high), Some(low)) => {
-                    result.push(u8::try_from(high * 16 + low).unwrap_or_default());
-                    rest = after;
-                }
-                _ => result.push(b'%'),
-            },
-            (byte, _) => result.push(byte),
-        }
+fn pairs(query: &[u8]) -> impl Iterator<Item = (Cow<'_, [u8]>, Cow<'_, [u8]>)> {
+    parts(query).map(pair)
+}
+
+/// Name and value of a field, decoded. What has no `=` has an empty value.
+pub(crate) fn pair(part: &[u8]) -> (Cow<'_, [u8]>, Cow<'_, [u8]>) {
+    let equals = part.iter().position(|&byte| byte == b'=');
+    let (name, value) = part.split_at(equals.unwrap_or(part.len()));
+    (unescape(name), unescape(value.get(1..).unwrap_or_default()))
+}
+
+/// `+` is a space, `%xx` a byte; a `%` without two digits stays.
+fn unescape(text: &[u8]) -> Cow<'_, [u8]> {
+    if !text.iter().any(|&byte| byte == b'+' || byte == b'%') {
+        return Cow::Borrowed(text);
     }
-    result
+    let mut result = Vec::with_capacity(text.len());
+    let mut rest = text.iter();
+    while let Some(&byte) = rest.next() {
+        result.push(match byte {
+            b'+' => b' ',
+            b'%' => match escaped(rest.as_slice()) {
+                Some(value) => {
+                    rest.nth(1);
+                    value
+                }
+                None => b'%',
+            },
+            _ => byte,
+        });
+    }
+    Cow::Owned(result)
+}
+
+/// The byte that two digits stand for.
+fn escaped(text: &[u8]) -> Option<u8> {
+    let (high, low) = (text.first()?, text.get(1)?);
+    Some(digit(*high)? << 4 | digit(*low)?)
+}
+
+/// The value of a hexadecimal digit.
+fn digit(byte: u8) -> Option<u8> {
+    match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'a'..=b'f' => Some(byte - b'a' + 10),
+        b'A'..=b'F' => Some(byte - b'A' + 10),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -94,7 +116,7 @@ mod tests {
     use super::*;
 
     fn texts(query: &str) -> Vec<(String, String)> {
-        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        let text = |bytes: Cow<'_, [u8]>| String::from_utf8_lossy(&bytes).into_owned();
         pairs(query.as_bytes())
             .map(|(name, value)| (text(name), text(value)))
             .collect()
@@ -114,10 +136,10 @@ mod tests {
             .map(|(name, value)| (name.to_string(), value.to_string()))
             .collect();
         assert_eq!(texts("a=1&b=x+y;c=%zz%&=v&&d==%2F"), expected);
-        assert_eq!(unescape(b"%00%ff%4"), b"\0\xff%4");
+        assert_eq!(&*unescape(b"%00%ff%4"), b"\0\xff%4");
     }
 
-    /// Compares `pairs` with a second way to write the same rules down: part by part, from the end.
+    /// As the same rules read when they are written down otherwise: part by part, from the end.
     fn check(query: &[u8]) {
         let found: Vec<_> = pairs(query).collect();
         let separators = query.iter().filter(|byte| b"&;".contains(byte)).count();

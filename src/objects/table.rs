@@ -1,6 +1,6 @@
 //! `mp_table`: an httpd table as a Python mapping. A view on a request's table, or a table of its own.
 
-use super::refusal::refused;
+use super::refusal::{hold, refused};
 use super::table_part::Part;
 pub(crate) use super::table_rules::Rules;
 use crate::embed::cell::{Number, Slot};
@@ -232,11 +232,9 @@ impl Table {
                 Ok(held.with(room, |table| body(table, None)))
             }
             Source::View { lease, find } => {
-                let held = lease.hold().map_err(refused)?;
-                if self.rules == Rules::Response {
-                    // What is written to it does not belong to a head that is on its way.
-                    Exchange::settle(py, &held);
-                }
+                let held = hold(py, lease)?;
+                // What is written to it does not belong to a head that is on its way, and filters look at it.
+                Exchange::settle(py, &held);
                 let table = find(held.request())
                     .ok_or_else(|| PyRuntimeError::new_err("the request has no such table"))?;
                 Ok(body(table, Some(held.request())))

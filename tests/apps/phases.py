@@ -122,8 +122,15 @@ def add_phases(req):
 
 
 def same_phase(req):
+    """Is an added handler itself, and adds one to a phase that has none: in the directory that it has inherited."""
     req.trace.append("same")
+    req.add_handler("PythonTypeHandler", "phases::of_an_added_one")
     return apache.OK
+
+
+def of_an_added_one(req):
+    req.trace.append("added")
+    return apache.DECLINED
 
 
 def before(req):

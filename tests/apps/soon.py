@@ -140,6 +140,14 @@ def busy(req: Any) -> int:
     return apache.OK
 
 
+def busy_anywhere(req: Any) -> int:
+    for _ in range(200):
+        req.write("x")
+        for _again in range(50):
+            assert req.method == "GET"
+    return apache.OK
+
+
 def until_gone(req: Any) -> int:
     written = 0
     try:
@@ -154,4 +162,51 @@ def until_gone(req: Any) -> int:
 
 def was_gone(req: Any) -> int:
     req.write(str(GONE.is_set()))
+    return apache.OK
+
+
+LOGGED: list[str] = []
+
+
+def logs(req: Any) -> int:
+    LOGGED.append(req.uri)
+    return apache.OK
+
+
+def adds_filter_later(req: Any) -> int:
+    """What was written has been sent by then."""
+    req.write("one;")
+    threading.Event().wait(0.05)
+    req.add_output_filter("UPPER")
+    for _ in range(200):
+        req.write("two;")
+        for _again in range(20):
+            assert req.uri
+    return apache.OK
+
+
+def writes_by_connection(req: Any) -> int:
+    req.write("one;")
+    req.connection.write("RAW;")
+    return apache.OK
+
+
+def forks(req: Any) -> int:
+    """The child of a fork has no thread that sends."""
+    for _ in range(30):
+        req.write("x")
+        child = os.fork()
+        if child == 0:
+            try:
+                print("in the child", req.uri)
+            finally:
+                os._exit(0)
+        os.waitpid(child, 0)
+    return apache.OK
+
+
+def address(req: Any) -> int:
+    req.write("one;")
+    assert req._request_rec and req.connection._conn_rec
+    req.write("two;")
     return apache.OK

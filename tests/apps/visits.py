@@ -156,6 +156,13 @@ def mistakes(req):
     return apache.OK
 
 
+def sweeps(req):
+    """Removes what is over, as one session in a thousand does."""
+    Session.Session(req).cleanup()
+    req.write("swept")
+    return apache.OK
+
+
 def cleans(req):
     """A clean-up takes the session up again, and nobody gives it back."""
 

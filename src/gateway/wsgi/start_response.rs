@@ -6,7 +6,7 @@ use crate::embed::class::{Args, Class, Key, Method, Named, Slots, This, method};
 use crate::exchange::{RequestLease, write_failed};
 use crate::gateway::answer::{Answer, Stage};
 use crate::gateway::memory;
-use crate::httpd::io::body::End;
+use crate::httpd::io::output::End;
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;

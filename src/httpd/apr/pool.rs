@@ -1,8 +1,10 @@
 //! APR pools: memory with a lifetime. `Pool<'p>` hands out memory that lives exactly as long as `'p`.
 
 use crate::httpd::sys;
+use std::cell::RefCell;
 use std::ffi::{CStr, c_char, c_void};
 use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 
 /// A borrowed apr_pool_t. One thread at a time uses it (invariant 7), so it is neither Send nor Sync.
@@ -115,20 +117,41 @@ pub(crate) struct OwnedPool(NonNull<sys::apr_pool_t>);
 // SAFETY: an owned pool has an allocator of its own; moving it moves the only user.
 unsafe impl Send for OwnedPool {}
 
+/// So many pools a thread keeps for its next tables: APR asks the system for the memory of each, and gives it back (mmap).
+const SPARES: usize = 4;
+/// Bytes that each of them keeps.
+const KEPT: usize = 16_384;
+
+thread_local! {
+    static SPARE: RefCell<Vec<Spare>> = const { RefCell::new(Vec::new()) };
+}
+
+/// An empty pool that nobody holds. Owned by the thread, which destroys it at its end.
+struct Spare(NonNull<sys::apr_pool_t>);
+
 impl OwnedPool {
     /// Makes a pool; None when memory is short.
     pub(crate) fn new() -> Option<OwnedPool> {
+        let spare = SPARE.try_with(|spares| spares.borrow_mut().pop());
+        match spare.ok().flatten() {
+            Some(spare) => Some(OwnedPool(ManuallyDrop::new(spare).0)),
+            None => OwnedPool::fresh(),
+        }
+    }
+
+    fn fresh() -> Option<OwnedPool> {
         #[cfg(test)]
         initialize_apr();
         let mut pool = std::ptr::null_mut();
         // SAFETY: an unmanaged pool has neither parent nor shared allocator, so it needs no lock.
         let status =
             unsafe { sys::apr_pool_create_unmanaged_ex(&raw mut pool, None, std::ptr::null_mut()) };
-        if status == 0 {
-            NonNull::new(pool).map(OwnedPool)
-        } else {
-            None
-        }
+        let pool = NonNull::new(pool).filter(|_| status == 0)?;
+        // SAFETY: the new pool's own allocator.
+        unsafe {
+            sys::apr_allocator_max_free_set(sys::apr_pool_allocator_get(pool.as_ptr()), KEPT)
+        };
+        Some(OwnedPool(pool))
     }
 
     pub(crate) fn pool(&self) -> Pool<'_> {
@@ -139,6 +162,21 @@ impl OwnedPool {
 impl Drop for OwnedPool {
     fn drop(&mut self) {
         // SAFETY: the pool is ours, and every borrow of it ended with `self`.
+        unsafe { sys::apr_pool_clear(self.0.as_ptr()) }
+        let spare = Spare(self.0);
+        // Where the thread has enough of them, or ends, it goes.
+        let _ = SPARE.try_with(|spares| {
+            let mut spares = spares.borrow_mut();
+            if spares.len() < SPARES {
+                spares.push(spare);
+            }
+        });
+    }
+}
+
+impl Drop for Spare {
+    fn drop(&mut self) {
+        // SAFETY: nobody else knows the pool.
         unsafe { sys::apr_pool_destroy(self.0.as_ptr()) }
     }
 }

@@ -6,6 +6,8 @@ pub(crate) mod connection;
 pub(crate) mod file_part;
 pub(crate) mod filter;
 pub(crate) mod include;
+pub(crate) mod output;
+pub(crate) mod session_file;
 pub(in crate::httpd) mod sink;
 pub(crate) mod stdio;
 pub(crate) mod tunnel;

@@ -70,6 +70,12 @@ impl<'r> Connection<'r> {
         self.raw().master.is_null()
     }
 
+    /// Is something of an answer before kept in the connection's filters (pipelining)? What sends it ends that request, with all that
+    /// belongs to its end.
+    pub(crate) fn keeps_output(self) -> bool {
+        self.raw().data_in_output_filters != 0
+    }
+
     /// Would the kernel take so many bytes at once, so that writing them waits for nothing? Looks at what has not been acknowledged
     /// yet (TIOCOUTQ), and leaves half of the buffer for what the kernel keeps beside the bytes.
     pub(crate) fn has_room(self, bytes: usize) -> bool {

@@ -136,22 +136,30 @@ impl Turn {
         self.claim(me).or_else(|| self.after_the_brief_one(me))
     }
 
-    /// Waits for the thread that sends what is due, also attached: it has a turn for moments, and waits for nothing meanwhile.
+    /// Waits a moment for the thread that sends what is due, also attached: mostly it needs no more.
     #[cold]
     fn after_the_brief_one(&self, me: usize) -> Option<Taken<'_>> {
-        loop {
-            let owner = self.owner.load(Ordering::SeqCst);
-            if owner != 0 && owner != BRIEF.load(Ordering::Relaxed) {
-                return None;
-            }
-            if let Some(taken) = self.claim(me) {
-                return Some(taken);
+        for _ in 0..YIELDS {
+            if !self.is_with_the_sender() {
+                break;
             }
             std::thread::yield_now();
         }
+        self.claim(me)
     }
 
-    /// Says that this thread only ever takes turns for moments, and waits for nothing meanwhile. There is one such thread.
+    /// Has the thread that sends what is due it? Whoever may wait, may wait for that.
+    pub(crate) fn is_with_the_sender(&self) -> bool {
+        let owner = self.owner.load(Ordering::SeqCst);
+        owner != 0 && owner == BRIEF.load(Ordering::Relaxed)
+    }
+
+    /// There is no such thread any more: this is the child of a fork.
+    pub(crate) fn forget_the_sender() {
+        BRIEF.store(0, Ordering::Relaxed);
+    }
+
+    /// Says that this thread is the one that sends what is due.
     pub(crate) fn be_brief() {
         BRIEF.store(this_thread(), Ordering::Relaxed);
     }
@@ -229,6 +237,8 @@ impl Drop for Taken<'_> {
     }
 }
 
+/// So often it is looked whether the thread that sends has ended what it does.
+const YIELDS: usize = 100;
 /// The number of the thread that has said `be_brief`; 0 is none.
 static BRIEF: AtomicUsize = AtomicUsize::new(0);
 

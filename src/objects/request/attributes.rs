@@ -342,7 +342,7 @@ pub(super) const ATTRIBUTES: &[Attribute<Request>] = &[
         c"_request_rec",
         c"A capsule with the address of the request_rec, for extensions in C; valid during the phase.",
         |this| {
-            let address = this.look(|held| held.request().address())?;
+            let address = this.address()?;
             capsule(this.cx, address)
         },
     ),

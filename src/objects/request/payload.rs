@@ -7,11 +7,12 @@ use crate::exchange::{Exchange, RequestLease, lease_of};
 use crate::httpd::request::Request as RequestRec;
 use crate::httpd::request::lease::Held;
 use crate::objects::memo::{Copied, View, WithAttributes, memos};
-use crate::objects::refusal::refused;
+use crate::objects::refusal::{hold, refused};
 use crate::objects::server::payload::Server;
 use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
-use std::ffi::CStr;
+use std::ffi::{CStr, c_void};
+use std::ptr::NonNull;
 
 /// A request. Owned by Python; what it needs of httpd it reaches through the lease, which the request's pool revokes.
 pub(crate) struct Request {
@@ -70,7 +71,23 @@ fn object_by<'py, 'l>(
     Ok(object)
 }
 
+/// Tables of settings, which a handler can change once they have been made.
+#[derive(Clone, Copy)]
+pub(crate) enum Made {
+    Config,
+    Options,
+}
+
 impl Request {
+    /// The table, if the request has been asked for it.
+    pub(crate) fn made<'py>(&self, cx: Cx<'py>, what: Made) -> Option<Object<'py>> {
+        let memo = match what {
+            Made::Config => &self.memos.config,
+            Made::Options => &self.memos.options,
+        };
+        memo.made(cx)
+    }
+
     /// How the request is reached.
     pub(crate) fn lease(&self) -> &RequestLease {
         &self.lease
@@ -98,7 +115,7 @@ impl<'py> This<'_, 'py, Request> {
     /// Holds it for an operation that neither changes nor shows what of the answer has left.
     #[inline]
     pub(super) fn hold_as_it_is(&self) -> PyResult<Held<'_, Exchange>> {
-        self.lease.hold().map_err(refused)
+        hold(self.cx.py, &self.lease)
     }
 
     pub(super) fn none(&self) -> Object<'py> {
@@ -145,6 +162,13 @@ impl<'py> This<'_, 'py, Request> {
         number.into_bound_py_any(self.cx.py)
     }
 
+    /// Gives the request's address to C code, which nobody works beside from now on.
+    pub(super) fn address(&self) -> PyResult<NonNull<c_void>> {
+        let held = self.hold()?;
+        Exchange::wait_no_more(self.cx.py, &held);
+        Ok(held.request().address())
+    }
+
     /// A number that shows what of the answer has left.
     pub(super) fn settled_number(&self, field: fn(RequestRec<'_>) -> i64) -> PyResult<Object<'py>> {
         drop(self.hold()?);
@@ -167,6 +191,6 @@ impl<'py> This<'_, 'py, Request> {
         let Some(lease) = lease else {
             return Ok(self.none());
         };
-        object_by(self.cx, &lease, || lease.hold().map_err(refused))
+        object_by(self.cx, &lease, || hold(self.cx.py, &lease))
     }
 }

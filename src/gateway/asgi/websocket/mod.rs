@@ -10,6 +10,7 @@ mod handshake;
 mod socket;
 mod talk;
 mod utf8;
+mod work;
 mod worker;
 
 pub(super) use handshake::is_asked_for;

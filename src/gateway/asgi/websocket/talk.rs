@@ -3,7 +3,7 @@
 use super::super::bell::Bell;
 use super::channel::{Message, Order};
 use super::frames::{self, Received, Receiver, Sender, Violation};
-use super::worker::{Ending, Work};
+use super::work::{Ending, Work};
 use crate::httpd::io::tunnel::{Heard, Tunnel};
 use crate::httpd::io::watch;
 use crate::httpd::request::server::is_stopping;

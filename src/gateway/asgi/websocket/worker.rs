@@ -10,15 +10,14 @@ use super::channel::{Channel, Order};
 use super::handshake::{self, Asked};
 use super::socket::WebSocket;
 use super::talk::Talk;
+use super::work::{Ending, Work};
 use crate::config::ModPython;
-use crate::embed::Detachable;
 use crate::embed::class;
-use crate::exchange::{Exchange, RequestLease};
+use crate::exchange::Exchange;
 use crate::gateway::answer::Answer;
 use crate::gateway::application::Mounted;
 use crate::gateway::call::{Call, Stop};
-use crate::httpd::io::Aborted;
-use crate::httpd::io::body::End;
+use crate::httpd::io::output::End;
 use crate::httpd::io::watch::Presence;
 use crate::httpd::log::Level;
 use crate::httpd::request::lease::Held;
@@ -132,32 +131,6 @@ impl Prepared<'_> {
     }
 }
 
-/// How the worker's part has ended, where it is not that all has been said.
-pub(super) enum Ending {
-    Refused,
-    Gone,
-    Wrong(String),
-    /// The application has ended; was the WebSocket open?
-    Over(bool),
-}
-
-impl From<Aborted> for Ending {
-    fn from(_: Aborted) -> Ending {
-        Ending::Gone
-    }
-}
-
-/// One WebSocket, as its worker sees it. Nothing of Python is in it.
-pub(super) struct Work<'a> {
-    lease: &'a RequestLease,
-    answer: &'a Answer,
-    pub(super) channel: &'a Channel,
-    pub(super) asked: &'a Asked,
-    pub(super) limits: &'a Limits,
-}
-
-impl Detachable for Work<'_> {}
-
 /// So often the worker looks whether the client is still there.
 const SHORT: Duration = Duration::from_secs(1);
 
@@ -199,11 +172,6 @@ impl Work<'_> {
                 return Err(Ending::Over(false));
             }
         }
-    }
-
-    pub(super) fn hold(&self) -> Result<Held<'_, Exchange>, Ending> {
-        let gone = |_| Ending::Wrong("the request has ended".into());
-        self.lease.acquire().map_err(gone)
     }
 
     /// Sends a part of an answer that denies.

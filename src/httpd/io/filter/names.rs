@@ -35,6 +35,15 @@ pub(super) fn place(name: &CStr) -> Option<usize> {
     })
 }
 
+/// Is it the name of a Python filter?
+pub(super) fn is_known(name: &CStr) -> bool {
+    let names = NAMES.read().unwrap_or_else(PoisonError::into_inner);
+    let name = name.to_bytes();
+    names
+        .iter()
+        .any(|known| known.as_bytes().eq_ignore_ascii_case(name))
+}
+
 pub(super) fn at(place: usize) -> Option<String> {
     let names = NAMES.read().unwrap_or_else(PoisonError::into_inner);
     names.get(place).cloned()

@@ -51,7 +51,7 @@ impl Request<'_> {
                 let name = filter.frec.as_ref().and_then(|record| text(record.name));
                 name.is_some_and(|name| {
                     let is_it = |plain: &&[u8]| plain.eq_ignore_ascii_case(name.to_bytes());
-                    PLAIN.iter().any(is_it)
+                    PLAIN.iter().any(is_it) && !names::is_known(name)
                 })
             })
         }
@@ -137,7 +137,8 @@ impl Request<'_> {
 }
 
 /// The filters that wait for nothing.
-const PLAIN: [&[u8]; 9] = [
+const PLAIN: [&[u8]; 10] = [
+    b"chunk",
     b"core",
     b"http_header",
     b"content_length",
