@@ -324,6 +324,15 @@ def test_a_panic_of_the_thread_that_sends(serve: Serve, faults: Faults) -> None:
     assert set(pids) <= set(server.child_pids())
 
 
+def test_a_fork_while_a_request_is_sent(serve: Serve, faults: Faults) -> None:
+    """The child of the fork finds the request free."""
+    server = serve("PythonOption mod_python.flush soon\n" + places("soon"), mpm="event", children=1)
+    faults.set("sender is slow")
+    assert server.ok("/soon/forks").text == "x" * 60
+    faults.clear()
+    server.claim("in the child")
+
+
 def test_every_entry_is_tried() -> None:
     """Each name that `guard` and `strike` know occurs above."""
     names: set[str] = set()

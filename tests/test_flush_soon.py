@@ -148,7 +148,7 @@ def test_what_goes_beside_the_answer(site: Server) -> None:
 
 def test_forks(site: Server) -> None:
     for _ in range(5):
-        assert site.ok("/soon/forks").text == "x" * 30
+        assert site.ok("/soon/forks").text == "x" * 60
     site.claim("in the child")
 
 

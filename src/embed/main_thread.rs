@@ -77,17 +77,31 @@ pub(crate) fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<
         .map_err(|error| format!("cannot start a thread: {error}"))
 }
 
-static AFTER_FORK: std::sync::OnceLock<fn()> = std::sync::OnceLock::new();
+/// What is to be done at each fork of the child (pthread_atfork).
+pub(crate) struct AtFork {
+    /// In the thread that forks, before.
+    pub(crate) prepare: fn(),
+    /// In the same thread, after.
+    pub(crate) parent: fn(),
+    /// In the new process. It may neither wait nor take memory.
+    pub(crate) child: fn(),
+}
 
-/// Has `body` run in the child of each fork from now on (pthread_atfork). It may neither wait nor take memory. For one function.
-pub(crate) fn on_fork(body: fn()) {
-    unsafe extern "C" fn run() {
-        if let Some(body) = AFTER_FORK.get() {
-            body();
-        }
+static AT_FORK: std::sync::OnceLock<AtFork> = std::sync::OnceLock::new();
+
+/// Has this done at each fork from now on. For one caller, which calls it once.
+pub(crate) fn at_fork(what: AtFork) {
+    unsafe extern "C" fn prepare() {
+        AT_FORK.get().inspect(|what| (what.prepare)());
     }
-    if AFTER_FORK.set(body).is_ok() {
-        // SAFETY: a function that lives as long as the process.
-        unsafe { libc::pthread_atfork(None, None, Some(run)) };
+    unsafe extern "C" fn parent() {
+        AT_FORK.get().inspect(|what| (what.parent)());
+    }
+    unsafe extern "C" fn child() {
+        AT_FORK.get().inspect(|what| (what.child)());
+    }
+    if AT_FORK.set(what).is_ok() {
+        // SAFETY: functions that live as long as the process; httpd keeps modules loaded in its children.
+        unsafe { libc::pthread_atfork(Some(prepare), Some(parent), Some(child)) };
     }
 }

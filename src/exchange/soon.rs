@@ -6,18 +6,20 @@
 //! moments: it sends only what the kernel takes at once, through filters that wait for nothing.
 //!
 //! What is marked is in one list, which the thread looks through each millisecond while there is anything in it; it sleeps when there
-//! has not been for a while. In the child of a fork there is no such thread, and nothing is marked.
+//! has not been for a while. In the child of a fork there is no such thread, and nothing is marked; it is in the middle of nothing
+//! while a fork is made, since what it held then would be held for ever there.
 
 use super::state::{Exchange, RequestLease};
-use crate::embed::main_thread::{on_fork, spawn};
+use crate::embed::main_thread::{AtFork, at_fork, spawn};
+use crate::httpd::faults;
 use crate::httpd::guard::guard;
 use crate::httpd::io::output::End;
 use crate::httpd::log::{self, Level};
 use crate::httpd::request::turn::Turn;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::thread::{Thread, current, park, sleep};
-use std::time::Duration;
+use std::thread::{Thread, current, park, sleep, yield_now};
+use std::time::{Duration, Instant};
 
 /// How often the slots are looked through.
 const TICK: Duration = Duration::from_millis(1);
@@ -34,6 +36,12 @@ static SLEEPS: AtomicBool = AtomicBool::new(false);
 static NOW: AtomicU64 = AtomicU64::new(0);
 /// Is this the child of a fork? The lock may be anybody's then.
 static FORKED: AtomicBool = AtomicBool::new(false);
+/// Is the thread at work on requests?
+static SENDS: AtomicBool = AtomicBool::new(false);
+/// How many forks are being made. The thread begins nothing meanwhile.
+static FORKS: AtomicUsize = AtomicUsize::new(0);
+/// How long a fork waits for the thread at most: it sends what the kernel takes at once.
+const BEFORE_A_FORK: Duration = Duration::from_millis(500);
 
 /// Has a request's output sent soon. False where nobody can do it.
 pub(super) fn mark(lease: &RequestLease) -> bool {
@@ -61,7 +69,19 @@ pub(super) fn forget(lease: &RequestLease) {
     }
 }
 
+fn before_fork() {
+    FORKS.fetch_add(1, Ordering::SeqCst);
+    let begun = Instant::now();
+    while SENDS.load(Ordering::SeqCst) && begun.elapsed() < BEFORE_A_FORK {
+        yield_now();
+    }
+}
+
 fn after_fork() {
+    FORKS.fetch_sub(1, Ordering::SeqCst);
+}
+
+fn in_child_of_fork() {
     FORKED.store(true, Ordering::Relaxed);
     Turn::forget_the_sender();
 }
@@ -80,7 +100,11 @@ fn start() -> Option<Thread> {
     });
     match spawned {
         Ok(()) => {
-            on_fork(after_fork);
+            at_fork(AtFork {
+                prepare: before_fork,
+                parent: after_fork,
+                child: in_child_of_fork,
+            });
             thread.recv().ok()
         }
         Err(reason) => {
@@ -111,9 +135,19 @@ fn run() {
 
 /// Sends what is due. Is there anything that is marked?
 fn sweep(now: u64) -> bool {
+    SENDS.store(true, Ordering::SeqCst);
+    let is_any = send_due(now);
+    SENDS.store(false, Ordering::SeqCst);
+    is_any
+}
+
+fn send_due(now: u64) -> bool {
+    if FORKS.load(Ordering::SeqCst) != 0 {
+        return true;
+    }
     let marked = lock(&MARKED).clone();
     for (lease, due) in &marked {
-        if now < *due {
+        if now < *due || FORKS.load(Ordering::SeqCst) != 0 {
             continue;
         }
         let sent = guard("sender", || send(lease)).unwrap_or_else(|place| {
@@ -136,6 +170,9 @@ fn send(lease: &RequestLease) -> bool {
         // It is in use, or no phase of it runs any more: then it has been sent, and its slot is emptied by who has filled it.
         return lease.is_expired();
     };
+    if faults::strike("sender is slow") {
+        sleep(Duration::from_millis(20));
+    }
     let Ok(output) = held.value().output.try_borrow_mut() else {
         return false;
     };

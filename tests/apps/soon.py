@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
+import time
 from typing import Any
 
 from mod_python import apache
@@ -192,16 +194,27 @@ def writes_by_connection(req: Any) -> int:
 
 
 def forks(req: Any) -> int:
-    """The child of a fork has no thread that sends."""
-    for _ in range(30):
+    """The child of a fork has no thread that sends, and finds nothing that one held. Says which child did not end."""
+    for number in range(60):
         req.write("x")
+        # About when what has been written is sent.
+        end = time.perf_counter() + 0.002 + number % 20 * 5e-5
+        while time.perf_counter() < end:
+            pass
         child = os.fork()
         if child == 0:
             try:
-                print("in the child", req.uri)
+                print("in the child", req.uri, req.bytes_sent, req.headers_in.get("Host"), req.is_https())
             finally:
                 os._exit(0)
-        os.waitpid(child, 0)
+        until = time.monotonic() + 10
+        while os.waitpid(child, os.WNOHANG) == (0, 0):
+            if time.monotonic() > until:
+                os.kill(child, signal.SIGKILL)
+                os.waitpid(child, 0)
+                req.write("child %d hung" % number)
+                return apache.OK
+            time.sleep(0.0005)
     return apache.OK
 
 

@@ -5,6 +5,7 @@ use crate::httpd::apr::brigade::{append, first, read, sentinel};
 use crate::httpd::io::aborted::Aborted;
 use crate::httpd::io::file_part::{READ_AT_ONCE, SentFile};
 use crate::httpd::request::Request;
+use crate::httpd::request::turn::Turn;
 use crate::httpd::{faults, sys};
 use std::ptr::{NonNull, null_mut};
 
@@ -55,6 +56,7 @@ impl Output {
     /// # Errors
     /// `Aborted` when httpd cannot take it.
     pub(crate) fn write(&mut self, request: Request<'_>, data: &[u8]) -> Result<(), Aborted> {
+        self.leave_to_parent();
         let brigade = self.brigade(request);
         // SAFETY: copies the bytes into buckets of the brigade (no flush function is given, so nothing is sent).
         let status = unsafe {
@@ -80,6 +82,7 @@ impl Output {
         offset: i64,
         length: i64,
     ) {
+        self.leave_to_parent();
         let brigade = self.brigade(request).as_ptr();
         // SAFETY: a brigade of ours, and a file that is open until the request's pool ends; the bucket is that of the file.
         unsafe {
@@ -120,6 +123,7 @@ impl Output {
 
     /// Takes all that is to be sent, with the end that is asked for. Send it with `Brigade::pass`.
     pub(crate) fn take(&mut self, request: Request<'_>, end: End) -> Brigade {
+        self.leave_to_parent();
         let brigade = self.brigade.take().unwrap_or_else(|| new_brigade(request));
         if self.pending > 0 || end == End::Flush {
             self.tell(request);
@@ -140,7 +144,15 @@ impl Output {
 
     /// Is what was written to leave soon, by itself?
     pub(crate) fn is_due(&self) -> bool {
-        self.due
+        self.due && Turn::is_there_a_sender()
+    }
+
+    /// In the child of a fork: what was due is sent by the parent.
+    #[inline]
+    fn leave_to_parent(&mut self) {
+        if self.due && !Turn::is_there_a_sender() {
+            self.discard();
+        }
     }
 
     /// Has what was written leave soon.

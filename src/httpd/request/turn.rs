@@ -154,6 +154,11 @@ impl Turn {
         owner != 0 && owner == BRIEF.load(Ordering::Relaxed)
     }
 
+    /// Is there such a thread in this process?
+    pub(in crate::httpd) fn is_there_a_sender() -> bool {
+        BRIEF.load(Ordering::Relaxed) != 0
+    }
+
     /// There is no such thread any more: this is the child of a fork.
     pub(crate) fn forget_the_sender() {
         BRIEF.store(0, Ordering::Relaxed);
