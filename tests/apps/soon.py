@@ -194,7 +194,7 @@ def writes_by_connection(req: Any) -> int:
 
 
 def forks(req: Any) -> int:
-    """The child of a fork has no thread that sends, and finds nothing that one held. Says which child did not end."""
+    """The child of a fork has no thread that sends, and finds nothing that one held. Says which child did not end well."""
     for number in range(60):
         req.write("x")
         # About when what has been written is sent.
@@ -203,18 +203,21 @@ def forks(req: Any) -> int:
             pass
         child = os.fork()
         if child == 0:
+            status = 1
             try:
                 print("in the child", req.uri, req.bytes_sent, req.headers_in.get("Host"), req.is_https())
+                status = 0
             finally:
-                os._exit(0)
+                os._exit(status)
         until = time.monotonic() + 10
-        while os.waitpid(child, os.WNOHANG) == (0, 0):
-            if time.monotonic() > until:
+        while (ended := os.waitpid(child, os.WNOHANG)) == (0, 0) and time.monotonic() < until:
+            time.sleep(0.0005)
+        if ended != (child, 0):
+            req.write(f"child {number}: {ended}")
+            if ended == (0, 0):
                 os.kill(child, signal.SIGKILL)
                 os.waitpid(child, 0)
-                req.write("child %d hung" % number)
-                return apache.OK
-            time.sleep(0.0005)
+            break
     return apache.OK
 
 
