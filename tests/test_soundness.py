@@ -372,29 +372,29 @@ def test_an_error_log_that_nobody_reads(serve: Serve, mpm: str) -> None:
 
 @pytest.mark.parametrize("debug", ["Off", "On"])
 def test_a_client_erases_nothing_from_the_log(serve: Serve, mpm: str, debug: str) -> None:
-    server = serve(places("soundness") + f"PythonDebug {debug}\n", mpm=mpm)
+    server = serve(places("soundlog") + f"PythonDebug {debug}\n", mpm=mpm)
     shown = r"a .{1,3}ud800 lone one, caf"
-    answer = server.get("/soundness/lone_surrogate")
+    answer = server.get("/soundlog/lone_surrogate")
     assert answer.status == 500
     assert debug == "Off" or "no such user: a \\ud800 lone one" in answer.text
     server.claim(f"ValueError: no such user: {shown}")
-    assert server.ok("/soundness/lone_in_log").text == "logged"
+    assert server.ok("/soundlog/lone_in_log").text == "logged"
     for kind in ("request", "server", "connection", "module", "for a server", "printed"):
         server.wait_log(f"{kind}: {shown}")
-    assert server.ok("/soundness/lone_in_clean_up").text == "registered"
+    assert server.ok("/soundlog/lone_in_clean_up").text == "registered"
     server.claim("Error calling cleanup object .*ValueError: cleaned: a .* lone one")
-    server.claims += ["PythonHandler soundness::lone_surrogate", "printed: a"]
+    server.claims += ["PythonHandler soundlog::lone_surrogate", "printed: a"]
 
 
 def test_an_exception_does_not_fill_the_log(serve: Serve, mpm: str) -> None:
-    server = serve(places("soundness"), mpm=mpm)
+    server = serve(places("soundlog"), mpm=mpm)
     server.claims.append(r"\[python:error\]")
-    assert server.get("/soundness/large_exception?1000000", timeout=60).status == 500
+    assert server.get("/soundlog/large_exception?1000000", timeout=60).status == 500
     line = server.claim("ValueError: it begins")
     text = server.log_text()
     assert len(text) < 200_000, len(text)
     assert "bytes are left out" in text and "it ends" in text and line
-    assert server.get("/soundness/wide_exception", timeout=60).status == 500
+    assert server.get("/soundlog/wide_exception", timeout=60).status == 500
     server.claim("ValueError: 599 w")
     server.claim("ValueError: 0 w")
     assert "lines are left out" in server.log_text() and len(server.log_text()) < 1_000_000
