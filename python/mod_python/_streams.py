@@ -268,6 +268,16 @@ class _System(ModuleType, metaclass=_Kind):
 
     stdin, stdout, stderr = _place("stdin"), _place("stdout"), _place("stderr")
 
+    if sys.version_info >= (3, 14):
+
+        def __getattr__(self, name: str) -> Any:
+            """Tell that there is no such attribute.
+
+            With this method the class has its own way of looking attributes up. Code that has run a few times reads those of
+            modules from their dict otherwise, past the properties above (gh-156399).
+            """
+            raise AttributeError(f"module 'sys' has no attribute {name!r}", name=name, obj=self)
+
 
 def is_installed() -> bool:
     """Are they there? Outside httpd they are not."""
