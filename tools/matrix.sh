@@ -52,6 +52,7 @@ inside() { # suite, root, command…
         mount --bind "$cargo" "$root/rust/cargo"
         mount --bind "$rustup" "$root/rust/rustup"
         mount -t proc proc "$root/proc"
+        mount --rbind /sys "$root/sys"
         mount --rbind /dev "$root/dev"
         exec chroot "$root" /usr/bin/env -i HOME=/root LANG=C.UTF-8 TERM=dumb \
             PATH=/rust/cargo/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
