@@ -313,7 +313,7 @@ def test_a_late_error_that_cannot_be_refused(serve: Serve, faults: Faults, mpm: 
 
 def test_a_panic_of_the_thread_that_sends(serve: Serve, faults: Faults) -> None:
     """What is due leaves with the next operation or the answer's end."""
-    server = serve("PythonOption mod_python.flush soon\n" + places("soon"), mpm="event", children=1)
+    server = serve("PythonOption mod_python.flush soon\n" + places("soon"), mpm="event", module=DEBUG, children=1)
     assert server.ok("/soon/page").text
     pids = server.child_pids()
     faults.set("sender=panic")
@@ -332,7 +332,7 @@ def test_a_panic_of_the_thread_that_sends(serve: Serve, faults: Faults) -> None:
 
 def test_a_fork_while_a_request_is_sent(serve: Serve, faults: Faults) -> None:
     """The child of the fork finds the request free."""
-    server = serve("PythonOption mod_python.flush soon\n" + places("soon"), mpm="event", children=1)
+    server = serve("PythonOption mod_python.flush soon\n" + places("soon"), mpm="event", module=DEBUG, children=1)
     faults.set("sender is slow")
     assert server.ok("/soon/forks").text == "x" * 60
     faults.clear()
