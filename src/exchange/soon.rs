@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::{Thread, current, park, sleep, yield_now};
 use std::time::{Duration, Instant};
 
-/// How often the slots are looked through.
+/// How often the list is looked through.
 const TICK: Duration = Duration::from_millis(1);
 /// After so many ticks that a request has been marked it is sent.
 const PATIENCE: u64 = 2;
@@ -83,6 +83,8 @@ fn after_fork() {
 
 fn in_child_of_fork() {
     FORKED.store(true, Ordering::Relaxed);
+    // Where the wait has been given up; forks of the child wait for nobody.
+    SENDS.store(false, Ordering::SeqCst);
     Turn::forget_the_sender();
 }
 
@@ -167,7 +169,7 @@ fn send_due(now: u64) -> bool {
 /// Sends a request's output, if that is still due; false where it has to be tried again.
 fn send(lease: &RequestLease) -> bool {
     let Ok(held) = lease.hold() else {
-        // It is in use, or no phase of it runs any more: then it has been sent, and its slot is emptied by who has filled it.
+        // It is in use, or no phase of it runs any more: then it has been sent, and is taken off the list by who has put it there.
         return lease.is_expired();
     };
     if faults::strike("sender is slow") {

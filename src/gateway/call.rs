@@ -9,7 +9,8 @@ use super::answer::{Answer, Finished};
 use super::application::{self, Mounted};
 use super::request_body;
 use crate::config::gateways::Gateway;
-use crate::embed::{self, Cx, class, exception};
+use crate::embed::class::{self, Args};
+use crate::embed::{self, Cx, exception};
 use crate::exchange::{Exchange, RequestLease};
 use crate::httpd::io::Aborted;
 use crate::httpd::io::file_part::FilePart;
@@ -19,6 +20,7 @@ use crate::httpd::request::lease::Held;
 use crate::httpd::status::Status;
 use crate::objects::request::Request;
 use crate::report;
+use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
 
@@ -63,15 +65,26 @@ impl From<Aborted> for Stop {
 
 // Before the call.
 impl<'py> Call<'py> {
+    /// A gateway's handler, `_apache.<name>(req)`: has `answer` answer the request, and gives its status.
+    ///
+    /// # Errors
+    /// TypeError where the argument is no request, and what `answer` raises.
+    pub(super) fn serve(
+        cx: Cx<'py>,
+        gateway: &'static Gateway,
+        args: Args<'_, 'py>,
+        answer: impl FnOnce(&Call<'py>, &Object<'py>) -> PyResult<Status>,
+    ) -> PyResult<Object<'py>> {
+        let request = args.required(0)?;
+        let call = Call::new(cx, gateway, &request)?;
+        answer(&call, &request)?.0.into_bound_py_any(cx.py)
+    }
+
     /// Begins to answer a request.
     ///
     /// # Errors
     /// TypeError where it is none.
-    pub(super) fn new(
-        cx: Cx<'py>,
-        gateway: &'static Gateway,
-        request: &Object<'py>,
-    ) -> PyResult<Call<'py>> {
+    fn new(cx: Cx<'py>, gateway: &'static Gateway, request: &Object<'py>) -> PyResult<Call<'py>> {
         let lease = class::payload::<Request>(cx, request)
             .map(|request| request.lease().clone())
             .ok_or_else(|| PyTypeError::new_err("the argument must be a request"))?;

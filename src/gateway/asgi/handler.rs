@@ -37,9 +37,7 @@ pub(in crate::gateway) const HANDLER: Function = function!(
 );
 
 fn handler<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
-    let request = args.required(0)?;
-    let call = Call::new(cx, &GATEWAY, &request)?;
-    answer(&call, &request)?.0.into_bound_py_any(cx.py)
+    Call::serve(cx, &GATEWAY, args, answer)
 }
 
 fn answer<'py>(call: &Call<'py>, request: &Object<'py>) -> PyResult<Status> {

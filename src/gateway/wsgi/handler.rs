@@ -13,7 +13,6 @@ use crate::gateway::call::{Answerer, Call, check_refused};
 use crate::gateway::request_body::{self, RequestBody};
 use crate::gateway::{memory, origin};
 use crate::httpd::status::Status;
-use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 
 type Object<'py> = Bound<'py, PyAny>;
@@ -32,9 +31,7 @@ struct State {
 static STATE: PerInterpreter<State> = PerInterpreter::new();
 
 fn handler<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
-    let request = args.required(0)?;
-    let call = Call::new(cx, &GATEWAY, &request)?;
-    answer(&call, &request)?.0.into_bound_py_any(cx.py)
+    Call::serve(cx, &GATEWAY, args, answer)
 }
 
 fn answer<'py>(call: &Call<'py>, request: &Object<'py>) -> PyResult<Status> {
