@@ -334,7 +334,10 @@ fn content(request: Request<'_>) -> Status {
         return Status::NOT_FOUND;
     }
     if request.has_stand_in() {
-        request.stand_in_root();
+        request.admit_no_file();
+        if request.is_answer_filtered() {
+            request.stand_in_root();
+        }
     }
     phases::run(request, Phase::Content)
 }

@@ -5,7 +5,7 @@ use crate::config::interpreters::MAIN;
 use crate::config::{Directory, Entry};
 use crate::embed::interpreter::Interpreter;
 use crate::embed::registry::{self, Found};
-use crate::httpd::module::command::Section;
+use crate::httpd::module::command::{Section, Written};
 use crate::httpd::request::Request;
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -23,10 +23,10 @@ thread_local! {
 ///
 /// # Errors
 /// Why it cannot be had, with its name.
-pub(crate) fn find(
-    request: Request<'_>,
-    config: &Directory<'_>,
-    entry: Option<&Entry<'_>>,
+pub(crate) fn find<'r>(
+    request: Request<'r>,
+    config: &Directory<'r>,
+    entry: Option<&'r Entry<'r>>,
 ) -> Result<Found, String> {
     let server = is_by_server(config).then(|| request.server().address());
     if let Some((last, found)) = LAST.get()
@@ -63,7 +63,7 @@ pub(crate) fn shown_name<'r>(request: Request<'r>, interpreter: &'r Interpreter)
 pub(crate) fn of_place<'r>(
     request: Request<'r>,
     config: &Directory<'r>,
-    entry: Option<&Entry<'r>>,
+    entry: Option<&'r Entry<'r>>,
 ) -> Option<Cow<'r, str>> {
     let place_decides = config.common.interpreter.is_none()
         && config.common.interpreter_per_directory != Some(true)
@@ -87,7 +87,7 @@ fn server_name(request: Request<'_>) -> Option<&str> {
 fn interpreter_name<'r>(
     request: Request<'r>,
     config: &Directory<'r>,
-    entry: Option<&Entry<'r>>,
+    entry: Option<&'r Entry<'r>>,
 ) -> Cow<'r, str> {
     if let Some(name) = config.common.interpreter {
         return name.into();
@@ -96,8 +96,8 @@ fn interpreter_name<'r>(
         return per_directory(request).unwrap_or(MAIN.into());
     }
     if config.common.interpreter_per_directive == Some(true) {
-        let entry = entry.map(|entry| located(request, *entry));
-        let directory = entry.as_ref().and_then(Entry::directory);
+        let entry = entry.map(|entry| located(request, entry));
+        let directory = entry.and_then(Entry::directory);
         return directory
             .filter(|directory| !directory.is_empty())
             .unwrap_or(MAIN)
@@ -111,24 +111,34 @@ fn interpreter_name<'r>(
 
 /// Puts a path in the place of an entry's `<Directory>` with wild cards or a regular expression: the shortest directory above the
 /// request's file that matches. Where none matches, or only one that does not exist, the pattern stays.
-pub(crate) fn located<'r>(request: Request<'r>, entry: Entry<'r>) -> Entry<'r> {
-    let Section::Directory { path, regex } = entry.section else {
+#[inline]
+pub(crate) fn located<'r>(request: Request<'r>, entry: &'r Entry<'r>) -> &'r Entry<'r> {
+    match entry.section {
+        Section::Directory { written, .. } if written != Written::Plainly => {
+            matching(request, entry)
+        }
+        _ => entry,
+    }
+}
+
+#[cold]
+fn matching<'r>(request: Request<'r>, entry: &'r Entry<'r>) -> &'r Entry<'r> {
+    let Section::Directory { path, written } = entry.section else {
         return entry;
     };
-    if !regex && !path.contains(['*', '?', '[']) {
-        return entry;
-    }
-    let found = request.matching_directory(path, regex);
+    let found = request.matching_directory(path, written == Written::AsRegex);
     // The rest of a path is the client's to choose: it may name directories that do not exist.
     let found = found.filter(|found| Path::new(found).is_dir());
-    let section = found.map(|found| Section::Directory {
-        path: request.pool().text(&found),
-        regex: false,
-    });
-    Entry {
-        section: section.unwrap_or(entry.section),
-        ..entry
-    }
+    let Some(found) = found else {
+        return entry;
+    };
+    request.pool().store(Entry {
+        section: Section::Directory {
+            path: request.pool().text(&found),
+            written: Written::Plainly,
+        },
+        ..*entry
+    })
 }
 
 /// Gives the directory that the request's file lies in, or is, with a slash at its end. Only one that exists, and that httpd has

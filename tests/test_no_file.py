@@ -95,6 +95,10 @@ PythonPostReadRequestHandler placed::declines
     Options +Includes
     SetOutputFilter INCLUDES
 </Location>
+<Location /filtered>
+    {HANDLER}::filtered
+    Options +Includes
+</Location>
 <Directory @ROOT@/htdocs/index>
     DirectoryIndex /application/index
 </Directory>
@@ -181,6 +185,12 @@ def test_what_is_said_of_the_file(httpd: Server) -> None:
     said = httpd.ok("/application/x").text
     assert '"filename": null' in said and "SCRIPT_FILENAME" not in said and "/dev/null" not in said
     assert "/dev/null" not in httpd.ok("/ssi/page", "POST", body=SSI.encode()).text
+
+
+def test_what_filters_take_for_the_page_s_place(httpd: Server) -> None:
+    """The document root, also for a filter that the handler adds itself."""
+    assert httpd.ok("/filtered/x").text == "[a file]"
+    assert httpd.ok("/ssi/page", "POST", body=b'[<!--#include file="page.html" -->]').text == "[a file]"
 
 
 def test_a_name_that_is_taken_away(httpd: Server) -> None:

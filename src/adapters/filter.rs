@@ -38,7 +38,7 @@ fn run(request: Request<'_>, name: &CStr, input: bool, invocation: &mut Invocati
         .iter()
         .find(|filter| filter.input == input && filter.name.eq_ignore_ascii_case(&name));
     let entry = configured
-        .map(|filter| filter.entry)
+        .map(|filter| &filter.entry)
         .or_else(|| Exchange::own_filter(request, &name, input));
     let Some(entry) = entry else {
         log::entry(
@@ -58,7 +58,7 @@ fn run(request: Request<'_>, name: &CStr, input: bool, invocation: &mut Invocati
         input,
         entry: located(request, entry),
     };
-    let verdict = Exchange::interpreter(request, config, Some(&filter.entry))
+    let verdict = Exchange::interpreter(request, config, Some(filter.entry))
         .and_then(|interpreter| filter.run(interpreter, invocation));
     verdict.unwrap_or_else(|reason| {
         log::entry(request, Level::Error, &format!("filter {name}: {reason}"));
@@ -72,7 +72,7 @@ struct Run<'r> {
     lease: &'r RequestLease,
     name: &'r str,
     input: bool,
-    entry: Entry<'r>,
+    entry: &'r Entry<'r>,
 }
 
 impl Run<'_> {
@@ -115,7 +115,7 @@ impl Run<'_> {
         };
         let argument = filter::object(cx, parts, &object::object(cx, self.lease)?)?;
         let common = &self.request.config::<ModPython>().common;
-        match call(cx, &self.entry, common, self.request.time(), &argument) {
+        match call(cx, self.entry, common, self.request.time(), &argument) {
             // Its body has not run: what it was to look at would pass.
             Some(Outcome::Returned(result)) if !result.is_none() => refuse_suspended(&result)?,
             Some(Outcome::Returned(_)) | None => {}

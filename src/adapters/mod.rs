@@ -14,11 +14,13 @@ use crate::embed::handlers::{self, Importing};
 use crate::embed::interpreter::Interpreter;
 use crate::embed::{self, Cx, exception};
 use crate::exchange::RequestLease;
+use crate::gateway;
 use crate::httpd::io::stdio::Serving;
 use crate::httpd::request::Request;
 use crate::httpd::request::connection::Connection;
 use crate::httpd::request::lease::{Lease, OfConnection};
 use crate::httpd::request::server::is_defined;
+use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 use std::sync::Arc;
 
@@ -104,11 +106,17 @@ fn call<'py>(
     now: i64,
     argument: &Object<'py>,
 ) -> Option<Outcome<'py>> {
+    let is_debugged = common.enable_pdb == Some(true) && is_defined(c"ONE_PROCESS");
+    if !is_debugged && let Some(answered) = gateway::answer(cx, entry.key, argument) {
+        let answered = answered.and_then(|status| status.0.into_bound_py_any(cx.py));
+        let answered = answered.map_err(|error| exception::value(cx.py, error));
+        return Some(Outcome::of(cx, answered));
+    }
     let callable = match handlers::resolve(cx, entry, Importing::new(common, now), argument) {
         Ok(callable) => callable?,
         Err(error) => return Some(Outcome::Raised(exception::value(cx.py, error))),
     };
-    let called = if common.enable_pdb == Some(true) && is_defined(c"ONE_PROCESS") {
+    let called = if is_debugged {
         debug(cx, &callable, argument)
     } else {
         exception::call(cx, &callable, argument)

@@ -49,7 +49,7 @@ fn run_listed(request: Request<'_>, phase: Phase) -> Status {
     }
     let (list, extension) = found.map_or((None, None), |(list, extension)| (Some(list), extension));
     let mut leg = Leg {
-        first: list.and_then(|list| list.entries.first()).copied(),
+        first: list.and_then(|list| list.entries.first()),
         status: Status::DECLINED,
         position: 0,
     };
@@ -94,7 +94,7 @@ fn run_listed(request: Request<'_>, phase: Phase) -> Status {
 /// A part of a phase: the handlers, one behind the other, that one interpreter runs. Nearly always that is all of them.
 struct Leg<'r> {
     /// Whose place chooses the interpreter.
-    first: Option<Entry<'r>>,
+    first: Option<&'r Entry<'r>>,
     /// What the handlers before have given.
     status: Status,
     position: usize,
@@ -141,7 +141,7 @@ struct Run<'a, 'r> {
 impl<'r> Run<'_, 'r> {
     /// Runs handlers in the interpreter of the first one.
     fn leg(&self, leg: Leg<'r>) -> Result<Done<'r>, String> {
-        let interpreter = Exchange::interpreter(self.request, self.config, leg.first.as_ref())?;
+        let interpreter = Exchange::interpreter(self.request, self.config, leg.first)?;
         if self.phase == Phase::Content
             && leg.position == 0
             && let Some(row) = interpreter.row()
@@ -194,9 +194,11 @@ impl<'a, 'py, 'r> Attached<'a, 'py, 'r> {
         }
         let cursor = &held.value().cursor;
         let outer = cursor.begin(self.phase, self.extension, leg.position);
-        let first = cursor.current(self.request);
-        drop(held);
-        let argument = object::object(cx, self.lease);
+        let first = match leg.first {
+            Some(first) if leg.position == 0 => Some(routing::located(self.request, first)),
+            _ => cursor.current(self.request),
+        };
+        let argument = object::object_of_held(cx, self.lease, held);
         let mut status = leg.status;
         let next = match argument {
             Ok(argument) => self.handlers(&leg, first, &mut status, &argument),
@@ -238,17 +240,17 @@ impl<'a, 'py, 'r> Attached<'a, 'py, 'r> {
     fn handlers(
         &self,
         leg: &Leg<'r>,
-        first: Option<Entry<'r>>,
+        first: Option<&'r Entry<'r>>,
         status: &mut Status,
         argument: &Object<'py>,
     ) -> Option<Leg<'r>> {
-        let place = routing::of_place(self.request, self.config, leg.first.as_ref());
+        let place = routing::of_place(self.request, self.config, leg.first);
         let (mut next, mut ran) = (first, leg.position);
         while let Some(entry) = next {
             // The configured ones share the first one's interpreter.
             if place.is_some()
                 && ran >= self.listed.max(leg.position + 1)
-                && place != routing::of_place(self.request, self.config, Some(&entry))
+                && place != routing::of_place(self.request, self.config, Some(entry))
             {
                 let position = self.hold()?.value().cursor.position();
                 return Some(Leg {
@@ -257,7 +259,7 @@ impl<'a, 'py, 'r> Attached<'a, 'py, 'r> {
                     position,
                 });
             }
-            if let Some(result) = self.handler(&entry, argument) {
+            if let Some(result) = self.handler(entry, argument) {
                 *status = result;
                 if !self.phase.goes_on_after(*status) {
                     break;

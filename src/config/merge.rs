@@ -9,6 +9,17 @@ use super::{ByExtension, Common, Directory, Server};
 use crate::httpd::apr::pool::Pool;
 
 impl<'c> Directory<'c> {
+    /// Does it say nothing?
+    #[inline]
+    pub(crate) fn is_blank(&self) -> bool {
+        self.phases == 0
+            && self.common.is_blank()
+            && self.by_extension.is_empty()
+            && self.filters.is_empty()
+            && self.section.is_none()
+            && self.mount.is_none()
+    }
+
     pub(crate) fn merge(
         pool: Pool<'c>,
         base: &Directory<'c>,
@@ -149,6 +160,7 @@ mod tests {
     fn an_empty_side_changes_nothing() {
         let pool = OwnedPool::new().unwrap();
         for sample in samples() {
+            assert_eq!(sample.is_blank(), sample == Directory::default());
             assert_eq!(
                 Directory::merge(pool.pool(), &Directory::default(), &sample),
                 sample

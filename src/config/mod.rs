@@ -43,6 +43,10 @@ impl Module for ModPython {
         Directory::merge(pool, base, over)
     }
 
+    fn is_blank(directory: &Directory<'_>) -> bool {
+        directory.is_blank()
+    }
+
     fn broken_directory<'c>(_pool: Pool<'c>, over: &Directory<'c>) -> Directory<'c> {
         Directory {
             phases: BROKEN,

@@ -46,6 +46,12 @@ macro_rules! settings {
                 }
             }
 
+            /// Is nothing set?
+            #[inline]
+            pub(super) fn is_blank(&self) -> bool {
+                $(self.$field.is_none())&&* && self.options.is_empty()
+            }
+
             /// Lists the directives that are set, as `get_config()` does: name and text.
             pub(crate) fn listed(&self) -> Vec<(&'static str, &'c str)> {
                 let all = [$(($directive, self.$field.map(Shown::shown)),)*];

@@ -471,6 +471,7 @@ fn directives<'py>(cx: Cx<'py>, _args: Args<'_, 'py>) -> PyResult<Bound<'py, PyA
 mod tests {
     use super::*;
     use crate::httpd::module::command::Setting;
+    use crate::httpd::module::command::Written;
 
     #[test]
     fn every_phase_has_its_directive() {
@@ -518,7 +519,11 @@ mod tests {
                 },
                 2 => Section::Directory {
                     path: "/somewhere/",
-                    regex: place % 8 > 4,
+                    written: if place % 8 > 4 {
+                        Written::AsRegex
+                    } else {
+                        Written::Plainly
+                    },
                 },
                 _ => Section::Htaccess {
                     path: "/somewhere/",

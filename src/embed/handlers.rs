@@ -7,7 +7,7 @@ use super::cell::Ref;
 use super::interpreter::{Cx, PerInterpreter};
 use super::{dict, exception};
 use crate::config::{Common, Entry};
-use crate::httpd::module::command::Section;
+use crate::httpd::module::command::{Section, Written};
 use pyo3::exceptions::PyAttributeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyType};
@@ -176,11 +176,12 @@ impl Known {
 /// Gives the directory to put into sys.path: that of the section which the directive stands in, unless there is a PythonPath.
 fn directory_for<'c>(entry: &Entry<'c>, importing: Importing<'_>) -> Option<&'c str> {
     match entry.section {
-        Section::Directory { path, regex: false } | Section::Htaccess { path }
-            if importing.path.is_none() =>
+        Section::Directory { path, written }
+            if importing.path.is_none() && written != Written::AsRegex =>
         {
             Some(path)
         }
+        Section::Htaccess { path } if importing.path.is_none() => Some(path),
         _ => None,
     }
 }

@@ -4,7 +4,6 @@
 //! URIs and configuration, so that any byte a client sends goes in and comes out unchanged and nothing fails.
 
 use super::cell::Ref;
-use pyo3::Borrowed;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -233,12 +232,42 @@ pub(crate) fn message(data: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
     }
 }
 
-/// Is the `str` all ASCII, and these its bytes? One that is not ASCII is not compared: false.
-pub(crate) fn holds(py: Python<'_>, text: &Ref, bytes: &[u8]) -> bool {
-    // SAFETY: a live object of the attached interpreter.
-    let text = unsafe { Borrowed::from_ptr(py, text.as_ptr()) };
-    text.cast::<PyString>()
-        .is_ok_and(|text| ascii(&text).is_some_and(|held| held == bytes))
+/// A `str`, and where its bytes lie if it is all ASCII: to see quickly whether a text of httpd's is the same. Kept where a `Ref` may
+/// be.
+pub(crate) struct Known {
+    text: Ref,
+    /// NULL where it is not ASCII.
+    bytes: *const u8,
+    length: usize,
+}
+
+// SAFETY: the bytes of a `str` never change, and live as long as it, which the reference sees to; for that, see `Ref`.
+unsafe impl Send for Known {}
+// SAFETY: as above.
+unsafe impl Sync for Known {}
+
+impl Known {
+    pub(crate) fn new(text: &Bound<'_, PyString>) -> Known {
+        let bytes = ascii(text);
+        Known {
+            bytes: bytes.map_or(std::ptr::null(), <[u8]>::as_ptr),
+            length: bytes.map_or(0, <[u8]>::len),
+            text: Ref::new(text.clone().into_any()),
+        }
+    }
+
+    /// Is the text all ASCII, and these its bytes? One that is not ASCII is not compared: false.
+    #[inline]
+    pub(crate) fn is(&self, bytes: &[u8]) -> bool {
+        // SAFETY: the text's bytes, see above.
+        self.length == bytes.len()
+            && !self.bytes.is_null()
+            && unsafe { std::slice::from_raw_parts(self.bytes, self.length) } == bytes
+    }
+
+    pub(crate) fn bind<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
+        self.text.bind(py)
+    }
 }
 
 /// Calls `body` with the bytes of `data`: `str` as UTF-8, bytes-like objects as they are.

@@ -2,7 +2,7 @@
 //! that runs has come.
 
 use crate::config::{Entry, ModPython, Phase, key};
-use crate::httpd::module::command::Section;
+use crate::httpd::module::command::{Section, Written};
 use crate::httpd::request::Request as RequestRec;
 use crate::routing::located;
 use std::cell::{Cell, RefCell};
@@ -80,7 +80,7 @@ impl Cursor {
     }
 
     /// The handler whose turn it is in the running phase: a configured one, then those that were added.
-    pub(crate) fn current<'r>(&self, request: RequestRec<'r>) -> Option<Entry<'r>> {
+    pub(crate) fn current<'r>(&self, request: RequestRec<'r>) -> Option<&'r Entry<'r>> {
         self.entry(request, self.phase.get()?, self.position.get())
     }
 
@@ -90,13 +90,13 @@ impl Cursor {
         request: RequestRec<'r>,
         phase: Phase,
         position: usize,
-    ) -> Option<Entry<'r>> {
+    ) -> Option<&'r Entry<'r>> {
         let list = request
             .config::<ModPython>()
             .list(phase, self.extension.borrow().as_deref());
         let configured = list.map_or(&[][..], |list| list.entries);
         if let Some(entry) = configured.get(position) {
-            return Some(located(request, *entry));
+            return Some(located(request, entry));
         }
         let added = self.added.borrow();
         let mut added = added.iter().filter(|entry| entry.phase == phase);
@@ -105,18 +105,18 @@ impl Cursor {
         let section = match &entry.directory {
             Some(directory) => Section::Directory {
                 path: pool.text(directory),
-                regex: false,
+                written: Written::Plainly,
             },
             None => configured
                 .first()
-                .map_or(Section::None, |first| located(request, *first).section),
+                .map_or(Section::None, |first| located(request, first).section),
         };
-        Some(Entry {
+        Some(pool.store(Entry {
             text: pool.text(&entry.text),
             key: pool.text(&entry.key),
             section,
             silent: false,
-        })
+        }))
     }
 
     /// Adds a handler to a phase of the request; to the one that runs, behind what is left of its list.

@@ -2,7 +2,7 @@
 
 use crate::config::{Entry, filter_key};
 use crate::httpd::apr::pool::Pool;
-use crate::httpd::module::command::Section;
+use crate::httpd::module::command::{Section, Written};
 use std::cell::RefCell;
 
 /// A filter that req.register_output_filter() or its twin has registered.
@@ -41,7 +41,12 @@ impl OwnFilters {
     }
 
     /// Finds the handler of a filter, by its name in lower case.
-    pub(super) fn entry<'p>(&self, pool: Pool<'p>, name: &str, input: bool) -> Option<Entry<'p>> {
+    pub(super) fn entry<'p>(
+        &self,
+        pool: Pool<'p>,
+        name: &str,
+        input: bool,
+    ) -> Option<&'p Entry<'p>> {
         let filters = self.0.borrow();
         let filter = filters
             .iter()
@@ -51,14 +56,14 @@ impl OwnFilters {
             .as_ref()
             .map_or(Section::None, |directory| Section::Directory {
                 path: pool.text(directory),
-                regex: false,
+                written: Written::Plainly,
             });
-        Some(Entry {
+        Some(pool.store(Entry {
             text: pool.text(&filter.text),
             key: pool.text(&filter_key(&filter.text, input)),
             section,
             silent: false,
-        })
+        }))
     }
 
     pub(super) fn clear(&mut self) {

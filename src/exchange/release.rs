@@ -34,6 +34,9 @@ impl Exchange {
 
     /// Lets the request's objects go, each with its interpreter attached, and what goes with them.
     pub(crate) fn release(lease: &Lease<Exchange>) {
+        if let Ok(held) = lease.acquire() {
+            held.value().output.borrow_mut().discard();
+        }
         // What goes may leave something new, but not for ever.
         for _ in 0..MOST_ROUNDS {
             let Ok((first, others, cleanups)) = lease.acquire().map(|held| {

@@ -76,10 +76,10 @@ impl Exchange {
     ///
     /// # Errors
     /// Why it cannot be had, with its name.
-    pub(crate) fn interpreter(
-        request: RequestRec<'_>,
-        config: &Directory<'_>,
-        entry: Option<&Entry<'_>>,
+    pub(crate) fn interpreter<'r>(
+        request: RequestRec<'r>,
+        config: &Directory<'r>,
+        entry: Option<&'r Entry<'r>>,
     ) -> Result<&'static Interpreter, String> {
         let pool = match routing::find(request, config, entry)? {
             Found::One(interpreter) => return Ok(interpreter),
@@ -115,7 +115,7 @@ impl Exchange {
     }
 
     /// The first handler that was added to a phase, where none is configured.
-    pub(crate) fn first_added<'r>(request: RequestRec<'r>, phase: Phase) -> Option<Entry<'r>> {
+    pub(crate) fn first_added<'r>(request: RequestRec<'r>, phase: Phase) -> Option<&'r Entry<'r>> {
         let first = within(request, |_, exchange| {
             exchange.cursor.entry(request, phase, 0)
         });
@@ -127,7 +127,7 @@ impl Exchange {
         request: RequestRec<'r>,
         name: &str,
         input: bool,
-    ) -> Option<Entry<'r>> {
+    ) -> Option<&'r Entry<'r>> {
         let entry = within(request, |pool, exchange| {
             exchange.filters.entry(pool, name, input)
         });

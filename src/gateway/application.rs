@@ -139,7 +139,11 @@ pub(super) fn find<'py>(
 ) -> PyResult<Object<'py>> {
     let host = held.request();
     let common = &host.config::<ModPython>().common;
-    let section = held.value().cursor.current(host).map(|entry| entry.section);
+    // Where there is a PythonPath, the section's directory plays no part.
+    let section = match common.path {
+        Some(_) => None,
+        None => held.value().cursor.current(host).map(|entry| entry.section),
+    };
     // Of a factory such as `Site.create` only `Site` is looked up here; the rest is, once, when the factory is called.
     let parts = mounted.is_factory.then(|| mounted.name.split_once("::"));
     let (key, rest) = match parts.flatten() {

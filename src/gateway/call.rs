@@ -9,7 +9,7 @@ use super::answer::{Answer, Finished};
 use super::application::{self, Mounted};
 use super::request_body;
 use crate::config::gateways::Gateway;
-use crate::embed::class::{self, Args};
+use crate::embed::class;
 use crate::embed::{self, Cx, exception};
 use crate::exchange::{Exchange, RequestLease};
 use crate::httpd::io::Aborted;
@@ -20,7 +20,6 @@ use crate::httpd::request::lease::Held;
 use crate::httpd::status::Status;
 use crate::objects::request::Request;
 use crate::report;
-use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
 
@@ -65,19 +64,17 @@ impl From<Aborted> for Stop {
 
 // Before the call.
 impl<'py> Call<'py> {
-    /// A gateway's handler, `_apache.<name>(req)`: has `answer` answer the request, and gives its status.
+    /// A gateway's handler: has `answer` answer the request, and gives its status.
     ///
     /// # Errors
     /// TypeError where the argument is no request, and what `answer` raises.
     pub(super) fn serve(
         cx: Cx<'py>,
         gateway: &'static Gateway,
-        args: Args<'_, 'py>,
+        request: &Object<'py>,
         answer: impl FnOnce(&Call<'py>, &Object<'py>) -> PyResult<Status>,
-    ) -> PyResult<Object<'py>> {
-        let request = args.required(0)?;
-        let call = Call::new(cx, gateway, &request)?;
-        answer(&call, &request)?.0.into_bound_py_any(cx.py)
+    ) -> PyResult<Status> {
+        answer(&Call::new(cx, gateway, request)?, request)
     }
 
     /// Begins to answer a request.

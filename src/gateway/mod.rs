@@ -16,7 +16,14 @@ mod request_headers;
 pub(crate) mod wsgi;
 
 use crate::config::gateways::Gateway;
+use crate::embed::Cx;
 use crate::embed::class::Function;
+use crate::httpd::status::Status;
+use call::Call;
+use pyo3::prelude::*;
+
+/// Answers a request.
+type Answering = for<'py> fn(&Call<'py>, &Bound<'py, PyAny>) -> PyResult<Status>;
 
 macro_rules! gateways {
     ($($folder:ident),* $(,)?) => {
@@ -25,10 +32,23 @@ macro_rules! gateways {
 
         /// Their handlers, as `_apache` offers them.
         pub(crate) static FUNCTIONS: &[Function] = &[$($folder::HANDLER),*];
+
+        static ANSWERING: &[(&Gateway, Answering)] = &[$((&$folder::GATEWAY, $folder::answer)),*];
     };
 }
 
 // The table of gateways.
 gateways! {
     wsgi, asgi,
+}
+
+/// Answers a request as the handler of that name (`Entry::key`) does, without a look at Python's module of it; None where it is no
+/// gateway's.
+pub(crate) fn answer<'py>(
+    cx: Cx<'py>,
+    key: &str,
+    request: &Bound<'py, PyAny>,
+) -> Option<PyResult<Status>> {
+    let (gateway, answering) = ANSWERING.iter().find(|(gateway, _)| gateway.key == key)?;
+    Some(Call::serve(cx, gateway, request, *answering))
 }

@@ -29,12 +29,7 @@ pub(super) fn place<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object<'p
     key.add(request.document_root().map(CStr::to_bytes));
     key.add(exchange.cursor.extension().as_deref().map(str::as_bytes));
     let entry = exchange.cursor.current(request);
-    key.add(
-        entry
-            .as_ref()
-            .and_then(|entry| entry.directory())
-            .map(str::as_bytes),
-    );
+    key.add(entry.and_then(|entry| entry.directory()).map(str::as_bytes));
     for extension in request.extensions_for(&HANDLERS) {
         key.add(Some(extension.as_bytes()));
     }

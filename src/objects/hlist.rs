@@ -82,11 +82,7 @@ impl<'py> This<'_, 'py, HandlerList> {
         let part = match &**self {
             HandlerList::Request(lease) => {
                 let held = lease.hold().map_err(refused)?;
-                held.value()
-                    .cursor
-                    .current(held.request())
-                    .as_ref()
-                    .map(part)
+                held.value().cursor.current(held.request()).map(part)
             }
             HandlerList::Connection(alone) => (!alone.passed.get()).then(|| {
                 part(&Entry {

@@ -56,6 +56,14 @@ def handler(req):
     return apache.OK
 
 
+def filtered(req):
+    """Has its page go through mod_include, which looks for files beside the page."""
+    req.content_type = "text/html"
+    req.add_output_filter("INCLUDES")
+    req.write('[<!--#include file="page.html" -->]')
+    return apache.OK
+
+
 def forgets(req):
     """Takes the name away, in whatever phase."""
     req.filename = None

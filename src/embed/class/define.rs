@@ -7,7 +7,6 @@ use super::{freelist, trampolines};
 use crate::embed::cell::Ref;
 use crate::embed::interpreter::Cx;
 use crate::httpd::callback::assert_no_data;
-use crate::httpd::faults;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
@@ -19,13 +18,11 @@ use std::ptr::null_mut;
 ///
 /// # Errors
 /// MemoryError.
-pub(crate) fn instance<'py, T: Class>(cx: Cx<'py>, mut payload: T) -> PyResult<Object<'py>> {
-    if T::REUSED && !faults::strike("instance") {
-        match freelist::again(cx, payload) {
-            Ok(object) => return Ok(object),
-            Err(unused) => payload = unused,
-        }
-    }
+pub(crate) fn instance<'py, T: Class>(cx: Cx<'py>, payload: T) -> PyResult<Object<'py>> {
+    let payload = match freelist::from_spare(cx, payload) {
+        Ok(object) => return Ok(object),
+        Err(payload) => payload,
+    };
     let made = made::<T>(cx)?;
     // SAFETY: a class that `define::<T>` made in this interpreter.
     unsafe { allocate(cx, made.class(), payload, trampolines::call_instance::<T>) }

@@ -3,6 +3,7 @@
 use super::declaration::{Class, Instance, Made};
 use crate::embed::cell::{Ref, Slot};
 use crate::embed::interpreter::Cx;
+use crate::httpd::faults;
 use pyo3::ffi;
 use pyo3::prelude::*;
 
@@ -50,17 +51,18 @@ pub(crate) fn recycle<T: Class>(cx: Cx<'_>, object: Ref) {
     }
 }
 
-/// The spare instance with a payload, if there is one.
-pub(super) fn again<'py, T: Class>(cx: Cx<'py>, payload: T) -> Result<Bound<'py, PyAny>, T> {
-    let made = T::key().found(cx);
-    let spare = made.and_then(|made| made.spare.try_lock().ok());
-    let Some(object) = spare.and_then(|mut spare| spare.take()) else {
-        return Err(payload);
-    };
-    // The collector may have shown it to somebody.
-    if !is_plain::<T>(cx, &object) {
+/// Gives the spare instance, with a payload; the payload again where there is none. Nothing of Python's runs meanwhile.
+pub(crate) fn from_spare<T: Class>(cx: Cx<'_>, payload: T) -> Result<Bound<'_, PyAny>, T> {
+    if !T::REUSED || faults::strike("instance") {
         return Err(payload);
     }
+    let made = T::key().found(cx);
+    let spare = made.and_then(|made| made.spare.try_lock().ok());
+    // The collector may have shown it to somebody: then it stays where it is until another one takes its place.
+    let Some(object) = spare.and_then(|mut spare| spare.take_if(|spare| is_plain::<T>(cx, spare)))
+    else {
+        return Err(payload);
+    };
     // SAFETY: an emptied instance of T's class, and ours is the only reference.
     unsafe { (*object.as_ptr().cast::<Instance<T>>()).fill(cx.interpreter, payload) };
     Ok(object.into_bound(cx.py))

@@ -13,5 +13,5 @@ mod trampolines;
 pub(crate) use arguments::{Args, Named, integer, is_sequence};
 pub(crate) use declaration::{Attribute, Class, Function, Key, Method, Slots, This, payload, this};
 pub(crate) use define::{class_of, instance};
-pub(crate) use freelist::{is_plain, is_unmarked, recycle};
+pub(crate) use freelist::{from_spare, is_plain, is_unmarked, recycle};
 pub(crate) use signature::{function, method, signature};

@@ -37,10 +37,15 @@ pub(in crate::gateway) const HANDLER: Function = function!(
 );
 
 fn handler<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
-    Call::serve(cx, &GATEWAY, args, answer)
+    let status = Call::serve(cx, &GATEWAY, &args.required(0)?, answer)?;
+    status.0.into_bound_py_any(cx.py)
 }
 
-fn answer<'py>(call: &Call<'py>, request: &Object<'py>) -> PyResult<Status> {
+/// Answers a request.
+///
+/// # Errors
+/// What ends the request with an error's page.
+pub(in crate::gateway) fn answer<'py>(call: &Call<'py>, request: &Object<'py>) -> PyResult<Status> {
     let cx = call.cx;
     let held = call.hold()?;
     let (mounted, application) = match call.answerer(&held, request)? {

@@ -16,4 +16,4 @@ mod scope;
 mod websocket;
 
 pub(crate) use gateway::GATEWAY;
-pub(super) use handler::HANDLER;
+pub(super) use handler::{HANDLER, answer};

@@ -4,7 +4,7 @@ use super::names::{Header, Names};
 use super::template::{ALWAYS, KEYS, Key, Memory, Template, of};
 use crate::config::proxies::{Proxies, Told};
 use crate::embed::cell::Ref;
-use crate::embed::text::{self, Encoding};
+use crate::embed::text::{Encoding, Known};
 use crate::embed::{Cx, dict};
 use crate::exchange::Exchange;
 use crate::gateway::application::Mounted;
@@ -125,15 +125,15 @@ impl<'py> Filling<'_, 'py> {
         self.template.remove(self.cx, &self.environ, key)
     }
 
-    fn remembered(&self, last: &mut Option<Ref>, value: &[u8]) -> PyResult<Object<'py>> {
+    fn remembered(&self, last: &mut Option<Known>, value: &[u8]) -> PyResult<Object<'py>> {
         if let Some(last) = last
-            && text::holds(self.cx.py, last, value)
+            && last.is(value)
         {
             return Ok(last.bind(self.cx.py));
         }
         let text = self.template.text(self.cx, value)?;
         if value.len() <= SHORT {
-            *last = Some(Ref::new(text.clone()));
+            *last = text.cast::<PyString>().ok().map(Known::new);
         }
         Ok(text)
     }

@@ -13,6 +13,7 @@ use crate::gateway::call::{Answerer, Call, check_refused};
 use crate::gateway::request_body::{self, RequestBody};
 use crate::gateway::{memory, origin};
 use crate::httpd::status::Status;
+use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 
 type Object<'py> = Bound<'py, PyAny>;
@@ -31,10 +32,15 @@ struct State {
 static STATE: PerInterpreter<State> = PerInterpreter::new();
 
 fn handler<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
-    Call::serve(cx, &GATEWAY, args, answer)
+    let status = Call::serve(cx, &GATEWAY, &args.required(0)?, answer)?;
+    status.0.into_bound_py_any(cx.py)
 }
 
-fn answer<'py>(call: &Call<'py>, request: &Object<'py>) -> PyResult<Status> {
+/// Answers a request.
+///
+/// # Errors
+/// What ends the request with an error's page.
+pub(in crate::gateway) fn answer<'py>(call: &Call<'py>, request: &Object<'py>) -> PyResult<Status> {
     let cx = call.cx;
     let state = STATE.get(cx, || {
         Ok::<_, PyErr>(State {

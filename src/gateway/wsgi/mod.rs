@@ -11,4 +11,4 @@ mod start_response;
 mod template;
 
 pub(crate) use gateway::GATEWAY;
-pub(super) use handler::HANDLER;
+pub(super) use handler::{HANDLER, answer};

@@ -5,6 +5,7 @@
 
 use crate::embed::Cx;
 use crate::embed::cell::Ref;
+use crate::embed::text::Known;
 use crate::gateway::request_headers::{Kind, is_secret};
 use pyo3::types::PyString;
 use rustc_hash::FxHashMap;
@@ -23,7 +24,7 @@ pub(super) struct Header {
     pub(super) kind: Kind,
     pub(super) key: Ref,
     /// The value that the last request had, for headers of the kind `Steady`.
-    pub(super) last: Option<Ref>,
+    pub(super) last: Option<Known>,
 }
 
 impl Names {

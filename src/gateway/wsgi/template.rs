@@ -7,7 +7,7 @@
 use super::file_wrapper;
 use super::names::{Names, interned};
 use crate::embed::cell::Ref;
-use crate::embed::text::{self, Encoding};
+use crate::embed::text::{Encoding, Known};
 use crate::embed::{Cx, dict};
 use crate::gateway::application::Mounted;
 use crate::httpd::faults;
@@ -16,7 +16,7 @@ use crate::httpd::request::addresses::server_banner;
 use crate::httpd::request::server::mpm_query;
 use pyo3::exceptions::PyMemoryError;
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyDict, PyString};
 use std::ffi::CStr;
 use std::sync::{Mutex, MutexGuard};
 
@@ -35,8 +35,8 @@ pub(super) struct Template {
 pub(super) struct Memory {
     pub(super) headers: Names,
     /// The texts that the template holds, in the order of `Values`.
-    each: [Option<Ref>; EACH],
-    rare: [Option<Ref>; RARE],
+    each: [Option<Known>; EACH],
+    rare: [Option<Known>; RARE],
     /// What tells that `rare` is right; None where that is not known.
     mark: Option<Mark>,
 }
@@ -174,19 +174,18 @@ impl Template {
         &self,
         cx: Cx<'_>,
         constants: &Bound<'_, PyDict>,
-        held: &mut [Option<Ref>; N],
+        held: &mut [Option<Known>; N],
         values: &[(Key, &[u8]); N],
     ) -> PyResult<()> {
         for (held, &(key, value)) in held.iter_mut().zip(values) {
-            let is_same = |held: &Ref| text::holds(cx.py, held, value);
-            if held.as_ref().is_some_and(is_same) {
+            if held.as_ref().is_some_and(|held| held.is(value)) {
                 continue;
             }
             let text = self.text(cx, value)?;
             // Forgotten first: should putting it into the template fail, the next request tries again.
             *held = None;
             self.set(constants, key, &text)?;
-            *held = Some(Ref::new(text));
+            *held = text.cast::<PyString>().ok().map(Known::new);
         }
         Ok(())
     }

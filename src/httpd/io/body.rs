@@ -4,7 +4,6 @@
 //! when it is asked for, no further than that. All of this may block, and is called without the interpreter's lock.
 
 use crate::httpd::apr::brigade::{first, read, sentinel};
-use crate::httpd::io::output::new_brigade;
 use crate::httpd::io::sink;
 use crate::httpd::request::Request;
 use crate::httpd::status::Status;
@@ -390,4 +389,11 @@ fn is_lost(status: sys::apr_status_t) -> bool {
     ]
     .contains(&status)
         || status == sys::APR_TIMEUP
+}
+fn new_brigade(request: Request<'_>) -> NonNull<sys::apr_bucket_brigade> {
+    // SAFETY: a live request and its connection's allocator; apr_brigade_create aborts rather than return NULL.
+    unsafe {
+        let allocator = (*(*request.as_ptr()).connection).bucket_alloc;
+        NonNull::new_unchecked(sys::apr_brigade_create(request.pool().as_ptr(), allocator))
+    }
 }

@@ -63,8 +63,16 @@ pub(crate) struct Setting<'a, 'c, M: Module> {
 pub(crate) enum Section<'c> {
     None,
     Location { pattern: &'c str, regex: bool },
-    Directory { path: &'c str, regex: bool },
+    Directory { path: &'c str, written: Written },
     Htaccess { path: &'c str },
+}
+
+/// How the path of a `<Directory>` is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Written {
+    Plainly,
+    WithWildCards,
+    AsRegex,
 }
 
 /// The directives as httpd wants them: a command_rec for each, and an empty one at the end.
@@ -265,7 +273,10 @@ unsafe fn around<'c>(command: *mut sys::cmd_parms, pool: Pool<'c>) -> Result<Sec
                     });
                 }
                 "<directory" | "<directorymatch" if regex => {
-                    return Ok(Section::Directory { path: text, regex });
+                    return Ok(Section::Directory {
+                        path: text,
+                        written: Written::AsRegex,
+                    });
                 }
                 "<directory" | "<directorymatch" => {
                     // httpd has made the path absolute in cmd_parms, unless there is a <Files> inside, whose name is there then.
@@ -274,10 +285,13 @@ unsafe fn around<'c>(command: *mut sys::cmd_parms, pool: Pool<'c>) -> Result<Sec
                     } else {
                         None
                     };
-                    return Ok(Section::Directory {
-                        path: with_slash(pool, path.unwrap_or(text)),
-                        regex,
-                    });
+                    let path = with_slash(pool, path.unwrap_or(text));
+                    let written = if path.contains(['*', '?', '[']) {
+                        Written::WithWildCards
+                    } else {
+                        Written::Plainly
+                    };
+                    return Ok(Section::Directory { path, written });
                 }
                 _ => node = directive,
             }

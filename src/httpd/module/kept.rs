@@ -21,6 +21,8 @@ pub(crate) trait Module: Sized + 'static {
         base: &Self::Directory<'c>,
         over: &Self::Directory<'c>,
     ) -> Self::Directory<'c>;
+    /// Does it say nothing? Then the other side stands for both. Asked for every section that a request lies in.
+    fn is_blank(directory: &Self::Directory<'_>) -> bool;
     /// What stands for a configuration whose merge has failed: it must let nobody in.
     fn broken_directory<'c>(pool: Pool<'c>, over: &Self::Directory<'c>) -> Self::Directory<'c>;
 }

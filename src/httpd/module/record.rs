@@ -84,12 +84,20 @@ unsafe extern "C" fn merge_directory<M: Module>(
     base: *mut c_void,
     over: *mut c_void,
 ) -> *mut c_void {
-    // SAFETY: both were made by `create_directory` or `merge_directory` in pools that live at least as long as `pool`.
+    // SAFETY: both were made by `create_directory` or `merge_directory` in pools that live at least as long as `pool`. Neither is
+    // written to once its section has been read.
     unsafe {
+        let (outer, inner) = (base, over);
         let (base, over) = (
             &*base.cast::<M::Directory<'_>>(),
             &*over.cast::<M::Directory<'_>>(),
         );
+        if M::is_blank(over) {
+            return outer;
+        }
+        if M::is_blank(base) {
+            return inner;
+        }
         // Merged in place, without a copy: this happens for every request.
         let Some(live) = Pool::from_raw(pool) else {
             return std::ptr::null_mut();

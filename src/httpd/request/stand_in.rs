@@ -2,8 +2,8 @@
 //!
 //! The name is an absolute path below something that is no directory: in no phase and no sub-request can anybody find, open or
 //! make a file of this name. Its last part is one letter, since mod_speling steps back by its length from the URI's end. While
-//! the answer is made the name lies in the document root instead, for filters that take relative names from there (mod_include,
-//! mod_xsendfile). Python, and `Request::filename`, have no file in both cases.
+//! an answer passes filters that may take relative names from there (mod_include, mod_xsendfile), the name lies in the document
+//! root instead. Python, and `Request::filename`, have no file in both cases.
 
 use crate::httpd::request::Request;
 use crate::httpd::sys;
@@ -125,9 +125,8 @@ impl<'r> Request<'r> {
             .is_some_and(|names| unsafe { names.as_ptr().cast() == (*self.as_ptr()).filename })
     }
 
-    /// Puts the stand-in into the document root: the answer is made from now on.
+    /// Puts the stand-in into the document root: the answer is made from now on, and filters look at it.
     pub(crate) fn stand_in_root(self) {
-        self.admit_no_file();
         let root = self.document_root().unwrap_or(c"/dev/null").to_bytes();
         let root = root.strip_suffix(b"/").unwrap_or(root);
         self.set_filename(self.pool().concat(root, IN_ROOT));

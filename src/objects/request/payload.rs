@@ -44,23 +44,48 @@ pub(super) type Object<'py> = Bound<'py, PyAny>;
 /// # Errors
 /// RuntimeError where the request cannot be held; MemoryError.
 pub(crate) fn object<'py>(cx: Cx<'py>, lease: &RequestLease) -> PyResult<Object<'py>> {
-    object_by(cx, lease, || embed::acquire(cx.py, lease).map_err(refused))
+    object_of_held(cx, lease, acquire(cx, lease)?)
 }
 
-/// As `object`; `hold` is called twice, so that the request is not held while the object is made.
+/// As `object`, of a request that is held already.
+///
+/// # Errors
+/// As for `object`.
+pub(crate) fn object_of_held<'py>(
+    cx: Cx<'py>,
+    lease: &RequestLease,
+    held: Held<'_, Exchange>,
+) -> PyResult<Object<'py>> {
+    object_by(cx, lease, held, || acquire(cx, lease))
+}
+
+fn acquire<'l>(cx: Cx<'_>, lease: &'l RequestLease) -> PyResult<Held<'l, Exchange>> {
+    embed::acquire(cx.py, lease).map_err(refused)
+}
+
+/// As `object_of_held`; the request is not held while an object is made that Python has no memory for yet: that may run anything, so
+/// `hold` is called for a second time.
 fn object_by<'py, 'l>(
     cx: Cx<'py>,
     lease: &'l RequestLease,
-    hold: impl Fn() -> PyResult<Held<'l, Exchange>>,
+    held: Held<'_, Exchange>,
+    hold: impl FnOnce() -> PyResult<Held<'l, Exchange>>,
 ) -> PyResult<Object<'py>> {
-    let found = hold()?.value().object(cx);
-    if let Some(object) = found {
+    if let Some(object) = held.value().object(cx) {
         return Ok(object);
     }
     let request = Request {
         lease: lease.clone(),
         memos: Memos::default(),
     };
+    let request = match class::from_spare(cx, request) {
+        Ok(object) => {
+            held.value().keep(cx, &object);
+            return Ok(object);
+        }
+        Err(request) => request,
+    };
+    drop(held);
     let object = class::instance(cx, request)?;
     // Another thread may have made one meanwhile: then that is it.
     let held = hold()?;
@@ -191,6 +216,8 @@ impl<'py> This<'_, 'py, Request> {
         let Some(lease) = lease else {
             return Ok(self.none());
         };
-        object_by(self.cx, &lease, || hold(self.cx.py, &lease))
+        object_by(self.cx, &lease, hold(self.cx.py, &lease)?, || {
+            hold(self.cx.py, &lease)
+        })
     }
 }

@@ -57,6 +57,16 @@ impl Request<'_> {
         }
     }
 
+    /// Does anything but the protocol stand on the answer's way, which may look at what the answer is made of?
+    pub(crate) fn is_answer_filtered(self) -> bool {
+        // SAFETY: a live request, whose chain of filters is sorted by type and lives as long.
+        unsafe {
+            let first = (*self.as_ptr()).output_filters.cast_const().as_ref();
+            let record = first.and_then(|filter| filter.frec.cast_const().as_ref());
+            record.is_some_and(|record| record.ftype < sys::ap_filter_type_AP_FTYPE_PROTOCOL)
+        }
+    }
+
     /// Would a filter of that name, added to this sub-request, stand in the chain that the whole page passes? It would be used
     /// after its memory, the sub-request's, has gone: a sub-request ends before the page that it is a part of.
     pub(crate) fn would_outlive_itself(self, name: &CStr, input: bool) -> bool {
