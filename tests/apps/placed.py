@@ -60,7 +60,7 @@ def filtered(req):
     """Has its page go through mod_include, which looks for files beside the page."""
     req.content_type = "text/html"
     req.add_output_filter("INCLUDES")
-    req.write('[<!--#include file="page.html" -->]')
+    req.write('[<!--#config sizefmt="bytes" --><!--#fsize file="page.html" -->]')
     return apache.OK
 
 
