@@ -23,7 +23,7 @@ use crate::httpd::request::server::Server as ServerRec;
 use crate::httpd::request::server::mpm_query;
 use crate::httpd::status::Status;
 use crate::objects::filter::GENERIC;
-use crate::{directives, library, mistakes, objects};
+use crate::{directives, library, mistakes, objects, streams};
 use std::ffi::CStr;
 use std::iter::successors;
 
@@ -91,6 +91,7 @@ pub(crate) fn register() {
     );
     hooks::first_log_transaction(is_of_no_type, hide_uri);
     hooks::log_transaction(concerns::<{ LOG | CLEANUP }>, log);
+    hooks::suspend_connection(streams::take_over);
 }
 
 const READ: u32 = Phase::PostReadRequest.bit();
@@ -207,8 +208,19 @@ fn child_init(pool: Pool<'static>, server: ServerRec<'static>) {
     if lifecycle::start(pool, config, FUNCTIONS, objects::populate) {
         registry::follow(plan(server));
     }
+    // Ends before Python does: what was registered last does so first.
+    pool.on_end(EndOfStreams);
     for server in successors(Some(server), |server| server.next()) {
         adapters::imports::run(server);
+    }
+}
+
+/// Has the child's streams say good-bye.
+struct EndOfStreams;
+
+impl Drop for EndOfStreams {
+    fn drop(&mut self) {
+        streams::stop();
     }
 }
 

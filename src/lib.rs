@@ -16,6 +16,7 @@ mod mistakes;
 mod objects;
 mod report;
 mod routing;
+mod streams;
 
 use config::ModPython;
 use directives::DIRECTIVES;

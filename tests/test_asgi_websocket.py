@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import socket
+import ssl
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -243,8 +244,10 @@ def frame(code: int, data: bytes = b"", *, last: bool = True, bits: int = 0, mas
 class Raw:
     """A client that sends what it likes."""
 
-    def __init__(self, server: Server, path: str, *lines: str) -> None:
+    def __init__(self, server: Server, path: str, *lines: str, tls: Optional[ssl.SSLContext] = None) -> None:
         self.socket = socket.create_connection(("127.0.0.1", server.port), PATIENCE)
+        if tls is not None:
+            self.socket = tls.wrap_socket(self.socket)
         self.socket.sendall(request(path, *lines))
         self.data = b""
         while b"\r\n\r\n" not in self.data:

@@ -20,6 +20,7 @@ use crate::httpd::request::Request;
 use crate::httpd::request::connection::Connection;
 use crate::httpd::request::lease::{Lease, OfConnection};
 use crate::httpd::request::server::is_defined;
+use crate::httpd::status::Status;
 use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 use std::sync::Arc;
@@ -106,22 +107,47 @@ fn call<'py>(
     now: i64,
     argument: &Object<'py>,
 ) -> Option<Outcome<'py>> {
-    let is_debugged = common.enable_pdb == Some(true) && is_defined(c"ONE_PROCESS");
-    if !is_debugged && let Some(answered) = gateway::answer(cx, entry.key, argument) {
-        let answered = answered.and_then(|status| status.0.into_bound_py_any(cx.py));
-        let answered = answered.map_err(|error| exception::value(cx.py, error));
-        return Some(Outcome::of(cx, answered));
-    }
     let callable = match handlers::resolve(cx, entry, Importing::new(common, now), argument) {
         Ok(callable) => callable?,
         Err(error) => return Some(Outcome::Raised(exception::value(cx.py, error))),
     };
-    let called = if is_debugged {
+    let called = if is_debugged(common) {
         debug(cx, &callable, argument)
     } else {
         exception::call(cx, &callable, argument)
     };
     Some(Outcome::of(cx, called))
+}
+
+/// What becomes of a request that a gateway answers.
+enum Answered<'py> {
+    Here(Outcome<'py>),
+    /// It goes on without its worker.
+    Suspended,
+}
+
+/// Answers a request where the entry is a gateway's handler: without a look at Python's module of it.
+fn answer<'py>(
+    cx: Cx<'py>,
+    entry: &Entry<'_>,
+    common: &Common<'_>,
+    may_leave: bool,
+    request: &Object<'py>,
+) -> Option<Answered<'py>> {
+    if is_debugged(common) {
+        return None;
+    }
+    let answered = match gateway::answer(cx, entry.key, request, may_leave)? {
+        Ok(Status::SUSPENDED) => return Some(Answered::Suspended),
+        Ok(status) => status.0.into_bound_py_any(cx.py),
+        Err(error) => Err(error),
+    };
+    let answered = answered.map_err(|error| exception::value(cx.py, error));
+    Some(Answered::Here(Outcome::of(cx, answered)))
+}
+
+fn is_debugged(common: &Common<'_>) -> bool {
+    common.enable_pdb == Some(true) && is_defined(c"ONE_PROCESS")
 }
 
 fn debug<'py>(

@@ -1,6 +1,6 @@
 //! Runs a phase's handlers: finds the interpreter, calls each handler in turn, turns results into a status.
 
-use super::{Object, Outcome, Subject, call, serve};
+use super::{Answered, Object, Outcome, Subject, answer, call, serve};
 use crate::config::{BROKEN, Directory, Entry, ModPython, Phase};
 use crate::embed::{self, Cx, exception};
 use crate::exchange::{Exchange, RequestLease, lease_of};
@@ -325,7 +325,12 @@ impl<'a, 'py, 'r> Attached<'a, 'py, 'r> {
     /// The result of one handler; None where a silent one has no function.
     fn handler(&self, entry: &Entry<'r>, argument: &Object<'py>) -> Option<Status> {
         let common = &self.config.common;
-        let outcome = call(self.cx, entry, common, self.request.time(), argument)?;
+        let may_leave = self.phase == Phase::Content;
+        let outcome = match answer(self.cx, entry, common, may_leave, argument) {
+            Some(Answered::Here(outcome)) => outcome,
+            Some(Answered::Suspended) => return Some(Status::SUSPENDED),
+            None => call(self.cx, entry, common, self.request.time(), argument)?,
+        };
         Some(match outcome {
             Outcome::Returned(result) => self.status(entry, &result, "returned"),
             Outcome::ServerReturn(result, status) => {

@@ -30,6 +30,8 @@ pub(super) struct Call<'py> {
     pub(super) cx: Cx<'py>,
     pub(super) lease: RequestLease,
     pub(super) gateway: &'static Gateway,
+    /// May the request go on without its worker, by the way in which it has come here?
+    pub(super) may_leave: bool,
 }
 
 /// Who answers a request.
@@ -72,20 +74,31 @@ impl<'py> Call<'py> {
         cx: Cx<'py>,
         gateway: &'static Gateway,
         request: &Object<'py>,
+        may_leave: bool,
         answer: impl FnOnce(&Call<'py>, &Object<'py>) -> PyResult<Status>,
     ) -> PyResult<Status> {
-        answer(&Call::new(cx, gateway, request)?, request)
+        answer(&Call::new(cx, gateway, request, may_leave)?, request)
     }
 
     /// Begins to answer a request.
     ///
     /// # Errors
     /// TypeError where it is none.
-    fn new(cx: Cx<'py>, gateway: &'static Gateway, request: &Object<'py>) -> PyResult<Call<'py>> {
+    fn new(
+        cx: Cx<'py>,
+        gateway: &'static Gateway,
+        request: &Object<'py>,
+        may_leave: bool,
+    ) -> PyResult<Call<'py>> {
         let lease = class::payload::<Request>(cx, request)
             .map(|request| request.lease().clone())
             .ok_or_else(|| PyTypeError::new_err("the argument must be a request"))?;
-        Ok(Call { cx, lease, gateway })
+        Ok(Call {
+            cx,
+            lease,
+            gateway,
+            may_leave,
+        })
     }
 
     /// Holds the request. Not while the application runs: threads that it starts may use the request.

@@ -43,12 +43,13 @@ gateways! {
 }
 
 /// Answers a request as the handler of that name (`Entry::key`) does, without a look at Python's module of it; None where it is no
-/// gateway's.
+/// gateway's. SUSPENDED where `may_leave` says that the request may go on without its worker, and it does.
 pub(crate) fn answer<'py>(
     cx: Cx<'py>,
     key: &str,
     request: &Bound<'py, PyAny>,
+    may_leave: bool,
 ) -> Option<PyResult<Status>> {
     let (gateway, answering) = ANSWERING.iter().find(|(gateway, _)| gateway.key == key)?;
-    Some(Call::serve(cx, gateway, request, *answering))
+    Some(Call::serve(cx, gateway, request, may_leave, *answering))
 }

@@ -17,6 +17,8 @@ impl Status {
     pub(crate) const OK: Status = Status(0);
     pub(crate) const DECLINED: Status = Status(-1);
     pub(crate) const DONE: Status = Status(-2);
+    /// The request goes on without its worker.
+    pub(crate) const SUSPENDED: Status = Status(-3);
     pub(crate) const UNAUTHORIZED: Status = Status(401);
     pub(crate) const BAD_REQUEST: Status = Status(400);
     pub(crate) const REQUEST_TIME_OUT: Status = Status(408);

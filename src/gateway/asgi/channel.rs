@@ -4,8 +4,8 @@
 //! and output, and never touches Python. What has not been taken by the other side is bounded: the application waits when so much
 //! of its answer lies here, and of the request's body a block is read when it is asked for.
 
-use super::bell::Rope;
 use super::inbox::Inbox;
+use crate::streams::bell::Rope;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

@@ -1,7 +1,6 @@
 //! The worker's side: gives a request to the interpreter's loop, then does all of httpd's input and output for it, without the
 //! interpreter's lock. It is the only thread that uses the request (but for what the application does with the request object).
 
-use super::bell::Bell;
 use super::channel::{Channel, HeadParts, Job};
 use super::gateway::GATEWAY;
 use super::http::Http;
@@ -22,6 +21,7 @@ use crate::httpd::log::Level;
 use crate::httpd::request::Request as Host;
 use crate::httpd::request::lease::Held;
 use crate::httpd::status::Status;
+use crate::streams::bell::Bell;
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
@@ -37,7 +37,7 @@ pub(in crate::gateway) const HANDLER: Function = function!(
 );
 
 fn handler<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
-    let status = Call::serve(cx, &GATEWAY, &args.required(0)?, answer)?;
+    let status = Call::serve(cx, &GATEWAY, &args.required(0)?, false, answer)?;
     status.0.into_bound_py_any(cx.py)
 }
 

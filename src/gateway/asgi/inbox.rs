@@ -1,8 +1,8 @@
 //! What an event loop's thread is given by others: requests to begin with, and whose waiting has an end. All that has come by the
 //! time it looks is one batch, for which it is woken once.
 
-use super::bell::{Bell, Rope};
 use crate::embed::cell::Ref;
+use crate::streams::bell::{Bell, Rope};
 use std::io;
 use std::os::fd::RawFd;
 use std::sync::{Mutex, MutexGuard, PoisonError};

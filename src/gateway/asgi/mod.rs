@@ -3,7 +3,6 @@
 //! The application runs in its interpreter's event loop (`event_loop`), in a thread of its own; the worker that httpd has given the
 //! request (`handler`) does everything that concerns httpd, and waits detached meanwhile. Between them lies the request's `channel`.
 
-mod bell;
 mod channel;
 mod event_loop;
 mod gateway;

@@ -70,6 +70,7 @@ fn option<'c>(common: &Common<'c>, key: &str) -> Option<&'c str> {
 }
 
 /// The limits of WebSockets.
+#[derive(Clone, Copy)]
 pub(super) struct Limits {
     /// How many bytes a message may have.
     pub(super) size: usize,

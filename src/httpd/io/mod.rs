@@ -7,6 +7,7 @@ pub(crate) mod file_part;
 pub(crate) mod filter;
 pub(crate) mod include;
 pub(crate) mod output;
+pub(crate) mod poll;
 pub(crate) mod session_file;
 pub(in crate::httpd) mod sink;
 pub(crate) mod stdio;

@@ -7,10 +7,11 @@ use crate::httpd::log::{self, Level};
 use crate::httpd::request::Request;
 use crate::httpd::request::connection::Connection;
 use crate::httpd::request::server::Server;
+use crate::httpd::request::suspended::Suspended;
 use crate::httpd::status::Status;
 use crate::httpd::sys;
 use std::ffi::{CStr, c_char, c_int};
-use std::ptr::null;
+use std::ptr::{NonNull, null};
 
 macro_rules! request_hooks {
     ($($name:ident: $register:ident, $order:expr, $when:literal);* $(;)?) => {$(
@@ -57,6 +58,20 @@ pub(crate) fn process_connection<F: Fn(Connection<'_>) -> Status + Copy>(_hook: 
     unsafe {
         sys::ap_hook_process_connection(
             Some(on_connection::<F>),
+            null(),
+            null(),
+            sys::APR_HOOK_MIDDLE,
+        );
+    }
+}
+
+/// Runs `hook` when a worker has let go of a connection, which is whoever's then that takes it (suspend_connection).
+pub(crate) fn suspend_connection<F: Fn(Suspended) + Copy>(_hook: F) {
+    const { assert_no_data::<F>() };
+    // SAFETY: registers a function that lives as long as the process.
+    unsafe {
+        sys::ap_hook_suspend_connection(
+            Some(on_suspension::<F>),
             null(),
             null(),
             sys::APR_HOOK_MIDDLE,
@@ -263,6 +278,21 @@ unsafe extern "C" fn on_connection<F: Fn(Connection<'_>) -> Status + Copy>(
             connection.finish();
             Status::INTERNAL_SERVER_ERROR.0
         }
+    }
+}
+
+unsafe extern "C" fn on_suspension<F: Fn(Suspended) + Copy>(
+    connection: *mut sys::conn_rec,
+    request: *mut sys::request_rec,
+) {
+    let (Some(connection), Some(request)) = (NonNull::new(connection), NonNull::new(request))
+    else {
+        return;
+    };
+    // SAFETY: httpd passes a live connection and its request; F is the function item that was registered.
+    let (suspended, hook) = unsafe { (Suspended::new(connection, request), summon::<F>()) };
+    if let Err(place) = guard("suspend_connection", || hook(suspended)) {
+        log::process(Level::Critical, &place);
     }
 }
 

@@ -142,6 +142,24 @@ impl<T: Ending> Lease<T> {
     }
 }
 
+/// Keeps a request usable while no phase of it runs: for a thread that goes on with it. Dropped by that, detached, before the
+/// request ends.
+pub(crate) struct StayOpen<T>(Arc<Lease<T>>);
+
+impl<T> StayOpen<T> {
+    pub(crate) fn new(lease: Arc<Lease<T>>, served: Request<'_>) -> StayOpen<T> {
+        // Closed by `drop`, since it is kept longer than anything is borrowed.
+        std::mem::forget(lease.turn.open(served.address(), |_| {}));
+        StayOpen(lease)
+    }
+}
+
+impl<T> Drop for StayOpen<T> {
+    fn drop(&mut self) {
+        self.0.turn.close();
+    }
+}
+
 impl Lease<OfConnection> {
     /// Makes a lease on a connection, which is revoked when the connection's pool ends.
     pub(crate) fn for_connection<'c>(connection: Connection<'c>) -> &'c Arc<Lease<OfConnection>> {

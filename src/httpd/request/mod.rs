@@ -18,6 +18,7 @@ pub(crate) mod root_locks;
 pub(crate) mod section;
 pub(crate) mod server;
 mod stand_in;
+pub(crate) mod suspended;
 pub(crate) mod turn;
 
 pub(crate) use handle::Request;

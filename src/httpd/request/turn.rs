@@ -89,6 +89,18 @@ impl Turn {
         }
     }
 
+    /// Closes the turn once, where it was opened to stay so (`Lease::stay_open`). Waits for an operation that another thread is in the
+    /// middle of: call it detached.
+    pub(in crate::httpd) fn close(&self) {
+        self.served.store(std::ptr::null_mut(), Ordering::Relaxed);
+        if self.open.fetch_sub(1, Ordering::SeqCst) == 1 {
+            let owner = self.owner.load(Ordering::SeqCst);
+            if owner != 0 && owner != this_thread() {
+                self.wait();
+            }
+        }
+    }
+
     /// Is it the phase of this request that runs, and not that of another one of the family, for which this one waits?
     pub(in crate::httpd) fn is_served(&self, request: NonNull<c_void>) -> bool {
         std::ptr::eq(self.served.load(Ordering::Relaxed), request.as_ptr())

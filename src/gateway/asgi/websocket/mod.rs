@@ -8,6 +8,7 @@ mod deflate;
 mod frames;
 mod handshake;
 mod socket;
+mod stream;
 mod talk;
 mod utf8;
 mod work;

@@ -1,13 +1,21 @@
 //! An open WebSocket: frames in both directions, until one side closes.
 
-use super::super::bell::Bell;
+use super::channel::Channel;
 use super::channel::{Message, Order};
 use super::frames::{self, Received, Receiver, Sender, Violation};
 use super::work::{Ending, Work};
-use crate::httpd::io::tunnel::{Heard, Tunnel};
+use crate::exchange::{Exchange, RequestLease};
+use crate::gateway::asgi::options::Limits;
+use crate::httpd::io::Aborted;
+use crate::httpd::io::tunnel::{Heard, MOST, Tunnel};
 use crate::httpd::io::watch;
+use crate::httpd::request::lease::Held;
 use crate::httpd::request::server::is_stopping;
+use crate::streams::bell::Bell;
+use crate::streams::bell::Rope;
+use crate::streams::{Step, Wants};
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// So often the worker looks at the clock, and whether the child is to end.
@@ -19,26 +27,43 @@ const ENOUGH: usize = 65536;
 /// So many blocks of the client's are read before the application's side is looked at again.
 const BLOCKS: usize = 16;
 
+/// So much memory is kept for what is written next.
+const KEPT: usize = 4096;
+
 const RESTART: u16 = 1012;
 const FAILED: u16 = 1011;
 
-pub(super) struct Talk<'w> {
-    work: &'w Work<'w>,
-    bell: Bell,
-    descriptor: i32,
+/// An open WebSocket. Its worker keeps it, or the streams' thread.
+pub(super) struct Talk {
+    lease: RequestLease,
+    channel: Arc<Channel>,
+    limits: Limits,
+    /// How long a client may take nothing: httpd's Timeout.
+    patience: Duration,
+    /// May it wait until the client has taken what is sent? In a worker.
+    may_wait: bool,
     tunnel: Tunnel,
     receiver: Receiver,
     sender: Sender,
+    /// What the application has ordered and has not been done.
+    orders: VecDeque<Order>,
+    /// Is the application to be told when all that is done?
+    owes_word: bool,
     /// What has been read, and waits until the application has room for it.
     unread: Vec<u8>,
     /// Has all been read that has come? What TLS holds back does not show at the socket.
     is_dry: bool,
-    /// What is to be written.
+    /// What is to be written, and how much of it has been.
     out: Vec<u8>,
+    written: usize,
+    /// Since when the client has not taken what was written.
+    stuck: Option<Instant>,
     /// May the application be given more?
     has_room: bool,
     /// When our close frame was sent.
     closed: Option<Instant>,
+    /// Since when there is nothing to be done but to send what is left.
+    ended: Option<Instant>,
     /// Did the application end before it closed?
     over: Option<bool>,
     heard: Instant,
@@ -49,26 +74,42 @@ pub(super) struct Talk<'w> {
 /// Has the WebSocket come to its end?
 type Ended = bool;
 
-impl<'w> Talk<'w> {
-    /// Sends the head of the answer that accepts.
-    pub(super) fn begin(work: &'w Work<'w>, head: &[u8]) -> Result<Talk<'w>, Ending> {
-        let wrong = |text: &str| Ending::Wrong(text.into());
+/// How a step of it ends.
+pub(super) enum Stepped {
+    Step(Step),
+    Ended(Result<(), Ending>),
+}
+
+impl Talk {
+    /// Sends the head of the answer that accepts; `orders` have come together with the acceptance.
+    pub(super) fn begin(
+        work: &Work<'_>,
+        head: &[u8],
+        orders: VecDeque<Order>,
+        may_wait: bool,
+    ) -> Result<Talk, Ending> {
         let held = work.hold()?;
         let request = held.request();
-        let descriptor = request.connection().descriptor();
         let agreed = work.asked.agreed();
         Ok(Talk {
-            work,
-            bell: Bell::new().map_err(|_| wrong("no descriptor is left for a websocket"))?,
-            descriptor: descriptor.ok_or_else(|| wrong("the connection has no socket"))?,
+            lease: work.lease.clone(),
+            channel: work.channel.clone(),
+            limits: *work.limits,
+            patience: Duration::from_secs_f64(request.server().timeout().max(1.0)),
+            may_wait,
             tunnel: Tunnel::open(request, head)?,
             receiver: Receiver::new(work.limits.size, agreed),
             sender: Sender::new(agreed),
+            orders,
+            owes_word: true,
             unread: Vec::new(),
             is_dry: false,
             out: Vec::new(),
+            written: 0,
+            stuck: None,
             has_room: true,
             closed: None,
+            ended: None,
             over: None,
             heard: Instant::now(),
             pinged: None,
@@ -76,47 +117,142 @@ impl<'w> Talk<'w> {
         })
     }
 
-    /// Talks until the end; `orders` have come together with the acceptance.
-    pub(super) fn run(mut self, mut orders: VecDeque<Order>) -> Result<(), Ending> {
-        let rope = self.bell.rope();
+    pub(super) fn lease(&self) -> &RequestLease {
+        &self.lease
+    }
+
+    pub(super) fn channel(&self) -> &Channel {
+        &self.channel
+    }
+
+    /// Talks until the end, in the worker.
+    pub(super) fn run(mut self) -> Result<(), Ending> {
+        let wrong = |text: &str| Ending::Wrong(text.into());
+        let descriptor = self.hold()?.request().connection().descriptor();
+        let descriptor = descriptor.ok_or_else(|| wrong("the connection has no socket"))?;
+        let bell = Bell::new().map_err(|_| wrong("no descriptor is left for a websocket"))?;
+        let rope = bell.rope();
         loop {
-            let is_idle = self.say(&mut orders)?;
-            if self.listen()? || self.look_at_the_clock()? {
-                break;
+            match self.step(&rope) {
+                Stepped::Ended(result) => return result,
+                Stepped::Step(Step::Wait(wants)) => {
+                    watch::wait(descriptor, wants.reads, bell.descriptor(), TICK);
+                    bell.hush();
+                }
+                Stepped::Step(_) => {}
             }
-            let found = self.work.channel.look(&rope);
+        }
+    }
+
+    /// Does what there is to do. The rope is pulled when the application has something.
+    pub(super) fn step(&mut self, rope: &Rope) -> Stepped {
+        let step = self.advance(rope).map(|ended| {
+            if ended {
+                self.ended.get_or_insert_with(Instant::now);
+            }
+            match self.ended {
+                Some(since) if self.is_written() || since.elapsed() >= CLOSING => Step::End,
+                Some(_) => Step::Wait(self.wants()),
+                None if self.stuck.is_none() && self.has_more() => Step::Again,
+                None => Step::Wait(self.wants()),
+            }
+        });
+        match step {
+            Ok(Step::End) => Stepped::Ended(match self.over {
+                Some(_) => Err(Ending::Over(true)),
+                None => Ok(()),
+            }),
+            Ok(step) => Stepped::Step(step),
+            Err(ending) => Stepped::Ended(Err(ending)),
+        }
+    }
+
+    fn advance(&mut self, rope: &Rope) -> Result<Ended, Ending> {
+        self.write()?;
+        if self.ended.is_some() {
+            return Ok(true);
+        }
+        if self.stuck.is_none() {
+            self.say()?;
+        }
+        if self.listen()? || self.look_at_the_clock()? {
+            return Ok(true);
+        }
+        if self.stuck.is_none() {
+            let found = self.channel.look(rope);
             self.has_room = found.has_room;
-            orders = found.orders;
+            self.owes_word |= !found.orders.is_empty();
+            self.orders.extend(found.orders);
             if let Some(has_failed) = found.over
                 && self.closed.is_none()
                 && self.over.is_none()
             {
                 self.over = Some(has_failed);
-                orders.push_back(match has_failed {
+                self.orders.push_back(match has_failed {
                     true => Order::Close(FAILED, "the application has failed".into()),
                     false => Order::Close(1000, String::new()),
                 });
             }
-            // What waits for the application is looked at again when that has taken something: it pulls the rope.
-            if is_idle && orders.is_empty() && (self.is_dry || !self.reads()) {
-                watch::wait(self.descriptor, self.reads(), self.bell.descriptor(), TICK);
-                self.bell.hush();
-            }
         }
-        match self.over {
-            Some(_) => Err(Ending::Over(true)),
-            None => Ok(()),
+        Ok(false)
+    }
+
+    /// Is there something that can be done now? What waits for the application is looked at again when that has taken something:
+    /// it pulls the rope.
+    fn has_more(&self) -> bool {
+        !self.orders.is_empty() || self.reads() && !self.is_dry
+    }
+
+    fn wants(&self) -> Wants {
+        Wants {
+            reads: self.ended.is_none() && self.reads(),
+            writes: self.stuck.is_some(),
+            due: self.due(),
         }
+    }
+
+    /// When the clock has to be looked at.
+    fn due(&self) -> Option<Instant> {
+        let limits = &self.limits;
+        let pong = self.pinged.zip(limits.pong);
+        let pong = pong.map(|(pinged, pong)| pinged + pong);
+        let ping = limits.ping.filter(|_| self.pinged.is_none());
+        [
+            self.stuck.map(|since| since + self.patience),
+            self.ended.map(|since| since + CLOSING),
+            self.closed.map(|closed| closed + CLOSING),
+            pong,
+            ping.map(|interval| self.heard + interval),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// Says that the server goes, as far as that can be done at once.
+    pub(super) fn part(&mut self) {
+        if self.closed.is_none() && self.ended.is_none() {
+            self.channel.disconnect(RESTART, "the server restarts");
+            // Whoever has gone need not be told.
+            let _ = self.close(Some(RESTART), "the server restarts");
+        }
+    }
+
+    fn hold(&self) -> Result<Held<'_, Exchange>, Ending> {
+        let gone = |_| Ending::Wrong("the request has ended".into());
+        self.lease.acquire().map_err(gone)
     }
 
     fn reads(&self) -> bool {
-        self.has_room || self.closed.is_some()
+        let is_choked = self.stuck.is_some() && self.out.len() - self.written > ENOUGH;
+        (self.has_room || self.closed.is_some()) && !is_choked
     }
 
-    /// Sends what the application has ordered. Was that nothing?
-    fn say(&mut self, orders: &mut VecDeque<Order>) -> Result<bool, Ending> {
-        let is_idle = orders.is_empty();
-        while let Some(order) = orders.pop_front() {
+    /// Sends what the application has ordered, as far as the client takes it.
+    fn say(&mut self) -> Result<(), Ending> {
+        while self.stuck.is_none()
+            && let Some(order) = self.orders.pop_front()
+        {
             match order {
                 _ if self.closed.is_some() => {}
                 Order::Send(is_text, data) => {
@@ -130,22 +266,50 @@ impl<'w> Talk<'w> {
             }
         }
         self.write()?;
-        if !is_idle {
-            self.work.channel.sent();
+        if self.owes_word && self.orders.is_empty() && self.stuck.is_none() {
+            self.owes_word = false;
+            self.channel.sent();
         }
-        Ok(is_idle)
+        Ok(())
     }
 
+    fn is_written(&self) -> bool {
+        self.out.is_empty() && self.stuck.is_none()
+    }
+
+    /// Sends what there is; where it may not wait, as much as the client takes.
     fn write(&mut self) -> Result<(), Ending> {
-        if self.out.is_empty() {
+        if self.is_written() {
             return Ok(());
         }
-        let written = self.tunnel.write(self.work.hold()?.request(), &self.out);
-        self.out.clear();
-        if self.out.capacity() > 2 * ENOUGH {
-            self.out = Vec::new();
+        self.try_write().map_err(|_| self.lost())
+    }
+
+    fn try_write(&mut self) -> Result<(), Aborted> {
+        let held = self.lease.acquire().map_err(|_| Aborted)?;
+        let request = held.request();
+        let mut is_stuck = self.stuck.is_some() && self.tunnel.push(request)?;
+        while !is_stuck && self.written < self.out.len() {
+            let rest = self.out.get(self.written..).unwrap_or_default();
+            let part = match self.may_wait {
+                true => rest,
+                false => rest.get(..MOST).unwrap_or(rest),
+            };
+            is_stuck = self.tunnel.write(request, part, self.may_wait)?;
+            self.written += part.len();
         }
-        written.map_err(|_| self.lost())
+        self.stuck = match self.stuck {
+            Some(since) if is_stuck => Some(since),
+            _ => is_stuck.then(Instant::now),
+        };
+        if self.written >= self.out.len() {
+            self.out.clear();
+            self.written = 0;
+            if self.out.capacity() > KEPT {
+                self.out = Vec::new();
+            }
+        }
+        Ok(())
     }
 
     /// Sends a close frame, behind what there is.
@@ -157,7 +321,7 @@ impl<'w> Talk<'w> {
 
     /// The client has gone without a word.
     fn lost(&self) -> Ending {
-        self.work.channel.disconnect(1006, "");
+        self.channel.disconnect(1006, "");
         Ending::Gone
     }
 
@@ -169,7 +333,8 @@ impl<'w> Talk<'w> {
                 break;
             }
             if self.unread.is_empty() {
-                let held = self.work.hold()?;
+                let gone = |_| Ending::Wrong("the request has ended".into());
+                let held = self.lease.acquire().map_err(gone)?;
                 match self.tunnel.read(held.request(), &mut self.unread) {
                     Heard::Nothing => {
                         self.is_dry = true;
@@ -199,7 +364,7 @@ impl<'w> Talk<'w> {
                         }
                     }
                     Err(Violation(code, what)) => {
-                        self.work.channel.disconnect(code, what);
+                        self.channel.disconnect(code, what);
                         if self.closed.is_none() {
                             self.close(Some(code), what)?;
                         }
@@ -229,7 +394,7 @@ impl<'w> Talk<'w> {
                 return Ok(false);
             }
             Received::Close(code, reason) => {
-                self.work.channel.disconnect(code.unwrap_or(1005), &reason);
+                self.channel.disconnect(code.unwrap_or(1005), &reason);
                 if self.closed.is_none() {
                     self.close(code, &reason)?;
                 }
@@ -237,24 +402,30 @@ impl<'w> Talk<'w> {
             }
         };
         if self.closed.is_none() {
-            self.has_room = self.work.channel.deliver(message);
+            self.has_room = self.channel.deliver(message);
         }
         Ok(false)
     }
 
     /// Does what is to be done in time: pings, the end of a client that does not answer, the end of the child.
     fn look_at_the_clock(&mut self) -> Result<Ended, Ending> {
+        if self
+            .stuck
+            .is_some_and(|since| since.elapsed() >= self.patience)
+        {
+            return Err(self.lost());
+        }
         if let Some(closed) = self.closed {
             return Ok(closed.elapsed() >= CLOSING);
         }
-        let limits = self.work.limits;
+        let limits = self.limits;
         if self.stopping.is_none() && is_stopping() {
             self.stopping = Some(Instant::now());
         }
         if let Some(since) = self.stopping
             && since.elapsed() >= limits.shutdown
         {
-            self.work.channel.disconnect(RESTART, "the server restarts");
+            self.channel.disconnect(RESTART, "the server restarts");
             self.close(Some(RESTART), "the server restarts")?;
             return Ok(false);
         }
@@ -265,7 +436,7 @@ impl<'w> Talk<'w> {
         match (self.pinged, limits.ping) {
             (Some(pinged), _) if limits.pong.is_some_and(|pong| pinged.elapsed() >= pong) => {
                 let text = "no pong has come in time";
-                self.work.channel.disconnect(FAILED, text);
+                self.channel.disconnect(FAILED, text);
                 self.close(Some(FAILED), text)?;
                 Ok(true)
             }

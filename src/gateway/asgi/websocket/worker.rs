@@ -9,21 +9,21 @@ use super::super::scope::{Failure, scope};
 use super::channel::{Channel, Order};
 use super::handshake::{self, Asked};
 use super::socket::WebSocket;
+use super::stream::Departed;
 use super::talk::Talk;
-use super::work::{Ending, Work};
+use super::work::{Ending, Work, conclude};
 use crate::config::ModPython;
 use crate::embed::class;
 use crate::exchange::Exchange;
 use crate::gateway::answer::Answer;
 use crate::gateway::application::Mounted;
-use crate::gateway::call::{Call, Stop};
+use crate::gateway::call::Call;
 use crate::httpd::io::output::End;
 use crate::httpd::io::watch::Presence;
-use crate::httpd::log::Level;
 use crate::httpd::request::lease::Held;
 use crate::httpd::status::Status;
+use crate::streams;
 use pyo3::IntoPyObjectExt;
-use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,6 +38,7 @@ pub(in super::super) struct Prepared<'py> {
     channel: Arc<Channel>,
     asked: Asked,
     limits: Limits,
+    leaves: bool,
 }
 
 /// Reads the handshake of a request that asks for a WebSocket. Gives the status where it is wrong.
@@ -76,57 +77,41 @@ pub(in super::super) fn prepare<'py>(
         channel,
         asked,
         limits,
+        leaves: call.may_leave && host.may_leave() && streams::is_ready(),
     }))
 }
 
 impl Prepared<'_> {
-    /// Has the application answer; returns when the WebSocket has been closed.
+    /// Has the application answer. Returns when the WebSocket has been closed, or goes on without this worker.
     ///
     /// # Errors
     /// What the application has raised before it has accepted.
     pub(in super::super) fn run(self, call: &Call<'_>) -> PyResult<Status> {
         event_loop::begin(&self.inbox, self.parts)?;
+        let answer = Answer::default();
         let work = Work {
             lease: &call.lease,
-            answer: &Answer::default(),
+            answer: &answer,
             channel: &self.channel,
             asked: &self.asked,
             limits: &self.limits,
+            leaves: self.leaves,
         };
-        let ending = call.cx.detached(&work, |work| {
+        let done = call.cx.detached(&work, |work| {
             work.channel.ring();
-            let ending = work.run();
-            work.channel.leave();
-            ending
+            let done = work.run();
+            if !matches!(done, Ok(Some(_))) {
+                work.channel.leave();
+            }
+            done
         });
-        let Err(ending) = ending else {
-            return Ok(Status::OK);
-        };
-        let raised = || {
-            let exchange = class::this::<WebSocket>(call.cx, &self.exchange).ok()?;
-            exchange.error.get(call.cx.py).map(PyErr::from_value)
-        };
-        match ending {
-            Ending::Refused => Ok(Status(403)),
-            Ending::Gone => {
-                let held = call.hold()?;
-                held.request().give_up();
-                let text = "the client went away and has not closed its websocket";
-                call.cx.log(held.request(), Level::Debug, text);
-                Ok(Status::OK)
+        match done {
+            Ok(Some(talk)) => {
+                streams::depart(Box::new(Departed::new(call, talk, self.exchange)));
+                Ok(Status::SUSPENDED)
             }
-            Ending::Wrong(text) => call.stopped(work.answer, Stop::Broken(text)),
-            Ending::Over(true) => {
-                if let Some(error) = raised() {
-                    call.log(error)?;
-                }
-                Ok(Status::OK)
-            }
-            Ending::Over(false) => {
-                let text = "ASGI: the application has ended and has neither accepted nor refused the websocket";
-                let error = raised().unwrap_or_else(|| PyRuntimeError::new_err(text));
-                call.failed(work.answer, error)
-            }
+            Ok(None) => Ok(Status::OK),
+            Err(ending) => conclude(call, &self.exchange, &answer, ending),
         }
     }
 }
@@ -135,7 +120,8 @@ impl Prepared<'_> {
 const SHORT: Duration = Duration::from_secs(1);
 
 impl Work<'_> {
-    fn run(&self) -> Result<(), Ending> {
+    /// Serves the WebSocket until its end, or, where it can leave its worker, until it has been accepted.
+    fn run(&self) -> Result<Option<Talk>, Ending> {
         loop {
             let Some(found) = self.channel.wait(SHORT) else {
                 if self.channel.is_abandoned() {
@@ -154,13 +140,17 @@ impl Work<'_> {
                         let head = self
                             .asked
                             .answer(accepted.subprotocol.as_deref(), &accepted.head);
-                        return Talk::begin(self, &head)?.run(orders);
+                        let talk = Talk::begin(self, &head, orders, !self.leaves)?;
+                        return match self.leaves {
+                            true => Ok(Some(talk)),
+                            false => talk.run().map(|()| None),
+                        };
                     }
                     Order::Refuse => return Err(Ending::Refused),
                     Order::Deny(head, data, is_last) => {
                         self.deny(head, &data, is_last)?;
                         if is_last {
-                            return Ok(());
+                            return Ok(None);
                         }
                     }
                     // These come behind an Accept only.

@@ -1,0 +1,108 @@
+//! epoll: which descriptors a thread waits for.
+
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
+
+/// The descriptors that are waited for, each with a number. Owned by the thread that waits.
+pub(crate) struct Poll(OwnedFd);
+
+/// What a descriptor is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Interest {
+    pub(crate) reads: bool,
+    pub(crate) writes: bool,
+}
+
+impl Interest {
+    fn events(self) -> u32 {
+        let reads = libc::EPOLLIN | libc::EPOLLRDHUP;
+        let events =
+            if self.reads { reads } else { 0 } | if self.writes { libc::EPOLLOUT } else { 0 };
+        events.cast_unsigned()
+    }
+}
+
+/// How many events are taken at once.
+const BATCH: usize = 256;
+
+impl Poll {
+    /// # Errors
+    /// No descriptors are left.
+    pub(crate) fn new() -> io::Result<Poll> {
+        // SAFETY: a new descriptor, or a negative number.
+        unsafe {
+            match libc::epoll_create1(libc::EPOLL_CLOEXEC) {
+                descriptor if descriptor >= 0 => Ok(Poll(OwnedFd::from_raw_fd(descriptor))),
+                _ => Err(io::Error::last_os_error()),
+            }
+        }
+    }
+
+    /// Waits for a descriptor, too.
+    ///
+    /// # Errors
+    /// No memory is left for it, or it is none that can be waited for.
+    pub(crate) fn add(&self, descriptor: RawFd, number: u64, interest: Interest) -> io::Result<()> {
+        self.control(libc::EPOLL_CTL_ADD, descriptor, number, interest)
+    }
+
+    /// # Errors
+    /// As for `add`.
+    pub(crate) fn change(
+        &self,
+        descriptor: RawFd,
+        number: u64,
+        interest: Interest,
+    ) -> io::Result<()> {
+        self.control(libc::EPOLL_CTL_MOD, descriptor, number, interest)
+    }
+
+    /// Waits for it no more.
+    pub(crate) fn remove(&self, descriptor: RawFd) {
+        let none = Interest {
+            reads: false,
+            writes: false,
+        };
+        // It fails where the descriptor is not waited for.
+        let _ = self.control(libc::EPOLL_CTL_DEL, descriptor, 0, none);
+    }
+
+    fn control(
+        &self,
+        operation: i32,
+        descriptor: RawFd,
+        number: u64,
+        interest: Interest,
+    ) -> io::Result<()> {
+        let mut event = libc::epoll_event {
+            events: interest.events(),
+            u64: number,
+        };
+        // SAFETY: our own descriptor, and a place that is read meanwhile.
+        let done =
+            unsafe { libc::epoll_ctl(self.0.as_raw_fd(), operation, descriptor, &raw mut event) };
+        if done == 0 {
+            Ok(())
+        } else {
+            Err(io::Error::last_os_error())
+        }
+    }
+
+    /// Waits, no longer than `time`; gives the numbers of those for which it is time.
+    pub(crate) fn wait(&self, time: Duration) -> Vec<u64> {
+        let mut events = [libc::epoll_event { events: 0, u64: 0 }; BATCH];
+        let milliseconds = i32::try_from(time.as_millis()).unwrap_or(i32::MAX);
+        // SAFETY: as many places as it is told.
+        let count = unsafe {
+            libc::epoll_wait(
+                self.0.as_raw_fd(),
+                events.as_mut_ptr(),
+                i32::try_from(BATCH).unwrap_or(0),
+                milliseconds,
+            )
+        };
+        let count = usize::try_from(count).unwrap_or(0);
+        events.iter().take(count).map(|event| event.u64).collect()
+    }
+}

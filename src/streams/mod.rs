@@ -1,0 +1,67 @@
+//! Requests that have left their worker: one thread of the child serves them all, as many as there are.
+//!
+//! A gateway's handler gives its stream away (`depart`) and answers SUSPENDED; when the worker lets go of the connection, the streams'
+//! thread takes it over (`take_over`). It never waits but for all of them together: a stream does what can be done at once
+//! (`Stream::step`), and says what it waits for. At its end a second thread, which may wait, has the request end (`ending`);
+//! then the connection lingers here, as httpd's do, and is closed.
+//!
+//! What is done for a request is done under its lease, whose turn stays open all the while: the application may use the request.
+
+pub(crate) mod bell;
+mod ending;
+mod stream;
+mod thread;
+
+use crate::exchange::lease_of;
+use crate::httpd::request::lease::StayOpen;
+use crate::httpd::request::suspended::Suspended;
+use crate::httpd::{faults, log};
+use std::cell::RefCell;
+use std::sync::Arc;
+use stream::Taken;
+
+pub(crate) use stream::{Step, Stream, Wants};
+pub(crate) use thread::stop;
+
+thread_local! {
+    /// What this worker's request goes on as, until the worker has let go of it.
+    static DEPARTING: RefCell<Option<Box<dyn Stream>>> = const { RefCell::new(None) };
+}
+
+/// Can a stream be taken over? Otherwise its worker has to serve it.
+pub(crate) fn is_ready() -> bool {
+    !faults::strike("streams") && thread::is_ready()
+}
+
+/// Has a request go on without its worker: its handler answers SUSPENDED next.
+pub(crate) fn depart(stream: Box<dyn Stream>) {
+    let before = DEPARTING.with(|departing| departing.borrow_mut().replace(stream));
+    if let Some(before) = before {
+        // Its handler's result has not come to httpd: the request has had another end.
+        before.end();
+    }
+}
+
+/// The worker has let go of a connection: it is ours now, if the request is.
+pub(crate) fn take_over(suspended: Suspended) {
+    let stream = DEPARTING.with(|departing| departing.borrow_mut().take());
+    let (Some(stream), Some(request)) = (stream, suspended.request()) else {
+        return;
+    };
+    let lease = stream.lease();
+    if !Arc::ptr_eq(lease, lease_of(request)) {
+        log::entry(
+            request,
+            log::Level::Critical,
+            "another request is suspended than the one that was to be",
+        );
+        stream.end();
+        return;
+    }
+    let open = StayOpen::new(lease.clone(), request);
+    thread::adopt(Taken {
+        stream,
+        suspended,
+        open,
+    });
+}

@@ -1,0 +1,51 @@
+//! What the streams' thread asks of a stream.
+
+use super::bell::Rope;
+use crate::exchange::{Exchange, RequestLease};
+use crate::httpd::request::lease::StayOpen;
+use crate::httpd::request::suspended::Suspended;
+use std::time::Instant;
+
+/// A request that goes on without its worker. Used by one thread at a time.
+pub(crate) trait Stream: Send {
+    fn lease(&self) -> &RequestLease;
+
+    /// Takes what calls it, when something else than its client has something for it.
+    fn begin(&mut self, rope: Rope);
+
+    /// Does what can be done at once. Detached, and never waits.
+    fn step(&mut self) -> Step;
+
+    /// The child is to end now: says good-bye, as far as that can be done at once.
+    fn part(&mut self);
+
+    /// Is called once, in a thread that may wait, when nothing more is to be done, and before the request ends.
+    fn end(self: Box<Self>);
+}
+
+/// What becomes of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// There is more to do; others have their turn in between.
+    Again,
+    Wait(Wants),
+    End,
+}
+
+/// What a stream waits for, beside being called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Wants {
+    /// That its client sends something, or ends.
+    pub(crate) reads: bool,
+    /// That its client's side takes more.
+    pub(crate) writes: bool,
+    /// When it has to be looked at in any case.
+    pub(crate) due: Option<Instant>,
+}
+
+/// A stream whose connection is the streams' thread's.
+pub(super) struct Taken {
+    pub(super) stream: Box<dyn Stream>,
+    pub(super) suspended: Suspended,
+    pub(super) open: StayOpen<Exchange>,
+}
