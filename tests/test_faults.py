@@ -15,7 +15,7 @@ import pytest
 from client import raw
 from conftest import MEMORY, Serve, Server, places
 
-from httpd import PROJECT, resident
+from httpd import PATIENCE, PROJECT, resident
 
 DEBUG = Path(os.environ.get("MOD_PYTHON_MODULE") or PROJECT / "target/debug/libmod_python.so")
 PREFORK = """
@@ -26,6 +26,7 @@ PREFORK = """
 """
 """One child is asked for everything, and prefork starts no others meanwhile."""
 CONFIG = f"""{PREFORK}PythonWSGI /wsgi wsgi_apps:hello
+PythonWSGI /parts wsgi_apps:chunks
 PythonOutputFilter everything UPPER
 <Location /up>
     SetHandler mod_python
@@ -159,6 +160,20 @@ def test_failures(server: Server, faults: Faults, fault: str, path: str, status:
     assert (again.status, again.body) == (good.status, good.body)
     assert server.child_pids() == pids
     assert sum(map(resident, pids)) - before <= 1024 * MEMORY
+
+
+def test_a_panic_when_a_part_has_left(server: Server, faults: Faults) -> None:
+    """The answer is broken off: no error's page, and no end, behind the part."""
+    whole = server.ok("/parts").body
+    faults.set("finish=panic")
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE)
+    connection.request("GET", "/parts")
+    with pytest.raises(http.client.IncompleteRead) as caught:
+        connection.getresponse().read()
+    connection.close()
+    assert caught.value.partial == whole
+    server.claims.append(PANICS)
+    server.claim("PythonHandler mod_python.wsgi: .*SystemError: panic at")
 
 
 def test_an_interpreter_that_cannot_be_made(serve: Serve, faults: Faults, mpm: str) -> None:

@@ -190,6 +190,7 @@ def test_what_is_said_of_the_file(httpd: Server) -> None:
 def test_what_filters_take_for_the_page_s_place(httpd: Server) -> None:
     """The document root, also for a filter that the handler adds itself."""
     assert httpd.ok("/filtered/x").text == "[6]"
+    assert httpd.ok("/filtered/x?later").text == "[6]"
     page = b'[<!--#config sizefmt="bytes" --><!--#fsize file="page.html" -->]'
     assert httpd.ok("/ssi/page", "POST", body=page).text.endswith("[6]")
 

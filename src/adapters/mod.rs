@@ -15,13 +15,16 @@ use crate::embed::interpreter::Interpreter;
 use crate::embed::{self, Cx, exception};
 use crate::exchange::RequestLease;
 use crate::gateway;
+use crate::httpd::guard::guard;
 use crate::httpd::io::stdio::Serving;
+use crate::httpd::log::Level;
 use crate::httpd::request::Request;
 use crate::httpd::request::connection::Connection;
 use crate::httpd::request::lease::{Lease, OfConnection};
 use crate::httpd::request::server::is_defined;
 use crate::httpd::status::Status;
 use pyo3::IntoPyObjectExt;
+use pyo3::exceptions::PySystemError;
 use pyo3::prelude::*;
 use std::sync::Arc;
 
@@ -137,7 +140,15 @@ fn answer<'py>(
     if is_debugged(common) {
         return None;
     }
-    let answered = match gateway::answer(cx, entry.key, request, may_leave)? {
+    // As where Python calls: a panic is an error of the handler's, and ends as one.
+    let answered = guard("python", || {
+        gateway::answer(cx, entry.key, request, may_leave)
+    });
+    let answered = answered.unwrap_or_else(|place| {
+        cx.log_process(Level::Critical, &place);
+        Some(Err(PySystemError::new_err(place)))
+    });
+    let answered = match answered? {
         Ok(Status::SUSPENDED) => return Some(Answered::Suspended),
         Ok(status) => status.0.into_bound_py_any(cx.py),
         Err(error) => Err(error),

@@ -1,7 +1,8 @@
 //! From a handler's text to the object to call, without importing or looking at files for every request.
 //!
 //! A module is imported at first use, through `mod_python.apache`, and checked for changes at most once a second.
-//! The object is looked up in the module for each request (a dictionary look-up), so that what a module rebinds counts.
+//! The object is looked up in the module for each request (a dictionary look-up), so that what a module rebinds counts;
+//! but for the gateways' handlers, which are called as they are (`adapters::answer`).
 
 use super::cell::Ref;
 use super::interpreter::{Cx, PerInterpreter};

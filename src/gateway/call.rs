@@ -15,6 +15,7 @@ use crate::exchange::{Exchange, RequestLease};
 use crate::httpd::io::Aborted;
 use crate::httpd::io::file_part::FilePart;
 use crate::httpd::io::output::End;
+use crate::httpd::faults;
 use crate::httpd::log::Level;
 use crate::httpd::request::lease::Held;
 use crate::httpd::status::Status;
@@ -190,6 +191,7 @@ impl Call<'_> {
     /// RuntimeError with the text `not_started` where that was nothing.
     pub(super) fn finish(&self, answer: &Answer, not_started: &'static str) -> PyResult<Status> {
         let held = self.hold()?;
+        faults::detonate("finish");
         match answer.finish(held.request()) {
             Finished::Complete => Ok(Status::OK),
             Finished::Short { written, length } => {

@@ -59,9 +59,22 @@ def handler(req):
 def filtered(req):
     """Has its page go through mod_include, which looks for files beside the page."""
     req.content_type = "text/html"
-    req.add_output_filter("INCLUDES")
-    req.write('[<!--#config sizefmt="bytes" --><!--#fsize file="page.html" -->]')
+    if req.args:
+        req.register_output_filter("OWN", "placed::adds")
+    req.add_output_filter("OWN" if req.args else "INCLUDES")
+    req.write('[<!--#config sizefmt="bytes" --><!--#fsize file="page.html" -->]', 0)
     return apache.OK
+
+
+def adds(filter):
+    """A filter that has another one look at the page, too."""
+    if not hasattr(filter.req, "has_added"):
+        filter.req.has_added = True
+        filter.req.add_output_filter("INCLUDES")
+    while text := filter.read():
+        filter.write(text)
+    if text is None:
+        filter.close()
 
 
 def forgets(req):

@@ -251,9 +251,9 @@ fn add_filter<'py>(
         request.add_input_filter(&name);
     } else {
         request.add_output_filter(&name);
-        if held.value().cursor.phase() == Some(Phase::Content) && request.has_stand_in() {
-            request.stand_in_root();
-        }
+    }
+    if !input && held.value().cursor.phase() == Some(Phase::Content) && request.has_stand_in() {
+        request.stand_in_root();
     }
     Ok(this.none())
 }
