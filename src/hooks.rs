@@ -12,6 +12,7 @@ use crate::httpd::apr::mutex;
 use crate::httpd::apr::pool::Pool;
 use crate::httpd::apr::table::Table;
 use crate::httpd::io::filter::names;
+use crate::httpd::io::unwaited;
 use crate::httpd::log;
 use crate::httpd::log::Level;
 use crate::httpd::module::hooks;
@@ -30,6 +31,7 @@ use std::iter::successors;
 /// Registers everything with httpd.
 pub(crate) fn register() {
     departure::register();
+    unwaited::register();
     filter::register(GENERIC, true);
     filter::register(GENERIC, false);
     hooks::pre_config(mutex::register);

@@ -1,16 +1,19 @@
-"""WebSockets that have left their worker (MPM event): more of them than there are threads, and what becomes of them at their end."""
+"""Requests that have left their worker (MPM event): more of them than there are threads, and what becomes of them at their end."""
 
 from __future__ import annotations
 
+import gzip
+import signal
 import socket
 import ssl
 import struct
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Optional
 
 import pytest
-from asgi_site import applications, heard, site
+from asgi_site import applications, heard, open_gate, site
 from conftest import Serve, Server
 from test_asgi_websocket import Raw, frame, opening, request, talk
 from test_faults import DEBUG, Faults, faults
@@ -23,6 +26,7 @@ __all__ = ["certificate", "faults"]
 
 THREADS = 3
 MANY = 40
+MODULES = ("status", "deflate", "filter")
 CONFIG = """
 AsyncRequestWorkerFactor 50
 LogFormat "%U %>s %B %D" streams
@@ -35,13 +39,26 @@ PythonASGI /hello asgi_apps:hello
     PythonLogHandler stream_ends::log
 </Location>
 PythonASGI /noted stream_ends:noted
+PythonOption mod_python.asgi.detach_after 0.05
+<Location /deflated>
+    SetOutputFilter DEFLATE
+</Location>
+<Location /kept>
+    PythonOption mod_python.asgi.detach_after 0
+</Location>
+PythonASGI /kept stream_ends:events
+PythonASGI /deflated stream_ends:events
+PythonASGI /events stream_ends:events
+PythonASGI /waits stream_ends:waits
+PythonASGI /breaks stream_ends:breaks
+PythonASGI /much stream_ends:much
 """
 
 
 @pytest.fixture(scope="module")
 def httpd(serve_module: Serve) -> Server:
     config = applications("asgi_sockets") + CONFIG
-    return site(serve_module, config, mpm="event", threads=THREADS, modules=("status",))
+    return site(serve_module, config, mpm="event", threads=THREADS, modules=MODULES)
 
 
 @pytest.fixture(autouse=True)
@@ -148,10 +165,125 @@ def test_clients_that_vanish(httpd: Server) -> None:
     httpd._wait(lambda: int(status(httpd)["ConnsTotal"]) <= 2, "connections are counted that have gone")
 
 
+class Events:
+    """A client of an event stream."""
+
+    def __init__(self, server: Server, path: str, *lines: str, tls: Optional[ssl.SSLContext] = None) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", server.port), PATIENCE)
+        if tls is not None:
+            self.socket = tls.wrap_socket(self.socket)
+        self.socket.sendall("\r\n".join([f"GET {path} HTTP/1.1", "Host: h", *lines, "", ""]).encode())
+        self.data = b""
+
+    def until(self, text: bytes) -> bytes:
+        """What has come, once it ends so."""
+        while not self.data.endswith(text):
+            part = self.socket.recv(65536)
+            assert part, self.data[-1000:]
+            self.data += part
+        return self.data
+
+    def rest(self) -> bytes:
+        """All, until the connection ends."""
+        while part := self.socket.recv(65536):
+            self.data += part
+        return self.data
+
+
+def test_event_streams(httpd: Server) -> None:
+    """More of them than workers, each silent for a while."""
+    open_gate(httpd, "events", shut=True)
+    clients = []
+    for _ in range(MANY):
+        clients.append(Events(httpd, "/events?events"))
+        clients[-1].until(b"data: one\n\n\r\n")
+    assert httpd.ok("/hello").text == "Hello World!"
+    open_gate(httpd, "events")
+    for client in clients:
+        head, body = client.rest().split(b"\r\n\r\n", 1)
+        assert b"Transfer-Encoding: chunked" in head
+        assert body == b"b\r\ndata: one\n\n\r\nb\r\ndata: two\n\n\r\n0\r\n\r\n"
+    lines = logged(httpd, "/events")
+    assert len(lines) >= MANY and all(line.split()[1:3] == ["200", "22"] for line in lines)
+    httpd._wait(lambda: int(status(httpd)["ConnsTotal"]) <= 2, "connections are counted that have gone")
+
+
+def test_a_stream_that_is_compressed(httpd: Server) -> None:
+    """Each event leaves when it is sent, also through mod_deflate."""
+    open_gate(httpd, "deflated", shut=True)
+    clients = []
+    for _ in range(MANY):
+        clients.append(Events(httpd, "/deflated?deflated", "Accept-Encoding: gzip"))
+        seen = clients[-1].until(b"\x00\x00\xff\xff\r\n")
+        assert b"Content-Encoding: gzip" in seen
+    open_gate(httpd, "deflated")
+    for client in clients:
+        parts = client.rest().split(b"\r\n\r\n", 1)[1]
+        packed = b""
+        while parts:
+            size, _, parts = parts.partition(b"\r\n")
+            packed, parts = packed + parts[: int(size, 16)], parts[int(size, 16) + 2 :]
+        assert gzip.decompress(packed) == b"data: one\n\ndata: two\n\n"
+
+
+def test_a_client_that_goes_is_told_of(httpd: Server) -> None:
+    for reset in (False, True):
+        client = Events(httpd, "/waits")
+        client.until(b"data: one\n\n\r\n")
+        if reset:
+            client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.socket.close()
+        assert heard(httpd) == ["http.disconnect"]
+
+
+def test_a_stream_that_fails_is_broken_off(httpd: Server) -> None:
+    open_gate(httpd, "breaks", shut=True)
+    clients = [Events(httpd, "/breaks?breaks") for _ in range(THREADS + 2)]
+    for client in clients:
+        client.until(b"data: one\n\n\r\n")
+    assert httpd.ok("/hello").text == "Hello World!"
+    open_gate(httpd, "breaks")
+    for client in clients:
+        assert client.rest().endswith(b"data: one\n\n\r\n")
+    httpd.claim("PythonHandler mod_python.asgi: .*LookupError: stream_ends breaks")
+
+
+def test_much_that_nobody_reads_for_a_while(httpd: Server) -> None:
+    open_gate(httpd, "much", shut=True)
+    clients = [Events(httpd, "/much?much") for _ in range(THREADS + 2)]
+    for client in clients:
+        client.until(b"0123456789")
+    open_gate(httpd, "much")
+    with opening(httpd, "/quiet") as other:
+        other.send("spam")
+        assert other.recv(PATIENCE) == "spam"
+    assert httpd.ok("/hello").text == "Hello World!"
+    for client in clients:
+        assert client.rest().split(b"\r\n\r\n", 1)[1] == b"0123456789" + b"x" * (200 * 65536)
+    assert heard(httpd) == ["all is sent"]
+
+
+def test_streams_that_keep_their_worker(httpd: Server) -> None:
+    """`detach_after` 0: as many as there are workers."""
+    open_gate(httpd, "kept", shut=True)
+    clients = [Events(httpd, "/kept?kept") for _ in range(THREADS)]
+    for client in clients:
+        client.until(b"data: one\n\n\r\n")
+    late = Events(httpd, "/hello", "Connection: close")
+    late.socket.settimeout(0.3)
+    with pytest.raises(TimeoutError):
+        late.rest()
+    late.socket.settimeout(PATIENCE)
+    open_gate(httpd, "kept")
+    for client in clients:
+        client.until(b"data: two\n\n\r\n0\r\n\r\n")
+    assert late.rest().endswith(b"Hello World!")
+
+
 def test_over_tls(serve: Serve, certificate: Path) -> None:
     config = applications("asgi_sockets") + CONFIG
     config += f"SSLEngine On\nSSLCertificateFile {certificate}/cert.pem\nSSLCertificateKeyFile {certificate}/key.pem\n"
-    modules = ("status", "ssl", "socache_shmcb")
+    modules = (*MODULES, "ssl", "socache_shmcb")
     server = site(serve, config + "SSLSessionCache none\n", mpm="event", threads=THREADS, modules=modules)
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
@@ -169,12 +301,19 @@ def test_over_tls(serve: Serve, certificate: Path) -> None:
         client.socket.sendall(frame(8, b"\x03\xe8"))
         assert client.frame() == (0x88, b"\x03\xe8")
         client.socket.close()
+    open_gate(server, "tls", shut=True)
+    streams = [Events(server, "/events?tls", tls=context) for _ in range(THREADS + 2)]
+    for stream in streams:
+        stream.until(b"data: one\n\n\r\n")
+    open_gate(server, "tls")
+    for stream in streams:
+        assert stream.until(b"0\r\n\r\n").endswith(b"data: two\n\n\r\n0\r\n\r\n")
 
 
 @pytest.mark.parametrize("how", ["graceful", "stop"])
 def test_the_end_of_the_child(serve: Serve, how: str) -> None:
     config = applications("asgi_sockets") + CONFIG + "PythonOption mod_python.asgi.shutdown_timeout 0.1\n"
-    server = site(serve, config, mpm="event", threads=THREADS, modules=("status",))
+    server = site(serve, config, mpm="event", threads=THREADS, modules=MODULES)
     with ExitStack() as all_of_them:
         clients = [all_of_them.enter_context(opening(server, "/quiet")) for _ in range(MANY)]
         for client in clients:
@@ -187,25 +326,73 @@ def test_the_end_of_the_child(serve: Serve, how: str) -> None:
             assert client.close_code == 1012
 
 
-@pytest.mark.parametrize("fault", ["streams", "stream poll"])
-def test_failures(serve: Serve, faults: Faults, fault: str) -> None:
-    """Without the streams' thread the worker serves on; where a stream cannot be waited for it ends."""
+def test_a_graceful_restart_lets_streams_end(serve: Serve) -> None:
+    config = applications("asgi_sockets") + CONFIG + "ServerLimit 4\nMaxRequestWorkers 12\n"
+    server = site(serve, config, mpm="event", threads=THREADS, modules=MODULES)
+    clients = [Events(server, "/events?restart") for _ in range(MANY)]
+    for client in clients:
+        client.until(b"data: one\n\n\r\n")
+    before = server.log_text().count("resuming normal operations")
+    server.signal(signal.SIGUSR1)
+    server._wait(lambda: server.log_text().count("resuming normal operations") > before, "no graceful restart")
+    assert server.ok("/hello").text == "Hello World!"
+    open_gate(server, "restart")
+    for client in clients:
+        assert client.rest().endswith(b"data: two\n\n\r\n0\r\n\r\n")
+    server._wait(lambda: len(server.child_pids()) == 1, "the old generation stays")
+
+
+@pytest.fixture
+def fragile(serve: Serve, faults: Faults) -> Server:
     config = applications("asgi_sockets") + CONFIG
-    server = site(serve, config, mpm="event", threads=THREADS, modules=("status",), module=DEBUG)
+    server = site(serve, config, mpm="event", threads=THREADS, modules=MODULES, module=DEBUG)
+    works(server)
+    return server
+
+
+def works(server: Server) -> None:
     with opening(server, "/quiet") as client:
         client.send("spam")
         assert client.recv(PATIENCE) == "spam"
+
+
+def test_without_the_thread_workers_serve_on(fragile: Server, faults: Faults) -> None:
+    faults.set("streams")
+    works(fragile)
+
+
+# Where a stream cannot be waited for, or its step panics, it ends, and the application is told; the others go on.
+@pytest.mark.parametrize(
+    ("fault", "line"),
+    [("stream poll", "a stream cannot be waited for"), ("a stream=panic", "a deliberate panic in a stream")],
+)
+def test_a_stream_that_fails(fragile: Server, faults: Faults, fault: str, line: str) -> None:
     faults.set(fault)
-    if fault == "streams":
-        with opening(server, "/quiet") as client:
-            client.send("spam")
-            assert client.recv(PATIENCE) == "spam"
-    else:
-        with talk(server, "/echo") as client:
-            assert not client.socket.recv(1)
-        server.claim("a stream cannot be waited for")
-        assert heard(server) == [1006, ""]
+    with talk(fragile, "/echo") as client:
+        assert not client.socket.recv(1)
     faults.clear()
-    with opening(server, "/quiet") as client:
-        client.send("spam")
-        assert client.recv(PATIENCE) == "spam"
+    fragile.claim(line)
+    assert heard(fragile) == [1006, ""]
+    works(fragile)
+
+
+# The end is made all the same: the connection is closed, and httpd counts it no more.
+@pytest.mark.parametrize("place", ["a stream's end", "a stream's request", "a stream's connection"])
+def test_an_end_that_fails(fragile: Server, faults: Faults, place: str) -> None:
+    faults.set(f"{place}=panic")
+    with talk(fragile, "/quiet") as client:
+        client.socket.sendall(frame(8, b"\x03\xe8"))
+        assert client.frame() == (0x88, b"\x03\xe8")
+    fragile.claim(f"a deliberate panic in {place}")
+    faults.clear()
+    works(fragile)
+
+
+def test_a_hand_over_that_fails(fragile: Server, faults: Faults) -> None:
+    """The worker lets go, and nobody takes over: the application is told when the worker is given another one."""
+    faults.set("suspend_connection=panic")
+    client = Raw(fragile, "/quiet")
+    fragile.claim("a deliberate panic in suspend_connection")
+    faults.clear()
+    works(fragile)
+    client.socket.close()

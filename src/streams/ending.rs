@@ -39,6 +39,9 @@ fn end(taken: Taken) -> (Suspended, bool) {
     while !suspended.is_let_go() {
         sleep(MOMENT);
     }
+    if let Some(connection) = suspended.connection() {
+        connection.wait_again();
+    }
     let told = |place: String| log::process(Level::Critical, &place);
     guard("a stream's end", || stream.end()).unwrap_or_else(told);
     drop(open);

@@ -58,6 +58,7 @@ pub(crate) fn take_over(suspended: Suspended) {
         stream.end();
         return;
     }
+    request.wait_no_more();
     let open = StayOpen::new(lease.clone(), request);
     thread::adopt(Taken {
         stream,

@@ -2,6 +2,7 @@
 
 use super::bell::Rope;
 use crate::exchange::{Exchange, RequestLease};
+use crate::httpd::io::poll::Interest;
 use crate::httpd::request::lease::StayOpen;
 use crate::httpd::request::suspended::Suspended;
 use std::time::Instant;
@@ -13,8 +14,8 @@ pub(crate) trait Stream: Send {
     /// Takes what calls it, when something else than its client has something for it.
     fn begin(&mut self, rope: Rope);
 
-    /// Does what can be done at once. Detached, and never waits.
-    fn step(&mut self) -> Step;
+    /// Does what can be done at once. Detached, and never waits. Has its client, which it waits for, given a sign?
+    fn step(&mut self, is_stirred: bool) -> Step;
 
     /// The child is to end now: says good-bye, as far as that can be done at once.
     fn part(&mut self);
@@ -35,10 +36,8 @@ pub(crate) enum Step {
 /// What a stream waits for, beside being called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Wants {
-    /// That its client sends something, or ends.
-    pub(crate) reads: bool,
-    /// That its client's side takes more.
-    pub(crate) writes: bool,
+    /// What of its client.
+    pub(crate) client: Interest,
     /// When it has to be looked at in any case.
     pub(crate) due: Option<Instant>,
 }

@@ -85,11 +85,8 @@ fn start() -> Result<Option<Arc<Shared>>, String> {
     let none = |error: io::Error| format!("no descriptor is left for streams: {error}");
     let bell = Bell::new().map_err(none)?;
     let poll = Poll::new().map_err(none)?;
-    let reads = Interest {
-        reads: true,
-        writes: false,
-    };
-    poll.add(bell.descriptor(), BELL, reads).map_err(none)?;
+    poll.add(bell.descriptor(), BELL, Interest::READS)
+        .map_err(none)?;
     let shared = Arc::new(Shared {
         bell,
         arriving: Mutex::default(),
@@ -150,6 +147,8 @@ struct Seat {
     due: Option<Instant>,
     /// Is it among those that have something to do?
     is_ready: bool,
+    /// Has its client given a sign since it was looked at?
+    is_stirred: bool,
 }
 
 struct Lingering {
@@ -161,12 +160,15 @@ struct Lingering {
 impl Streams {
     fn run(mut self) {
         loop {
-            let mut called = self.poll.wait(self.patience());
-            if called.contains(&BELL) {
-                called.extend(self.shared.bell.hush());
+            let mut called = Vec::new();
+            for number in self.poll.wait(self.patience()) {
+                match number {
+                    BELL => called = self.shared.bell.hush(),
+                    number => self.call(number, true),
+                }
             }
             for number in called {
-                self.call(number);
+                self.call(number, false);
             }
             self.take_arrivals();
             if self.ticked.elapsed() >= TICK {
@@ -219,6 +221,7 @@ impl Streams {
                         interest: None,
                         due: None,
                         is_ready: true,
+                        is_stirred: false,
                     };
                     self.seats.insert(number, seat);
                     self.ready.push(number);
@@ -229,8 +232,9 @@ impl Streams {
     }
 
     /// Something has happened that a stream has waited for.
-    fn call(&mut self, number: u64) {
+    fn call(&mut self, number: u64, is_stirred: bool) {
         if let Some(seat) = self.seats.get_mut(&number) {
+            seat.is_stirred |= is_stirred;
             if !std::mem::replace(&mut seat.is_ready, true) {
                 self.ready.push(number);
             }
@@ -275,7 +279,9 @@ impl Streams {
             return;
         }
         seat.is_ready = false;
-        let step = guard("a stream", || seat.taken.stream.step()).unwrap_or_else(|place| {
+        let is_stirred = std::mem::take(&mut seat.is_stirred);
+        let step = guard("a stream", || seat.taken.stream.step(is_stirred));
+        let step = step.unwrap_or_else(|place| {
             log::process(Level::Critical, &place);
             seat.taken.suspended.give_up();
             Step::End
@@ -321,12 +327,8 @@ impl Streams {
             .connection()
             .and_then(Connection::descriptor)
             .filter(|_| lingers);
-        let reads = Interest {
-            reads: true,
-            writes: false,
-        };
         let added = descriptor.filter(|&descriptor| {
-            let added = self.poll.add(descriptor, number, reads);
+            let added = self.poll.add(descriptor, number, Interest::READS);
             added.is_ok()
         });
         let lingering = Lingering {
@@ -360,11 +362,7 @@ fn wait_for(poll: &Poll, number: u64, seat: &mut Seat, wants: Wants) -> io::Resu
         return Err(io::ErrorKind::OutOfMemory.into());
     }
     // Where nothing is wanted it is not waited for at all: that a client has gone would be told of all the time.
-    let interest = Some(Interest {
-        reads: wants.reads,
-        writes: wants.writes,
-    })
-    .filter(|interest| interest.reads || interest.writes);
+    let interest = Some(wants.client).filter(|wanted| wanted.is_any());
     if interest == seat.interest {
         return Ok(());
     }

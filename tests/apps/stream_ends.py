@@ -2,7 +2,7 @@
 
 import json
 
-from asgi_apps import NOTES
+from asgi_apps import NOTES, note, opened
 from asgi_sockets import accepted
 from mod_python import apache
 
@@ -26,3 +26,45 @@ async def noted(scope, receive, send):
     while (message := await receive())["type"] != "websocket.disconnect":
         text = request.uri if message["text"] == "uri" else request.headers_in["Connection"]
         await send({"type": "websocket.send", "text": text})
+
+
+async def begun(send, *headers):
+    await send(
+        {"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/event-stream"), *headers]}
+    )
+
+
+async def events(scope, receive, send):
+    """Two events; between them it waits for a gate."""
+    await begun(send)
+    await send({"type": "http.response.body", "body": b"data: one\n\n", "more_body": True})
+    await opened(scope["query_string"].decode())
+    await send({"type": "http.response.body", "body": b"data: two\n\n", "more_body": True})
+    await send({"type": "http.response.body"})
+
+
+async def waits(scope, receive, send):
+    """Notes what it is told when its client has gone."""
+    await begun(send)
+    await send({"type": "http.response.body", "body": b"data: one\n\n", "more_body": True})
+    assert (await receive())["type"] == "http.request"
+    note((await receive())["type"])
+
+
+async def breaks(scope, receive, send):
+    await begun(send)
+    await send({"type": "http.response.body", "body": b"data: one\n\n", "more_body": True})
+    await opened(scope["query_string"].decode())
+    raise LookupError("stream_ends breaks")
+
+
+async def much(scope, receive, send):
+    """More than any buffer holds, after a silence."""
+    size = 65536
+    await begun(send, (b"content-length", b"%d" % (200 * size + 10)))
+    await send({"type": "http.response.body", "body": b"0123456789", "more_body": True})
+    await opened(scope["query_string"].decode())
+    for _ in range(200):
+        await send({"type": "http.response.body", "body": b"x" * size, "more_body": True})
+    await send({"type": "http.response.body"})
+    note("all is sent")

@@ -4,6 +4,8 @@
 //! request (`handler`) does everything that concerns httpd, and waits detached meanwhile. Between them lies the request's `channel`.
 
 mod channel;
+mod conversation;
+mod departed;
 mod event_loop;
 mod gateway;
 mod handler;

@@ -12,6 +12,7 @@ const MAX_QUEUE: &str = "mod_python.asgi.ws_max_queue";
 const PING_INTERVAL: &str = "mod_python.asgi.ws_ping_interval";
 const PING_TIMEOUT: &str = "mod_python.asgi.ws_ping_timeout";
 const DEFLATE: &str = "mod_python.asgi.ws_per_message_deflate";
+const DETACH_AFTER: &str = "mod_python.asgi.detach_after";
 const SHUTDOWN: &str = "mod_python.asgi.shutdown_timeout";
 
 /// Checks one of them; any other is right.
@@ -28,6 +29,7 @@ pub(super) fn check(key: &str, value: &str) -> Result<(), String> {
         () if is(MAX_QUEUE) => number(MAX_QUEUE, value).map(drop),
         () if is(PING_INTERVAL) => seconds(PING_INTERVAL, value).map(drop),
         () if is(PING_TIMEOUT) => seconds(PING_TIMEOUT, value).map(drop),
+        () if is(DETACH_AFTER) => seconds(DETACH_AFTER, value).map(drop),
         () if is(SHUTDOWN) => seconds(SHUTDOWN, value).map(drop),
         () => Ok(()),
     }
@@ -67,6 +69,16 @@ pub(super) fn kind<'c>(common: &Common<'c>) -> &'c str {
 
 fn option<'c>(common: &Common<'c>, key: &str) -> Option<&'c str> {
     common.option(key).filter(|text| !text.is_empty())
+}
+
+/// `mod_python.asgi.detach_after`: after how long a silence an answer leaves its worker; None is never.
+///
+/// # Errors
+/// ValueError where it is no number (a .htaccess file may have one).
+pub(super) fn detach_after(common: &Common<'_>) -> PyResult<Option<Duration>> {
+    option(common, DETACH_AFTER).map_or(Ok(Some(Duration::from_secs(1))), |text| {
+        seconds(DETACH_AFTER, text).map_err(PyValueError::new_err)
+    })
 }
 
 /// The limits of WebSockets.
@@ -123,6 +135,7 @@ mod tests {
             (MAX_SIZE, "1"),
             (PING_INTERVAL, "0"),
             (PING_TIMEOUT, "0.5"),
+            (DETACH_AFTER, "0"),
             ("anything", "else"),
         ] {
             assert_eq!(check(key, value), Ok(()));

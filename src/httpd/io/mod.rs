@@ -12,6 +12,7 @@ pub(crate) mod session_file;
 pub(in crate::httpd) mod sink;
 pub(crate) mod stdio;
 pub(crate) mod tunnel;
+pub(crate) mod unwaited;
 pub(crate) mod watch;
 
 pub(crate) use aborted::Aborted;

@@ -8,18 +8,38 @@ use std::time::Duration;
 pub(crate) struct Poll(OwnedFd);
 
 /// What a descriptor is waited for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Interest {
+    /// That the other side sends something.
     pub(crate) reads: bool,
+    /// That it ends, or sends nothing more.
+    pub(crate) ends: bool,
+    /// That it takes more.
     pub(crate) writes: bool,
 }
 
 impl Interest {
+    /// That it sends something, or ends.
+    pub(crate) const READS: Interest = Interest {
+        reads: true,
+        ends: true,
+        writes: false,
+    };
+
+    pub(crate) fn is_any(self) -> bool {
+        self.reads || self.ends || self.writes
+    }
+
     fn events(self) -> u32 {
-        let reads = libc::EPOLLIN | libc::EPOLLRDHUP;
-        let events =
-            if self.reads { reads } else { 0 } | if self.writes { libc::EPOLLOUT } else { 0 };
-        events.cast_unsigned()
+        let events = [
+            (self.reads, libc::EPOLLIN),
+            (self.ends, libc::EPOLLRDHUP),
+            (self.writes, libc::EPOLLOUT),
+        ];
+        let wanted = events.iter().filter(|(is_wanted, _)| *is_wanted);
+        wanted
+            .fold(0, |all, (_, event)| all | event)
+            .cast_unsigned()
     }
 }
 
@@ -60,12 +80,8 @@ impl Poll {
 
     /// Waits for it no more.
     pub(crate) fn remove(&self, descriptor: RawFd) {
-        let none = Interest {
-            reads: false,
-            writes: false,
-        };
         // It fails where the descriptor is not waited for.
-        let _ = self.control(libc::EPOLL_CTL_DEL, descriptor, 0, none);
+        let _ = self.control(libc::EPOLL_CTL_DEL, descriptor, 0, Interest::default());
     }
 
     fn control(

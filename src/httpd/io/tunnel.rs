@@ -5,9 +5,8 @@ use crate::httpd::apr::brigade::{append, first, read, sentinel};
 use crate::httpd::io::Aborted;
 use crate::httpd::request::Request;
 use crate::httpd::sys;
-use std::ffi::c_char;
 use std::mem::MaybeUninit;
-use std::ptr::{NonNull, null, null_mut};
+use std::ptr::{NonNull, null_mut};
 
 /// A request's connection, once the request has been answered with 101. Used by one thread at a time, which holds the request.
 pub(crate) struct Tunnel {
@@ -63,7 +62,7 @@ impl Tunnel {
                 sent: new(),
             }
         };
-        tunnel.write(request, head, true)?;
+        tunnel.write(request, head)?;
         Ok(tunnel)
     }
 
@@ -111,17 +110,11 @@ impl Tunnel {
         }
     }
 
-    /// Sends bytes; waits until the client's side has taken them, or, where it may not wait, for nothing: is a part of them left in
-    /// httpd's filters then? So it is `push` that goes on. No more than `MOST` at once where it may not wait.
+    /// Sends bytes; waits until the client's side has taken them, unless nobody waits for this connection any more (`unhurried`).
     ///
     /// # Errors
     /// Aborted.
-    pub(crate) fn write(
-        &self,
-        request: Request<'_>,
-        data: &[u8],
-        may_wait: bool,
-    ) -> Result<bool, Aborted> {
+    pub(crate) fn write(&self, request: Request<'_>, data: &[u8]) -> Result<(), Aborted> {
         if request.connection().aborted() {
             return Err(Aborted);
         }
@@ -131,13 +124,9 @@ impl Tunnel {
             let connection = (*request.as_ptr()).connection;
             let (bytes, length) = (data.as_ptr().cast(), data.len());
             let copied = sys::apr_brigade_write(brigade, None, null_mut(), bytes, length);
-            let allocator = (*connection).bucket_alloc;
             append(
                 brigade,
-                match may_wait {
-                    true => sys::apr_bucket_flush_create(allocator),
-                    false => mark(allocator),
-                },
+                sys::apr_bucket_flush_create((*connection).bucket_alloc),
             );
             let passed = match copied {
                 0 => sys::ap_pass_brigade((*connection).output_filters, brigade),
@@ -147,97 +136,13 @@ impl Tunnel {
             (*request.as_ptr()).bytes_sent += i64::try_from(length).unwrap_or(0);
             passed
         };
-        if status != 0 || request.connection().aborted() {
-            return Err(Aborted);
+        if status == 0 && !request.connection().aborted() {
+            Ok(())
+        } else {
+            Err(Aborted)
         }
-        if may_wait {
-            return Ok(false);
-        }
-        self.push(request)
-    }
-
-    /// Sends what is left in httpd's filters, as much as the client's side takes at once. Is there more?
-    ///
-    /// # Errors
-    /// Aborted.
-    pub(crate) fn push(&self, request: Request<'_>) -> Result<bool, Aborted> {
-        // SAFETY: a live connection, whose last filter is httpd's own: it takes no brigade for what it has kept, as from the MPM.
-        let status = unsafe {
-            let connection = (*request.as_ptr()).connection;
-            let mut last = (*connection).output_filters;
-            while !(*last).next.is_null() {
-                last = (*last).next;
-            }
-            match (*(*last).frec).filter_func.out_func {
-                Some(send) => send(last, null_mut()),
-                None => 0,
-            }
-        };
-        if status != 0 || request.connection().aborted() {
-            return Err(Aborted);
-        }
-        Ok(request.connection().keeps_output())
     }
 }
-
-/// What stands behind bytes that are to leave without anybody's waiting: mod_ssl keeps what is short until something comes that is no
-/// data, and at a flush bucket httpd waits for the client.
-struct Mark(sys::apr_bucket_type_t);
-
-// SAFETY: functions and a constant text, which are only read.
-unsafe impl Sync for Mark {}
-
-static MARK: Mark = Mark(sys::apr_bucket_type_t {
-    name: c"MARK".as_ptr(),
-    num_func: 5,
-    is_metadata: sys::apr_bucket_type_t_APR_BUCKET_METADATA,
-    destroy: Some(sys::apr_bucket_destroy_noop),
-    read: Some(read_mark),
-    setaside: Some(sys::apr_bucket_setaside_noop),
-    split: Some(sys::apr_bucket_split_notimpl),
-    copy: Some(sys::apr_bucket_simple_copy),
-});
-
-unsafe extern "C" fn read_mark(
-    _bucket: *mut sys::apr_bucket,
-    data: *mut *const c_char,
-    length: *mut sys::apr_size_t,
-    _mode: sys::apr_read_type_e,
-) -> sys::apr_status_t {
-    // SAFETY: the caller's places.
-    unsafe {
-        *data = null();
-        *length = 0;
-    }
-    0
-}
-
-/// Makes such a bucket.
-///
-/// # Safety
-/// A live allocator.
-unsafe fn mark(allocator: *mut sys::apr_bucket_alloc_t) -> *mut sys::apr_bucket {
-    // SAFETY: a bucket as APR makes one of a type without data; its memory comes from the allocator, which frees it.
-    unsafe {
-        let bucket = sys::apr_bucket_alloc(size_of::<sys::apr_bucket>(), allocator).cast();
-        std::ptr::write(
-            bucket,
-            sys::apr_bucket {
-                link: std::mem::zeroed(),
-                type_: &raw const MARK.0,
-                length: 0,
-                start: 0,
-                data: null_mut(),
-                free: Some(sys::apr_bucket_free),
-                list: allocator,
-            },
-        );
-        bucket
-    }
-}
-
-/// How much may be written at once without waiting: of more in its memory httpd sends a part, however long that takes (64 KB).
-pub(crate) const MOST: usize = 16384;
 
 /// What a WebSocket's key is answered with (RFC 6455, 4.2.2): SHA-1 of it and a constant, in base64.
 pub(crate) fn accept_key(key: &[u8]) -> [u8; 28] {

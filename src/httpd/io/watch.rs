@@ -1,6 +1,7 @@
 //! Waiting for a client beside something else: whether it sends, or has gone, while its request is answered.
 
 use crate::httpd::apr::brigade::{first, sentinel};
+use crate::httpd::io::poll::Interest;
 use crate::httpd::request::connection::Connection;
 use crate::httpd::sys;
 use std::time::Duration;
@@ -18,13 +19,15 @@ impl Seen {
     }
 }
 
-/// Waits until the client sends (if `reads`), has gone, or `bell` can be read; no longer than `time` (poll). Call it detached.
-pub(crate) fn wait(client: i32, reads: bool, bell: i32, time: Duration) -> Seen {
-    let reading = if reads { libc::POLLIN } else { 0 };
+/// Waits for what is wanted of the client, or until `bell` can be read; no longer than `time` (poll). Call it detached.
+pub(crate) fn wait(client: i32, wanted: Interest, bell: i32, time: Duration) -> Seen {
+    let reading = if wanted.reads { libc::POLLIN } else { 0 };
+    let ending = if wanted.ends { libc::POLLRDHUP } else { 0 };
     let mut places = [
         libc::pollfd {
-            fd: client,
-            events: reading | libc::POLLRDHUP,
+            // Where nothing is wanted it is not waited for at all: that a client has gone would be told of all the time.
+            fd: if wanted.is_any() { client } else { -1 },
+            events: reading | ending,
             revents: 0,
         },
         libc::pollfd {

@@ -119,6 +119,11 @@ impl<'r> Connection<'r> {
         unsafe { (*self.as_ptr()).keepalive = value }
     }
 
+    /// Has httpd read no other request of it.
+    pub(crate) fn close_at_end(self) {
+        self.set_keepalive(sys::ap_conn_keepalive_e_AP_CONN_CLOSE.cast_signed());
+    }
+
     pub(crate) fn keepalives(self) -> c_int {
         self.raw().keepalives
     }

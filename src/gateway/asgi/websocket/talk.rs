@@ -7,7 +7,9 @@ use super::work::{Ending, Work};
 use crate::exchange::{Exchange, RequestLease};
 use crate::gateway::asgi::options::Limits;
 use crate::httpd::io::Aborted;
-use crate::httpd::io::tunnel::{Heard, MOST, Tunnel};
+use crate::httpd::io::poll::Interest;
+use crate::httpd::io::tunnel::{Heard, Tunnel};
+use crate::httpd::io::unwaited::MOST;
 use crate::httpd::io::watch;
 use crate::httpd::request::lease::Held;
 use crate::httpd::request::server::is_stopping;
@@ -136,7 +138,7 @@ impl Talk {
             match self.step(&rope) {
                 Stepped::Ended(result) => return result,
                 Stepped::Step(Step::Wait(wants)) => {
-                    watch::wait(descriptor, wants.reads, bell.descriptor(), TICK);
+                    watch::wait(descriptor, wants.client, bell.descriptor(), TICK);
                     bell.hush();
                 }
                 Stepped::Step(_) => {}
@@ -183,7 +185,11 @@ impl Talk {
             self.has_room = found.has_room;
             self.owes_word |= !found.orders.is_empty();
             self.orders.extend(found.orders);
-            if let Some(has_failed) = found.over
+            // Should the application's loop have ended, nobody tells.
+            let over = found
+                .over
+                .or_else(|| self.channel.is_abandoned().then_some(true));
+            if let Some(has_failed) = over
                 && self.closed.is_none()
                 && self.over.is_none()
             {
@@ -205,8 +211,11 @@ impl Talk {
 
     fn wants(&self) -> Wants {
         Wants {
-            reads: self.ended.is_none() && self.reads(),
-            writes: self.stuck.is_some(),
+            client: Interest {
+                reads: self.ended.is_none() && self.reads(),
+                ends: self.ended.is_none() && self.reads(),
+                writes: self.stuck.is_some(),
+            },
             due: self.due(),
         }
     }
@@ -288,14 +297,16 @@ impl Talk {
     fn try_write(&mut self) -> Result<(), Aborted> {
         let held = self.lease.acquire().map_err(|_| Aborted)?;
         let request = held.request();
-        let mut is_stuck = self.stuck.is_some() && self.tunnel.push(request)?;
+        let connection = request.connection();
+        let mut is_stuck = self.stuck.is_some() && connection.push()?;
         while !is_stuck && self.written < self.out.len() {
             let rest = self.out.get(self.written..).unwrap_or_default();
             let part = match self.may_wait {
                 true => rest,
                 false => rest.get(..MOST).unwrap_or(rest),
             };
-            is_stuck = self.tunnel.write(request, part, self.may_wait)?;
+            self.tunnel.write(request, part)?;
+            is_stuck = !self.may_wait && connection.push()?;
             self.written += part.len();
         }
         self.stuck = match self.stuck {

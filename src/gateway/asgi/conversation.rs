@@ -1,0 +1,414 @@
+//! httpd's side of one request: does all of httpd's input and output for an application, without the interpreter's lock. Its worker
+//! keeps it, or the streams' thread.
+
+use super::channel::{Channel, HeadParts, Job};
+use crate::embed::Detachable;
+use crate::exchange::{Exchange, RequestLease};
+use crate::gateway::answer::Answer;
+use crate::gateway::headers;
+use crate::httpd::io::Aborted;
+use crate::httpd::io::body::ReadError;
+use crate::httpd::io::output::End;
+use crate::httpd::io::poll::Interest;
+use crate::httpd::io::unwaited::MOST;
+use crate::httpd::io::watch::{self, Presence};
+use crate::httpd::request::Request as Host;
+use crate::httpd::request::lease::Held;
+use crate::httpd::status::Status;
+use crate::streams::Wants;
+use crate::streams::bell::{Bell, Rope};
+use std::cell::OnceCell;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How it has ended.
+pub(super) enum Ending {
+    Answered,
+    /// The client has gone.
+    Gone,
+    /// httpd has refused the request's body.
+    Refused(Status),
+    Wrong(String),
+    /// The application has ended, and its answer is not complete.
+    Over,
+    /// It goes on without its worker.
+    Leaves,
+}
+
+impl From<Aborted> for Ending {
+    fn from(_: Aborted) -> Ending {
+        Ending::Gone
+    }
+}
+
+/// One request. Nothing of Python is in it; it is the only one to use the request (but for what the application does with the
+/// request object).
+pub(super) struct Conversation {
+    lease: RequestLease,
+    answer: Answer,
+    channel: Arc<Channel>,
+    /// httpd's Timeout.
+    patience: Duration,
+    /// After how long a silence it leaves its worker; None is never.
+    detach_after: Option<Duration>,
+    /// Has it left its worker, so that it may wait for nothing?
+    has_left: bool,
+    /// What is being sent.
+    part: Option<Part>,
+    /// Since when the client has not taken what was sent.
+    stuck: Option<Instant>,
+    /// Since when it waits for a part of the request's body.
+    reading: Option<Instant>,
+    /// The client has sent something that nobody reads now, such as the next request: only its end is looked for.
+    is_deaf: bool,
+}
+
+impl Detachable for &mut Conversation {}
+
+/// A part of the answer, and how much of it has been sent.
+struct Part {
+    data: Vec<u8>,
+    sent: usize,
+    is_last: bool,
+}
+
+/// So long a worker only waits for the application; then it looks after its client, too.
+const SHORT: Duration = Duration::from_secs(1);
+
+thread_local! {
+    /// What wakes this worker while it waits for its client.
+    static BELL: OnceCell<Option<Bell>> = const { OnceCell::new() };
+}
+
+impl Conversation {
+    pub(super) fn new(
+        lease: RequestLease,
+        channel: Arc<Channel>,
+        host: Host<'_>,
+        detach_after: Option<Duration>,
+    ) -> Conversation {
+        Conversation {
+            lease,
+            answer: Answer::default(),
+            channel,
+            patience: Duration::from_secs_f64(host.server().timeout().max(1.0)),
+            detach_after,
+            has_left: false,
+            part: None,
+            stuck: None,
+            reading: None,
+            is_deaf: false,
+        }
+    }
+
+    pub(super) fn lease(&self) -> &RequestLease {
+        &self.lease
+    }
+
+    pub(super) fn channel(&self) -> &Channel {
+        &self.channel
+    }
+
+    pub(super) fn answer(&self) -> &Answer {
+        &self.answer
+    }
+
+    /// Does, in the worker, what is to be done until the answer is complete, or cannot be, or goes on without the worker.
+    pub(super) fn run(&mut self) -> Ending {
+        let first = self
+            .detach_after
+            .map_or(SHORT, |detach_after| detach_after.min(SHORT));
+        let job = self.channel.wait(first, true);
+        if let Some(Job::Over) = job {
+            return Ending::Over;
+        }
+        BELL.with(|bell| {
+            let bell = || bell.get_or_init(|| Bell::new().ok()).as_ref();
+            self.converse(job, bell).unwrap_or_else(|ending| ending)
+        })
+    }
+
+    /// Goes on until the end, however many steps that takes.
+    fn converse<'b>(
+        &mut self,
+        mut job: Option<Job>,
+        bell: impl Fn() -> Option<&'b Bell>,
+    ) -> Result<Ending, Ending> {
+        let mut client = None;
+        let mut silent = Instant::now();
+        loop {
+            let is_silent = job.is_none();
+            if self.advance(job)? {
+                return Ok(Ending::Answered);
+            }
+            if !is_silent {
+                silent = Instant::now();
+            }
+            let (descriptor, bell) = match client {
+                Some(client) => client,
+                None => {
+                    let descriptor = self.hold()?.request().connection().descriptor();
+                    *client.insert((descriptor, bell()))
+                }
+            };
+            let (Some(descriptor), Some(bell)) = (descriptor, bell) else {
+                // It cannot be waited for (HTTP/2).
+                if self.hold()?.request().connection().aborted() {
+                    return Err(Ending::Gone);
+                }
+                job = self.channel.wait(SHORT, false);
+                continue;
+            };
+            job = self.channel.job_or(&bell.rope());
+            if job.is_some() {
+                continue;
+            }
+            let until_leaving = match self.detach_after {
+                Some(detach_after) if self.may_leave()? => {
+                    Some(detach_after.saturating_sub(silent.elapsed()))
+                }
+                _ => None,
+            };
+            if until_leaving.is_some_and(|rest| rest.is_zero()) {
+                self.leave()?;
+                return Ok(Ending::Leaves);
+            }
+            let wants = self.wants();
+            let due = wants
+                .due
+                .map(|due| due.saturating_duration_since(Instant::now()));
+            let time = [due, until_leaving].into_iter().flatten().min();
+            let time = time.unwrap_or(self.patience);
+            let seen = watch::wait(descriptor, wants.client, bell.descriptor(), time);
+            bell.hush();
+            if seen.is_of_client() {
+                self.look()?;
+            }
+        }
+    }
+
+    /// May it go on without its worker? A part of the answer has been sent, and nothing on its way waits for anything but the client.
+    fn may_leave(&self) -> Result<bool, Ending> {
+        let may = self.reading.is_none() && self.part.is_none() && self.answer.has_left();
+        Ok(may && self.hold()?.request().has_plain_way_out())
+    }
+
+    fn leave(&mut self) -> Result<(), Ending> {
+        self.has_left = true;
+        // Nobody reads another request of it.
+        self.hold()?.request().connection().close_at_end();
+        Ok(())
+    }
+
+    /// Does what can be done now, in the streams' thread: is the answer complete? The rope is pulled when the application has something;
+    /// `is_stirred` says that the client has.
+    pub(super) fn step(&mut self, rope: &Rope, is_stirred: bool) -> Result<Option<Wants>, Ending> {
+        if is_stirred && self.stuck.is_none() {
+            self.look()?;
+        }
+        loop {
+            let has_asked = self.part.is_none();
+            let job = match has_asked {
+                true => self.channel.job_or(rope),
+                false => None,
+            };
+            let has_none = has_asked && job.is_none();
+            if self.advance(job)? {
+                return Ok(None);
+            }
+            if self.part.is_some() || has_none {
+                return Ok(Some(self.wants()));
+            }
+        }
+    }
+
+    /// What it waits for, beside the application.
+    fn wants(&self) -> Wants {
+        let due = |since: Option<Instant>| since.map(|since| since + self.patience);
+        Wants {
+            client: Interest {
+                reads: self.stuck.is_none() && (self.reading.is_some() || !self.is_deaf),
+                ends: self.stuck.is_none(),
+                writes: self.stuck.is_some(),
+            },
+            // Also where there is nothing: should the application's loop have ended, nobody else tells.
+            due: [
+                due(self.stuck),
+                due(self.reading),
+                due(Some(Instant::now())),
+            ]
+            .into_iter()
+            .flatten()
+            .min(),
+        }
+    }
+
+    /// Does what the application has given it to do, as far as that can be done. Is the answer complete?
+    fn advance(&mut self, job: Option<Job>) -> Result<bool, Ending> {
+        let has_none = job.is_none();
+        match job {
+            Some(Job::Send {
+                head,
+                data,
+                is_last,
+            }) => {
+                if let Some(parts) = head {
+                    let held = self.hold()?;
+                    start(&self.answer, &held, &parts).map_err(Ending::Wrong)?;
+                }
+                self.part = Some(Part {
+                    data,
+                    sent: 0,
+                    is_last,
+                });
+            }
+            Some(Job::Over) => return Err(Ending::Over),
+            Some(Job::Read) => self.reading = Some(Instant::now()),
+            None => {}
+        }
+        if self.part.is_some() && self.send()? {
+            return Ok(true);
+        }
+        if has_none && self.part.is_none() && self.channel.is_abandoned() {
+            return Err(Ending::Over);
+        }
+        if self.reading.is_some() && self.read()? {
+            self.reading = None;
+        }
+        let is_over =
+            |since: Option<Instant>| since.is_some_and(|since| since.elapsed() >= self.patience);
+        if is_over(self.stuck) {
+            return Err(Ending::Gone);
+        }
+        if is_over(self.reading) {
+            self.refuse(Status::REQUEST_TIME_OUT)?;
+        }
+        Ok(false)
+    }
+
+    /// Holds the request; nobody else does so for longer than one operation.
+    fn hold(&self) -> Result<Held<'_, Exchange>, Ending> {
+        let gone = |_| Ending::Wrong("the request has ended".into());
+        self.lease.acquire().map_err(gone)
+    }
+
+    /// Looks whether the client is still there.
+    fn look(&mut self) -> Result<(), Ending> {
+        if self.reading.is_some() {
+            return Ok(());
+        }
+        if self.is_deaf {
+            // It has nothing more to say, and is watched for nothing else.
+            return Err(Ending::Gone);
+        }
+        let presence = self.hold()?.request().connection().presence();
+        match presence {
+            Presence::Gone => Err(Ending::Gone),
+            Presence::Silent => Ok(()),
+            Presence::Sends => {
+                self.is_deaf = true;
+                Ok(())
+            }
+        }
+    }
+
+    /// Sends what there is, as much as the client takes where it may not wait. Is the answer complete with it?
+    fn send(&mut self) -> Result<bool, Ending> {
+        let Some(mut part) = self.part.take() else {
+            return Ok(false);
+        };
+        let held = self.lease.acquire();
+        let held = held.map_err(|_| Ending::Wrong("the request has ended".into()))?;
+        let connection = held.request().connection();
+        let mut is_stuck = self.stuck.is_some() && connection.push()?;
+        let mut is_sent = part.sent > 0 && part.sent == part.data.len();
+        while !is_stuck && !is_sent {
+            let rest = part.data.get(part.sent..).unwrap_or_default();
+            let now = match self.has_left {
+                true => rest.get(..MOST).unwrap_or(rest),
+                false => rest,
+            };
+            part.sent += now.len();
+            is_sent = part.sent == part.data.len();
+            let end = if is_sent && part.is_last {
+                End::OfStream
+            } else {
+                End::Flush
+            };
+            self.answer.part(&held, now, end)?;
+            is_stuck = self.has_left && connection.push()?;
+        }
+        drop(held);
+        self.stuck = match self.stuck {
+            Some(since) if is_stuck => Some(since),
+            _ => is_stuck.then(Instant::now),
+        };
+        if is_stuck || !is_sent {
+            self.part = Some(part);
+            return Ok(false);
+        }
+        if !part.is_last {
+            self.channel.sent();
+        }
+        Ok(part.is_last)
+    }
+
+    /// Gives the application a block of the request's body, if there is one now.
+    fn read(&self) -> Result<bool, Ending> {
+        let held = self.hold()?;
+        let Ok(mut input) = held.value().input.try_borrow_mut() else {
+            return Err(Ending::Wrong(
+                "the request's body is being read already".into(),
+            ));
+        };
+        let may_wait = held.request().connection().descriptor().is_none();
+        match input.block(held.request(), may_wait) {
+            Ok(None) => Ok(false),
+            Ok(Some((data, more))) => {
+                drop(input);
+                drop(held);
+                self.channel.deliver(data, more);
+                Ok(true)
+            }
+            Err(ReadError::Refused(status)) => {
+                drop(input);
+                drop(held);
+                self.refuse(status)
+            }
+            Err(ReadError::Slow) => {
+                drop(input);
+                drop(held);
+                self.refuse(Status::REQUEST_TIME_OUT)
+            }
+            Err(ReadError::Lost) => {
+                held.value().lost.set(true);
+                Err(Ending::Gone)
+            }
+        }
+    }
+
+    /// The body cannot be read on: the application is told that its client has gone, and httpd's status is the answer.
+    fn refuse<T>(&self, status: Status) -> Result<T, Ending> {
+        self.hold()?.value().refused.set(Some(status));
+        Err(Ending::Refused(status))
+    }
+}
+
+/// Gives the answer its head.
+///
+/// # Errors
+/// What is wrong with it.
+pub(super) fn start(
+    answer: &Answer,
+    held: &Held<'_, Exchange>,
+    parts: &HeadParts,
+) -> Result<(), String> {
+    let request = held.request();
+    let line = parts.status.to_string();
+    let mut head = headers::head(request, line.as_bytes())?;
+    for (name, value) in parts.headers() {
+        headers::add(&mut head, request, name, value)?;
+    }
+    let late = |_| "the answer has been started twice".into();
+    answer.start(head).map_err(late)
+}

@@ -1,0 +1,173 @@
+//! An answer that has left its worker, such as an event stream; and what becomes of a request when its conversation has ended, wherever
+//! that was.
+
+use super::conversation::{Conversation, Ending};
+use super::http::Http;
+use crate::config::gateways::Gateway;
+use crate::embed::cell::Ref;
+use crate::embed::interpreter::Interpreter;
+use crate::embed::{class, enter, exception};
+use crate::exchange::RequestLease;
+use crate::gateway::answer::Answer;
+use crate::gateway::call::{Call, Stop};
+use crate::httpd::log::{self, Level};
+use crate::httpd::status::Status;
+use crate::streams::bell::Rope;
+use crate::streams::{Step, Stream};
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+use std::mem::ManuallyDrop;
+
+type Object<'py> = Bound<'py, PyAny>;
+
+/// What the end of a request that has left its worker needs of Python.
+pub(super) struct Behind {
+    gateway: &'static Gateway,
+    interpreter: &'static Interpreter,
+    /// The application's side. Released by `with`, attached; should that not come, never.
+    exchange: ManuallyDrop<Ref>,
+}
+
+impl Behind {
+    pub(super) fn new(call: &Call<'_>, exchange: Object<'_>) -> Behind {
+        Behind {
+            gateway: call.gateway,
+            interpreter: call.cx.interpreter,
+            exchange: ManuallyDrop::new(Ref::new(exchange)),
+        }
+    }
+
+    /// Attaches the interpreter, and has `body` say what becomes of the request. An error comes too late to be told otherwise than in the
+    /// log.
+    pub(super) fn with(
+        self,
+        lease: RequestLease,
+        body: impl for<'py> FnOnce(&Call<'py>, &Object<'py>) -> PyResult<Status>,
+    ) {
+        let Behind {
+            gateway,
+            interpreter,
+            exchange,
+        } = self;
+        let entered = enter(interpreter, |cx| {
+            let exchange = ManuallyDrop::into_inner(exchange).into_bound(cx.py);
+            let call = Call {
+                cx,
+                lease,
+                gateway,
+                may_leave: false,
+            };
+            let done = body(&call, &exchange);
+            if let Err(error) = done.or_else(|error| call.log(error).map(|()| Status::OK)) {
+                exception::discard(cx.py, error);
+            }
+        });
+        if let Err(reason) = entered {
+            log::process(Level::Error, &reason);
+        }
+    }
+}
+
+/// The answer, and what its end needs.
+pub(super) struct Departed {
+    conversation: Conversation,
+    rope: Option<Rope>,
+    ending: Ending,
+    behind: Behind,
+}
+
+impl Departed {
+    pub(super) fn new(
+        call: &Call<'_>,
+        conversation: Conversation,
+        exchange: Object<'_>,
+    ) -> Departed {
+        Departed {
+            conversation,
+            rope: None,
+            ending: Ending::Leaves,
+            behind: Behind::new(call, exchange),
+        }
+    }
+}
+
+impl Stream for Departed {
+    fn lease(&self) -> &RequestLease {
+        self.conversation.lease()
+    }
+
+    fn begin(&mut self, rope: Rope) {
+        self.rope = Some(rope);
+    }
+
+    fn step(&mut self, is_stirred: bool) -> Step {
+        let Some(rope) = &self.rope else {
+            return Step::End;
+        };
+        match self.conversation.step(rope, is_stirred) {
+            Ok(Some(wants)) => Step::Wait(wants),
+            Ok(None) => {
+                self.ending = Ending::Answered;
+                Step::End
+            }
+            Err(ending) => {
+                self.ending = ending;
+                Step::End
+            }
+        }
+    }
+
+    fn part(&mut self) {
+        // What its client has is not complete, which the end of the connection shows.
+    }
+
+    fn end(self: Box<Self>) {
+        let Departed {
+            conversation,
+            ending,
+            behind,
+            ..
+        } = *self;
+        conversation.channel().leave();
+        behind.with(conversation.lease().clone(), |call, exchange| {
+            finish(call, conversation.answer(), ending, exchange)
+        });
+    }
+}
+
+/// What becomes of the request, once the worker has nothing more to do for it.
+pub(super) fn finish(
+    call: &Call<'_>,
+    answer: &Answer,
+    ending: Ending,
+    exchange: &Object<'_>,
+) -> PyResult<Status> {
+    match ending {
+        Ending::Answered | Ending::Leaves => Ok(Status::OK),
+        Ending::Gone => {
+            let held = call.hold()?;
+            held.request().give_up();
+            drop(held);
+            call.stopped(answer, Stop::Gone)
+        }
+        Ending::Refused(status) => match answer.has_left() {
+            true => {
+                let text = format!("the request's body was refused ({})", status.0);
+                call.stopped(answer, Stop::Broken(text))
+            }
+            false => Ok(status),
+        },
+        Ending::Wrong(text) => call.stopped(answer, Stop::Broken(text)),
+        Ending::Over => {
+            let exchange = class::this::<Http>(call.cx, exchange)?;
+            let error = match exchange.error.get(call.cx.py) {
+                Some(error) => PyErr::from_value(error),
+                None => PyRuntimeError::new_err(match answer.has_left() {
+                    true => "ASGI: the application has ended before its answer was complete",
+                    false => "ASGI: the application has ended without an answer",
+                }),
+            };
+            call.failed(answer, error)
+        }
+    }
+}
