@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import signal
 import socket
 import ssl
@@ -29,6 +30,10 @@ MANY = 40
 MODULES = ("status", "deflate", "filter")
 CONFIG = """
 AsyncRequestWorkerFactor 50
+<Location /status>
+    SetHandler mod_python
+    PythonHandler mod_python.status
+</Location>
 LogFormat "%U %>s %B %D" streams
 CustomLog @ROOT@/access_log streams
 PythonASGI /hello asgi_apps:hello
@@ -74,6 +79,13 @@ def status(server: Server) -> dict[str, str]:
     return dict(line.split(": ", 1) for line in lines if ": " in line)
 
 
+def numbers(server: Server) -> list[int]:
+    """What mod_python.status says: tasks, open WebSockets, requests without a worker."""
+    (row,) = json.loads(server.ok("/status?json").text)["interpreters"]
+    assert 0 <= row["lag"] < PATIENCE * 1_000_000
+    return [row["tasks"], row["websockets"], row["detached"]]
+
+
 def logged(server: Server, path: str) -> list[str]:
     """The lines of the access log for a path, once there is one."""
     found: list[str] = []
@@ -99,7 +111,10 @@ def test_more_of_them_than_workers(httpd: Server) -> None:
         # httpd counts from time to time.
         httpd._wait(lambda: int(status(httpd)["ConnsTotal"]) >= MANY, "connections are not counted")
         assert int(status(httpd)["BusyWorkers"]) <= THREADS
+        assert numbers(httpd) == [MANY, MANY, MANY]
+        assert "<th>WebSockets" in httpd.ok("/status").text
     httpd._wait(lambda: int(status(httpd)["ConnsTotal"]) <= 2, "connections are counted that have gone")
+    httpd._wait(lambda: numbers(httpd) == [0, 0, 0], "WebSockets are counted that have gone")
 
 
 def test_they_are_logged_at_their_end(httpd: Server) -> None:
@@ -198,6 +213,7 @@ def test_event_streams(httpd: Server) -> None:
         clients.append(Events(httpd, "/events?events"))
         clients[-1].until(b"data: one\n\n\r\n")
     assert httpd.ok("/hello").text == "Hello World!"
+    httpd._wait(lambda: numbers(httpd) == [MANY, 0, MANY], "streams are not counted")
     open_gate(httpd, "events")
     for client in clients:
         head, body = client.rest().split(b"\r\n\r\n", 1)

@@ -51,9 +51,14 @@ def status() -> dict[str, Any]:
     """The interpreters of all children that live, and the modules of the one that asks.
 
     ``interpreters`` is a list of dicts with ``pid``, ``name``, ``gil`` ("own" or "shared", "none" in a free-threaded Python), ``made`` (seconds since the
-    epoch), ``milliseconds`` (that it took to make), ``requests`` and ``errors``; ``modules`` maps names to files.
+    epoch), ``milliseconds`` (that it took to make), ``requests`` and ``errors``; of ASGI, ``tasks`` that the event loop has in
+    hand, open ``websockets``, requests that are ``detached`` from their workers, and the ``lag`` with which the loop has begun with the last ones
+    (microseconds). ``modules`` maps names to files.
     """
-    names = ("pid", "name", "gil", "made", "milliseconds", "requests", "errors")
+    names = (
+        *("pid", "name", "gil", "made", "milliseconds", "requests", "errors"),
+        *("tasks", "websockets", "detached", "lag"),
+    )
     rows = sorted(_apache._interpreters())
     return {
         "mod_python": version.version,
@@ -69,7 +74,8 @@ def _page(report: dict[str, Any]) -> str:
     now = time.time()
     rows = [
         f"<tr><td class=n>{one['pid']}<td>{escape(one['name'])}<td>{one['gil']}<td class=n>{_age(now - one['made'])}"
-        f"<td class=n>{one['milliseconds']}<td class=n>{one['requests']}<td class=n>{one['errors']}</tr>"
+        f"<td class=n>{one['milliseconds']}<td class=n>{one['requests']}<td class=n>{one['errors']}"
+        f"<td class=n>{one['tasks']}<td class=n>{one['websockets']}<td class=n>{one['detached']}<td class=n>{one['lag'] / 1000:.1f}</tr>"
         for one in report["interpreters"]
     ]
     modules = [
@@ -81,7 +87,8 @@ def _page(report: dict[str, Any]) -> str:
             f"<!DOCTYPE html>\n<html lang=en><head><meta charset=utf-8><title>{title}</title><style>{_STYLE}</style></head>",
             f"<body><h1>{title}</h1>",
             "<h2>Interpreters of all children</h2>",
-            "<table><tr><th>child<th>interpreter<th>GIL<th>age<th>made in ms<th>requests<th>errors</tr>",
+            "<table><tr><th>child<th>interpreter<th>GIL<th>age<th>made in ms<th>requests<th>errors"
+            "<th>tasks<th>WebSockets<th>detached<th>loop's lag in ms</tr>",
             *rows,
             "</table>",
             f"<h2>Modules of {escape(str(report['interpreter']))} in child {report['pid']}</h2>",

@@ -5,7 +5,7 @@
 
 use crate::config::Gil;
 use std::ptr::null_mut;
-use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicI64, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 const ROWS: usize = 2048;
@@ -24,6 +24,32 @@ pub(crate) struct Row {
     name: [AtomicU64; NAME / 8],
     requests: AtomicU64,
     errors: AtomicU64,
+    /// How many there are now, in the order of `Gauge`.
+    gauges: [AtomicI64; GAUGES],
+    /// Microseconds.
+    lag: AtomicU64,
+}
+
+/// What an interpreter has a number of at any time.
+#[derive(Clone, Copy)]
+pub(crate) enum Gauge {
+    /// Requests and WebSockets that an event loop has in hand.
+    Tasks,
+    /// Open WebSockets.
+    WebSockets,
+    /// Requests that go on without a worker, WebSockets among them.
+    Detached,
+}
+
+const GAUGES: usize = 3;
+
+/// Counts one, until it is dropped.
+pub(crate) struct Counted(&'static AtomicI64);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// A row as it was when it was read.
@@ -35,6 +61,10 @@ pub(crate) struct Entry {
     pub(crate) milliseconds: u32,
     pub(crate) requests: u64,
     pub(crate) errors: u64,
+    /// In the order of `Gauge`.
+    pub(crate) gauges: [i64; GAUGES],
+    /// How long the event loop has had the last requests wait, in microseconds.
+    pub(crate) lag: u64,
 }
 
 /// The table of this generation of children. The parent unmaps it when it maps the next one; a child keeps the one it has started
@@ -90,6 +120,10 @@ pub(super) fn enter(name: &str, gil: Gil, took: Duration) -> &'static Row {
     row.milliseconds.store(milliseconds, Ordering::Relaxed);
     row.requests.store(0, Ordering::Relaxed);
     row.errors.store(0, Ordering::Relaxed);
+    row.lag.store(0, Ordering::Relaxed);
+    for gauge in &row.gauges {
+        gauge.store(0, Ordering::Relaxed);
+    }
     let mut bytes = name.bytes();
     for word in &row.name {
         let chunk: [u8; 8] = std::array::from_fn(|_| bytes.next().unwrap_or(0));
@@ -118,6 +152,8 @@ impl Row {
             name: [const { AtomicU64::new(0) }; NAME / 8],
             requests: AtomicU64::new(0),
             errors: AtomicU64::new(0),
+            gauges: [const { AtomicI64::new(0) }; GAUGES],
+            lag: AtomicU64::new(0),
         }
     }
 
@@ -146,7 +182,25 @@ impl Row {
             milliseconds: self.milliseconds.load(Ordering::Relaxed),
             requests: self.requests.load(Ordering::Relaxed),
             errors: self.errors.load(Ordering::Relaxed),
+            gauges: std::array::from_fn(|place| {
+                let gauge = self.gauges.get(place);
+                gauge.map_or(0, |gauge| gauge.load(Ordering::Relaxed))
+            }),
+            lag: self.lag.load(Ordering::Relaxed),
         }
+    }
+
+    /// Counts one more.
+    pub(crate) fn count(&'static self, gauge: Gauge) -> Option<Counted> {
+        let gauge = self.gauges.get(gauge as usize)?;
+        gauge.fetch_add(1, Ordering::Relaxed);
+        Some(Counted(gauge))
+    }
+
+    /// Remembers how long the event loop has had requests wait.
+    pub(crate) fn set_lag(&self, lag: Duration) {
+        let lag = u64::try_from(lag.as_micros()).unwrap_or(u64::MAX);
+        self.lag.store(lag, Ordering::Relaxed);
     }
 
     /// Counts a request that has come to its content phase.
@@ -178,11 +232,16 @@ mod tests {
         enter(&long, Gil::Shared, Duration::ZERO);
         row.count_request();
         row.count_error();
+        row.set_lag(Duration::from_millis(2));
+        let counted = [Gauge::Tasks, Gauge::Tasks, Gauge::Detached].map(|gauge| row.count(gauge));
+        drop(row.count(Gauge::WebSockets));
         let all = entries();
         let found = all.iter().find(|entry| entry.name == "interpreter");
         let found = found.unwrap();
         assert!(found.own_gil && found.milliseconds == 7 && found.made > 0);
         assert_eq!((found.requests, found.errors), (1, 1));
+        assert_eq!((found.gauges, found.lag), ([2, 0, 1], 2000));
+        drop(counted);
         assert!(
             all.iter()
                 .any(|entry| long.starts_with(&entry.name) && entry.name.len() == NAME)

@@ -148,13 +148,16 @@ pub(crate) static FUNCTIONS: &[Function] = &[
     ),
     function!(
         c"_interpreters()",
-        c"(pid, name, gil, made, milliseconds, requests, errors) of each interpreter of all children.",
+        c"(pid, name, gil, made, milliseconds, requests, errors, tasks, websockets, detached, lag) of each interpreter of all children.",
         |cx, _| {
             let list = PyList::empty(cx.py);
             for one in scoreboard::entries() {
                 let gil = if one.own_gil { Gil::Own } else { Gil::Shared };
-                let counts = (one.made, one.milliseconds, one.requests, one.errors);
-                list.append((one.pid, one.name, gil.word(), counts.0, counts.1, counts.2, counts.3))?;
+                let [tasks, websockets, detached] = one.gauges;
+                let (made, took) = (one.made, one.milliseconds);
+                let row = (one.pid, one.name, gil.word(), made, took, one.requests, one.errors);
+                let row = row.into_pyobject(cx.py)?;
+                list.append(row.add((tasks, websockets, detached, one.lag))?)?;
             }
             Ok(list.into_any())
         },

@@ -5,6 +5,7 @@
 //! of its answer lies here, and of the request's body a block is read when it is asked for.
 
 use super::inbox::Inbox;
+use crate::embed::scoreboard::{Counted, Gauge};
 use crate::streams::bell::Rope;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -22,6 +23,8 @@ pub(super) struct Channel {
     state: Mutex<State>,
     /// The worker waits for it, unless it has left a rope.
     turned: Condvar,
+    /// Counts it among the loop's tasks.
+    _counted: Option<Counted>,
 }
 
 static NUMBERS: AtomicU64 = AtomicU64::new(1);
@@ -167,6 +170,7 @@ impl Channel {
         };
         Channel {
             number: NUMBERS.fetch_add(1, Ordering::Relaxed),
+            _counted: inbox.count(Gauge::Tasks),
             inbox,
             state: Mutex::new(State {
                 request,

@@ -6,6 +6,7 @@ use super::http::Http;
 use crate::config::gateways::Gateway;
 use crate::embed::cell::Ref;
 use crate::embed::interpreter::Interpreter;
+use crate::embed::scoreboard::{Counted, Gauge};
 use crate::embed::{class, enter, exception};
 use crate::exchange::RequestLease;
 use crate::gateway::answer::Answer;
@@ -26,6 +27,7 @@ pub(super) struct Behind {
     interpreter: &'static Interpreter,
     /// The application's side. Released by `with`, attached; should that not come, never.
     exchange: ManuallyDrop<Ref>,
+    _counted: Option<Counted>,
 }
 
 impl Behind {
@@ -34,6 +36,11 @@ impl Behind {
             gateway: call.gateway,
             interpreter: call.cx.interpreter,
             exchange: ManuallyDrop::new(Ref::new(exchange)),
+            _counted: call
+                .cx
+                .interpreter
+                .row()
+                .and_then(|row| row.count(Gauge::Detached)),
         }
     }
 
@@ -48,6 +55,7 @@ impl Behind {
             gateway,
             interpreter,
             exchange,
+            _counted,
         } = self;
         let entered = enter(interpreter, |cx| {
             let exchange = ManuallyDrop::into_inner(exchange).into_bound(cx.py);

@@ -32,7 +32,8 @@ pub(super) fn inbox(cx: Cx<'_>, common: &Common<'_>) -> PyResult<Arc<Inbox>> {
         return Ok(inbox.clone());
     }
     let failed = |reason: String| PyOSError::new_err(format!("no event loop: {reason}"));
-    let inbox = Arc::new(Inbox::new().map_err(|error| failed(error.to_string()))?);
+    let inbox =
+        Arc::new(Inbox::new(cx.interpreter.row()).map_err(|error| failed(error.to_string()))?);
     let (own, kind) = (Manned(inbox.clone()), options::kind(common).to_owned());
     embed::spawn(cx.interpreter, "mod_python loop", move |cx| {
         run(cx, own.manned(), kind);

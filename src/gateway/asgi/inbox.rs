@@ -2,16 +2,20 @@
 //! time it looks is one batch, for which it is woken once.
 
 use crate::embed::cell::Ref;
+use crate::embed::scoreboard::{Counted, Gauge, Row};
 use crate::streams::bell::{Bell, Rope};
 use std::io;
 use std::os::fd::RawFd;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 /// One loop's inbox. Its lock is held for moments, never while Python runs.
 pub(super) struct Inbox {
     bell: Bell,
     rope: Rope,
     post: Mutex<Post>,
+    /// Where the interpreter's numbers are kept.
+    row: Option<&'static Row>,
 }
 
 /// What has come. The references are dropped with their interpreter attached: whoever takes them is.
@@ -21,8 +25,8 @@ pub(super) struct Post {
     pub(super) begun: Vec<Ref>,
     /// The numbers of those that wait and can go on.
     pub(super) woken: Vec<u64>,
-    /// Has the loop been woken, and not looked yet?
-    is_rung: bool,
+    /// Since when the loop has been woken, and has not looked yet.
+    rung: Option<Instant>,
     /// Has the loop ended?
     is_closed: bool,
 }
@@ -30,14 +34,20 @@ pub(super) struct Post {
 impl Inbox {
     /// # Errors
     /// No descriptors are left.
-    pub(super) fn new() -> io::Result<Inbox> {
+    pub(super) fn new(row: Option<&'static Row>) -> io::Result<Inbox> {
         let bell = Bell::new()?;
         let rope = bell.rope();
         Ok(Inbox {
             bell,
             rope,
             post: Mutex::default(),
+            row,
         })
+    }
+
+    /// Counts one of something, until it is dropped.
+    pub(super) fn count(&self, gauge: Gauge) -> Option<Counted> {
+        self.row?.count(gauge)
     }
 
     fn post(&self) -> MutexGuard<'_, Post> {
@@ -78,7 +88,8 @@ impl Inbox {
 
     /// Has the loop look.
     fn wake_for(&self, mut post: MutexGuard<'_, Post>) {
-        let is_first = !std::mem::replace(&mut post.is_rung, true);
+        let is_first = post.rung.is_none();
+        post.rung.get_or_insert_with(Instant::now);
         drop(post);
         if is_first {
             self.rope.pull();
@@ -90,6 +101,9 @@ impl Inbox {
         self.bell.hush();
         let mut post = self.post();
         let is_closed = post.is_closed;
+        if let (Some(row), Some(rung)) = (self.row, post.rung) {
+            row.set_lag(rung.elapsed());
+        }
         std::mem::replace(
             &mut *post,
             Post {

@@ -3,6 +3,7 @@
 
 use super::super::channel::HeadParts;
 use super::super::inbox::Inbox;
+use crate::embed::scoreboard::{Counted, Gauge};
 use crate::streams::bell::Rope;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,6 +22,8 @@ pub(in super::super) struct Channel {
     /// Held for moments, never while Python runs or something blocks.
     state: Mutex<State>,
     turned: Condvar,
+    /// Counts it among the loop's tasks.
+    _counted: Option<Counted>,
 }
 
 /// How far the WebSocket has come, as the application sees it.
@@ -107,11 +110,17 @@ impl Channel {
         static NUMBERS: AtomicU64 = AtomicU64::new(1 << 63);
         Channel {
             number: NUMBERS.fetch_add(1, Ordering::Relaxed),
+            _counted: inbox.count(Gauge::Tasks),
             inbox,
             most,
             state: Mutex::default(),
             turned: Condvar::new(),
         }
+    }
+
+    /// Counts it among the open ones, until what this gives is dropped.
+    pub(super) fn count_open(&self) -> Option<Counted> {
+        self.inbox.count(Gauge::WebSockets)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -4,6 +4,7 @@ use super::channel::Channel;
 use super::channel::{Message, Order};
 use super::frames::{self, Received, Receiver, Sender, Violation};
 use super::work::{Ending, Work};
+use crate::embed::scoreboard::Counted;
 use crate::exchange::{Exchange, RequestLease};
 use crate::gateway::asgi::options::Limits;
 use crate::httpd::io::Aborted;
@@ -71,6 +72,7 @@ pub(super) struct Talk {
     heard: Instant,
     pinged: Option<Instant>,
     stopping: Option<Instant>,
+    _counted: Option<Counted>,
 }
 
 /// Has the WebSocket come to its end?
@@ -116,6 +118,7 @@ impl Talk {
             heard: Instant::now(),
             pinged: None,
             stopping: None,
+            _counted: work.channel.count_open(),
         })
     }
 
