@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 from collections.abc import Iterable
 from typing import Any, Callable, Optional, Union
@@ -129,6 +130,8 @@ def text_field(
     """
     sent: Any = None
     try:
+        if len(data) > _LONG:
+            _check(data, charset)
         text = data.decode(charset)
         if charset != _charsets.UTF_8:
             sent = charset if _encodes(text, charset, data) else data
@@ -144,6 +147,22 @@ def text_field(
     if sent is not None:
         field._sent = io.BytesIO(data) if sent is data else sent
     return field
+
+
+_LONG = 1 << 20
+"""Bytes from which on an error that has all of them in it is avoided: Python copies them several times for it (3.14)."""
+
+
+def _check(data: Union[bytes, bytearray], charset: str) -> None:
+    """Raises UnicodeError where the charset cannot decode the bytes."""
+    make = codecs.lookup(charset).incrementaldecoder
+    if make is None:
+        return
+    decoder = make()
+    with memoryview(data) as view:
+        for start in range(0, len(view), 65536):
+            decoder.decode(bytes(view[start : start + 65536]))
+    decoder.decode(b"", True)
 
 
 def _encodes(text: str, charset: str, data: Union[bytes, bytearray]) -> bool:

@@ -346,6 +346,10 @@ class Spool(tempfile.SpooledTemporaryFile[bytes]):
 
     on_disk = False
 
+    def __init__(self) -> None:
+        # A form may have many of them: the buffer of each, once it is on disk, is 128 KB otherwise (Python 3.14).
+        super().__init__(buffering=8192)
+
     def readable(self) -> bool:
         return True
 
