@@ -22,8 +22,8 @@ chmod 777 $reports
 if [ "${1:-}" = -- ]; then
     shift
 else
-    # Without files among the arguments: all tests but those of load.
-    case " $* " in *" tests"*) ;; *) set -- tests --ignore tests/test_load.py --ignore tests/test_soak.py --ignore tests/test_papers.py "$@" ;; esac
+    # Without files among the arguments: all tests but those of load, and of commands, which start httpd without the runtime.
+    case " $* " in *" tests"*) ;; *) set -- tests --ignore tests/test_load.py --ignore tests/test_soak.py --ignore tests/test_papers.py --ignore tests/test_commands.py "$@" ;; esac
     set -- target/venv/bin/pytest -q -k "not worker and not prefork and not 100_mb and not large_upload" "$@"
 fi
 status=0
