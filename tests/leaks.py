@@ -18,11 +18,17 @@ from pathlib import Path
 from typing import Callable
 
 from conftest import MEMORY, Server, places
+from soak import OPENING
 
 from httpd import resident
 
 CONFIG = """
 PythonWSGI /wsgi wsgi_apps:hello
+PythonASGI /asgi asgi_apps:hello
+PythonASGI /brief soaking_asgi:brief
+PythonASGI /echo soaking_asgi:echo
+PythonOption mod_python.asgi.detach_after 0.005
+AsyncRequestWorkerFactor 200
 PythonOption mod_python.dbm_session.database_directory @ROOT@/run
 PythonOption mod_python.session.database_directory @ROOT@/run
 PythonOutputFilter everything UPPER
@@ -86,6 +92,48 @@ def aborts(server: Server, path: str, requests: int) -> None:
         thread.join()
 
 
+def in_threads(work: Callable[[], None], requests: int) -> None:
+    def all_of_them() -> None:
+        for _ in range(requests // 16):
+            work()
+
+    threads = [threading.Thread(target=all_of_them) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def sockets(server: Server, path: str, requests: int) -> None:
+    """WebSockets, each with a message; every second one is left without a word."""
+
+    def work() -> None:
+        for is_closed in (True, False):
+            with (
+                socket.create_connection(("127.0.0.1", server.port), 30) as connection,
+                connection.makefile("rb") as file,
+            ):
+                connection.sendall(OPENING)
+                while file.readline() != b"\r\n":
+                    pass
+                connection.sendall(b"\x81\x84\0\0\0\0spam")
+                assert file.read(6) == b"\x81\x04spam"
+                if is_closed:
+                    connection.sendall(b"\x88\x82\0\0\0\0\x03\xe8")
+                    assert file.read(4) == b"\x88\x02\x03\xe8"
+
+    in_threads(work, requests // 2)
+
+
+def streams(server: Server, path: str, requests: int) -> None:
+    """Answers that leave their worker."""
+    in_threads(lambda: assert_equal(server.ok(path).text, "one\ntwo\n"), requests)
+
+
+def assert_equal(found: str, expected: str) -> None:
+    assert found == expected, found
+
+
 def kinds(form: Path) -> dict[str, tuple[str, Callable[[Server, str, int], None]]]:
     """Path and client of each kind."""
     return {
@@ -101,6 +149,9 @@ def kinds(form: Path) -> dict[str, tuple[str, Callable[[Server, str, int], None]
         "subrequest": ("/page.shtml", ab()),
         "redirect": ("/leaking/redirects", ab()),
         "cleanup": ("/leaking/cleans", ab()),
+        "asgi": ("/asgi", ab()),
+        "websocket": ("/echo", sockets),
+        "stream": ("/brief", streams),
     }
 
 

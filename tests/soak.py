@@ -3,7 +3,7 @@
     python tests/soak.py [--restarts 1000] [--mpm event] [--plain]
 
 Clients of every pace ask all the time: ab with a connection for each request, one that keeps its connection, slow bodies, slow
-readers, streams. httpd restarts gracefully again and again; each generation has to answer before the next one comes.
+readers, streams, WebSockets. httpd restarts gracefully again and again; each generation has to answer before the next one comes.
 
 httpd itself is not perfect in this: with --plain, that is, without the module, and with files instead of handlers, its event MPM cut
 off 3 of 130,000 answers in 2,000 restarts (2.4.71). As many are put up with here.
@@ -32,6 +32,11 @@ from httpd import resident
 
 CONFIG = """
 PythonWSGI /wsgi wsgi_apps:hello
+PythonASGI /asgi asgi_apps:hello
+PythonASGI /events soaking_asgi:events
+PythonASGI /echo soaking_asgi:echo
+PythonOption mod_python.asgi.detach_after 0.02
+PythonOption mod_python.asgi.shutdown_timeout 0.5
 {limits}
 """
 OWN = 500
@@ -42,6 +47,18 @@ BODY = bytes(range(256)) * 40
 DIGEST = hashlib.sha256(BODY).hexdigest()
 LINES = "".join(f"line {number}\n" for number in range(40))
 LARGE = bytes(range(256)) * 256 * 64
+OPENING = b"\r\n".join(
+    (
+        b"GET /echo HTTP/1.1",
+        b"Host: x",
+        b"Upgrade: websocket",
+        b"Connection: Upgrade",
+        b"Sec-WebSocket-Version: 13",
+        b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+        b"",
+        b"",
+    )
+)
 
 
 @dataclass
@@ -157,6 +174,33 @@ class Clients:
         assert text.partition("\n")[2] == LINES, text
         return 1
 
+    def events(self) -> int:
+        """A stream that leaves its worker, and ends whole whatever happens meanwhile."""
+        text = ask(self._port, "/events").text
+        assert text == LINES, text
+        return 1
+
+    def echo(self) -> int:
+        """A WebSocket: each message comes back, until the client closes it, or a child that ends does (1012)."""
+        with socket.create_connection(("127.0.0.1", self._port), 30) as connection, connection.makefile("rb") as file:
+            connection.sendall(OPENING)
+            while (line := file.readline()) != b"\r\n":
+                assert line, "the handshake was not answered"
+            for number in range(20):
+                text = b"%08d" % number
+                connection.sendall(b"\x81\x88\0\0\0\0" + text)
+                kind, length = file.read(2)
+                answer = file.read(length)
+                if kind == 0x88:
+                    assert answer[:2] == (1012).to_bytes(2, "big"), answer
+                    break
+                assert answer == text, answer
+                self._stopping.wait(0.05)
+            else:
+                connection.sendall(b"\x88\x82\0\0\0\0\x03\xe8")
+                assert file.read(4)[:1] == b"\x88", "no close frame"
+        return 1
+
 
 def soak(restarts: int, mpm: str, plain: bool = False) -> Result:
     """Restart an httpd so often while clients are at work; a plain one has no module, and files for handlers."""
@@ -178,7 +222,8 @@ def soak(restarts: int, mpm: str, plain: bool = False) -> Result:
     else:
         clients.start("handler", lambda: clients.ab("/soaking/pid", 500))
         clients.start("wsgi", lambda: clients.ab("/wsgi", 500))
-        for name in ("kept", "slow_body", "slow_reader", "stream"):
+        clients.start("asgi", lambda: clients.ab("/asgi", 500))
+        for name in ("kept", "slow_body", "slow_reader", "stream", "events", "echo"):
             clients.start(name, getattr(clients, name))
     try:
         with server.log.open() as log:

@@ -14,7 +14,7 @@ mod thread;
 
 use crate::exchange::lease_of;
 use crate::httpd::request::lease::StayOpen;
-use crate::httpd::request::suspended::Suspended;
+use crate::httpd::request::suspended::{Suspended, note_release};
 use crate::httpd::{faults, log};
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -28,8 +28,9 @@ thread_local! {
     static DEPARTING: RefCell<Option<Box<dyn Stream>>> = const { RefCell::new(None) };
 }
 
-/// Can a stream be taken over? Otherwise its worker has to serve it.
+/// Can a stream be taken over? Otherwise its worker has to serve it. Called by the worker.
 pub(crate) fn is_ready() -> bool {
+    note_release();
     !faults::strike("streams") && thread::is_ready()
 }
 

@@ -21,6 +21,8 @@ use std::time::{Duration, Instant};
 
 /// So often the clock is looked at.
 const TICK: Duration = Duration::from_secs(1);
+/// So often it is looked for connections that have lingered long enough.
+const SHORT: Duration = Duration::from_millis(50);
 /// So soon a connection is looked at again that its worker has not let go of altogether.
 const MOMENT: Duration = Duration::from_millis(1);
 /// So long a connection lingers for what its client still sends, as httpd's do.
@@ -108,6 +110,7 @@ fn start() -> Result<Option<Arc<Shared>>, String> {
             ready: Vec::new(),
             last: BELL,
             ticked: Instant::now(),
+            closed: Instant::now(),
         }
         .run();
     })?;
@@ -138,6 +141,8 @@ struct Streams {
     /// The last number that was given.
     last: u64,
     ticked: Instant,
+    /// When connections were closed last.
+    closed: Instant,
 }
 
 struct Seat {
@@ -171,6 +176,7 @@ impl Streams {
                 self.call(number, false);
             }
             self.take_arrivals();
+            self.close_lingering();
             if self.ticked.elapsed() >= TICK {
                 self.tick();
             }
@@ -190,6 +196,7 @@ impl Streams {
             seat.is_some_and(|seat| !seat.taken.suspended.is_let_go())
         };
         match self.ready.as_slice() {
+            [] if !self.lingering.is_empty() => SHORT,
             [] => TICK.saturating_sub(self.ticked.elapsed()),
             all if all.iter().all(is_held) => MOMENT,
             _ => Duration::ZERO,
@@ -257,7 +264,15 @@ impl Streams {
                 self.ready.push(*number);
             }
         }
-        let now = self.ticked;
+    }
+
+    /// Closes the connections that have lingered long enough.
+    fn close_lingering(&mut self) {
+        let now = Instant::now();
+        if self.lingering.is_empty() || now.duration_since(self.closed) < SHORT {
+            return;
+        }
+        self.closed = now;
         let over =
             |lingering: &Lingering| lingering.until <= now && lingering.suspended.may_be_closed();
         let over = self.lingering.extract_if(|_, lingering| over(lingering));

@@ -6,7 +6,10 @@ use crate::httpd::request::Request;
 use crate::httpd::request::connection::Connection;
 use crate::httpd::request::server::mpm_query;
 use crate::httpd::sys;
+use std::cell::RefCell;
 use std::ptr::NonNull;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// A connection that the MPM has let go, with the request that it serves. Owned by one thread at a time.
@@ -15,10 +18,35 @@ pub(crate) struct Suspended {
     /// None once the request has ended.
     request: Option<NonNull<sys::request_rec>>,
     since: Instant,
+    /// Is the worker known to have let go altogether?
+    released: Arc<AtomicBool>,
 }
 
 // SAFETY: the MPM has forgotten the connection, and whoever owns this is the only one to use it.
 unsafe impl Send for Suspended {}
+
+thread_local! {
+    /// What this worker is to say, as soon as it does something else, of the connection that it has let go last.
+    static LETTING_GO_OF: RefCell<Option<Arc<AtomicBool>>> = const { RefCell::new(None) };
+}
+
+/// Says that this worker does something else. Gives what it is to say next.
+fn release() -> Arc<AtomicBool> {
+    let next = Arc::new(AtomicBool::new(false));
+    let before = LETTING_GO_OF.with(|last| last.borrow_mut().replace(next.clone()));
+    if let Some(before) = before {
+        before.store(true, Ordering::Release);
+    }
+    next
+}
+
+/// A worker is at work on a request: it has let go altogether of the connection before.
+pub(crate) fn note_release() {
+    let last = LETTING_GO_OF.with(|last| last.borrow_mut().take());
+    if let Some(last) = last {
+        last.store(true, Ordering::Release);
+    }
+}
 
 /// For so long the worker may still write to its record of the connection, behind the hook.
 const LETTING_GO: Duration = Duration::from_secs(1);
@@ -47,6 +75,7 @@ impl Suspended {
             connection,
             request: Some(request),
             since: Instant::now(),
+            released: release(),
         }
     }
 
@@ -70,7 +99,7 @@ impl Suspended {
 
     /// May it be destroyed? The worker writes one field more after that.
     pub(crate) fn may_be_closed(&self) -> bool {
-        self.since.elapsed() >= LETTING_GO
+        self.released.load(Ordering::Acquire) || self.since.elapsed() >= LETTING_GO
     }
 
     /// Ends the request, as httpd does: it is logged, and its pool ends, with all that belongs to its end. Then has the other side know
