@@ -104,6 +104,14 @@ def test_headers_keep_their_order(httpd: Server) -> None:
     ]
 
 
+def test_an_answer_that_says_it_is_chunked(httpd: Server) -> None:
+    """httpd says so, once; and not where it is not, as for HTTP/1.0."""
+    found = httpd.ok("/chunked")
+    assert found.text == "one two" and found.header("Transfer-Encoding") == "chunked"
+    old = raw(httpd.port, b"GET /chunked HTTP/1.0\r\n\r\n")
+    assert b"Transfer-Encoding" not in old and old.endswith(b"\r\n\r\none two")
+
+
 def test_old_and_odd_requests(httpd: Server) -> None:
     found = raw(httpd.port, b"BREW /scoped/x HTTP/1.0\r\n\r\n")
     assert b'"http_version": "1.0"' in found and b'"method": "BREW"' in found and b'"headers": []' in found
@@ -314,7 +322,7 @@ WRONG: list[tuple[list[Any], str]] = [
     ([start(headers=[(b"a", b"b\r\nc: d")])], 'ValueError: ASGI: "http.response.start": the value of the header a'),
     ([start(headers=[(b"a\n", b"b")])], "ValueError"),
     ([start(headers=[(b"", b"b")])], "ValueError"),
-    ([start(headers=[(b"transfer-encoding", b"chunked")])], "ValueError"),
+    ([start(headers=[(b"transfer-encoding", b"gzip, chunked")])], "ValueError"),
     ([start(headers=[(b"upgrade", b"h2c")])], "ValueError"),
     ([start(headers=[(b"content-length", b"spam")])], "ValueError"),
     ([start(), part("text")], 'TypeError: ASGI: the body of "http.response.body" must be bytes, not str'),

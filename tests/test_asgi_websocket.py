@@ -115,7 +115,6 @@ def test_refusals(httpd: Server) -> None:
     [
         ("raises", "LookupError: asgi_sockets raises"),
         ("returns", "neither accepted nor refused"),
-        ("early", 'RuntimeError: ASGI: "websocket.accept" does not come before "websocket.connect"'),
     ],
 )
 def test_an_application_that_does_not_accept(httpd: Server, name: str, error: str) -> None:
@@ -124,6 +123,16 @@ def test_an_application_that_does_not_accept(httpd: Server, name: str, error: st
     assert failed.value.response.status_code == 500
     httpd.claim("PythonHandler mod_python.asgi")
     httpd.claim(error)
+
+
+def test_an_application_that_does_not_wait(httpd: Server) -> None:
+    """It answers before it receives `websocket.connect`, which comes all the same."""
+    with opening(httpd, "/hasty") as client:
+        client.send("spam")
+        assert client.recv(PATIENCE) == "websocket.connect, websocket.receive"
+    with pytest.raises(InvalidStatus) as caught:
+        opening(httpd, "/hasty?refuses").__enter__()
+    assert caught.value.response.status_code == 403
 
 
 def test_an_application_that_fails_later(httpd: Server) -> None:

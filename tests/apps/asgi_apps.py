@@ -180,6 +180,15 @@ async def nothing(scope: Scope, receive: Any, send: Any) -> None:
     pass
 
 
+async def chunked(scope: Scope, receive: Any, send: Any) -> None:
+    """Says itself how its answer is framed, as BlackSheep does."""
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"transfer-encoding", b"chunked")]})
+    for part in (b"one ", b"two"):
+        await send({"type": "http.response.body", "body": part, "more_body": True})
+        await asyncio.sleep(0)
+    await send({"type": "http.response.body"})
+
+
 async def half(scope: Scope, receive: Any, send: Any) -> None:
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"10")]})
     await send({"type": "http.response.body", "body": b"12345", "more_body": True})

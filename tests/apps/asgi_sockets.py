@@ -32,6 +32,17 @@ async def quiet(scope: Scope, receive: Any, send: Any) -> None:
         await send({**message, "type": "websocket.send"})
 
 
+async def hasty(scope: Scope, receive: Any, send: Any) -> None:
+    """Accepts, or refuses, before it looks."""
+    if scope["query_string"] == b"refuses":
+        await send({"type": "websocket.close"})
+        return
+    await send({"type": "websocket.accept"})
+    kinds = [(await receive())["type"], (await receive())["type"]]
+    await send({"type": "websocket.send", "text": ", ".join(kinds)})
+    await receive()
+
+
 async def scoped(scope: Scope, receive: Any, send: Any) -> None:
     shown = {key: value for key, value in scope.items() if key not in ("extensions", "headers")}
     shown["extensions"] = sorted(scope["extensions"])
@@ -69,15 +80,6 @@ async def script(scope: Scope, receive: Any, send: Any) -> None:
     try:
         for message in eval(bytes.fromhex(scope["query_string"].decode())):
             await send(message)
-    except Exception as error:
-        note(type(error).__name__, str(error))
-        raise
-
-
-async def early(scope: Scope, receive: Any, send: Any) -> None:
-    """Accepts before it has received anything."""
-    try:
-        await send({"type": "websocket.accept"})
     except Exception as error:
         note(type(error).__name__, str(error))
         raise

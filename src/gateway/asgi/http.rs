@@ -164,9 +164,14 @@ pub(super) fn head(message: &Message<'_>, status: i32) -> PyResult<(HeadParts, O
     let wrong = |error: String| PyValueError::new_err(format!("ASGI: {kind:?}: {error}"));
     headers::check_status(status).map_err(wrong)?;
     message.headers(|name, value| {
+        let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
+        // Some frameworks say so of an answer whose length they do not know. That is so, by httpd's own header.
+        if is(b"transfer-encoding") && value.trim_ascii().eq_ignore_ascii_case(b"chunked") {
+            return Ok(());
+        }
         if headers::check(name, value).map_err(wrong)? == headers::Fate::Added {
             head.add(name, value);
-            if name.eq_ignore_ascii_case(b"content-length") {
+            if is(b"content-length") {
                 length = header::length(value).and_then(|length| u64::try_from(length).ok());
             }
         }

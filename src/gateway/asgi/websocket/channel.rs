@@ -29,9 +29,8 @@ pub(in super::super) struct Channel {
 /// How far the WebSocket has come, as the application sees it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Stage {
-    /// The application has not received `websocket.connect`.
+    /// The application has not answered.
     #[default]
-    New,
     Connecting,
     /// The application answers as if it were an HTTP request.
     Denying,
@@ -43,6 +42,8 @@ pub(super) enum Stage {
 #[derive(Default)]
 struct State {
     stage: Stage,
+    /// Has the application received `websocket.connect`? Some answer before they look.
+    is_told: bool,
     orders: VecDeque<Order>,
     /// How many bytes are in them.
     ordered: usize,
@@ -164,8 +165,7 @@ impl Channel {
     /// Gives what there is to receive; otherwise the loop is told when there is something.
     pub(super) fn receive(&self) -> Option<Event> {
         let mut state = self.state();
-        if state.stage == Stage::New {
-            state.stage = Stage::Connecting;
+        if !std::mem::replace(&mut state.is_told, true) {
             return Some(Event::Connect);
         }
         if let Some(message) = state.messages.pop_front() {

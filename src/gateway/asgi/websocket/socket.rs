@@ -211,7 +211,6 @@ fn order(
             Refusal::Stage(stage) => PyRuntimeError::new_err(format!(
                 "ASGI: {kind:?} does not come {}",
                 match stage {
-                    Stage::New => "before \"websocket.connect\" has been received",
                     Stage::Connecting => "before \"websocket.accept\"",
                     Stage::Denying => "when the websocket is being denied",
                     Stage::Open => "when the websocket is open",
