@@ -1,4 +1,4 @@
-"""Real frameworks on ASGI: Starlette, FastAPI, Quart, Django, and a2wsgi."""
+"""Real frameworks on ASGI: Starlette, FastAPI, Quart, Litestar, Django with Channels, Socket.IO, and a2wsgi."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import pytest
 from asgi_site import heard
 from conftest import FREE_THREADED, Serve, Server, install
+from websockets.exceptions import InvalidStatus
 
 from httpd import PATIENCE
 
@@ -20,6 +21,14 @@ PythonASGI /starlette asgi_frameworks:starlette
 PythonASGI /fastapi asgi_frameworks:fastapi
 PythonASGI /quart asgi_frameworks:quart
 PythonASGI /django asgi_frameworks:django_app
+PythonASGI /channels asgi_frameworks:channels_app
+PythonASGI /socketio asgi_frameworks:socketio_app
+PythonASGI /litestar asgi_frameworks:litestar
+<IfModule mpm_prefork_module>
+    # A group of Channels is in the memory of one process.
+    StartServers 1
+    MaxSpareServers 1
+</IfModule>
 """
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
@@ -27,7 +36,11 @@ FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 @pytest.fixture(scope="module", params=["event", "prefork"])
 def httpd(request: pytest.FixtureRequest, serve_module: Serve) -> Server:
     server = serve_module(CONFIG, mpm=request.param, start=False)
-    install(server, "starlette", "fastapi", "quart", "django", "a2wsgi", "python-multipart")
+    install(
+        server,
+        *("starlette", "fastapi", "quart", "litestar", "django", "channels", "python-socketio", "a2wsgi"),
+        "python-multipart",
+    )
     notes = server.root / "notes"
     notes.mkdir()
     notes.chmod(0o777)
@@ -88,3 +101,46 @@ def test_websockets(httpd: Server) -> None:
     with connect(f"ws://127.0.0.1:{httpd.port}/quart/ws") as client:
         client.send("eggs")
         assert client.recv(PATIENCE) == "quart eggs"
+
+
+def test_litestar(httpd: Server) -> None:
+    connect = pytest.importorskip("websockets.sync.client").connect
+    headers = {"Content-Type": "application/json"}
+    found = httpd.get("/litestar/items/3?q=x", "POST", body='{"name": "spam"}', headers=headers)
+    assert (found.status, json.loads(found.text)) == (201, {"number": 3, "name": "spam", "q": "x"})
+    assert httpd.get("/litestar/items/3", "POST", body="{}", headers=headers).status == 400
+    assert httpd.ok("/litestar/events").text.replace("\r\n", "\n") == "data: 0\n\ndata: 1\n\ndata: 2\n\n"
+    with connect(f"ws://127.0.0.1:{httpd.port}/litestar/ws") as client:
+        client.send("spam")
+        assert client.recv(PATIENCE) == "spamspam"
+    # It refuses before it has received websocket.connect.
+    with pytest.raises(InvalidStatus):
+        connect(f"ws://127.0.0.1:{httpd.port}/litestar/absent").__enter__()
+
+
+def test_channels(httpd: Server) -> None:
+    connect = pytest.importorskip("websockets.sync.client").connect
+    assert httpd.ok("/channels/view", "POST", body="a=b", headers=FORM).text == "POST /channels/view /channels b"
+    with connect(f"ws://127.0.0.1:{httpd.port}/channels/loud") as client:
+        client.send("spam")
+        assert client.recv(PATIENCE) == "SPAM"
+    if httpd.mpm == "event":
+        with connect(f"ws://127.0.0.1:{httpd.port}/channels/grouped") as first:
+            assert first.recv(PATIENCE) == "one more"
+            with connect(f"ws://127.0.0.1:{httpd.port}/channels/grouped"):
+                assert first.recv(PATIENCE) == "one more"
+
+
+@pytest.mark.parametrize("transport", ["polling", "websocket"])
+def test_socketio(httpd: Server, transport: str) -> None:
+    """Long polls, or a WebSocket, by its own client; polls of one client need one process."""
+    socketio = pytest.importorskip("socketio")
+    if httpd.mpm != "event" and transport == "polling":
+        return
+    told: list[str] = []
+    client = socketio.SimpleClient()
+    client.connect(f"http://127.0.0.1:{httpd.port}", socketio_path="/socketio/socket.io", transports=[transport])
+    assert client.call("ask", "spam", timeout=PATIENCE) == "heard"
+    told += client.receive(timeout=PATIENCE)
+    client.disconnect()
+    assert told == ["told", "spam?"]

@@ -5,16 +5,24 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import django
+import socketio
 from a2wsgi import WSGIMiddleware
 from asgi_apps import note
+from channels.generic.websocket import AsyncWebsocketConsumer, WebsocketConsumer
+from channels.routing import ProtocolTypeRouter, URLRouter
 from django.conf import settings
 from django.core.handlers.asgi import ASGIHandler
 from django.http import HttpResponse, StreamingHttpResponse
 from django.urls import path
 from fastapi import BackgroundTasks, FastAPI, HTTPException, UploadFile, WebSocket
+from litestar import Litestar, get, post
+from litestar import WebSocket as LitestarSocket
+from litestar import websocket as websocket_handler
+from litestar.response import ServerSentEvent
 from pydantic import BaseModel
 from quart import Quart, request, websocket
 from starlette.applications import Starlette
@@ -127,7 +135,14 @@ async def quart_socket() -> None:
 
 # Django
 
-settings.configure(ROOT_URLCONF=__name__, ALLOWED_HOSTS=["*"], SECRET_KEY="spam", DEBUG=False, LOGGING_CONFIG=None)
+settings.configure(
+    ROOT_URLCONF=__name__,
+    ALLOWED_HOSTS=["*"],
+    SECRET_KEY="spam",
+    DEBUG=False,
+    LOGGING_CONFIG=None,
+    CHANNEL_LAYERS={"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}},
+)
 django.setup(set_prefix=False)
 
 
@@ -142,3 +157,70 @@ async def parts() -> AsyncIterator[bytes]:
 
 urlpatterns = [path("view", view), path("stream", lambda request: StreamingHttpResponse(parts()))]
 django_app = ASGIHandler()
+
+
+# Channels: consumers in a group, and one that is not asynchronous
+
+
+class Grouped(AsyncWebsocketConsumer):
+    async def connect(self) -> None:
+        await self.channel_layer.group_add("everybody", self.channel_name)
+        await self.accept()
+        await self.channel_layer.group_send("everybody", {"type": "told", "text": "one more"})
+
+    async def told(self, event: Any) -> None:
+        await self.send(text_data=event["text"])
+
+
+class Loud(WebsocketConsumer):
+    def receive(self, text_data: Any = None, bytes_data: Any = None) -> None:
+        self.send(text_data=text_data.upper())
+
+
+channels_app = ProtocolTypeRouter(
+    {"http": django_app, "websocket": URLRouter([path("grouped", Grouped.as_asgi()), path("loud", Loud.as_asgi())])}
+)
+
+# Socket.IO
+
+sio = socketio.AsyncServer(async_mode="asgi")
+
+
+@sio.on("ask")
+async def ask(sid: str, data: str) -> str:
+    await sio.emit("told", f"{data}?", to=sid)
+    return "heard"
+
+
+socketio_app = socketio.ASGIApp(sio, socketio_path="/socketio/socket.io")
+
+# Litestar
+
+
+@dataclass
+class Named:
+    name: str
+
+
+@post("/items/{number:int}")
+async def items(number: int, data: Named, q: str = "") -> dict[str, Any]:
+    return {"number": number, "name": data.name, "q": q}
+
+
+@get("/events")
+async def events() -> ServerSentEvent:
+    async def each() -> AsyncIterator[str]:
+        for number in range(3):
+            yield str(number)
+
+    return ServerSentEvent(each())
+
+
+@websocket_handler("/ws")
+async def doubled(socket: LitestarSocket) -> None:
+    await socket.accept()
+    await socket.send_text(await socket.receive_text() * 2)
+    await socket.close()
+
+
+litestar = Litestar([items, events, doubled])
