@@ -393,7 +393,7 @@ def test_a_stream_that_fails(fragile: Server, faults: Faults, fault: str, line: 
 
 
 # The end is made all the same: the connection is closed, and httpd counts it no more.
-@pytest.mark.parametrize("place", ["a stream's end", "a stream's request", "a stream's connection"])
+@pytest.mark.parametrize("place", ["a stream's farewell", "a stream's end", "a stream's request", "a stream's connection"])
 def test_an_end_that_fails(fragile: Server, faults: Faults, place: str) -> None:
     faults.set(f"{place}=panic")
     with talk(fragile, "/quiet") as client:

@@ -12,7 +12,7 @@ mod ending;
 mod stream;
 mod thread;
 
-use crate::exchange::lease_of;
+use crate::exchange::{Exchange, lease_of};
 use crate::httpd::request::lease::StayOpen;
 use crate::httpd::request::suspended::{Suspended, note_release};
 use crate::httpd::{faults, log};
@@ -23,9 +23,15 @@ use stream::Taken;
 pub(crate) use stream::{Step, Stream, Wants};
 pub(crate) use thread::stop;
 
+/// A stream whose worker has not let go yet.
+struct Departing {
+    stream: Box<dyn Stream>,
+    open: Option<StayOpen<Exchange>>,
+}
+
 thread_local! {
     /// What this worker's request goes on as, until the worker has let go of it.
-    static DEPARTING: RefCell<Option<Box<dyn Stream>>> = const { RefCell::new(None) };
+    static DEPARTING: RefCell<Option<Departing>> = const { RefCell::new(None) };
 }
 
 /// Can a stream be taken over? Otherwise its worker has to serve it. Called by the worker.
@@ -36,19 +42,28 @@ pub(crate) fn is_ready() -> bool {
 
 /// Has a request go on without its worker: its handler answers SUSPENDED next.
 pub(crate) fn depart(stream: Box<dyn Stream>) {
-    let before = DEPARTING.with(|departing| departing.borrow_mut().replace(stream));
-    if let Some(before) = before {
+    // From here on, so that the application can use it all the while.
+    let open = stream
+        .lease()
+        .hold()
+        .ok()
+        .map(|held| StayOpen::new(stream.lease().clone(), held.request()));
+    let departing = Departing { stream, open };
+    let before = DEPARTING.with(|place| place.borrow_mut().replace(departing));
+    if let Some(mut before) = before {
         // Its handler's result has not come to httpd: the request has had another end.
-        before.end();
+        before.stream.leave();
+        before.stream.end();
     }
 }
 
 /// The worker has let go of a connection: it is ours now, if the request is.
 pub(crate) fn take_over(suspended: Suspended) {
-    let stream = DEPARTING.with(|departing| departing.borrow_mut().take());
-    let (Some(stream), Some(request)) = (stream, suspended.request()) else {
+    let departing = DEPARTING.with(|departing| departing.borrow_mut().take());
+    let (Some(departing), Some(request)) = (departing, suspended.request()) else {
         return;
     };
+    let Departing { mut stream, open } = departing;
     let lease = stream.lease();
     if !Arc::ptr_eq(lease, lease_of(request)) {
         log::entry(
@@ -56,11 +71,13 @@ pub(crate) fn take_over(suspended: Suspended) {
             log::Level::Critical,
             "another request is suspended than the one that was to be",
         );
+        stream.leave();
         stream.end();
         return;
     }
     request.wait_no_more();
-    let open = StayOpen::new(lease.clone(), request);
+    let open = open.unwrap_or_else(|| StayOpen::new(lease.clone(), request));
+    open.serve(request);
     thread::adopt(Taken {
         stream,
         suspended,

@@ -20,7 +20,10 @@ pub(crate) trait Stream: Send {
     /// The child is to end now: says good-bye, as far as that can be done at once.
     fn part(&mut self);
 
-    /// Is called once, in a thread that may wait, when nothing more is to be done, and before the request ends.
+    /// Is called once when nothing more is to be done: tells the application so.
+    fn leave(&mut self);
+
+    /// Is called once behind that, in a thread that may wait, before the request ends.
     fn end(self: Box<Self>);
 }
 

@@ -9,6 +9,7 @@ use crate::httpd::guard::guard;
 use crate::httpd::io::poll::{Interest, Poll};
 use crate::httpd::log::{self, Level};
 use crate::httpd::request::connection::Connection;
+use crate::httpd::request::lease::Refusal;
 use crate::httpd::request::server::is_stopping;
 use crate::httpd::request::suspended::Suspended;
 use rustc_hash::FxHashMap;
@@ -23,7 +24,7 @@ use std::time::{Duration, Instant};
 const TICK: Duration = Duration::from_secs(1);
 /// So often it is looked for connections that have lingered long enough.
 const SHORT: Duration = Duration::from_millis(50);
-/// So soon a connection is looked at again that its worker has not let go of altogether.
+/// So soon a stream is looked at again that somebody else has just now.
 const MOMENT: Duration = Duration::from_millis(1);
 /// So long a connection lingers for what its client still sends, as httpd's do.
 const LINGER: Duration = Duration::from_secs(2);
@@ -152,6 +153,8 @@ struct Seat {
     due: Option<Instant>,
     /// Is it among those that have something to do?
     is_ready: bool,
+    /// Does its worker, or a thread of the application's, have it just now?
+    is_held_up: bool,
     /// Has its client given a sign since it was looked at?
     is_stirred: bool,
 }
@@ -193,7 +196,7 @@ impl Streams {
     fn patience(&self) -> Duration {
         let is_held = |number: &u64| {
             let seat = self.seats.get(number);
-            seat.is_some_and(|seat| !seat.taken.suspended.is_let_go())
+            seat.is_some_and(|seat| seat.is_held_up)
         };
         match self.ready.as_slice() {
             [] if !self.lingering.is_empty() => SHORT,
@@ -229,6 +232,7 @@ impl Streams {
                         due: None,
                         is_ready: true,
                         is_stirred: false,
+                        is_held_up: false,
                     };
                     self.seats.insert(number, seat);
                     self.ready.push(number);
@@ -289,7 +293,12 @@ impl Streams {
         let Some(seat) = self.seats.get_mut(&number) else {
             return;
         };
-        if !seat.taken.suspended.is_let_go() {
+        // Held meanwhile, so that it has to wait for nobody: an application's thread may be in the middle of something.
+        let lease = seat.taken.stream.lease().clone();
+        let held = lease.hold();
+        seat.is_held_up =
+            !seat.taken.suspended.is_let_go() || held.as_ref().err() == Some(&Refusal::Busy);
+        if seat.is_held_up {
             self.ready.push(number);
             return;
         }
@@ -301,6 +310,7 @@ impl Streams {
             seat.taken.suspended.give_up();
             Step::End
         });
+        drop(held);
         match step {
             Step::Again => {
                 seat.is_ready = true;
@@ -320,12 +330,14 @@ impl Streams {
     }
 
     fn end(&mut self, number: u64) {
-        let Some(seat) = self.seats.remove(&number) else {
+        let Some(mut seat) = self.seats.remove(&number) else {
             return;
         };
         if seat.interest.is_some() {
             self.poll.remove(seat.descriptor);
         }
+        let left = guard("a stream's farewell", || seat.taken.stream.leave());
+        left.unwrap_or_else(|place| log::process(Level::Critical, &place));
         let connection = seat.taken.suspended.connection();
         if connection.is_some_and(Connection::keeps_output) {
             // Its client does not take it, and nobody is to wait for that.

@@ -23,8 +23,6 @@ pub(super) struct Channel {
     state: Mutex<State>,
     /// The worker waits for it, unless it has left a rope.
     turned: Condvar,
-    /// Counts it among the loop's tasks.
-    _counted: Option<Counted>,
 }
 
 static NUMBERS: AtomicU64 = AtomicU64::new(1);
@@ -94,6 +92,8 @@ struct State {
     is_waiting: bool,
     /// What wakes the worker, where it waits for its client as well.
     rope: Option<Rope>,
+    /// Counts it among the loop's tasks, until the application has ended.
+    counted: Option<Counted>,
 }
 
 /// The request's body, a block at a time.
@@ -170,13 +170,13 @@ impl Channel {
         };
         Channel {
             number: NUMBERS.fetch_add(1, Ordering::Relaxed),
-            _counted: inbox.count(Gauge::Tasks),
-            inbox,
             state: Mutex::new(State {
                 request,
+                counted: inbox.count(Gauge::Tasks),
                 ..State::default()
             }),
             turned: Condvar::new(),
+            inbox,
         }
     }
 
@@ -283,6 +283,7 @@ impl Channel {
     /// The application has returned or raised. Is the worker still there to hear of it, and the answer not complete?
     pub(super) fn end(&self) -> bool {
         let mut state = self.state();
+        state.counted = None;
         if state.stage == Stage::Ended || state.is_gone {
             return false;
         }

@@ -15,8 +15,8 @@ use crate::httpd::io::watch::{self, Presence};
 use crate::httpd::request::Request as Host;
 use crate::httpd::request::lease::Held;
 use crate::httpd::status::Status;
-use crate::streams::Wants;
 use crate::streams::bell::{Bell, Rope};
+use crate::streams::{Step, Wants};
 use std::cell::OnceCell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -71,6 +71,9 @@ struct Part {
     sent: usize,
     is_last: bool,
 }
+
+/// So many bytes are sent before other streams have their turn.
+const MOST_OF_A_STEP: usize = 16 * MOST;
 
 /// So long a worker only waits for the application; then it looks after its client, too.
 const SHORT: Duration = Duration::from_secs(1);
@@ -202,7 +205,7 @@ impl Conversation {
 
     /// Does what can be done now, in the streams' thread: is the answer complete? The rope is pulled when the application has something;
     /// `is_stirred` says that the client has.
-    pub(super) fn step(&mut self, rope: &Rope, is_stirred: bool) -> Result<Option<Wants>, Ending> {
+    pub(super) fn step(&mut self, rope: &Rope, is_stirred: bool) -> Result<Option<Step>, Ending> {
         if is_stirred && self.stuck.is_none() {
             self.look()?;
         }
@@ -216,8 +219,11 @@ impl Conversation {
             if self.advance(job)? {
                 return Ok(None);
             }
+            if self.part.is_some() && self.stuck.is_none() {
+                return Ok(Some(Step::Again));
+            }
             if self.part.is_some() || has_none {
-                return Ok(Some(self.wants()));
+                return Ok(Some(Step::Wait(self.wants())));
             }
         }
     }
@@ -320,9 +326,16 @@ impl Conversation {
         let held = self.lease.acquire();
         let held = held.map_err(|_| Ending::Wrong("the request has ended".into()))?;
         let connection = held.request().connection();
+        if self.has_left && !held.request().has_plain_way_out() {
+            let text =
+                "a filter that may wait has been added to an answer that has left its worker";
+            return Err(Ending::Wrong(text.into()));
+        }
         let mut is_stuck = self.stuck.is_some() && connection.push()?;
         let mut is_sent = part.sent > 0 && part.sent == part.data.len();
-        while !is_stuck && !is_sent {
+        let before = (is_stuck, part.sent);
+        let most = part.sent.saturating_add(MOST_OF_A_STEP);
+        while !is_stuck && !is_sent && (part.sent < most || !self.has_left) {
             let rest = part.data.get(part.sent..).unwrap_or_default();
             let now = match self.has_left {
                 true => rest.get(..MOST).unwrap_or(rest),
@@ -339,8 +352,10 @@ impl Conversation {
             is_stuck = self.has_left && connection.push()?;
         }
         drop(held);
+        // The time counts since the client has taken something.
+        let has_moved = !before.0 || part.sent > before.1;
         self.stuck = match self.stuck {
-            Some(since) if is_stuck => Some(since),
+            Some(since) if is_stuck && !has_moved => Some(since),
             _ => is_stuck.then(Instant::now),
         };
         if is_stuck || !is_sent {

@@ -113,7 +113,7 @@ impl Stream for Departed {
             return Step::End;
         };
         match self.conversation.step(rope, is_stirred) {
-            Ok(Some(wants)) => Step::Wait(wants),
+            Ok(Some(step)) => step,
             Ok(None) => {
                 self.ending = Ending::Answered;
                 Step::End
@@ -129,6 +129,10 @@ impl Stream for Departed {
         // What its client has is not complete, which the end of the connection shows.
     }
 
+    fn leave(&mut self) {
+        self.conversation.channel().leave();
+    }
+
     fn end(self: Box<Self>) {
         let Departed {
             conversation,
@@ -136,7 +140,6 @@ impl Stream for Departed {
             behind,
             ..
         } = *self;
-        conversation.channel().leave();
         behind.with(conversation.lease().clone(), |call, exchange| {
             finish(call, conversation.answer(), ending, exchange)
         });

@@ -12,7 +12,7 @@ use crate::httpd::sys;
 use std::ffi::CStr;
 use std::ptr::null_mut;
 
-const NAME: &CStr = c"MOD_PYTHON_UNWAITED";
+pub(in crate::httpd) const NAME: &CStr = c"MOD_PYTHON_UNWAITED";
 
 /// How much may be written before `push`: of more in its memory httpd's filter sends a part, however long that takes (64 KB).
 pub(crate) const MOST: usize = 16384;
@@ -42,22 +42,6 @@ impl Request<'_> {
 }
 
 impl Connection<'_> {
-    /// Has whoever sends wait again, as usual.
-    pub(crate) fn wait_again(self) {
-        // SAFETY: a live connection's list of filters. The filter stays where it is, since a request's filters lead to it; that its
-        // context is set says that it does nothing more.
-        unsafe {
-            let mut filter = (*self.as_ptr()).output_filters;
-            while let Some(this) = filter.as_mut() {
-                let name = crate::httpd::text((*this.frec).name);
-                if name.is_some_and(|name| name.to_bytes().eq_ignore_ascii_case(NAME.to_bytes())) {
-                    this.ctx = filter.cast();
-                }
-                filter = this.next;
-            }
-        }
-    }
-
     /// Sends what is left in httpd's filters, as much as the client's side takes at once. Is there more?
     ///
     /// # Errors
@@ -88,7 +72,7 @@ unsafe extern "C" fn let_nobody_wait(
 ) -> sys::apr_status_t {
     // SAFETY: httpd passes a live filter and brigade; a bucket is taken out before it is destroyed.
     unsafe {
-        if brigade.is_null() || !(*filter).ctx.is_null() {
+        if brigade.is_null() {
             return sys::ap_pass_brigade((*filter).next, brigade);
         }
         let end = sentinel(brigade);

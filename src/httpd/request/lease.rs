@@ -152,6 +152,11 @@ impl<T> StayOpen<T> {
         std::mem::forget(lease.turn.open(served.address(), |_| {}));
         StayOpen(lease)
     }
+
+    /// Says again which request it is kept open for, when the phase that has given it away has ended.
+    pub(crate) fn serve(&self, served: Request<'_>) {
+        self.0.turn.serve(served.address());
+    }
 }
 
 impl<T> Drop for StayOpen<T> {

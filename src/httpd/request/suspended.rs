@@ -103,24 +103,47 @@ impl Suspended {
     }
 
     /// Ends the request, as httpd does: it is logged, and its pool ends, with all that belongs to its end. Then has the other side know
-    /// that nothing more comes. False where there is nobody any more. Call it when nothing is pending, or with `give_up`: it would wait
-    /// for the client otherwise.
+    /// that nothing more comes. False where there is nobody any more, or it has not taken what there was. Waits for no client.
     pub(crate) fn finish(&mut self) -> bool {
+        let Some(request) = self.request() else {
+            return false;
+        };
+        // What it does not take at once it has not taken for long, or it has come with an error.
+        if request.connection().push() != Ok(false) {
+            self.give_up();
+        }
         let Some(request) = self.request.take() else {
             return false;
         };
         // SAFETY: the request and its connection live; the end-of-request bucket destroys the request.
-        unsafe {
+        let is_gone = unsafe {
             let (request, connection) = (request.as_ptr(), self.connection.as_ptr());
             sys::ap_finalize_request_protocol(request);
             let allocator = (*connection).bucket_alloc;
             let brigade = sys::apr_brigade_create((*connection).pool, allocator);
             append(brigade, sys::ap_bucket_eor_create(allocator, request));
-            append(brigade, sys::apr_bucket_flush_create(allocator));
             sys::ap_pass_brigade((*connection).output_filters, brigade);
             // Where a filter has failed, what it has left still ends here.
             sys::apr_brigade_cleanup(brigade.cast());
-            sys::ap_start_lingering_close(connection) == 0
+            let is_pushed = self.connection().map(Connection::push) == Some(Ok(false));
+            let is_gone = sys::ap_prep_lingering_close(connection) != 0;
+            let is_told = self.connection().map(Connection::push) == Some(Ok(false));
+            is_gone || !is_pushed || !is_told
+        };
+        self.shut(is_gone);
+        !is_gone
+    }
+
+    /// Has the other side know that nothing more comes (shutdown).
+    fn shut(&self, is_gone: bool) {
+        let how = if is_gone {
+            libc::SHUT_RDWR
+        } else {
+            libc::SHUT_WR
+        };
+        if let Some(descriptor) = self.connection().and_then(Connection::descriptor) {
+            // SAFETY: the connection's socket. It fails where there is no other side any more.
+            unsafe { libc::shutdown(descriptor, how) };
         }
     }
 

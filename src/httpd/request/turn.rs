@@ -89,6 +89,11 @@ impl Turn {
         }
     }
 
+    /// Says whose phase runs, while it is open.
+    pub(in crate::httpd) fn serve(&self, served: NonNull<c_void>) {
+        self.served.store(served.as_ptr(), Ordering::Relaxed);
+    }
+
     /// Closes the turn once, where it was opened to stay so (`Lease::stay_open`). Waits for an operation that another thread is in the
     /// middle of: call it detached.
     pub(in crate::httpd) fn close(&self) {

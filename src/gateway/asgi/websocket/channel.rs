@@ -22,8 +22,6 @@ pub(in super::super) struct Channel {
     /// Held for moments, never while Python runs or something blocks.
     state: Mutex<State>,
     turned: Condvar,
-    /// Counts it among the loop's tasks.
-    _counted: Option<Counted>,
 }
 
 /// How far the WebSocket has come, as the application sees it.
@@ -58,6 +56,8 @@ struct State {
     is_left: bool,
     is_waiting: bool,
     rope: Option<Rope>,
+    /// Counts it among the loop's tasks, until the application has ended.
+    counted: Option<Counted>,
 }
 
 /// What the worker is to do.
@@ -111,11 +111,13 @@ impl Channel {
         static NUMBERS: AtomicU64 = AtomicU64::new(1 << 63);
         Channel {
             number: NUMBERS.fetch_add(1, Ordering::Relaxed),
-            _counted: inbox.count(Gauge::Tasks),
-            inbox,
             most,
-            state: Mutex::default(),
+            state: Mutex::new(State {
+                counted: inbox.count(Gauge::Tasks),
+                ..State::default()
+            }),
             turned: Condvar::new(),
+            inbox,
         }
     }
 
@@ -187,6 +189,7 @@ impl Channel {
     /// The application has returned or raised. Is the worker there to hear of it?
     pub(super) fn end(&self, has_failed: bool) -> bool {
         let mut state = self.state();
+        state.counted = None;
         if state.is_left || state.stage == Stage::Closed {
             return false;
         }

@@ -56,6 +56,10 @@ impl Stream for Departed {
         self.talk.part();
     }
 
+    fn leave(&mut self) {
+        self.talk.channel().leave();
+    }
+
     fn end(self: Box<Self>) {
         let Departed {
             talk,
@@ -63,7 +67,6 @@ impl Stream for Departed {
             behind,
             ..
         } = *self;
-        talk.channel().leave();
         behind.with(talk.lease().clone(), |call, exchange| match ended {
             Ok(()) => Ok(Status::OK),
             Err(ending) => conclude(call, exchange, &Answer::default(), ending),

@@ -30,6 +30,8 @@ const ENOUGH: usize = 65536;
 /// So many blocks of the client's are read before the application's side is looked at again.
 const BLOCKS: usize = 16;
 
+/// So many bytes are sent before other streams have their turn.
+const MOST_OF_A_STEP: usize = 16 * MOST;
 /// So much memory is kept for what is written next.
 const KEPT: usize = 4096;
 
@@ -157,6 +159,7 @@ impl Talk {
             }
             match self.ended {
                 Some(since) if self.is_written() || since.elapsed() >= CLOSING => Step::End,
+                Some(_) if self.stuck.is_none() => Step::Again,
                 Some(_) => Step::Wait(self.wants()),
                 None if self.stuck.is_none() && self.has_more() => Step::Again,
                 None => Step::Wait(self.wants()),
@@ -177,13 +180,13 @@ impl Talk {
         if self.ended.is_some() {
             return Ok(true);
         }
-        if self.stuck.is_none() {
+        if self.stuck.is_none() && self.out.is_empty() {
             self.say()?;
         }
         if self.listen()? || self.look_at_the_clock()? {
             return Ok(true);
         }
-        if self.stuck.is_none() {
+        if self.is_written() {
             let found = self.channel.look(rope);
             self.has_room = found.has_room;
             self.owes_word |= !found.orders.is_empty();
@@ -209,7 +212,7 @@ impl Talk {
     /// Is there something that can be done now? What waits for the application is looked at again when that has taken something:
     /// it pulls the rope.
     fn has_more(&self) -> bool {
-        !self.orders.is_empty() || self.reads() && !self.is_dry
+        !self.orders.is_empty() || !self.out.is_empty() || self.reads() && !self.is_dry
     }
 
     fn wants(&self) -> Wants {
@@ -262,7 +265,7 @@ impl Talk {
 
     /// Sends what the application has ordered, as far as the client takes it.
     fn say(&mut self) -> Result<(), Ending> {
-        while self.stuck.is_none()
+        while self.is_written()
             && let Some(order) = self.orders.pop_front()
         {
             match order {
@@ -278,7 +281,7 @@ impl Talk {
             }
         }
         self.write()?;
-        if self.owes_word && self.orders.is_empty() && self.stuck.is_none() {
+        if self.owes_word && self.orders.is_empty() && self.is_written() {
             self.owes_word = false;
             self.channel.sent();
         }
@@ -302,7 +305,9 @@ impl Talk {
         let request = held.request();
         let connection = request.connection();
         let mut is_stuck = self.stuck.is_some() && connection.push()?;
-        while !is_stuck && self.written < self.out.len() {
+        let before = (is_stuck, self.written);
+        let most = self.written.saturating_add(MOST_OF_A_STEP);
+        while !is_stuck && self.written < self.out.len() && (self.written < most || self.may_wait) {
             let rest = self.out.get(self.written..).unwrap_or_default();
             let part = match self.may_wait {
                 true => rest,
@@ -312,8 +317,10 @@ impl Talk {
             is_stuck = !self.may_wait && connection.push()?;
             self.written += part.len();
         }
+        // The time counts since the client has taken something.
+        let has_moved = !before.0 || self.written > before.1;
         self.stuck = match self.stuck {
-            Some(since) if is_stuck => Some(since),
+            Some(since) if is_stuck && !has_moved => Some(since),
             _ => is_stuck.then(Instant::now),
         };
         if self.written >= self.out.len() {

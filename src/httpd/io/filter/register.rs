@@ -5,6 +5,7 @@ use super::names;
 use super::output::{OUTPUTS, Output, output};
 use super::own::{Handler, Own, Verdict};
 use crate::httpd::callback::assert_no_data;
+use crate::httpd::io::unwaited;
 use crate::httpd::request::Request;
 use crate::httpd::{sys, text};
 use std::ffi::CStr;
@@ -147,7 +148,8 @@ impl Request<'_> {
 }
 
 /// The filters that wait for nothing.
-const PLAIN: [&[u8]; 10] = [
+const PLAIN: [&[u8]; 11] = [
+    unwaited::NAME.to_bytes(),
     b"chunk",
     b"core",
     b"http_header",
