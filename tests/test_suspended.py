@@ -8,6 +8,7 @@ import signal
 import socket
 import ssl
 import struct
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -57,6 +58,12 @@ PythonASGI /events stream_ends:events
 PythonASGI /waits stream_ends:waits
 PythonASGI /breaks stream_ends:breaks
 PythonASGI /much stream_ends:much
+PythonASGI /filters stream_ends:filters
+PythonASGI /holds stream_ends:holds
+PythonASGI /slowly stream_ends:waits
+<Location /slowly>
+    PythonLogHandler stream_ends::slow_log
+</Location>
 """
 
 
@@ -279,6 +286,69 @@ def test_much_that_nobody_reads_for_a_while(httpd: Server) -> None:
     assert heard(httpd) == ["all is sent"]
 
 
+def test_a_client_that_reads_slowly(serve: Serve) -> None:
+    """Timeout counts from where it has last taken something, not for all of a message."""
+    config = applications("asgi_sockets") + CONFIG + "Timeout 1\nSendBufferSize 16384\n"
+    server = site(serve, config, mpm="event", threads=THREADS, modules=MODULES)
+    client = Events(server, "/much?slow")
+    client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+    client.until(b"0123456789")
+    open_gate(server, "slow")
+    size, begun = 0, time.monotonic()
+    # At most 5 MB a second, so that it takes more than twice the Timeout.
+    while part := client.socket.recv(65536):
+        size += len(part)
+        while size > (time.monotonic() - begun) * 5_000_000:
+            pass
+    assert size == 200 * 65536 and time.monotonic() - begun > 2
+
+
+def test_a_filter_that_comes_too_late(httpd: Server) -> None:
+    """One that may wait has no place on the way of an answer that has left its worker."""
+    open_gate(httpd, "filters", shut=True)
+    client = Events(httpd, "/filters?filters")
+    client.until(b"data: one\n\n\r\n")
+    httpd._wait(lambda: numbers(httpd)[2] == 1, "it does not leave its worker")
+    open_gate(httpd, "filters")
+    assert client.rest().endswith(b"data: one\n\n\r\n")
+    httpd.claim("a filter that may wait has been added to an answer that has left its worker")
+
+
+def test_a_request_that_a_thread_has(httpd: Server) -> None:
+    """The others go on while an application's thread is in the middle of an operation on one."""
+    open_gate(httpd, "holds", shut=True)
+    client = Events(httpd, "/holds?holds")
+    client.until(b"data: one\n\n\r\n")
+    httpd._wait(lambda: numbers(httpd)[2] == 1, "it does not leave its worker")
+    open_gate(httpd, "holds")
+    assert heard(httpd) == ["writes"]
+    # Its thread waits for this client now; the client gives a sign.
+    client.socket.sendall(b"x")
+    with opening(httpd, "/quiet") as other:
+        for number in range(20):
+            other.send(str(number))
+            assert other.recv(5) == str(number)
+    client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.socket.close()
+    assert heard(httpd) == ["written"]
+
+
+def test_a_slow_log_handler(httpd: Server) -> None:
+    """Applications are told of their clients' end before; other ends are made meanwhile."""
+    open_gate(httpd, "log", shut=True)
+    clients = [Events(httpd, "/slowly?log") for _ in range(2)]
+    for client in clients:
+        client.until(b"data: one\n\n\r\n")
+    httpd._wait(lambda: numbers(httpd)[2] == 2, "they do not leave their workers")
+    for client in clients:
+        client.socket.close()
+        assert heard(httpd) == ["http.disconnect"]
+    with talk(httpd, "/quiet") as other:
+        other.socket.sendall(frame(8, b"\x03\xe8"))
+        assert other.closed()[0] == 1000
+    open_gate(httpd, "log")
+
+
 def test_streams_that_keep_their_worker(httpd: Server) -> None:
     """`detach_after` 0: as many as there are workers."""
     open_gate(httpd, "kept", shut=True)
@@ -393,7 +463,9 @@ def test_a_stream_that_fails(fragile: Server, faults: Faults, fault: str, line: 
 
 
 # The end is made all the same: the connection is closed, and httpd counts it no more.
-@pytest.mark.parametrize("place", ["a stream's farewell", "a stream's end", "a stream's request", "a stream's connection"])
+@pytest.mark.parametrize(
+    "place", ["a stream's farewell", "a stream's end", "a stream's request", "a stream's connection"]
+)
 def test_an_end_that_fails(fragile: Server, faults: Faults, place: str) -> None:
     faults.set(f"{place}=panic")
     with talk(fragile, "/quiet") as client:

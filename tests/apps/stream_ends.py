@@ -1,6 +1,8 @@
 """A WebSocket whose request has a clean-up and a log handler."""
 
+import asyncio
 import json
+import time
 
 from asgi_apps import NOTES, note, opened
 from asgi_sockets import accepted
@@ -68,3 +70,45 @@ async def much(scope, receive, send):
         await send({"type": "http.response.body", "body": b"x" * size, "more_body": True})
     await send({"type": "http.response.body"})
     note("all is sent")
+
+
+def slow_log(req):
+    end = time.monotonic() + 20
+    while not (NOTES / "log").exists() and time.monotonic() < end:
+        time.sleep(0.005)
+    return apache.OK
+
+
+def passes(filter):
+    while text := filter.read():
+        filter.write(text)
+
+
+async def filters(scope, receive, send):
+    """Adds a filter of its own when the answer has left its worker."""
+    request = scope["extensions"]["mod_python"]["request"]
+    await begun(send)
+    await send({"type": "http.response.body", "body": b"data: one\n\n", "more_body": True})
+    await opened("filters")
+    request.register_output_filter("OWN", "stream_ends::passes")
+    request.add_output_filter("OWN")
+    await send({"type": "http.response.body", "body": b"data: two\n\n", "more_body": True})
+    await receive()
+    await receive()
+
+
+async def holds(scope, receive, send):
+    """Has a thread write more than its client takes."""
+    request = scope["extensions"]["mod_python"]["request"]
+
+    def write():
+        try:
+            request.write(b"x" * 30_000_000)
+        except OSError:
+            note("written")
+
+    await begun(send)
+    await send({"type": "http.response.body", "body": b"data: one\n\n", "more_body": True})
+    await opened("holds")
+    note("writes")
+    await asyncio.to_thread(write)
