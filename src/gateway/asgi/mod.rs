@@ -14,6 +14,7 @@ mod inbox;
 mod messages;
 mod options;
 mod scope;
+mod tls;
 mod websocket;
 
 pub(crate) use gateway::GATEWAY;
