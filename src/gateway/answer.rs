@@ -215,6 +215,30 @@ impl Answer {
         Exchange::send_file(cx, held, &part, is_complete)
     }
 
+    /// Sends a file as all of the body, and the answer's end; False where it has become shorter meanwhile. For a thread that is detached.
+    ///
+    /// # Errors
+    /// As above.
+    pub(super) fn whole_file(
+        &self,
+        held: &Held<'_, Exchange>,
+        file: &FilePart,
+    ) -> Result<bool, Aborted> {
+        let request = held.request();
+        let has_body = {
+            let mut state = self.state();
+            let body = state.give(request, Some(file.length()))?;
+            body.written += file.length();
+            let has_body = body.may_be(request) && file.length() > 0;
+            state.leave(true);
+            has_body
+        };
+        if has_body {
+            return Exchange::pass_file(held, file);
+        }
+        Exchange::pass(held, End::OfStream).map(|()| true)
+    }
+
     /// Ends the answer, when the application has given all of it.
     pub(super) fn finish(&self, request: RequestRec<'_>) -> Finished {
         let mut state = self.state();

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -19,7 +20,7 @@ from pydantic import BaseModel
 from quart import Quart, request, websocket
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, StreamingResponse
+from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, StreamingResponse
 from starlette.routing import Mount, Route
 
 
@@ -65,6 +66,8 @@ starlette = Starlette(
         Route("/posted", posted, methods=["POST"]),
         Route("/stream", stream),
         Route("/breaks", breaks),
+        Route("/file", lambda request: FileResponse(__file__)),
+        Route("/relative", lambda request: FileResponse(os.path.relpath(__file__))),
         Mount("/wsgi", WSGIMiddleware(wsgi)),
     ],
     lifespan=lifespan,

@@ -6,6 +6,7 @@
 
 use super::inbox::Inbox;
 use crate::embed::scoreboard::{Counted, Gauge};
+use crate::httpd::io::file_part::FilePart;
 use crate::streams::bell::Rope;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -81,6 +82,10 @@ struct State {
     length: Option<u64>,
     written: u64,
     body: Vec<u8>,
+    /// Has a part of the body been taken, if only an empty one?
+    has_body: bool,
+    /// What is sent in place of a body.
+    file: Option<FilePart>,
     /// Is the worker to take what there is?
     is_due: bool,
     /// Has the application returned or raised, before its answer was complete?
@@ -115,6 +120,7 @@ pub(super) enum Job {
     Send {
         head: Option<HeadParts>,
         data: Vec<u8>,
+        file: Option<FilePart>,
         is_last: bool,
     },
     Read,
@@ -134,6 +140,8 @@ pub(super) enum Refusal {
     Started,
     Ended,
     Gone,
+    /// A file behind a part of the body.
+    Mixed,
     /// So many bytes where the Content-Length says so many.
     Length(u64, u64),
     Memory,
@@ -226,6 +234,7 @@ impl Channel {
             .map_err(|_| Refusal::Memory)?;
         state.body.extend_from_slice(data);
         state.written = written;
+        state.has_body = true;
         if !more {
             state.stage = Stage::Ended;
             self.turn(state);
@@ -240,6 +249,26 @@ impl Channel {
         } else {
             Next::Flush
         })
+    }
+
+    /// May a file be the body now?
+    pub(super) fn may_take_file(&self) -> Result<(), Refusal> {
+        self.state().may_take_file()
+    }
+
+    /// Takes a file that is all of the body. So it is never sent but by the worker, which may wait: an answer leaves that when a part of
+    /// its body has been sent.
+    pub(super) fn file(&self, file: FilePart) -> Result<(), Refusal> {
+        let mut state = self.state();
+        state.may_take_file()?;
+        let size = u64::try_from(file.length()).unwrap_or(0);
+        if let Some(length) = state.length.filter(|&length| length != size) {
+            return Err(Refusal::Length(size, length));
+        }
+        state.file = Some(file);
+        state.stage = Stage::Ended;
+        self.turn(state);
+        Ok(())
     }
 
     /// Has the worker send what there is.
@@ -369,6 +398,7 @@ impl Channel {
         state.rope = None;
         // What nobody will send need not be kept for as long as the application runs.
         state.body = Vec::new();
+        state.file = None;
         state.head = None;
         self.tell(state);
     }
@@ -383,6 +413,16 @@ impl Channel {
 }
 
 impl State {
+    fn may_take_file(&self) -> Result<(), Refusal> {
+        match self.stage {
+            Stage::NotStarted => Err(Refusal::NotStarted),
+            Stage::Ended => Err(Refusal::Ended),
+            Stage::Started if self.is_gone => Err(Refusal::Gone),
+            Stage::Started if self.has_body => Err(Refusal::Mixed),
+            Stage::Started => Ok(()),
+        }
+    }
+
     fn has_job(&self) -> bool {
         self.is_due || self.is_over || matches!(self.request, Incoming::Wanted)
     }
@@ -392,6 +432,7 @@ impl State {
             return Some(Job::Send {
                 head: self.head.take(),
                 data: std::mem::take(&mut self.body),
+                file: self.file.take(),
                 is_last: self.stage == Stage::Ended,
             });
         }

@@ -8,6 +8,7 @@ use crate::gateway::answer::Answer;
 use crate::gateway::headers;
 use crate::httpd::io::Aborted;
 use crate::httpd::io::body::ReadError;
+use crate::httpd::io::file_part::FilePart;
 use crate::httpd::io::output::End;
 use crate::httpd::io::poll::Interest;
 use crate::httpd::io::unwaited::MOST;
@@ -69,6 +70,8 @@ impl Detachable for &mut Conversation {}
 struct Part {
     data: Vec<u8>,
     sent: usize,
+    /// Sent in place of data; the last part.
+    file: Option<FilePart>,
     is_last: bool,
 }
 
@@ -250,6 +253,7 @@ impl Conversation {
             Some(Job::Send {
                 head,
                 data,
+                file,
                 is_last,
             }) => {
                 if let Some(parts) = head {
@@ -259,6 +263,7 @@ impl Conversation {
                 self.part = Some(Part {
                     data,
                     sent: 0,
+                    file,
                     is_last,
                 });
             }
@@ -319,6 +324,14 @@ impl Conversation {
         };
         let held = self.lease.acquire();
         let held = held.map_err(|_| Ending::Wrong("the request has ended".into()))?;
+        if let Some(file) = part.file {
+            return match self.answer.whole_file(&held, &file)? {
+                true => Ok(true),
+                false => Err(Ending::Wrong(
+                    "the file of the answer has become shorter while it was sent".into(),
+                )),
+            };
+        }
         let connection = held.request().connection();
         let mut is_stuck = self.stuck.is_some() && connection.push()?;
         let mut is_sent = part.sent > 0 && part.sent == part.data.len();

@@ -4,12 +4,13 @@ use super::channel::{Channel, Event, HeadParts, Next, Refusal, Stage};
 use super::messages::{Message, keys};
 use crate::embed::cell::Slot;
 use crate::embed::class::{Args, Class, Key, Method, This, method};
-use crate::embed::text;
+use crate::embed::text::{self, Encoding};
 use crate::gateway::headers;
+use crate::httpd::io::file_part::FilePart;
 use crate::httpd::request::header;
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::{
-    PyConnectionError, PyMemoryError, PyRuntimeError, PyTypeError, PyValueError,
+    PyConnectionError, PyMemoryError, PyOSError, PyRuntimeError, PyTypeError, PyValueError,
 };
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
@@ -135,6 +136,7 @@ fn send<'py>(this: This<'_, 'py, Http>, args: Args<'_, 'py>) -> PyResult<Object<
     let next = match message.kind() {
         "http.response.body" => body(&this, &message)?,
         "http.response.start" => start(&this, &message)?,
+        "http.response.pathsend" => file(&this, &message)?,
         kind => {
             return Err(match this.channel.stage() {
                 Stage::Ended => late(kind),
@@ -198,6 +200,30 @@ fn body(this: &This<'_, '_, Http>, message: &Message<'_>) -> PyResult<Next> {
     }
 }
 
+/// Takes the path of a file. A relative one is taken as `open()` does, since frameworks pass on what they are given. What has been opened is
+/// sent, whatever the path leads to by then.
+fn file(this: &This<'_, '_, Http>, message: &Message<'_>) -> PyResult<Next> {
+    let (cx, kind) = (this.cx, message.kind());
+    let taken = this.channel.may_take_file();
+    taken.map_err(|refusal| refused(kind, refusal))?;
+    let path = message.path()?;
+    let name = Encoding::Utf8.encode(&path)?;
+    let file = cx.detached(&*name, FilePart::open).map_err(|error| {
+        let text = error.to_string();
+        let text = text.split(" (os error").next().unwrap_or_default();
+        let text = format!("ASGI: {kind:?}: {text}");
+        // Its number chooses the class: FileNotFoundError, PermissionError.
+        let made = match error.raw_os_error() {
+            Some(number) => cx.py.get_type::<PyOSError>().call1((number, text, path)),
+            None => cx.py.get_type::<PyOSError>().call1((text,)),
+        };
+        made.map_or_else(|error| error, PyErr::from_value)
+    })?;
+    let taken = this.channel.file(file);
+    taken.map_err(|refusal| refused(kind, refusal))?;
+    Ok(Next::Nothing)
+}
+
 /// The exception for a message that is not taken.
 pub(super) fn refused(kind: &str, refusal: Refusal) -> PyErr {
     match refusal {
@@ -208,6 +234,9 @@ pub(super) fn refused(kind: &str, refusal: Refusal) -> PyErr {
             "ASGI: {kind:?} comes again, when the answer has been started"
         )),
         Refusal::Ended => late(kind),
+        Refusal::Mixed => PyRuntimeError::new_err(format!(
+            "ASGI: {kind:?} comes behind a part of the body, and is all of it itself"
+        )),
         Refusal::Gone => PyConnectionError::new_err(format!("ASGI: {kind:?}: the client has gone")),
         Refusal::Length(written, length) => PyRuntimeError::new_err(format!(
             "ASGI: {kind:?}: the body has {written} bytes where the Content-Length says {length}"

@@ -23,7 +23,7 @@ macro_rules! keys {
 
 keys! {
     kind "type", status "status", headers "headers", body "body", more_body "more_body",
-    request "http.request", disconnect "http.disconnect",
+    path "path", request "http.request", disconnect "http.disconnect",
     bytes "bytes", text "text", code "code", reason "reason", subprotocol "subprotocol",
     connect "websocket.connect", received "websocket.receive", closed "websocket.disconnect",
 }
@@ -97,6 +97,20 @@ impl<'py> Message<'py> {
             exception::discard(self.cx.py, error);
             self.wrong("the status must be an int")
         })
+    }
+
+    /// The path of a file.
+    ///
+    /// # Errors
+    /// KeyError, TypeError.
+    pub(super) fn path(&self) -> PyResult<Object<'py>> {
+        let path = self
+            .get(&keys(self.cx).path)?
+            .ok_or_else(|| PyKeyError::new_err(format!("ASGI: {:?} has no path", self.kind())))?;
+        match path.is_instance_of::<PyString>() {
+            true => Ok(path),
+            false => Err(self.wrong("the path must be a str")),
+        }
     }
 
     /// A text, where there is one.

@@ -42,7 +42,7 @@ keys! {
     method "method", get "GET", scheme "scheme", https "https", ws "ws", wss "wss", path "path", raw_path "raw_path",
     query_string "query_string", root_path "root_path", headers "headers", client "client", server "server",
     extensions "extensions", mod_python "mod_python", request "request", user "mod_python.user",
-    subprotocols "subprotocols", denial "websocket.http.response", tls "tls",
+    subprotocols "subprotocols", denial "websocket.http.response", pathsend "http.response.pathsend", tls "tls",
 }
 
 /// What is kept in each interpreter.
@@ -163,9 +163,12 @@ pub(super) fn scope<'py>(
     if let Some(tls) = tls::extension(cx, host)? {
         extensions.set_item(keys.tls.bind(cx.py), tls)?;
     }
-    if is_socket {
-        extensions.set_item(keys.denial.bind(cx.py), PyDict::new(cx.py))?;
-    }
+    let offer = |key: &Ref| extensions.set_item(key.bind(cx.py), PyDict::new(cx.py));
+    offer(if is_socket {
+        &keys.denial
+    } else {
+        &keys.pathsend
+    })?;
     set(&keys.extensions, &extensions)?;
     if let Some(user) = host.user() {
         set(&keys.user, &Encoding::Utf8.decode(cx.py, user.to_bytes())?)?;
