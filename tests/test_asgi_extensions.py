@@ -1,4 +1,4 @@
-"""Extensions of ASGI by which an application sends something: files by their paths."""
+"""Extensions of ASGI by which an application sends something: files by their paths, hints before the answer."""
 
 from __future__ import annotations
 
@@ -7,18 +7,14 @@ import os
 import re
 import socket
 import struct
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
-from asgi_site import applications, heard, site
+from asgi_site import applications, heard, open_gate, site
 from client import raw
 from conftest import Serve, Server
 from test_asgi import LENGTH_4, part, start, until
-from test_asgi_protocols import certificate
-
-__all__ = ["certificate"]
 
 CONFIG = """
 PythonASGI /script asgi_apps:script
@@ -227,37 +223,127 @@ def resident(pid: int) -> int:
     return (int(fields[1]) - int(fields[2])) * 4096
 
 
-@pytest.fixture(scope="module", params=["https", "h2c", "h2"])
-def other(request: pytest.FixtureRequest, serve_module: Serve, certificate: Path) -> tuple[Server, list[str], str]:
-    kind, config = request.param, applications("asgi_extensions") + CONFIG.partition("<")[0]
-    if kind != "h2c":
-        config += (
-            f"SSLEngine On\nSSLCertificateFile {certificate}/cert.pem\nSSLCertificateKeyFile {certificate}/key.pem\n"
+# http.response.early_hint
+
+
+def links(*values: Any, **more: Any) -> dict[str, Any]:
+    return {"type": "http.response.early_hint", "links": list(values), **more}
+
+
+GATES = ("hinted", "started", "begun")
+
+
+def test_hints_leave_before_the_answer(httpd: Server) -> None:
+    for gate in GATES:
+        open_gate(httpd, gate, shut=True)
+    with socket.create_connection(("127.0.0.1", httpd.port), 30) as connection:
+        connection.sendall(b"GET /hints HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+        first = until(connection, b"\r\n\r\n")
+        lines = b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\nLink: </b.js>; rel=preload\r\n\r\n"
+        assert first == lines
+        open_gate(httpd, "hinted")
+        second = until(connection, b"\r\n\r\n")
+        assert second == b"HTTP/1.1 103 Early Hints\r\nLink: </c.css>; rel=preload\r\n\r\n"
+        open_gate(httpd, "started")
+        head, _, body = until(connection, b"a \r\n").partition(b"\r\n\r\n")
+        open_gate(httpd, "begun")
+        body += until(connection, b"0\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 201 Created\r\n") and head.lower().count(b"link: ") == 1 and b"</own>" in head
+    assert body == b"2\r\na \r\n4\r\npage\r\n0\r\n\r\n"
+
+
+def test_hints_are_counted_as_the_answer_alone(httpd: Server) -> None:
+    """Connections are kept, and a client of HTTP/1.0 is told nothing."""
+    for gate in GATES:
+        open_gate(httpd, gate)
+    line = b"GET /hints HTTP/1.1\r\nHost: h\r\n"
+    answer = raw(httpd.port, (line + b"\r\n") * 2 + line + b"Connection: close\r\n\r\n")
+    assert answer.count(b"HTTP/1.1 201 Created") == 3 and answer.count(b"HTTP/1.1 103 Early") >= 3
+    assert answer.count(b"Link: </a.css>") == answer.count(b"Link: </c.css>") == 3
+    old = raw(httpd.port, b"GET /hints HTTP/1.0\r\n\r\n")
+    assert b" 103 " not in old and old.startswith(b"HTTP/1.1 201") and old.endswith(b"\r\n\r\na page")
+    assert b"early_hint" not in raw(httpd.port, b"GET /extensions HTTP/1.0\r\n\r\n")
+    assert '"http.response.early_hint": {}' in httpd.ok("/extensions").text
+
+
+def test_more_hints_than_a_client_takes(httpd: Server) -> None:
+    with socket.create_connection(("127.0.0.1", httpd.port), 30) as connection:
+        connection.sendall(b"GET /hints_much HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+        received = until(connection, b"\r\n\r\ndone")
+    assert received.count(b"Link: <xxx") == 3000
+
+
+def test_a_client_that_goes_while_it_is_told(httpd: Server) -> None:
+    connection = socket.create_connection(("127.0.0.1", httpd.port), 30)
+    connection.sendall(b"GET /hints_much HTTP/1.1\r\nHost: h\r\n\r\n")
+    until(connection, b"103")
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
+    for _ in range(3):
+        assert httpd.ok(f"/sends?{httpd.root}/four").text == "1234"
+
+
+def test_a_client_that_waits_for_100_has_it_behind_hints(httpd: Server) -> None:
+    with socket.create_connection(("127.0.0.1", httpd.port), 30) as connection:
+        connection.sendall(
+            b"POST /hints_and_reads HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n"
         )
-        config += "SSLSessionCache none\n"
-    if kind != "https":
-        config += "Protocols h2 h2c http/1.1\n"
-    options = {"https": ["--http1.1"], "h2c": ["--http2-prior-knowledge"], "h2": ["--http2"]}[kind]
-    modules = (*(("ssl", "socache_shmcb") if kind != "h2c" else ()), *(("http2",) if kind != "https" else ()))
-    server = site(serve_module, config, mpm="event", modules=modules)
-    (server.root / "data").write_bytes(DATA)
-    return server, options, "http" if kind == "h2c" else "https"
+        received = until(connection, b" 100 Continue\r\n\r\n")
+        assert received.startswith(b"HTTP/1.1 103 Early Hints\r\n")
+        connection.sendall(b"spam")
+        until(connection, b"\r\n\r\nspam")
 
 
-def fetched(other: tuple[Server, list[str], str], target: str, *more: str) -> tuple[str, bytes]:
-    """The heads, and the body, as curl has them."""
-    server, options, scheme = other
-    command = ["curl", "-ksSi", *options, *more, f"{scheme}://127.0.0.1:{server.port}{target}"]
-    output = subprocess.run(command, capture_output=True, check=True).stdout
-    head, body = b"", output
-    while body.startswith(b"HTTP/"):
-        one, _, body = body.partition(b"\r\n\r\n")
-        head += one + b"\r\n\r\n"
-    return head.decode(), body
+def test_an_error_behind_hints_is_a_500(httpd: Server) -> None:
+    answer = raw(httpd.port, b"GET /hints_and_fails HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+    first, _, rest = answer.partition(b"\r\n\r\n")
+    assert first == b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>" and rest.startswith(b"HTTP/1.1 500 ")
+    httpd.claim("hints and fails")
 
 
-def test_a_file_over_other_protocols(other: tuple[Server, list[str], str]) -> None:
-    server = other[0]
-    head, body = fetched(other, f"/sends?{server.root}/data")
-    assert body == DATA and f"content-length: {len(DATA)}" in head.lower()
-    assert fetched(other, f"/sends?{server.root}/data", "-H", "Range: bytes=1-3")[1] == DATA[1:4]
+HINT = 'ASGI: "http.response.early_hint"'
+
+
+@pytest.mark.parametrize(
+    ("message", "error"),
+    [
+        ({"type": "http.response.early_hint"}, f"KeyError: '{HINT} has no links"),
+        (links(links=None), "KeyError"),
+        (links(links=b"</a>"), f"TypeError: {HINT}: the links must be an iterable of bytes"),
+        (links(links=3), f"TypeError: {HINT}: the links must be an iterable of bytes"),
+        (links("</a>"), f"TypeError: {HINT}: the links must be an iterable of bytes"),
+        (links(b"</a>", 3), "TypeError"),
+        (links(b"</a>\r\nX: y"), f"ValueError: {HINT}: the value of the header Link"),
+        (links(b"</a>\0"), "ValueError"),
+    ],
+)
+def test_what_is_wrong_with_a_hint_is_raised(httpd: Server, message: dict[str, Any], error: str) -> None:
+    body = repr([message]).encode()
+    lines = b"POST /script HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body)
+    assert raw(httpd.port, lines + body).startswith(b"HTTP/1.1 500 ")
+    name, text = heard(httpd)
+    assert f"{name}: {text}".startswith(error), (name, text)
+    httpd.claim(f"PythonHandler mod_python.asgi|{name}")
+
+
+def test_no_hint_comes_behind_the_end(httpd: Server) -> None:
+    assert (
+        httpd.ok("/script", "POST", body=repr([links(), start(), links(), part(b"all"), links(b"</a>")])).text == "all"
+    )
+    assert heard(httpd) == ["RuntimeError", f"{HINT} comes after the answer is complete"]
+    httpd.claim("after the answer")
+
+
+def test_a_part_of_a_page_has_no_hints(serve: Serve, mpm: str) -> None:
+    config = (
+        applications("asgi_extensions")
+        + "<Directory @ROOT@/htdocs>\nOptions +Includes\nSetOutputFilter INCLUDES\n</Directory>\n"
+    )
+    server = site(serve, config, mpm=mpm, modules=("include", "filter"))
+    server.write(
+        "htdocs/page.html", "begin <!--#include virtual='/extensions' --> <!--#include virtual='/hints' --> end"
+    )
+    for gate in GATES:
+        open_gate(server, gate)
+    lines = raw(server.port, b"GET /page.html HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+    assert b"early_hint" not in lines and b"103 Early" not in lines and b"a page" in lines and b" end" in lines

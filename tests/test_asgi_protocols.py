@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from asgi_site import applications, heard, site
+from asgi_site import applications, heard, open_gate, site
 from conftest import Serve, Server
 from test_wsgi_protocols import certificate, fetch
 from websockets.exceptions import ConnectionClosed
@@ -24,7 +24,7 @@ Other = tuple[Server, str, list[str]]
 @pytest.fixture(scope="module", params=["https", "h2c", "h2"])
 def other(request: pytest.FixtureRequest, serve_module: Serve, certificate: Path) -> Other:
     kind = request.param
-    config, options = applications("asgi_apps"), []
+    config, options = applications("asgi_apps") + applications("asgi_extensions"), []
     config += "PythonASGI /socket asgi_sockets:echo\nPythonASGI /sockets asgi_sockets:floods\n"
     if kind != "h2c":
         config += (
@@ -32,7 +32,7 @@ def other(request: pytest.FixtureRequest, serve_module: Serve, certificate: Path
         )
         config += "SSLSessionCache none\n"
     if kind != "https":
-        config += "Protocols h2 h2c http/1.1\n"
+        config += "Protocols h2 h2c http/1.1\nH2EarlyHints on\n"
         options = ["--http2-prior-knowledge"] if kind == "h2c" else ["--http2"]
     modules = (*(("ssl", "socache_shmcb") if kind != "h2c" else ()), *(("http2",) if kind != "https" else ()))
     server = site(serve_module, config, mpm="event", modules=modules)
@@ -69,6 +69,37 @@ def test_a_client_that_goes_is_heard_of(other: Other) -> None:
         assert client.stdout and client.stdout.read(5) == b"begun"
         client.kill()
     assert heard(server) == ["http.disconnect", "http.disconnect", True]
+
+
+def fetched(other: Other, path: str, *more: str) -> tuple[list[str], bytes]:
+    """The heads, and the body, as curl has them."""
+    server, scheme, options = other
+    command = ["curl", "-ksSi", *(options or ["--http1.1"]), *more, f"{scheme}://127.0.0.1:{server.port}{path}"]
+    body, heads = subprocess.run(command, capture_output=True, check=True).stdout, []
+    while body.startswith(b"HTTP/"):
+        head, _, body = body.partition(b"\r\n\r\n")
+        heads.append(head.decode().lower())
+    return heads, body
+
+
+def test_files(other: Other) -> None:
+    data = bytes(range(256)) * 4096
+    name = other[0].root / "data"
+    name.write_bytes(data)
+    (head,), body = fetched(other, f"/sends?{name}")
+    assert body == data and f"content-length: {len(data)}" in head
+    assert fetched(other, f"/sends?{name}", "-r", "1-3")[1] == data[1:4]
+    assert fetched(other, f"/sends?{name}", "-I")[1] == b""
+
+
+def test_hints(other: Other) -> None:
+    for gate in ("hinted", "started", "begun"):
+        open_gate(other[0], gate)
+    (*hints, head), body = fetched(other, "/hints")
+    assert hints and all(" 103" in hint.splitlines()[0] for hint in hints)
+    text = "\n".join(hints)
+    assert "link: </a.css>; rel=preload" in text and "</b.js>" in text and "</c.css>" in text
+    assert " 201" in head.splitlines()[0] and head.count("link: ") == 1 and "link: </own>" in head and body == b"a page"
 
 
 def test_websockets(other: Other) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from typing import Any
 from urllib.parse import unquote
 
-from asgi_apps import Scope, answer
+from asgi_apps import Scope, answer, body_of, opened
 from asgi_sockets import accepted
 
 
@@ -46,3 +47,36 @@ async def removes(scope: Scope, receive: Any, send: Any) -> None:
     """As `sends`, and removes the file at once."""
     await sends(scope, receive, send)
     os.unlink(named(scope))
+
+
+async def hints(scope: Scope, receive: Any, send: Any) -> None:
+    """Tells of resources before it begins to answer, and once more when it has said how."""
+    await send({"type": "http.response.early_hint", "links": [b"</a.css>; rel=preload", b"</b.js>; rel=preload"]})
+    await opened("hinted")
+    headers = [(b"content-type", b"text/plain"), (b"link", b"</own>; rel=next")]
+    await send({"type": "http.response.start", "status": 201, "headers": headers})
+    await send({"type": "http.response.early_hint", "links": iter([b"</c.css>; rel=preload"])})
+    await opened("started")
+    await send({"type": "http.response.body", "body": b"a ", "more_body": True})
+    await opened("begun")
+    # Too late for the client, and no mistake.
+    await send({"type": "http.response.early_hint", "links": [b"</late>"]})
+    await send({"type": "http.response.body", "body": b"page"})
+
+
+async def hints_much(scope: Scope, receive: Any, send: Any) -> None:
+    """More than waits here for the client to take it."""
+    for _ in range(3000):
+        await send({"type": "http.response.early_hint", "links": [b"<" + b"x" * 1000 + b">"]})
+    await answer(send, b"done")
+
+
+async def hints_and_fails(scope: Scope, receive: Any, send: Any) -> None:
+    await send({"type": "http.response.early_hint", "links": [b"</a.css>"]})
+    await asyncio.sleep(0.05)
+    raise LookupError("asgi_extensions hints and fails")
+
+
+async def hints_and_reads(scope: Scope, receive: Any, send: Any) -> None:
+    await send({"type": "http.response.early_hint", "links": [b"</a.css>"]})
+    await answer(send, await body_of(receive))

@@ -63,6 +63,17 @@ impl HeadParts {
         self.lengths.push((name.len(), value.len()));
     }
 
+    /// How many bytes it takes.
+    fn size(&self) -> usize {
+        self.text.len() + self.lengths.len() * size_of::<(usize, usize)>()
+    }
+
+    /// Adds all headers of another one.
+    fn append(&mut self, other: &HeadParts) {
+        self.text.extend_from_slice(&other.text);
+        self.lengths.extend_from_slice(&other.lengths);
+    }
+
     pub(super) fn headers(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         let mut rest = &*self.text;
         self.lengths.iter().map(move |&(name, value)| {
@@ -78,6 +89,8 @@ impl HeadParts {
 struct State {
     stage: Stage,
     head: Option<HeadParts>,
+    /// What the client is told before the answer.
+    hint: Option<HeadParts>,
     /// What the application has announced, unless the answer has no body.
     length: Option<u64>,
     written: u64,
@@ -117,6 +130,7 @@ enum Incoming {
 
 /// What the worker is to do.
 pub(super) enum Job {
+    Hint(HeadParts),
     Send {
         head: Option<HeadParts>,
         data: Vec<u8>,
@@ -251,6 +265,26 @@ impl Channel {
         })
     }
 
+    /// Takes what the client is to be told before the answer. It is forgotten where the answer's head has left, or is about to: nothing can
+    /// come before it any more.
+    pub(super) fn hint(&self, hint: &HeadParts) -> Result<Next, Refusal> {
+        let mut state = self.state();
+        match state.stage {
+            Stage::Ended => return Err(Refusal::Ended),
+            _ if state.is_gone => return Err(Refusal::Gone),
+            Stage::Started if state.head.is_none() || state.is_due => return Ok(Next::Nothing),
+            _ if hint.lengths.is_empty() => return Ok(Next::Nothing),
+            _ => {}
+        }
+        state.hint.get_or_insert_default().append(hint);
+        let next = match state.has_room() {
+            true => Next::Nothing,
+            false => Next::Wait,
+        };
+        self.rouse(state);
+        Ok(next)
+    }
+
     /// May a file be the body now?
     pub(super) fn may_take_file(&self) -> Result<(), Refusal> {
         self.state().may_take_file()
@@ -282,7 +316,7 @@ impl Channel {
     /// Is there room for more? Otherwise the loop is told when there is.
     pub(super) fn has_room(&self) -> bool {
         let mut state = self.state();
-        let has_room = state.body.len() <= ENOUGH || state.is_gone;
+        let has_room = state.has_room() || state.is_gone;
         state.is_waiting |= !has_room;
         has_room
     }
@@ -400,6 +434,7 @@ impl Channel {
         state.body = Vec::new();
         state.file = None;
         state.head = None;
+        state.hint = None;
         self.tell(state);
     }
 
@@ -423,11 +458,22 @@ impl State {
         }
     }
 
+    fn has_room(&self) -> bool {
+        let hinted = self.hint.as_ref().map_or(0, HeadParts::size);
+        self.body.len() <= ENOUGH && hinted <= ENOUGH
+    }
+
     fn has_job(&self) -> bool {
-        self.is_due || self.is_over || matches!(self.request, Incoming::Wanted)
+        self.is_due
+            || self.hint.is_some()
+            || self.is_over
+            || matches!(self.request, Incoming::Wanted)
     }
 
     fn job(&mut self) -> Option<Job> {
+        if let Some(hint) = self.hint.take() {
+            return Some(Job::Hint(hint));
+        }
         if std::mem::take(&mut self.is_due) {
             return Some(Job::Send {
                 head: self.head.take(),

@@ -4,7 +4,7 @@
 use super::channel::{Channel, HeadParts, Job};
 use crate::embed::Detachable;
 use crate::exchange::{Exchange, RequestLease};
-use crate::gateway::answer::Answer;
+use crate::gateway::answer::{Answer, Stage};
 use crate::gateway::headers;
 use crate::httpd::io::Aborted;
 use crate::httpd::io::body::ReadError;
@@ -250,6 +250,12 @@ impl Conversation {
     fn advance(&mut self, job: Option<Job>) -> Result<bool, Ending> {
         let has_none = job.is_none();
         match job {
+            Some(Job::Hint(hint)) => {
+                if self.answer.stage() == Stage::NotStarted {
+                    self.hold()?.request().send_hint(hint.headers())?;
+                }
+                self.channel.sent();
+            }
             Some(Job::Send {
                 head,
                 data,

@@ -137,6 +137,7 @@ fn send<'py>(this: This<'_, 'py, Http>, args: Args<'_, 'py>) -> PyResult<Object<
         "http.response.body" => body(&this, &message)?,
         "http.response.start" => start(&this, &message)?,
         "http.response.pathsend" => file(&this, &message)?,
+        "http.response.early_hint" => hint(&this, &message)?,
         kind => {
             return Err(match this.channel.stage() {
                 Stage::Ended => late(kind),
@@ -223,6 +224,21 @@ fn file(this: &This<'_, '_, Http>, message: &Message<'_>) -> PyResult<Next> {
     taken.map_err(|refusal| refused(kind, refusal))?;
     Ok(Next::Nothing)
 }
+
+fn hint(this: &This<'_, '_, Http>, message: &Message<'_>) -> PyResult<Next> {
+    let kind = message.kind();
+    let wrong = |error: String| PyValueError::new_err(format!("ASGI: {kind:?}: {error}"));
+    let mut hint = HeadParts::default();
+    message.links(|link| {
+        headers::check(LINK, link).map_err(wrong)?;
+        hint.add(LINK, link);
+        Ok(())
+    })?;
+    let taken = this.channel.hint(&hint);
+    taken.map_err(|refusal| refused(kind, refusal))
+}
+
+const LINK: &[u8] = b"Link";
 
 /// The exception for a message that is not taken.
 pub(super) fn refused(kind: &str, refusal: Refusal) -> PyErr {

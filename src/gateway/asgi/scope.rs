@@ -42,7 +42,7 @@ keys! {
     method "method", get "GET", scheme "scheme", https "https", ws "ws", wss "wss", path "path", raw_path "raw_path",
     query_string "query_string", root_path "root_path", headers "headers", client "client", server "server",
     extensions "extensions", mod_python "mod_python", request "request", user "mod_python.user",
-    subprotocols "subprotocols", denial "websocket.http.response", pathsend "http.response.pathsend", tls "tls",
+    subprotocols "subprotocols", denial "websocket.http.response", pathsend "http.response.pathsend", early_hint "http.response.early_hint", tls "tls",
 }
 
 /// What is kept in each interpreter.
@@ -164,11 +164,14 @@ pub(super) fn scope<'py>(
         extensions.set_item(keys.tls.bind(cx.py), tls)?;
     }
     let offer = |key: &Ref| extensions.set_item(key.bind(cx.py), PyDict::new(cx.py));
-    offer(if is_socket {
-        &keys.denial
+    if is_socket {
+        offer(&keys.denial)?;
     } else {
-        &keys.pathsend
-    })?;
+        offer(&keys.pathsend)?;
+        if host.can_hint() {
+            offer(&keys.early_hint)?;
+        }
+    }
     set(&keys.extensions, &extensions)?;
     if let Some(user) = host.user() {
         set(&keys.user, &Encoding::Utf8.decode(cx.py, user.to_bytes())?)?;

@@ -9,6 +9,7 @@ pub(crate) mod departure;
 pub(crate) mod file;
 mod handle;
 pub(crate) mod header;
+mod interim;
 pub(crate) mod lease;
 mod methods;
 mod mime;
