@@ -69,10 +69,14 @@ impl Exchange {
         })
     }
 
-    /// Sends a file that is all of the answer's body, and the answer's end, in a thread that is not attached; False where it has become
-    /// shorter.
-    pub(crate) fn pass_file(held: &Held<'_, Exchange>, part: &FilePart) -> Result<bool, Aborted> {
-        Exchange::send_file_by(held, |request| part.pass(request, true))
+    /// Sends a file that is all of the answer's body, and the answer's end if that is `complete`, in a thread that is not attached; False
+    /// where it has become shorter.
+    pub(crate) fn pass_file(
+        held: &Held<'_, Exchange>,
+        part: &FilePart,
+        complete: bool,
+    ) -> Result<bool, Aborted> {
+        Exchange::send_file_by(held, |request| part.pass(request, complete))
     }
 
     fn send_file_by<'h>(

@@ -80,3 +80,23 @@ async def hints_and_fails(scope: Scope, receive: Any, send: Any) -> None:
 async def hints_and_reads(scope: Scope, receive: Any, send: Any) -> None:
     await send({"type": "http.response.early_hint", "links": [b"</a.css>"]})
     await answer(send, await body_of(receive))
+
+
+async def trails(scope: Scope, receive: Any, send: Any) -> None:
+    """A body in parts, and two messages of trailers; `?length`: with a Content-Length, `?status`: as 204."""
+    query = scope["query_string"]
+    headers = [(b"trailer", b"x-sum, x-more"), *([(b"content-length", b"8")] if query == b"length" else [])]
+    status = 204 if query == b"status" else 200
+    await send({"type": "http.response.start", "status": status, "headers": headers, "trailers": True})
+    await send({"type": "http.response.body", "body": b"spam", "more_body": True})
+    await asyncio.sleep(0.01)
+    await send({"type": "http.response.body", "body": b"eggs"})
+    await asyncio.sleep(0.01)
+    await send({"type": "http.response.trailers", "headers": [(b"x-sum", b"8")], "more_trailers": True})
+    await send({"type": "http.response.trailers", "headers": iter([[b"X-More", b"a"], [b"x-more", b"b"]])})
+
+
+async def trails_a_file(scope: Scope, receive: Any, send: Any) -> None:
+    await send({"type": "http.response.start", "status": 200, "trailers": True})
+    await send({"type": "http.response.pathsend", "path": __file__})
+    await send({"type": "http.response.trailers", "headers": [(b"x-file", b"sent")]})

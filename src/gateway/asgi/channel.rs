@@ -5,6 +5,7 @@
 //! of its answer lies here, and of the request's body a block is read when it is asked for.
 
 use super::inbox::Inbox;
+use super::parts::HeadParts;
 use crate::embed::scoreboard::{Counted, Gauge};
 use crate::httpd::io::file_part::FilePart;
 use crate::streams::bell::Rope;
@@ -36,53 +37,9 @@ pub(super) enum Stage {
     #[default]
     NotStarted,
     Started,
+    /// The body is complete, and trailers follow.
+    Trailing,
     Ended,
-}
-
-/// Status and headers, which have been checked.
-#[derive(Default)]
-pub(super) struct HeadParts {
-    pub(super) status: i32,
-    /// Names and values, one behind the other.
-    text: Vec<u8>,
-    /// How long each name and value is.
-    lengths: Vec<(usize, usize)>,
-}
-
-impl HeadParts {
-    pub(super) fn new(status: i32) -> HeadParts {
-        HeadParts {
-            status,
-            ..HeadParts::default()
-        }
-    }
-
-    pub(super) fn add(&mut self, name: &[u8], value: &[u8]) {
-        self.text.extend_from_slice(name);
-        self.text.extend_from_slice(value);
-        self.lengths.push((name.len(), value.len()));
-    }
-
-    /// How many bytes it takes.
-    fn size(&self) -> usize {
-        self.text.len() + self.lengths.len() * size_of::<(usize, usize)>()
-    }
-
-    /// Adds all headers of another one.
-    fn append(&mut self, other: &HeadParts) {
-        self.text.extend_from_slice(&other.text);
-        self.lengths.extend_from_slice(&other.lengths);
-    }
-
-    pub(super) fn headers(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        let mut rest = &*self.text;
-        self.lengths.iter().map(move |&(name, value)| {
-            let (name, behind) = rest.split_at_checked(name).unwrap_or_default();
-            let (value, behind) = behind.split_at_checked(value).unwrap_or_default();
-            rest = behind;
-            (name, value)
-        })
-    }
 }
 
 #[derive(Default)]
@@ -99,6 +56,9 @@ struct State {
     has_body: bool,
     /// What is sent in place of a body.
     file: Option<FilePart>,
+    /// Do trailers follow the body?
+    trails: bool,
+    trailers: Option<HeadParts>,
     /// Is the worker to take what there is?
     is_due: bool,
     /// Has the application returned or raised, before its answer was complete?
@@ -135,6 +95,7 @@ pub(super) enum Job {
         head: Option<HeadParts>,
         data: Vec<u8>,
         file: Option<FilePart>,
+        trailers: Option<HeadParts>,
         is_last: bool,
     },
     Read,
@@ -156,6 +117,12 @@ pub(super) enum Refusal {
     Gone,
     /// A file behind a part of the body.
     Mixed,
+    /// Trailers before the body's end.
+    Unfinished,
+    /// Trailers that have not been announced.
+    Unannounced,
+    /// Trailers of more bytes than so many.
+    Large(usize),
     /// So many bytes where the Content-Length says so many.
     Length(u64, u64),
     Memory,
@@ -218,11 +185,12 @@ impl Channel {
         match state.stage {
             Stage::NotStarted => {
                 state.stage = Stage::Started;
+                state.trails = head.trails;
                 state.head = Some(head);
                 state.length = length;
                 Ok(())
             }
-            Stage::Started => Err(Refusal::Started),
+            Stage::Started | Stage::Trailing => Err(Refusal::Started),
             Stage::Ended => Err(Refusal::Ended),
         }
     }
@@ -232,7 +200,7 @@ impl Channel {
         let mut state = self.state();
         match state.stage {
             Stage::NotStarted => return Err(Refusal::NotStarted),
-            Stage::Ended => return Err(Refusal::Ended),
+            Stage::Trailing | Stage::Ended => return Err(Refusal::Ended),
             Stage::Started if state.is_gone => return Err(Refusal::Gone),
             Stage::Started => {}
         }
@@ -250,7 +218,7 @@ impl Channel {
         state.written = written;
         state.has_body = true;
         if !more {
-            state.stage = Stage::Ended;
+            state.stage = state.behind_body();
             self.turn(state);
             return Ok(Next::Nothing);
         }
@@ -272,8 +240,9 @@ impl Channel {
         match state.stage {
             Stage::Ended => return Err(Refusal::Ended),
             _ if state.is_gone => return Err(Refusal::Gone),
+            Stage::Trailing => return Ok(Next::Nothing),
             Stage::Started if state.head.is_none() || state.is_due => return Ok(Next::Nothing),
-            _ if hint.lengths.is_empty() => return Ok(Next::Nothing),
+            _ if hint.is_bare() => return Ok(Next::Nothing),
             _ => {}
         }
         state.hint.get_or_insert_default().append(hint);
@@ -300,8 +269,31 @@ impl Channel {
             return Err(Refusal::Length(size, length));
         }
         state.file = Some(file);
-        state.stage = Stage::Ended;
+        state.stage = state.behind_body();
         self.turn(state);
+        Ok(())
+    }
+
+    /// Takes trailers; the answer is complete where there are no `more`.
+    pub(super) fn trailers(&self, trailers: &HeadParts, more: bool) -> Result<(), Refusal> {
+        let mut state = self.state();
+        match state.stage {
+            Stage::NotStarted => return Err(Refusal::NotStarted),
+            Stage::Ended => return Err(Refusal::Ended),
+            _ if state.is_gone => return Err(Refusal::Gone),
+            Stage::Started if !state.trails => return Err(Refusal::Unannounced),
+            Stage::Started => return Err(Refusal::Unfinished),
+            Stage::Trailing => {}
+        }
+        let all = state.trailers.get_or_insert_default();
+        all.append(trailers);
+        if all.size() > ENOUGH {
+            return Err(Refusal::Large(ENOUGH));
+        }
+        if !more {
+            state.stage = Stage::Ended;
+            self.turn(state);
+        }
         Ok(())
     }
 
@@ -435,6 +427,7 @@ impl Channel {
         state.file = None;
         state.head = None;
         state.hint = None;
+        state.trailers = None;
         self.tell(state);
     }
 
@@ -451,10 +444,17 @@ impl State {
     fn may_take_file(&self) -> Result<(), Refusal> {
         match self.stage {
             Stage::NotStarted => Err(Refusal::NotStarted),
-            Stage::Ended => Err(Refusal::Ended),
+            Stage::Trailing | Stage::Ended => Err(Refusal::Ended),
             Stage::Started if self.is_gone => Err(Refusal::Gone),
             Stage::Started if self.has_body => Err(Refusal::Mixed),
             Stage::Started => Ok(()),
+        }
+    }
+
+    fn behind_body(&self) -> Stage {
+        match self.trails {
+            true => Stage::Trailing,
+            false => Stage::Ended,
         }
     }
 
@@ -479,6 +479,7 @@ impl State {
                 head: self.head.take(),
                 data: std::mem::take(&mut self.body),
                 file: self.file.take(),
+                trailers: self.trailers.take_if(|_| self.stage == Stage::Ended),
                 is_last: self.stage == Stage::Ended,
             });
         }

@@ -1,7 +1,8 @@
 //! httpd's side of one request: does all of httpd's input and output for an application, without the interpreter's lock. Its worker
 //! keeps it, or the streams' thread.
 
-use super::channel::{Channel, HeadParts, Job};
+use super::channel::{Channel, Job};
+use super::parts::HeadParts;
 use crate::embed::Detachable;
 use crate::exchange::{Exchange, RequestLease};
 use crate::gateway::answer::{Answer, Stage};
@@ -70,7 +71,7 @@ impl Detachable for &mut Conversation {}
 struct Part {
     data: Vec<u8>,
     sent: usize,
-    /// Sent in place of data; the last part.
+    /// Sent in place of data.
     file: Option<FilePart>,
     is_last: bool,
 }
@@ -260,11 +261,15 @@ impl Conversation {
                 head,
                 data,
                 file,
+                trailers,
                 is_last,
             }) => {
                 if let Some(parts) = head {
                     let held = self.hold()?;
                     start(&self.answer, &held, &parts).map_err(Ending::Wrong)?;
+                }
+                if let Some(trailers) = trailers {
+                    self.hold()?.request().add_trailers(trailers.headers());
                 }
                 self.part = Some(Part {
                     data,
@@ -331,8 +336,8 @@ impl Conversation {
         let held = self.lease.acquire();
         let held = held.map_err(|_| Ending::Wrong("the request has ended".into()))?;
         if let Some(file) = part.file {
-            return match self.answer.whole_file(&held, &file)? {
-                true => Ok(true),
+            return match self.answer.whole_file(&held, &file, part.is_last)? {
+                true => Ok(part.is_last),
                 false => Err(Ending::Wrong(
                     "the file of the answer has become shorter while it was sent".into(),
                 )),
@@ -427,6 +432,9 @@ pub(super) fn start(
     let mut head = headers::head(request, line.as_bytes())?;
     for (name, value) in parts.headers() {
         headers::add(&mut head, request, name, value)?;
+    }
+    if parts.trails {
+        head.keep_open();
     }
     let late = |_| "the answer has been started twice".into();
     answer.start(head).map_err(late)

@@ -1,7 +1,8 @@
 //! `receive` and `send` of one request: what the loop's coroutines call, an object a request. Nothing here blocks.
 
-use super::channel::{Channel, Event, HeadParts, Next, Refusal, Stage};
+use super::channel::{Channel, Event, Next, Refusal, Stage};
 use super::messages::{Message, keys};
+use super::parts::HeadParts;
 use crate::embed::cell::Slot;
 use crate::embed::class::{Args, Class, Key, Method, This, method};
 use crate::embed::text::{self, Encoding};
@@ -26,14 +27,17 @@ pub(super) struct Http {
     pub(super) error: Slot,
     /// Has the answer no body, whatever is sent (HEAD)?
     is_head: bool,
+    /// Can the answer have trailers?
+    can_trail: bool,
 }
 
 impl Http {
-    pub(super) fn new(channel: Arc<Channel>, is_head: bool) -> Http {
+    pub(super) fn new(channel: Arc<Channel>, is_head: bool, can_trail: bool) -> Http {
         Http {
             channel,
             error: Slot::default(),
             is_head,
+            can_trail,
         }
     }
 }
@@ -138,6 +142,7 @@ fn send<'py>(this: This<'_, 'py, Http>, args: Args<'_, 'py>) -> PyResult<Object<
         "http.response.start" => start(&this, &message)?,
         "http.response.pathsend" => file(&this, &message)?,
         "http.response.early_hint" => hint(&this, &message)?,
+        "http.response.trailers" if this.can_trail => trailers(&this, &message)?,
         kind => {
             return Err(match this.channel.stage() {
                 Stage::Ended => late(kind),
@@ -152,7 +157,8 @@ fn send<'py>(this: This<'_, 'py, Http>, args: Args<'_, 'py>) -> PyResult<Object<
 
 fn start(this: &This<'_, '_, Http>, message: &Message<'_>) -> PyResult<Next> {
     let status = message.status()?;
-    let (head, length) = head(message, status)?;
+    let (mut head, length) = head(message, status)?;
+    head.trails = this.can_trail && message.flag(&keys(this.cx).trailers)?;
     let length = length.filter(|_| !this.is_head && !matches!(status, 204 | 304));
     let started = this.channel.start(head, length);
     started.map_err(|refusal| refused(message.kind(), refusal))?;
@@ -238,6 +244,22 @@ fn hint(this: &This<'_, '_, Http>, message: &Message<'_>) -> PyResult<Next> {
     taken.map_err(|refusal| refused(kind, refusal))
 }
 
+fn trailers(this: &This<'_, '_, Http>, message: &Message<'_>) -> PyResult<Next> {
+    let kind = message.kind();
+    let wrong = |error: String| PyValueError::new_err(format!("ASGI: {kind:?}: {error}"));
+    let more = message.flag(&keys(this.cx).more_trailers)?;
+    let mut trailers = HeadParts::default();
+    message.headers(|name, value| {
+        if headers::check_trailer(name, value).map_err(wrong)? == headers::Fate::Added {
+            trailers.add(name, value);
+        }
+        Ok(())
+    })?;
+    let taken = this.channel.trailers(&trailers, more);
+    taken.map_err(|refusal| refused(kind, refusal))?;
+    Ok(Next::Nothing)
+}
+
 const LINK: &[u8] = b"Link";
 
 /// The exception for a message that is not taken.
@@ -254,6 +276,15 @@ pub(super) fn refused(kind: &str, refusal: Refusal) -> PyErr {
             "ASGI: {kind:?} comes behind a part of the body, and is all of it itself"
         )),
         Refusal::Gone => PyConnectionError::new_err(format!("ASGI: {kind:?}: the client has gone")),
+        Refusal::Unfinished => {
+            PyRuntimeError::new_err(format!("ASGI: {kind:?} comes before the body is complete"))
+        }
+        Refusal::Unannounced => PyRuntimeError::new_err(format!(
+            "ASGI: {kind:?} comes without \"trailers\": True in \"http.response.start\""
+        )),
+        Refusal::Large(most) => PyValueError::new_err(format!(
+            "ASGI: {kind:?}: trailers have {most} bytes at most"
+        )),
         Refusal::Length(written, length) => PyRuntimeError::new_err(format!(
             "ASGI: {kind:?}: the body has {written} bytes where the Content-Length says {length}"
         )),

@@ -13,6 +13,7 @@ mod http;
 mod inbox;
 mod messages;
 mod options;
+mod parts;
 mod scope;
 mod tls;
 mod websocket;

@@ -42,7 +42,7 @@ keys! {
     method "method", get "GET", scheme "scheme", https "https", ws "ws", wss "wss", path "path", raw_path "raw_path",
     query_string "query_string", root_path "root_path", headers "headers", client "client", server "server",
     extensions "extensions", mod_python "mod_python", request "request", user "mod_python.user",
-    subprotocols "subprotocols", denial "websocket.http.response", pathsend "http.response.pathsend", early_hint "http.response.early_hint", tls "tls",
+    subprotocols "subprotocols", denial "websocket.http.response", pathsend "http.response.pathsend", early_hint "http.response.early_hint", trailers "http.response.trailers", tls "tls",
 }
 
 /// What is kept in each interpreter.
@@ -170,6 +170,9 @@ pub(super) fn scope<'py>(
         offer(&keys.pathsend)?;
         if host.can_hint() {
             offer(&keys.early_hint)?;
+        }
+        if host.can_trail() {
+            offer(&keys.trailers)?;
         }
     }
     set(&keys.extensions, &extensions)?;

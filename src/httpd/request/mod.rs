@@ -20,6 +20,7 @@ pub(crate) mod section;
 pub(crate) mod server;
 mod stand_in;
 pub(crate) mod suspended;
+mod trailers;
 pub(crate) mod turn;
 
 pub(crate) use handle::Request;
