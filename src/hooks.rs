@@ -2,7 +2,7 @@
 
 use crate::adapters::{self, filter, include, phases};
 use crate::config::interpreters::Plan;
-use crate::config::{HANDLERS, ModPython, Phase, Server};
+use crate::config::{HANDLERS, ModPython, Phase, Server, options};
 use crate::embed::class::Function;
 use crate::embed::{home, lifecycle, package, registry, scoreboard};
 use crate::exchange::lease_of;
@@ -152,7 +152,7 @@ fn post_config(pool: Pool<'_>, server: ServerRec<'_>) -> Result<(), String> {
     if !hooks::is_rehearsal() {
         let common = &server.config::<ModPython>().common;
         let directory = common
-            .option("mod_python.mutex_directory")
+            .option(options::MUTEX_DIRECTORY)
             .filter(|path| !path.is_empty());
         key_locks::create();
         mutex::create(pool, server, lock_count(server)?, directory)?;
@@ -175,7 +175,7 @@ fn plan(server: ServerRec<'_>) -> Plan {
 
 /// Decides how many global locks there are: as many as requests can be at work at once, at most `mod_python.mutex_locks`.
 fn lock_count(server: ServerRec<'_>) -> Result<usize, String> {
-    const NAME: &str = "mod_python.mutex_locks";
+    const NAME: &str = options::MUTEX_LOCKS;
     const MAX_THREADS: i32 = 6;
     const MAX_DAEMONS: i32 = 12;
     let option = server.config::<ModPython>().common.option(NAME);

@@ -9,8 +9,8 @@ use std::collections::HashMap;
 use std::ffi::CStr;
 use std::path::Path;
 
-/// Finds applications that no request can reach, and files of applications and handlers that are not there or that httpd's children
-/// cannot read; a sentence each.
+/// Finds applications that no request can reach, files of applications and handlers that are not there or that httpd's children
+/// cannot read, and options that nobody reads; a sentence each.
 pub(crate) fn of(server: ServerRec<'_>, files: &mut Files) -> Vec<String> {
     let paths = paths_with_handler(server);
     let mut found = Vec::new();
@@ -40,6 +40,12 @@ pub(crate) fn of(server: ServerRec<'_>, files: &mut Files) -> Vec<String> {
                 "the file of {name} on line {line} of {file} {trouble}"
             ));
         }
+    }
+    for doubt in server.config::<ModPython>().doubts {
+        let (key, text, line, file) = (doubt.key, doubt.text, doubt.line, doubt.file);
+        found.push(format!(
+            "PythonOption {key} on line {line} of {file} {text}"
+        ));
     }
     found
 }

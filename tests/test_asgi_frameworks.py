@@ -6,7 +6,7 @@ import json
 
 import pytest
 from asgi_site import heard
-from conftest import FREE_THREADED, Serve, Server, install
+from conftest import APPS, FREE_THREADED, Serve, Server, install
 from websockets.exceptions import InvalidStatus
 
 from httpd import PATIENCE
@@ -53,6 +53,10 @@ def test_starlette(httpd: Server) -> None:
     assert posted == {"url": f"http://127.0.0.1:{httpd.port}/starlette/posted", "form": {"a": "b", "c": "d"}}
     assert httpd.ok("/starlette/stream").text == "data: 0\n\ndata: 1\n\ndata: 2\n\n"
     assert httpd.get("/starlette/nowhere").status == 404
+    for name in ("file", "relative"):
+        answer = httpd.ok(f"/starlette/{name}")
+        assert answer.body == (APPS / "asgi_frameworks.py").read_bytes() and answer.header("ETag")
+        assert httpd.get(f"/starlette/{name}", headers={"Range": "bytes=0-2"}).body == answer.body[:3]
     assert httpd.get("/starlette/breaks").status == 500
     httpd.claim("LookupError: starlette breaks|after the answer")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 
 import pytest
@@ -34,9 +35,63 @@ from httpd import PROJECT, query_apxs
 def test_mistakes_are_told_at_configuration_time(serve: Serve, line: str, complaint: str) -> None:
     checked = serve(line + "\n", start=False).check()
     assert checked.returncode != 0
-    import re
-
     assert re.search(complaint, checked.stderr), checked.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("mod_python.asgi.lifspan off", "did you mean mod_python.asgi.lifespan?"),
+        ("Mod_Python.WSGI.Trusted_Proxy ::1", "did you mean mod_python.wsgi.trusted_proxies?"),
+        ("mod_python.wsgi.detach_after 1", "did you mean mod_python.asgi.detach_after?"),
+        ("mod_python.asgi.max_size 1", "did you mean mod_python.asgi.ws_max_size?"),
+        ("mod_python.asgi.chunked_buffer 1", "did you mean mod_python.wsgi.chunked_buffer?"),
+        ("mod_python.asgi.root_path /x", "did you mean mod_python.asgi.base_uri?"),
+        ("mod_python.session.cookie x", "did you mean mod_python.session.cookie_name?"),
+        ("mod_python.flsh", "did you mean mod_python.flush?"),
+        ("mod_python.something.of.mine 1", "names that begin with mod_python. are this module's own"),
+        ("mod_python.%s%n 1", "names that begin with mod_python. are this module's own"),
+    ],
+)
+def test_an_option_that_nobody_knows_is_a_warning(serve: Serve, option: str, said: str) -> None:
+    server = serve(
+        f"<Location /x>\n<IfModule !nothing>\nPythonOption {option}\n</IfModule>\n</Location>\n", start=False
+    )
+    line = (server.root / "httpd.conf").read_text().splitlines().index(f"PythonOption {option}") + 1
+    checked = server.check()
+    key = option.split()[0]
+    expected = f"PythonOption {key} on line {line} of {server.root}/httpd.conf is not known"
+    assert checked.returncode == 0 and expected in checked.stderr and said in checked.stderr, checked.stderr
+    assert checked.stderr.count("is not known") == 1
+
+
+def test_an_option_that_nobody_knows_is_in_the_log(serve: Serve, mpm: str) -> None:
+    host = "<VirtualHost *>\nPythonOption mod_python.asgi.lop uvloop\n</VirtualHost>\n"
+    server = serve(f"{host}PythonOption mod_python.forms.charset x\n", mpm=mpm)
+    for name, meant in (("asgi.lop", "asgi.loop"), ("forms.charset", "form.charset")):
+        found = server.wait_log(rf"PythonOption mod_python\.{name} on line \d+ of .*did you mean mod_python\.{meant}\?")
+        assert ":warn]" in found or "warn" in found
+
+
+def test_options_that_are_known_are_no_warning(serve: Serve) -> None:
+    """What the pages tell of, and an application's own."""
+    pages = [PROJECT / "README.md", *(PROJECT / "docs").glob("*.md")]
+    named = {name for page in pages for name in re.findall(r"\bmod_python\.[a-z_]+\.[a-z_]+\b", page.read_text())}
+    named = {name for name in named if not name.startswith(("mod_python.in.", "mod_python.apache."))}
+    assert len(named) > 20
+    own = ["session_dbm", "mod_pythonic.x", "mod_python", "site.mod_python.asgi.lop"]
+    lines = "".join(f"PythonOption {name}\n" for name in [*sorted(named), *own])
+    checked = serve(lines, start=False).check()
+    assert checked.returncode == 0 and "is not known" not in checked.stderr, checked.stderr
+
+
+def test_htaccess_files_are_not_told_of_with_each_request(serve: Serve, mpm: str) -> None:
+    config = "<Directory @ROOT@/htdocs>\nAllowOverride All\n</Directory>\n"
+    server = serve(config, mpm=mpm, start=False)
+    server.write("htdocs/.htaccess", "PythonOption mod_python.asgi.lop uvloop\n")
+    server.write("htdocs/a.txt", "a")
+    assert server.start().get("/a.txt").status == 200
+    assert "is not known" not in server.log_text()
 
 
 def test_an_environment_of_another_version_is_refused(serve: Serve) -> None:

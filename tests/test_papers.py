@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from conftest import Serve, Server
-from mod_python import _outside, httpdconf
+from mod_python import _forms, _outside, httpdconf
 from mod_python.testing import FakeHandlerList, FakeRequest
 
 from httpd import PROJECT
@@ -204,6 +204,19 @@ def test_configurations_in_python_know_every_directive(running: dict[str, list[l
     for name in directives:
         made = vars(httpdconf)[name]("some value")
         assert (str(made), repr(made)) == (f"{name} some value\n", f"{name}('some value')")
+
+
+def test_the_table_of_options_has_what_the_package_reads() -> None:
+    """Names of three words are written nowhere else in it but where they are read; forms make theirs."""
+    source = (PROJECT / "src/config/options.rs").read_text()
+    listed = re.findall(r'"(mod_python\.[\w.]+)"', source[source.index("const OF_PACKAGE") :].split("];")[0])
+    assert listed == sorted(set(listed))
+    read = set(_forms._OPTIONS)
+    for path in (PROJECT / "python/mod_python").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                read |= set(re.findall(r"^mod_python\.[a-z]+(?:_session)?\.[a-z_]+$", node.value))
+    assert set(listed) == read
 
 
 def test_the_readme_is_run() -> None:

@@ -16,16 +16,28 @@ pub(crate) struct Gateway {
     pub(crate) trusted_headers: &'static str,
     /// The option that says how many bytes of a body of unknown length are read ahead.
     pub(crate) chunked_buffer: &'static str,
-    /// Checks an option that only this gateway has; says what is wrong with its value.
+    /// The options that only this gateway has.
+    pub(crate) own: &'static [&'static str],
+    /// Checks one of them; says what is wrong with its value.
     pub(crate) check: fn(key: &str, value: &str) -> Result<(), String>,
 }
 
-/// Makes a gateway of its name, `wsgi`, and of what checks options that others have not.
+impl Gateway {
+    /// All options that it reads.
+    pub(crate) fn options(&self) -> impl Iterator<Item = &'static str> {
+        let shared = [
+            self.application,
+            self.base_uri,
+            self.trusted_proxies,
+            self.trusted_headers,
+        ];
+        shared.into_iter().chain(self.own.iter().copied())
+    }
+}
+
+/// Makes a gateway of its name, `wsgi`, of the options that others have not, and of what checks them.
 macro_rules! gateway {
-    ($word:literal) => {
-        $crate::config::gateways::gateway!($word, |_, _| Ok(()))
-    };
-    ($word:literal, $check:expr) => {
+    ($word:literal, $own:expr, $check:expr) => {
         $crate::config::gateways::Gateway {
             handler: concat!("mod_python.", $word),
             key: concat!("mod_python.", $word, "::handler"),
@@ -34,6 +46,7 @@ macro_rules! gateway {
             trusted_proxies: concat!("mod_python.", $word, ".trusted_proxies"),
             trusted_headers: concat!("mod_python.", $word, ".trusted_headers"),
             chunked_buffer: concat!("mod_python.", $word, ".chunked_buffer"),
+            own: $own,
             check: $check,
         }
     };
@@ -43,4 +56,5 @@ pub(crate) use gateway;
 
 /// As WSGI's, for unit tests.
 #[cfg(test)]
-pub(crate) static SOME: Gateway = gateway!("wsgi");
+pub(crate) static SOME: Gateway =
+    gateway!("wsgi", &["mod_python.wsgi.chunked_buffer"], |_, _| Ok(()));

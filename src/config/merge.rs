@@ -69,6 +69,7 @@ impl<'c> Server<'c> {
             interpreters: over.interpreters,
             imports: over.imports,
             sources: over.sources,
+            doubts: over.doubts,
             mounts: mounts(pool, base.mounts, over.mounts),
         }
     }

@@ -119,6 +119,8 @@ pub(crate) struct Server<'c> {
     pub(crate) imports: &'c [(&'c str, &'c str)],
     /// Files that directives name as handlers, also those in sections, but not in .htaccess files. Not inherited.
     pub(crate) sources: &'c [Source<'c>],
+    /// PythonOptions that cannot have been meant, also those in sections, but not in .htaccess files. Not inherited.
+    pub(crate) doubts: &'c [Doubt<'c>],
     /// PythonWSGI and PythonWSGIMatch, in the order in which `mount::find` tries them.
     pub(crate) mounts: &'c [&'c Mount<'c>],
 }
@@ -128,6 +130,16 @@ pub(crate) struct Server<'c> {
 pub(crate) struct Source<'c> {
     pub(crate) path: &'c str,
     pub(crate) directive: &'static str,
+    pub(crate) file: &'c str,
+    pub(crate) line: u32,
+}
+
+/// A PythonOption that nobody reads, and where it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Doubt<'c> {
+    pub(crate) key: &'c str,
+    /// What is wrong with it.
+    pub(crate) text: &'c str,
     pub(crate) file: &'c str,
     pub(crate) line: u32,
 }

@@ -5,8 +5,8 @@ mod setting;
 
 use crate::config::interpreters::{MAIN, pool_of};
 use crate::config::{
-    ByExtension, Common, Directory, Entry, Filter, Gil, HandlerList, ModPython, Phase, Source,
-    cover, filter_key, key, options, parse_handlers,
+    ByExtension, Common, Directory, Doubt, Entry, Filter, Gil, HandlerList, ModPython, Phase,
+    Source, cover, filter_key, key, options, parse_handlers,
 };
 use crate::embed::Cx;
 use crate::embed::class::{Args, Function, function};
@@ -203,6 +203,7 @@ pub(crate) static DIRECTIVES: [Directive<ModPython>; 32] = [
         help: c"a key and value for handlers (req.get_options()); without a value an inherited key is removed",
         setter: Setter::OneOrTwo(|setting, key, value| {
             options::check(GATEWAYS, key, value.unwrap_or_default())?;
+            note_doubt(setting, key);
             let (pool, option) = (setting.pool, [(key, value.unwrap_or_default())]);
             common(setting, |common| {
                 common.options = cover(pool, common.options, pool.concat(&option, &[]), |a, b| a.0.eq_ignore_ascii_case(b.0));
@@ -426,6 +427,23 @@ fn note_source<'c>(setting: &mut Set<'_, 'c>, path: &'c str) {
         line: setting.line,
     };
     setting.server.sources = setting.pool.concat(known, &[source]);
+}
+
+/// Remembers an option that bears a name of ours and that nobody reads, for a warning. Not for an .htaccess file: it would be told of with
+/// each request.
+fn note_doubt<'c>(setting: &mut Set<'_, 'c>, key: &'c str) {
+    if matches!(setting.section, Section::Htaccess { .. }) {
+        return;
+    }
+    if let Some(text) = options::doubt(GATEWAYS, key) {
+        let doubt = Doubt {
+            key,
+            text: setting.pool.text(&text),
+            file: setting.file.unwrap_or_default(),
+            line: setting.line,
+        };
+        setting.server.doubts = setting.pool.concat(setting.server.doubts, &[doubt]);
+    }
 }
 
 /// Remembers that a directive names an interpreter; one of a pool (`pool#1`) is checked when all pools are known. Not for an

@@ -62,14 +62,32 @@ impl Exchange {
         if held.value().output.borrow().is_pending() {
             Exchange::send(cx, held, End::Open)?;
         }
+        Exchange::send_file_by(held, |request| {
+            cx.detached((request, part, complete), |(request, part, complete)| {
+                part.pass(request, complete)
+            })
+        })
+    }
+
+    /// Sends a file that is all of the answer's body, and the answer's end if that is `complete`, in a thread that is not attached; False
+    /// where it has become shorter.
+    pub(crate) fn pass_file(
+        held: &Held<'_, Exchange>,
+        part: &FilePart,
+        complete: bool,
+    ) -> Result<bool, Aborted> {
+        Exchange::send_file_by(held, |request| part.pass(request, complete))
+    }
+
+    fn send_file_by<'h>(
+        held: &'h Held<'_, Exchange>,
+        pass: impl FnOnce(RequestRec<'h>) -> Result<bool, Aborted>,
+    ) -> Result<bool, Aborted> {
         if !Exchange::is_way_open(held)? {
             return Ok(true);
         }
         held.value().output.borrow_mut().tell(held.request());
-        cx.detached(
-            (held.request(), part, complete),
-            |(request, part, complete)| part.pass(request, complete),
-        )
+        pass(held.request())
     }
 
     /// Breaks the answer off, behind its head and what has been written if that is to be kept; nothing where the answer is

@@ -49,7 +49,7 @@ pub(super) enum Stage {
 /// The body, once httpd has the head.
 struct Body {
     status: i32,
-    /// The Content-Length that the application has set.
+    /// The Content-Length that the application has set, if the answer ends with it.
     length: Option<i64>,
     /// How many bytes of it have been sent so far.
     written: i64,
@@ -215,6 +215,33 @@ impl Answer {
         Exchange::send_file(cx, held, &part, is_complete)
     }
 
+    /// Sends a file as all of the body, and the answer's end if that `is_last`; False where it has become shorter meanwhile. For a thread
+    /// that is detached.
+    ///
+    /// # Errors
+    /// As above.
+    pub(super) fn whole_file(
+        &self,
+        held: &Held<'_, Exchange>,
+        file: &FilePart,
+        is_last: bool,
+    ) -> Result<bool, Aborted> {
+        let request = held.request();
+        let has_body = {
+            let mut state = self.state();
+            let body = state.give(request, Some(file.length()))?;
+            body.written += file.length();
+            let has_body = body.may_be(request) && file.length() > 0;
+            state.leave(is_last);
+            has_body
+        };
+        if has_body {
+            return Exchange::pass_file(held, file, is_last);
+        }
+        let end = if is_last { End::OfStream } else { End::Flush };
+        Exchange::pass(held, end).map(|()| true)
+    }
+
     /// Ends the answer, when the application has given all of it.
     pub(super) fn finish(&self, request: RequestRec<'_>) -> Finished {
         let mut state = self.state();
@@ -269,9 +296,10 @@ impl State {
             if let Some(stated) = stated.filter(|_| length.is_none() && status != 304) {
                 request.set_content_length(stated);
             }
+            let is_open = head.is_open();
             *self = State::Given(Body {
                 status,
-                length,
+                length: length.filter(|_| !is_open),
                 written: 0,
                 is_cut: false,
             });

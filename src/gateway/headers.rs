@@ -86,6 +86,31 @@ pub(super) fn check(name: &[u8], value: &[u8]) -> Result<Fate, String> {
     })
 }
 
+/// Checks a header that follows the body, and says what becomes of it: nothing there can say how the answer is to be read, or whose it is
+/// (RFC 9110, 6.5.1).
+///
+/// # Errors
+/// Why it cannot be sent.
+pub(super) fn check_trailer(name: &[u8], value: &[u8]) -> Result<Fate, String> {
+    const OF_HEADS: [&[u8]; 7] = [
+        b"content-length",
+        b"content-type",
+        b"content-encoding",
+        b"content-range",
+        b"host",
+        b"set-cookie",
+        b"cache-control",
+    ];
+    if OF_HEADS
+        .iter()
+        .any(|known| name.eq_ignore_ascii_case(known))
+    {
+        let name = String::from_utf8_lossy(name);
+        return Err(format!("the header {name} cannot follow the body"));
+    }
+    check(name, value)
+}
+
 /// Reads the code of `NNN reason`, or of `NNN`; None for anything else.
 fn code_of(line: &[u8]) -> Option<i32> {
     let (digits, rest) = line.split_at_checked(3)?;

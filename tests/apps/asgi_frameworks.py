@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ from pydantic import BaseModel
 from quart import Quart, request, websocket
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, StreamingResponse
+from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, StreamingResponse
 from starlette.routing import Mount, Route
 
 
@@ -73,6 +74,8 @@ starlette = Starlette(
         Route("/posted", posted, methods=["POST"]),
         Route("/stream", stream),
         Route("/breaks", breaks),
+        Route("/file", lambda request: FileResponse(__file__)),
+        Route("/relative", lambda request: FileResponse(os.path.relpath(__file__))),
         Mount("/wsgi", WSGIMiddleware(wsgi)),
     ],
     lifespan=lifespan,

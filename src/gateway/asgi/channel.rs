@@ -5,7 +5,9 @@
 //! of its answer lies here, and of the request's body a block is read when it is asked for.
 
 use super::inbox::Inbox;
+use super::parts::HeadParts;
 use crate::embed::scoreboard::{Counted, Gauge};
+use crate::httpd::io::file_part::FilePart;
 use crate::streams::bell::Rope;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -33,52 +35,28 @@ pub(super) enum Stage {
     #[default]
     NotStarted,
     Started,
+    /// The body is complete, and trailers follow.
+    Trailing,
     Ended,
-}
-
-/// Status and headers, which have been checked.
-#[derive(Default)]
-pub(super) struct HeadParts {
-    pub(super) status: i32,
-    /// Names and values, one behind the other.
-    text: Vec<u8>,
-    /// How long each name and value is.
-    lengths: Vec<(usize, usize)>,
-}
-
-impl HeadParts {
-    pub(super) fn new(status: i32) -> HeadParts {
-        HeadParts {
-            status,
-            ..HeadParts::default()
-        }
-    }
-
-    pub(super) fn add(&mut self, name: &[u8], value: &[u8]) {
-        self.text.extend_from_slice(name);
-        self.text.extend_from_slice(value);
-        self.lengths.push((name.len(), value.len()));
-    }
-
-    pub(super) fn headers(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        let mut rest = &*self.text;
-        self.lengths.iter().map(move |&(name, value)| {
-            let (name, behind) = rest.split_at_checked(name).unwrap_or_default();
-            let (value, behind) = behind.split_at_checked(value).unwrap_or_default();
-            rest = behind;
-            (name, value)
-        })
-    }
 }
 
 #[derive(Default)]
 struct State {
     stage: Stage,
     head: Option<HeadParts>,
+    /// What the client is told before the answer.
+    hint: Option<HeadParts>,
     /// What the application has announced, unless the answer has no body.
     length: Option<u64>,
     written: u64,
     body: Vec<u8>,
+    /// Has a part of the body been taken, if only an empty one?
+    has_body: bool,
+    /// What is sent in place of a body.
+    file: Option<FilePart>,
+    /// Do trailers follow the body?
+    trails: bool,
+    trailers: Option<HeadParts>,
     /// Is the worker to take what there is?
     is_due: bool,
     /// Has the application returned or raised, before its answer was complete?
@@ -112,9 +90,12 @@ enum Incoming {
 
 /// What the worker is to do.
 pub(super) enum Job {
+    Hint(HeadParts),
     Send {
         head: Option<HeadParts>,
         data: Vec<u8>,
+        file: Option<FilePart>,
+        trailers: Option<HeadParts>,
         is_last: bool,
     },
     Read,
@@ -134,6 +115,14 @@ pub(super) enum Refusal {
     Started,
     Ended,
     Gone,
+    /// A file behind a part of the body.
+    Mixed,
+    /// Trailers before the body's end.
+    Unfinished,
+    /// Trailers that have not been announced.
+    Unannounced,
+    /// Trailers of more bytes than so many.
+    Large(usize),
     /// So many bytes where the Content-Length says so many.
     Length(u64, u64),
     Memory,
@@ -196,11 +185,12 @@ impl Channel {
         match state.stage {
             Stage::NotStarted => {
                 state.stage = Stage::Started;
+                state.trails = head.trails;
                 state.head = Some(head);
                 state.length = length;
                 Ok(())
             }
-            Stage::Started => Err(Refusal::Started),
+            Stage::Started | Stage::Trailing => Err(Refusal::Started),
             Stage::Ended => Err(Refusal::Ended),
         }
     }
@@ -210,7 +200,7 @@ impl Channel {
         let mut state = self.state();
         match state.stage {
             Stage::NotStarted => return Err(Refusal::NotStarted),
-            Stage::Ended => return Err(Refusal::Ended),
+            Stage::Trailing | Stage::Ended => return Err(Refusal::Ended),
             Stage::Started if state.is_gone => return Err(Refusal::Gone),
             Stage::Started => {}
         }
@@ -226,8 +216,9 @@ impl Channel {
             .map_err(|_| Refusal::Memory)?;
         state.body.extend_from_slice(data);
         state.written = written;
+        state.has_body = true;
         if !more {
-            state.stage = Stage::Ended;
+            state.stage = state.behind_body();
             self.turn(state);
             return Ok(Next::Nothing);
         }
@@ -242,6 +233,70 @@ impl Channel {
         })
     }
 
+    /// Takes what the client is to be told before the answer. It is forgotten where the answer's head has left, or is about to: nothing can
+    /// come before it any more.
+    pub(super) fn hint(&self, hint: &HeadParts) -> Result<Next, Refusal> {
+        let mut state = self.state();
+        match state.stage {
+            Stage::Ended => return Err(Refusal::Ended),
+            _ if state.is_gone => return Err(Refusal::Gone),
+            Stage::Trailing => return Ok(Next::Nothing),
+            Stage::Started if state.head.is_none() || state.is_due => return Ok(Next::Nothing),
+            _ if hint.is_bare() => return Ok(Next::Nothing),
+            _ => {}
+        }
+        state.hint.get_or_insert_default().append(hint);
+        let next = match state.has_room() {
+            true => Next::Nothing,
+            false => Next::Wait,
+        };
+        self.rouse(state);
+        Ok(next)
+    }
+
+    /// May a file be the body now?
+    pub(super) fn may_take_file(&self) -> Result<(), Refusal> {
+        self.state().may_take_file()
+    }
+
+    /// Takes a file that is all of the body. So it is never sent but by the worker, which may wait: an answer leaves that when a part of
+    /// its body has been sent.
+    pub(super) fn file(&self, file: FilePart) -> Result<(), Refusal> {
+        let mut state = self.state();
+        state.may_take_file()?;
+        let size = u64::try_from(file.length()).unwrap_or(0);
+        if let Some(length) = state.length.filter(|&length| length != size) {
+            return Err(Refusal::Length(size, length));
+        }
+        state.file = Some(file);
+        state.stage = state.behind_body();
+        self.turn(state);
+        Ok(())
+    }
+
+    /// Takes trailers; the answer is complete where there are no `more`.
+    pub(super) fn trailers(&self, trailers: &HeadParts, more: bool) -> Result<(), Refusal> {
+        let mut state = self.state();
+        match state.stage {
+            Stage::NotStarted => return Err(Refusal::NotStarted),
+            Stage::Ended => return Err(Refusal::Ended),
+            _ if state.is_gone => return Err(Refusal::Gone),
+            Stage::Started if !state.trails => return Err(Refusal::Unannounced),
+            Stage::Started => return Err(Refusal::Unfinished),
+            Stage::Trailing => {}
+        }
+        let all = state.trailers.get_or_insert_default();
+        all.append(trailers);
+        if all.size() > ENOUGH {
+            return Err(Refusal::Large(ENOUGH));
+        }
+        if !more {
+            state.stage = Stage::Ended;
+            self.turn(state);
+        }
+        Ok(())
+    }
+
     /// Has the worker send what there is.
     pub(super) fn flush(&self) {
         let state = self.state();
@@ -253,7 +308,7 @@ impl Channel {
     /// Is there room for more? Otherwise the loop is told when there is.
     pub(super) fn has_room(&self) -> bool {
         let mut state = self.state();
-        let has_room = state.body.len() <= ENOUGH || state.is_gone;
+        let has_room = state.has_room() || state.is_gone;
         state.is_waiting |= !has_room;
         has_room
     }
@@ -370,7 +425,10 @@ impl Channel {
         state.rope = None;
         // What nobody will send need not be kept for as long as the application runs.
         state.body = Vec::new();
+        state.file = None;
         state.head = None;
+        state.hint = None;
+        state.trailers = None;
         self.tell(state);
     }
 
@@ -384,15 +442,45 @@ impl Channel {
 }
 
 impl State {
+    fn may_take_file(&self) -> Result<(), Refusal> {
+        match self.stage {
+            Stage::NotStarted => Err(Refusal::NotStarted),
+            Stage::Trailing | Stage::Ended => Err(Refusal::Ended),
+            Stage::Started if self.is_gone => Err(Refusal::Gone),
+            Stage::Started if self.has_body => Err(Refusal::Mixed),
+            Stage::Started => Ok(()),
+        }
+    }
+
+    fn behind_body(&self) -> Stage {
+        match self.trails {
+            true => Stage::Trailing,
+            false => Stage::Ended,
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        let hinted = self.hint.as_ref().map_or(0, HeadParts::size);
+        self.body.len() <= ENOUGH && hinted <= ENOUGH
+    }
+
     fn has_job(&self) -> bool {
-        self.is_due || self.is_over || matches!(self.request, Incoming::Wanted)
+        self.is_due
+            || self.hint.is_some()
+            || self.is_over
+            || matches!(self.request, Incoming::Wanted)
     }
 
     fn job(&mut self) -> Option<Job> {
+        if let Some(hint) = self.hint.take() {
+            return Some(Job::Hint(hint));
+        }
         if std::mem::take(&mut self.is_due) {
             return Some(Job::Send {
                 head: self.head.take(),
                 data: std::mem::take(&mut self.body),
+                file: self.file.take(),
+                trailers: self.trailers.take_if(|_| self.stage == Stage::Ended),
                 is_last: self.stage == Stage::Ended,
             });
         }

@@ -1,13 +1,15 @@
 //! httpd's side of one request: does all of httpd's input and output for an application, without the interpreter's lock. Its worker
 //! keeps it, or the streams' thread.
 
-use super::channel::{Channel, HeadParts, Job};
+use super::channel::{Channel, Job};
+use super::parts::HeadParts;
 use crate::embed::Detachable;
 use crate::exchange::{Exchange, RequestLease};
-use crate::gateway::answer::Answer;
+use crate::gateway::answer::{Answer, Stage};
 use crate::gateway::headers;
 use crate::httpd::io::Aborted;
 use crate::httpd::io::body::ReadError;
+use crate::httpd::io::file_part::FilePart;
 use crate::httpd::io::output::End;
 use crate::httpd::io::poll::Interest;
 use crate::httpd::io::unwaited::MOST;
@@ -69,6 +71,8 @@ impl Detachable for &mut Conversation {}
 struct Part {
     data: Vec<u8>,
     sent: usize,
+    /// Sent in place of data.
+    file: Option<FilePart>,
     is_last: bool,
 }
 
@@ -253,18 +257,30 @@ impl Conversation {
     fn advance(&mut self, job: Option<Job>) -> Result<bool, Ending> {
         let has_none = job.is_none();
         match job {
+            Some(Job::Hint(hint)) => {
+                if self.answer.stage() == Stage::NotStarted {
+                    self.hold()?.request().send_hint(hint.headers())?;
+                }
+                self.channel.sent();
+            }
             Some(Job::Send {
                 head,
                 data,
+                file,
+                trailers,
                 is_last,
             }) => {
                 if let Some(parts) = head {
                     let held = self.hold()?;
                     start(&self.answer, &held, &parts).map_err(Ending::Wrong)?;
                 }
+                if let Some(trailers) = trailers {
+                    self.hold()?.request().add_trailers(trailers.headers());
+                }
                 self.part = Some(Part {
                     data,
                     sent: 0,
+                    file,
                     is_last,
                 });
             }
@@ -325,6 +341,14 @@ impl Conversation {
         };
         let held = self.lease.acquire();
         let held = held.map_err(|_| Ending::Wrong("the request has ended".into()))?;
+        if let Some(file) = part.file {
+            return match self.answer.whole_file(&held, &file, part.is_last)? {
+                true => Ok(part.is_last),
+                false => Err(Ending::Wrong(
+                    "the file of the answer has become shorter while it was sent".into(),
+                )),
+            };
+        }
         let connection = held.request().connection();
         if self.has_left && !held.request().has_plain_way_out() {
             let text =
@@ -423,6 +447,9 @@ pub(super) fn start(
     let mut head = headers::head(request, line.as_bytes())?;
     for (name, value) in parts.headers() {
         headers::add(&mut head, request, name, value)?;
+    }
+    if parts.trails {
+        head.keep_open();
     }
     let late = |_| "the answer has been started twice".into();
     answer.start(head).map_err(late)

@@ -3,4 +3,4 @@
 use super::options;
 use crate::config::gateways::{Gateway, gateway};
 
-pub(crate) static GATEWAY: Gateway = gateway!("asgi", options::check);
+pub(crate) static GATEWAY: Gateway = gateway!("asgi", options::OWN, options::check);

@@ -65,7 +65,10 @@ pub(in crate::gateway) fn answer<'py>(call: &Call<'py>, request: &Object<'py>) -
     let common = &host.config::<ModPython>().common;
     let inbox = event_loop::inbox(cx, common)?;
     let channel = Arc::new(Channel::new(inbox.clone(), has_body));
-    let exchange = class::instance(cx, Http::new(channel.clone(), host.header_only()))?;
+    let exchange = class::instance(
+        cx,
+        Http::new(channel.clone(), host.header_only(), host.can_trail()),
+    )?;
     let lifespan = options::lifespan(common);
     let parts = (&exchange, application, &*mounted.name, scope, lifespan);
     let parts = parts.into_bound_py_any(cx.py)?;

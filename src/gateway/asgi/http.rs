@@ -1,15 +1,17 @@
 //! `receive` and `send` of one request: what the loop's coroutines call, an object a request. Nothing here blocks.
 
-use super::channel::{Channel, Event, HeadParts, Next, Refusal, Stage};
+use super::channel::{Channel, Event, Next, Refusal, Stage};
 use super::messages::{Message, keys};
+use super::parts::HeadParts;
 use crate::embed::cell::Slot;
 use crate::embed::class::{Args, Class, Key, Method, This, method};
-use crate::embed::text;
+use crate::embed::text::{self, Encoding};
 use crate::gateway::headers;
+use crate::httpd::io::file_part::FilePart;
 use crate::httpd::request::header;
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::{
-    PyConnectionError, PyMemoryError, PyRuntimeError, PyTypeError, PyValueError,
+    PyConnectionError, PyMemoryError, PyOSError, PyRuntimeError, PyTypeError, PyValueError,
 };
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
@@ -25,14 +27,17 @@ pub(super) struct Http {
     pub(super) error: Slot,
     /// Has the answer no body, whatever is sent (HEAD)?
     is_head: bool,
+    /// Can the answer have trailers?
+    can_trail: bool,
 }
 
 impl Http {
-    pub(super) fn new(channel: Arc<Channel>, is_head: bool) -> Http {
+    pub(super) fn new(channel: Arc<Channel>, is_head: bool, can_trail: bool) -> Http {
         Http {
             channel,
             error: Slot::default(),
             is_head,
+            can_trail,
         }
     }
 }
@@ -135,6 +140,9 @@ fn send<'py>(this: This<'_, 'py, Http>, args: Args<'_, 'py>) -> PyResult<Object<
     let next = match message.kind() {
         "http.response.body" => body(&this, &message)?,
         "http.response.start" => start(&this, &message)?,
+        "http.response.pathsend" => file(&this, &message)?,
+        "http.response.early_hint" => hint(&this, &message)?,
+        "http.response.trailers" if this.can_trail => trailers(&this, &message)?,
         kind => {
             return Err(match this.channel.stage() {
                 Stage::Ended => late(kind),
@@ -149,7 +157,8 @@ fn send<'py>(this: This<'_, 'py, Http>, args: Args<'_, 'py>) -> PyResult<Object<
 
 fn start(this: &This<'_, '_, Http>, message: &Message<'_>) -> PyResult<Next> {
     let status = message.status()?;
-    let (head, length) = head(message, status)?;
+    let (mut head, length) = head(message, status)?;
+    head.trails = this.can_trail && message.flag(&keys(this.cx).trailers)?;
     let length = length.filter(|_| !this.is_head && !matches!(status, 204 | 304));
     let started = this.channel.start(head, length);
     started.map_err(|refusal| refused(message.kind(), refusal))?;
@@ -203,6 +212,61 @@ fn body(this: &This<'_, '_, Http>, message: &Message<'_>) -> PyResult<Next> {
     }
 }
 
+/// Takes the path of a file. A relative one is taken as `open()` does, since frameworks pass on what they are given. What has been opened is
+/// sent, whatever the path leads to by then.
+fn file(this: &This<'_, '_, Http>, message: &Message<'_>) -> PyResult<Next> {
+    let (cx, kind) = (this.cx, message.kind());
+    let taken = this.channel.may_take_file();
+    taken.map_err(|refusal| refused(kind, refusal))?;
+    let path = message.path()?;
+    let name = Encoding::Utf8.encode(&path)?;
+    let file = cx.detached(&*name, FilePart::open).map_err(|error| {
+        let text = error.to_string();
+        let text = text.split(" (os error").next().unwrap_or_default();
+        let text = format!("ASGI: {kind:?}: {text}");
+        // Its number chooses the class: FileNotFoundError, PermissionError.
+        let made = match error.raw_os_error() {
+            Some(number) => cx.py.get_type::<PyOSError>().call1((number, text, path)),
+            None => cx.py.get_type::<PyOSError>().call1((text,)),
+        };
+        made.map_or_else(|error| error, PyErr::from_value)
+    })?;
+    let taken = this.channel.file(file);
+    taken.map_err(|refusal| refused(kind, refusal))?;
+    Ok(Next::Nothing)
+}
+
+fn hint(this: &This<'_, '_, Http>, message: &Message<'_>) -> PyResult<Next> {
+    let kind = message.kind();
+    let wrong = |error: String| PyValueError::new_err(format!("ASGI: {kind:?}: {error}"));
+    let mut hint = HeadParts::default();
+    message.links(|link| {
+        headers::check(LINK, link).map_err(wrong)?;
+        hint.add(LINK, link);
+        Ok(())
+    })?;
+    let taken = this.channel.hint(&hint);
+    taken.map_err(|refusal| refused(kind, refusal))
+}
+
+fn trailers(this: &This<'_, '_, Http>, message: &Message<'_>) -> PyResult<Next> {
+    let kind = message.kind();
+    let wrong = |error: String| PyValueError::new_err(format!("ASGI: {kind:?}: {error}"));
+    let more = message.flag(&keys(this.cx).more_trailers)?;
+    let mut trailers = HeadParts::default();
+    message.headers(|name, value| {
+        if headers::check_trailer(name, value).map_err(wrong)? == headers::Fate::Added {
+            trailers.add(name, value);
+        }
+        Ok(())
+    })?;
+    let taken = this.channel.trailers(&trailers, more);
+    taken.map_err(|refusal| refused(kind, refusal))?;
+    Ok(Next::Nothing)
+}
+
+const LINK: &[u8] = b"Link";
+
 /// The exception for a message that is not taken.
 pub(super) fn refused(kind: &str, refusal: Refusal) -> PyErr {
     match refusal {
@@ -213,7 +277,19 @@ pub(super) fn refused(kind: &str, refusal: Refusal) -> PyErr {
             "ASGI: {kind:?} comes again, when the answer has been started"
         )),
         Refusal::Ended => late(kind),
+        Refusal::Mixed => PyRuntimeError::new_err(format!(
+            "ASGI: {kind:?} comes behind a part of the body, and is all of it itself"
+        )),
         Refusal::Gone => PyConnectionError::new_err(format!("ASGI: {kind:?}: the client has gone")),
+        Refusal::Unfinished => {
+            PyRuntimeError::new_err(format!("ASGI: {kind:?} comes before the body is complete"))
+        }
+        Refusal::Unannounced => PyRuntimeError::new_err(format!(
+            "ASGI: {kind:?} comes without \"trailers\": True in \"http.response.start\""
+        )),
+        Refusal::Large(most) => PyValueError::new_err(format!(
+            "ASGI: {kind:?}: trailers have {most} bytes at most"
+        )),
         Refusal::Length(written, length) => PyRuntimeError::new_err(format!(
             "ASGI: {kind:?}: the body has {written} bytes where the Content-Length says {length}"
         )),

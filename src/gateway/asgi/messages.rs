@@ -23,7 +23,7 @@ macro_rules! keys {
 
 keys! {
     kind "type", status "status", headers "headers", body "body", more_body "more_body",
-    request "http.request", disconnect "http.disconnect",
+    path "path", links "links", trailers "trailers", more_trailers "more_trailers", request "http.request", disconnect "http.disconnect",
     bytes "bytes", text "text", code "code", reason "reason", subprotocol "subprotocol",
     connect "websocket.connect", received "websocket.receive", closed "websocket.disconnect",
 }
@@ -99,6 +99,20 @@ impl<'py> Message<'py> {
         })
     }
 
+    /// The path of a file.
+    ///
+    /// # Errors
+    /// KeyError, TypeError.
+    pub(super) fn path(&self) -> PyResult<Object<'py>> {
+        let path = self
+            .get(&keys(self.cx).path)?
+            .ok_or_else(|| PyKeyError::new_err(format!("ASGI: {:?} has no path", self.kind())))?;
+        match path.is_instance_of::<PyString>() {
+            true => Ok(path),
+            false => Err(self.wrong("the path must be a str")),
+        }
+    }
+
     /// A text, where there is one.
     ///
     /// # Errors
@@ -110,6 +124,28 @@ impl<'py> Message<'py> {
         let value = value.cast_into::<PyString>();
         let value = value.map_err(|_| self.wrong("what must be a str is none"))?;
         Ok(Some(text::lossy(&value)))
+    }
+
+    /// Calls `each` with every link.
+    ///
+    /// # Errors
+    /// KeyError, TypeError where they are not bytes; those of `each`.
+    pub(super) fn links(&self, mut each: impl FnMut(&[u8]) -> PyResult<()>) -> PyResult<()> {
+        let links = self
+            .get(&keys(self.cx).links)?
+            .ok_or_else(|| PyKeyError::new_err(format!("ASGI: {:?} has no links", self.kind())))?;
+        let wrong = || self.wrong("the links must be an iterable of bytes");
+        if links.is_instance_of::<PyBytes>() {
+            return Err(wrong());
+        }
+        let all = links.try_iter().map_err(|error| {
+            exception::discard(self.cx.py, error);
+            wrong()
+        })?;
+        for link in all {
+            each(link?.cast::<PyBytes>().map_err(|_| wrong())?.as_bytes())?;
+        }
+        Ok(())
     }
 
     /// Calls `each` with every header.

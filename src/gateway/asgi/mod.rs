@@ -13,7 +13,9 @@ mod http;
 mod inbox;
 mod messages;
 mod options;
+mod parts;
 mod scope;
+mod tls;
 mod websocket;
 
 pub(crate) use gateway::GATEWAY;

@@ -15,6 +15,19 @@ const DEFLATE: &str = "mod_python.asgi.ws_per_message_deflate";
 const DETACH_AFTER: &str = "mod_python.asgi.detach_after";
 const SHUTDOWN: &str = "mod_python.asgi.shutdown_timeout";
 
+/// All of them.
+pub(super) const OWN: &[&str] = &[
+    LIFESPAN,
+    LOOP,
+    MAX_SIZE,
+    MAX_QUEUE,
+    PING_INTERVAL,
+    PING_TIMEOUT,
+    DEFLATE,
+    DETACH_AFTER,
+    SHUTDOWN,
+];
+
 /// Checks one of them; any other is right.
 ///
 /// # Errors

@@ -4,6 +4,7 @@
 
 use super::gateway::GATEWAY;
 use super::messages::interned;
+use super::tls;
 use crate::config::proxies::Told;
 use crate::embed::cell::Ref;
 use crate::embed::text::Encoding;
@@ -41,7 +42,7 @@ keys! {
     method "method", get "GET", scheme "scheme", https "https", ws "ws", wss "wss", path "path", raw_path "raw_path",
     query_string "query_string", root_path "root_path", headers "headers", client "client", server "server",
     extensions "extensions", mod_python "mod_python", request "request", user "mod_python.user",
-    subprotocols "subprotocols", denial "websocket.http.response",
+    subprotocols "subprotocols", denial "websocket.http.response", pathsend "http.response.pathsend", early_hint "http.response.early_hint", trailers "http.response.trailers", tls "tls",
 }
 
 /// What is kept in each interpreter.
@@ -159,8 +160,20 @@ pub(super) fn scope<'py>(
     ours.set_item(keys.request.bind(cx.py), request)?;
     let extensions = PyDict::new(cx.py);
     extensions.set_item(keys.mod_python.bind(cx.py), ours)?;
+    if let Some(tls) = tls::extension(cx, host)? {
+        extensions.set_item(keys.tls.bind(cx.py), tls)?;
+    }
+    let offer = |key: &Ref| extensions.set_item(key.bind(cx.py), PyDict::new(cx.py));
     if is_socket {
-        extensions.set_item(keys.denial.bind(cx.py), PyDict::new(cx.py))?;
+        offer(&keys.denial)?;
+    } else {
+        offer(&keys.pathsend)?;
+        if host.can_hint() {
+            offer(&keys.early_hint)?;
+        }
+        if host.can_trail() {
+            offer(&keys.trailers)?;
+        }
     }
     set(&keys.extensions, &extensions)?;
     if let Some(user) = host.user() {

@@ -2,4 +2,5 @@
 
 use crate::config::gateways::{Gateway, gateway};
 
-pub(crate) static GATEWAY: Gateway = gateway!("wsgi");
+pub(crate) static GATEWAY: Gateway =
+    gateway!("wsgi", &["mod_python.wsgi.chunked_buffer"], |_, _| Ok(()));

@@ -9,10 +9,14 @@ use crate::httpd::request::Request;
 use crate::httpd::request::connection::Connection;
 use crate::httpd::sys;
 use std::cell::Cell;
-use std::ffi::{CStr, c_int};
+use std::ffi::{CStr, OsStr, c_int};
+use std::fs::OpenOptions;
+use std::io;
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::ptr::NonNull;
 
 /// A part of an open regular file that is to be sent. The descriptor is a duplicate, so that the file's owner may close its own.
@@ -44,6 +48,31 @@ impl FilePart {
             descriptor,
             offset,
             length: status.st_size - offset,
+        })
+    }
+
+    /// Opens a file, then checks what has been opened, and takes all of it. May block, but not on a pipe.
+    ///
+    /// # Errors
+    /// The system's; InvalidInput, without a number, for what is no regular file.
+    pub(crate) fn open(path: &CStr) -> io::Result<FilePart> {
+        let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
+        let opened = OpenOptions::new()
+            .read(true)
+            .custom_flags(flags)
+            .open(OsStr::from_bytes(path.to_bytes()))?;
+        let metadata = opened.metadata()?;
+        if metadata.is_dir() {
+            return Err(io::Error::from_raw_os_error(libc::EISDIR));
+        }
+        if !metadata.is_file() {
+            let text = "it is no regular file";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+        Ok(FilePart {
+            descriptor: opened.into(),
+            offset: 0,
+            length: i64::try_from(metadata.len()).unwrap_or(i64::MAX),
         })
     }
 

@@ -9,6 +9,7 @@ pub(crate) mod departure;
 pub(crate) mod file;
 mod handle;
 pub(crate) mod header;
+mod interim;
 pub(crate) mod lease;
 mod methods;
 mod mime;
@@ -19,6 +20,7 @@ pub(crate) mod section;
 pub(crate) mod server;
 mod stand_in;
 pub(crate) mod suspended;
+mod trailers;
 pub(crate) mod turn;
 
 pub(crate) use handle::Request;

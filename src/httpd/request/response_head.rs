@@ -40,6 +40,8 @@ pub(crate) struct Head {
     length: Option<i64>,
     /// May httpd answer with a range of the body? Not where the application says `Accept-Ranges: none`.
     ranges: bool,
+    /// Does something follow the body (trailers), so that its length does not end the answer?
+    is_open: bool,
     headers: Option<NonNull<sys::apr_table_t>>,
 }
 
@@ -57,6 +59,7 @@ impl Head {
             content_type: None,
             length: None,
             ranges: true,
+            is_open: false,
             headers: None,
         }
     }
@@ -83,6 +86,15 @@ impl Head {
                 );
             }
         }
+    }
+
+    /// Something follows the body.
+    pub(crate) fn keep_open(&mut self) {
+        self.is_open = true;
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.is_open
     }
 
     pub(crate) fn status(&self) -> c_int {

@@ -1,8 +1,8 @@
 //! What passes between an application and the worker that holds its WebSocket. Both queues are bounded: the worker reads no more
 //! of the client while the application has not received what there is, and the application waits while the client does not read.
 
-use super::super::channel::HeadParts;
 use super::super::inbox::Inbox;
+use super::super::parts::HeadParts;
 use crate::embed::scoreboard::{Counted, Gauge};
 use crate::streams::bell::Rope;
 use std::collections::VecDeque;

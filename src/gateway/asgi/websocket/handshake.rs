@@ -1,7 +1,7 @@
 //! The opening handshake (RFC 6455, 4): what a client asks for, and what it is answered.
 
 use super::deflate::Agreed;
-use crate::gateway::asgi::channel::HeadParts;
+use crate::gateway::asgi::parts::HeadParts;
 use crate::httpd::io::tunnel::accept_key;
 use crate::httpd::request::Request as Host;
 use crate::httpd::status::Status;

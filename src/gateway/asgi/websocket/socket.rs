@@ -1,8 +1,9 @@
 //! `receive` and `send` of one WebSocket: what the loop's coroutines call.
 
-use super::super::channel::{HeadParts, Next};
+use super::super::channel::Next;
 use super::super::http::head;
 use super::super::messages::{Message, keys};
+use super::super::parts::HeadParts;
 use super::channel::{Accepted, Channel, Event, Message as Received, Order, Refusal, Stage};
 use super::frames::may_be_sent;
 use crate::embed::cell::Slot;

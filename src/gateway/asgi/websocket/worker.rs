@@ -1,10 +1,10 @@
 //! The worker's side of a WebSocket: the handshake, and the answer of one that is refused. Detached all the while.
 
-use super::super::channel::HeadParts;
 use super::super::conversation::start;
 use super::super::event_loop;
 use super::super::inbox::Inbox;
 use super::super::options::{self, Limits};
+use super::super::parts::HeadParts;
 use super::super::scope::{Failure, scope};
 use super::channel::{Channel, Order};
 use super::handshake::{self, Asked};
