@@ -33,7 +33,7 @@ fn after_sender<'l>(
     lease: &'l RequestLease,
     refusal: Refusal,
 ) -> PyResult<Held<'l, Exchange>> {
-    if refusal == Refusal::Busy && lease.turn().is_with_the_sender() {
+    if refusal == Refusal::Busy && lease.turn().is_free_soon() {
         return embed::acquire(py, lease).map_err(refused);
     }
     Err(refused(refusal))

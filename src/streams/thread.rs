@@ -11,6 +11,7 @@ use crate::httpd::log::{self, Level};
 use crate::httpd::request::connection::Connection;
 use crate::httpd::request::lease::Refusal;
 use crate::httpd::request::server::is_stopping;
+use crate::httpd::request::turn::Turn;
 use crate::httpd::request::suspended::Suspended;
 use rustc_hash::FxHashMap;
 use std::io;
@@ -167,6 +168,7 @@ struct Lingering {
 
 impl Streams {
     fn run(mut self) {
+        Turn::serve_streams();
         loop {
             let mut called = Vec::new();
             for number in self.poll.wait(self.patience()) {

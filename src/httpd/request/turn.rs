@@ -165,10 +165,21 @@ impl Turn {
         self.claim(me)
     }
 
-    /// Has the thread that sends what is due it? Whoever may wait, may wait for that.
-    pub(crate) fn is_with_the_sender(&self) -> bool {
+    /// Has the thread that sends what is due it, or that of streams? Whoever may wait, may wait for those.
+    fn is_with_the_sender(&self) -> bool {
         let owner = self.owner.load(Ordering::SeqCst);
-        owner != 0 && owner == BRIEF.load(Ordering::Relaxed)
+        let is_it = |brief: &AtomicUsize| owner == brief.load(Ordering::Relaxed);
+        owner != 0 && (is_it(&BRIEF) || is_it(&STREAMS))
+    }
+
+    /// Has nobody it for long? Nobody has it, or one of those threads: it may have changed hands since it was refused.
+    pub(crate) fn is_free_soon(&self) -> bool {
+        self.owner.load(Ordering::SeqCst) == 0 || self.is_with_the_sender()
+    }
+
+    /// Says that this thread is the one of streams, which is brief, too.
+    pub(crate) fn serve_streams() {
+        STREAMS.store(this_thread(), Ordering::Relaxed);
     }
 
     /// Is there such a thread in this process?
@@ -263,6 +274,8 @@ impl Drop for Taken<'_> {
 const YIELDS: usize = 100;
 /// The number of the thread that has said `be_brief`; 0 is none.
 static BRIEF: AtomicUsize = AtomicUsize::new(0);
+/// The number of the streams' thread; 0 is none.
+static STREAMS: AtomicUsize = AtomicUsize::new(0);
 
 /// Gives a number that no other living thread has, and that is never 0. (A thread-local of ours would take longer to find.)
 fn this_thread() -> usize {
