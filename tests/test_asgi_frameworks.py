@@ -137,9 +137,9 @@ def test_channels(httpd: Server) -> None:
 
 @pytest.mark.parametrize("transport", ["polling", "websocket"])
 def test_socketio(httpd: Server, transport: str) -> None:
-    """Long polls, or a WebSocket, by its own client; polls of one client need one process."""
+    """Long polls, or a WebSocket, by its own client; a client's requests need one process."""
     socketio = pytest.importorskip("socketio")
-    if httpd.mpm != "event" and transport == "polling":
+    if httpd.mpm != "event":
         return
     told: list[str] = []
     client = socketio.SimpleClient()
