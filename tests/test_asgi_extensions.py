@@ -170,7 +170,7 @@ def test_a_file_that_is_removed_meanwhile(httpd: Server) -> None:
     (httpd.root / "gone").write_bytes(b"still here")
     (httpd.root).chmod(0o777)
     assert httpd.ok(f"/removes?{httpd.root}/gone").text == "still here"
-    assert not (httpd.root / "gone").exists()
+    assert heard(httpd) == ["removed"] and not (httpd.root / "gone").exists()
 
 
 def test_a_file_that_becomes_shorter_is_broken_off(httpd: Server) -> None:

@@ -76,10 +76,16 @@ def context(shown: Optional[Path] = None) -> ssl.SSLContext:
     return made
 
 
+def answered(connection: http.client.HTTPSConnection) -> Any:
+    connection.request("GET", "/extensions")
+    return json.loads(connection.getresponse().read())
+
+
 def extensions(server: Server, client: ssl.SSLContext) -> dict[str, Any]:
     connection = http.client.HTTPSConnection("127.0.0.1", server.port, timeout=PATIENCE, context=client)
-    connection.request("GET", "/extensions")
-    found = json.loads(connection.getresponse().read())
+    # What is remembered of a connection is what was found out.
+    found, again = (answered(connection) for _ in range(2))
+    assert found == again
     connection.close()
     assert isinstance(found, dict)
     return found

@@ -118,6 +118,7 @@ async def waits(scope: Scope, receive: Any, send: Any) -> None:
 
 async def listens(scope: Scope, receive: Any, send: Any) -> None:
     """Waits in receive() for the client to go, with or without (`?begun`) a part of the answer."""
+    assert scope["type"] == "http"  # it is asked whether it has a lifespan, too
     note("listening")
     if scope["query_string"] == b"begun":
         await send({"type": "http.response.start", "status": 200})

@@ -8,7 +8,7 @@ import os
 from typing import Any
 from urllib.parse import unquote
 
-from asgi_apps import Scope, answer, body_of, opened
+from asgi_apps import Scope, answer, body_of, note, opened
 from asgi_sockets import accepted
 
 
@@ -47,6 +47,7 @@ async def removes(scope: Scope, receive: Any, send: Any) -> None:
     """As `sends`, and removes the file at once."""
     await sends(scope, receive, send)
     os.unlink(named(scope))
+    note("removed")
 
 
 async def hints(scope: Scope, receive: Any, send: Any) -> None:

@@ -65,11 +65,13 @@ pub(super) fn extension<'py>(cx: Cx<'py>, host: Host<'_>) -> PyResult<Option<Bou
         name = Some(tell(c"SSL_CLIENT_S_DN").unwrap_or_default()).filter(|name| is_rfc4514(name));
         error = mistrust(tell(c"SSL_CLIENT_VERIFY").unwrap_or_default());
     }
+    let server_cert = host.ssl_variable_of_connection(c"SSL_SERVER_CERT");
+    let server_cert = server_cert.filter(|text| !text.is_empty());
     let version = tell(c"SSL_PROTOCOL").and_then(version);
     let suite = tell(c"SSL_CIPHER").and_then(suite);
     let found = PyDict::new(cx.py);
     let set = |key: &Ref, value: Bound<'py, PyAny>| found.set_item(key.bind(cx.py), value);
-    set(&keys.server_cert, text(tell(c"SSL_SERVER_CERT"))?)?;
+    set(&keys.server_cert, text(server_cert)?)?;
     set(&keys.chain, chain.into_any())?;
     set(&keys.name, text(name)?)?;
     set(&keys.error, error.into_bound_py_any(cx.py)?)?;

@@ -56,6 +56,21 @@ impl<'r> Request<'r> {
         }
     }
 
+    /// As `ssl_variable`, for what stays the same for all requests of a connection: it is asked for once. A stream of HTTP/2 is a
+    /// connection of its own here, since the other streams run in other threads.
+    pub(crate) fn ssl_variable_of_connection(self, name: &CStr) -> Option<&'r CStr> {
+        // SAFETY: a live request and its connection, which this thread serves; copies lie in the connection's pool.
+        unsafe {
+            let notes = (*(*self.as_ptr()).connection).notes;
+            if let Some(known) = crate::httpd::text(sys::apr_table_get(notes, name.as_ptr())) {
+                return Some(known);
+            }
+            let found = self.ssl_variable(name)?;
+            sys::apr_table_set(notes, name.as_ptr(), found.as_ptr());
+            Some(found)
+        }
+    }
+
     /// Gives a variable of mod_ssl's; None without that.
     pub(crate) fn ssl_variable(self, name: &CStr) -> Option<&'r CStr> {
         type Lookup = unsafe extern "C" fn(

@@ -44,7 +44,7 @@ impl Request<'_> {
             sys::ap_send_interim_response(request, 1);
             ((*request).status, (*request).status_line) = (own.0, own.1);
             (*request).headers_out = own.2;
-            // A client that waits for 100 goes on doing so.
+            // A client that waits for 100 goes on doing so; older versions of httpd 2.4 take this for it.
             (*request).expecting_100 = own.3;
         }
         match self.connection().aborted() {
