@@ -118,7 +118,7 @@ def test_more_of_them_than_workers(httpd: Server) -> None:
         # httpd counts from time to time.
         httpd._wait(lambda: int(status(httpd)["ConnsTotal"]) >= MANY, "connections are not counted")
         assert int(status(httpd)["BusyWorkers"]) <= THREADS
-        assert numbers(httpd) == [MANY, MANY, MANY]
+        httpd._wait(lambda: numbers(httpd) == [MANY, MANY, MANY], "WebSockets are not counted")
         assert "<th>WebSockets" in httpd.ok("/status").text
     httpd._wait(lambda: int(status(httpd)["ConnsTotal"]) <= 2, "connections are counted that have gone")
     httpd._wait(lambda: numbers(httpd) == [0, 0, 0], "WebSockets are counted that have gone")

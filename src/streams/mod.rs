@@ -2,7 +2,7 @@
 //!
 //! A gateway's handler gives its stream away (`depart`) and answers SUSPENDED; when the worker lets go of the connection, the streams'
 //! thread takes it over (`take_over`). It never waits but for all of them together: a stream does what can be done at once
-//! (`Stream::step`), and says what it waits for. At its end a second thread, which may wait, has the request end (`ending`);
+//! (`Stream::step`), and says what it waits for. At its end one of a few threads, which may wait, has the request end (`ending`);
 //! then the connection lingers here, as httpd's do, and is closed.
 //!
 //! What is done for a request is done under its lease, whose turn stays open all the while: the application may use the request.

@@ -110,7 +110,7 @@ impl Tunnel {
         }
     }
 
-    /// Sends bytes; waits until the client's side has taken them, unless nobody waits for this connection any more (`unhurried`).
+    /// Sends bytes; waits until the client's side has taken them, unless nobody waits for this connection any more (`unwaited`).
     ///
     /// # Errors
     /// Aborted.

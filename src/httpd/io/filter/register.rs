@@ -148,7 +148,11 @@ impl Request<'_> {
 }
 
 /// The filters that wait for nothing.
-const PLAIN: [&[u8]; 11] = [
+const PLAIN: [&[u8]; 14] = [
+    // These look at the end of a request, or set headers (mod_reqtimeout, mod_headers).
+    b"reqtimeout",
+    b"fixup_headers_out",
+    b"fixup_headers_err",
     unwaited::NAME.to_bytes(),
     b"chunk",
     b"core",
