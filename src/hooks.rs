@@ -207,22 +207,11 @@ fn child_init(pool: Pool<'static>, server: ServerRec<'static>) {
     key_locks::adopt();
     mutex::adopt(pool, server);
     let config: &Server<'_> = server.config::<ModPython>();
-    if lifecycle::start(pool, config, FUNCTIONS, objects::populate) {
+    if lifecycle::start(pool, config, FUNCTIONS, objects::populate, streams::stop) {
         registry::follow(plan(server));
     }
-    // Ends before Python does: what was registered last does so first.
-    pool.on_end(EndOfStreams);
     for server in successors(Some(server), |server| server.next()) {
         adapters::imports::run(server);
-    }
-}
-
-/// Has the child's streams say good-bye.
-struct EndOfStreams;
-
-impl Drop for EndOfStreams {
-    fn drop(&mut self) {
-        streams::stop();
     }
 }
 

@@ -3,7 +3,7 @@
 use super::class::Function;
 use super::home::{self, Home};
 use super::module::{self, Populate};
-use super::{exception, interpreter, main_thread, package, registry, threads};
+use super::{alarm, exception, interpreter, main_thread, package, registry, threads};
 use crate::config;
 use crate::config::interpreters::MAIN;
 use crate::httpd::apr::pool::Pool;
@@ -15,11 +15,16 @@ use std::ffi::{CStr, CString, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// How long exit functions and threads of all interpreters may take together, before the process ends without them. httpd would
 /// kill a child that takes longer than about ten seconds.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long all of the child's end may take, before it is cut off by means that do not need the process to be in order.
+const LAST: Duration = Duration::from_secs(7);
+/// How long it may take where it has come in the middle of Python.
+const AT_ONCE: Duration = Duration::from_secs(1);
 
 /// The environment variables that the child was started with.
 static ENVIRONMENT: OnceLock<Vec<(OsString, OsString)>> = OnceLock::new();
@@ -45,28 +50,30 @@ pub(crate) fn check(server: &config::Server<'_>) -> Result<(), String> {
 }
 
 /// Starts Python in this child, and sees to it that it ends with the child's pool. False where that failed: it has been logged, and
-/// requests for Python are answered with 500.
+/// requests for Python are answered with 500. `before_end` is called, detached, before Python ends.
 pub(crate) fn start(
     pool: Pool<'static>,
     server: &config::Server<'_>,
     functions: &'static [&'static [Function]],
     populate: Populate,
+    before_end: fn(),
 ) -> bool {
     let begun = Instant::now();
     log::check_waits(threads::assert_detached);
+    STARTING.store(true, Ordering::SeqCst);
+    pool.on_end(Exit { before: before_end });
     let started =
         initialize(server, functions, populate).and_then(|()| registry::adopt_main(begun));
-    match started {
-        Ok(()) => {
-            pool.on_end(Exit);
-        }
-        Err(ref error) => log::process(
-            Level::Critical,
-            &format!("Python could not be started: {error}"),
-        ),
+    STARTING.store(false, Ordering::SeqCst);
+    if let Err(error) = &started {
+        let text = format!("Python could not be started: {error}");
+        log::process(Level::Critical, &text);
     }
     started.is_ok()
 }
+
+/// Is this child in the middle of starting Python?
+static STARTING: AtomicBool = AtomicBool::new(false);
 
 /// Gives the process's environment as it was before Python code could change it; empty before Python has been started.
 pub(crate) fn initial_environment() -> &'static [(OsString, OsString)] {
@@ -169,15 +176,21 @@ impl Drop for Config {
 }
 
 /// Owned by the child's pool: ends Python when it is dropped.
-struct Exit;
+struct Exit {
+    before: fn(),
+}
 
 impl Drop for Exit {
     fn drop(&mut self) {
-        threads::announce_end();
-        if threads::is_inside() {
+        let is_inside = threads::is_inside() || STARTING.load(Ordering::SeqCst);
+        alarm::set(if is_inside { AT_ONCE } else { LAST });
+        if is_inside {
             // prefork stops a child from a signal handler, perhaps in the middle of Python: nothing can be run then.
+            threads::announce_end();
             return;
         }
+        (self.before)();
+        threads::announce_end();
         // Ends the process if exit functions take too long.
         let watch = main_thread::spawn("mod_python watch", || {
             std::thread::sleep(PATIENCE);

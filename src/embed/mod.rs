@@ -3,6 +3,7 @@
 //! Here are only the names by which the layers above know what they use most; no file of this folder goes by them.
 #![expect(unsafe_code, reason = "this folder and `httpd` are where C is called")]
 
+mod alarm;
 mod apache;
 mod attach;
 pub(crate) mod bytes;

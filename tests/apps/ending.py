@@ -4,6 +4,7 @@ import atexit
 import contextlib
 import os
 import threading
+import time
 
 from mod_python import apache
 
@@ -74,4 +75,10 @@ def left_behind(req):
     for number in range(4):
         threading.Thread(target=works, args=(number,), daemon=True).start()
     req.write("ok")
+    return apache.OK
+
+
+def stays(req):
+    req.log_error("stays", apache.APLOG_NOTICE)
+    time.sleep(60)
     return apache.OK
