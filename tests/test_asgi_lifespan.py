@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from asgi_site import site
@@ -121,3 +122,19 @@ def test_tasks_are_cancelled_at_the_end(httpd: Server) -> None:
     assert httpd.ok("/busy").text == "busy"
     httpd.graceful()
     assert until(httpd, "busy", "shutdown") == ["cancelled", "shutdown"]
+
+
+def test_another_loop_where_one_has_been_stopped(serve: Serve) -> None:
+    """And nothing of the old one stays."""
+    httpd = site(serve, CONFIG + "PythonASGI /stops asgi_lifespans:stops\n", mpm="event", threads=4)
+    httpd.claims.append("the application has ended without an answer|the event loop has ended")
+    [pid] = httpd.child_pids()
+    open_files = []
+    for _ in range(12):
+        end = time.monotonic() + PATIENCE
+        while httpd.get("/stops").status != 200:
+            # It has come to the old loop in its last moment.
+            assert time.monotonic() < end
+        open_files.append(len(list(Path(f"/proc/{pid}/fd").iterdir())))
+    assert httpd.child_pids() == [pid]
+    assert open_files[-1] - open_files[1] < 10, open_files

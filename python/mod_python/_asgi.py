@@ -11,6 +11,7 @@ import contextlib
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Awaitable, MutableMapping
 from types import MethodType
 from typing import Any, Callable, Optional, Protocol
@@ -58,7 +59,8 @@ def run(native: Native) -> None:
     loop = _new_loop(native.kind())
     asyncio.set_event_loop(loop)
     server = Server(native, loop)
-    apache._cleanups.append((server.stop, None))
+    cleanup = (server.stop, None)
+    apache._cleanups.append(cleanup)
     loop.add_reader(native.fileno(), server.look)
     try:
         server.look()
@@ -66,6 +68,10 @@ def run(native: Native) -> None:
     finally:
         server.abandon()
         server.ended.set()
+        # An application may have stopped it: nothing of it stays beside the loop that comes after it.
+        with contextlib.suppress(ValueError):
+            apache._cleanups.remove(cleanup)
+        loop.close()
 
 
 def _new_loop(kind: str) -> asyncio.AbstractEventLoop:
@@ -90,6 +96,9 @@ class Server:
         self.loop = loop
         self.ended = threading.Event()
         self._take = native.take
+        ready = getattr(loop, "_ready", None)
+        # asyncio's own loop, which is no longer asked for one (before Python 3.12); uvloop starts tasks in a way of its own.
+        self._ready = ready if type(loop) is asyncio.SelectorEventLoop and isinstance(ready, deque) else None
         self._tasks: set[asyncio.Task[None]] = set()
         self._waiting: dict[int, list[asyncio.Future[None]]] = {}
         self._applications: dict[int, Application] = {}
@@ -118,11 +127,14 @@ class Server:
             scope["state"] = application.state.copy()
         call = Call(self, exchange)
         coroutine = self._serve(application, call, exchange, scope)
+        # It runs until it waits for something: what answers at once costs no turn of the loop.
         if sys.version_info >= (3, 12):
-            # Runs until it waits for something: what answers at once costs no turn of the loop.
             task = asyncio.Task(coroutine, loop=self.loop, eager_start=True)
         else:
             task = self.loop.create_task(coroutine)
+            if self._ready is not None:
+                # Its first step, which would have been the next of the loop's.
+                self._ready.pop()._run()
         if not task.done():
             call.task = task
             self._tasks.add(task)

@@ -1,24 +1,24 @@
-//! What wakes a thread that waits for descriptors: a byte in a socket of its own.
+//! What wakes a thread that waits for descriptors: a counter of the kernel's that it waits for, too.
 //!
 //! The event loop has one for its inbox, each worker one for when it waits for its client, too, and the streams' thread one for
-//! all of them. Ringing needs no interpreter's lock, and never blocks: a socket that is full has rung already.
+//! all of them. Ringing needs no interpreter's lock, and never blocks.
 
+use crate::httpd::io::poll::counter;
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, RawFd};
-use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The side of who waits. Owned by its thread.
 pub(crate) struct Bell {
-    heard: UnixStream,
-    rung: Arc<UnixStream>,
+    rung: Arc<File>,
     called: Arc<Mutex<Vec<u64>>>,
 }
 
 /// The side of who wakes; any thread may pull it, also when nobody waits any more.
 #[derive(Clone)]
 pub(crate) struct Rope {
-    rung: Arc<UnixStream>,
+    rung: Arc<File>,
     /// Who is called, where the bell is that of several.
     called: Option<(Arc<Mutex<Vec<u64>>>, u64)>,
 }
@@ -27,12 +27,8 @@ impl Bell {
     /// # Errors
     /// No descriptors are left.
     pub(crate) fn new() -> io::Result<Bell> {
-        let (heard, rung) = UnixStream::pair()?;
-        heard.set_nonblocking(true)?;
-        rung.set_nonblocking(true)?;
         Ok(Bell {
-            heard,
-            rung: Arc::new(rung),
+            rung: Arc::new(counter()?),
             called: Arc::default(),
         })
     }
@@ -53,16 +49,13 @@ impl Bell {
     }
 
     pub(crate) fn descriptor(&self) -> RawFd {
-        self.heard.as_raw_fd()
+        self.rung.as_raw_fd()
     }
 
     /// Forgets that it has rung. Gives the numbers of those that have been called.
     pub(crate) fn hush(&self) -> Vec<u64> {
-        let mut rung = [0; 64];
-        while (&self.heard)
-            .read(&mut rung)
-            .is_ok_and(|count| count == rung.len())
-        {}
+        // It fails where nobody has rung.
+        let _ = (&*self.rung).read(&mut [0; 8]);
         std::mem::take(&mut *self.called.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -77,8 +70,8 @@ impl Rope {
                 return;
             }
         }
-        // Where it fails the socket is full: it has rung.
-        let _ = (&*self.rung).write(&[1]);
+        // Where it fails the counter is full: it has rung.
+        let _ = (&*self.rung).write(&1_u64.to_ne_bytes());
     }
 }
 
@@ -90,8 +83,8 @@ mod tests {
     fn a_bell_rings_until_it_is_hushed() {
         let bell = Bell::new().unwrap();
         let rings = || {
-            let mut byte = [0];
-            (&bell.heard).read(&mut byte).is_ok()
+            let mut count = [0; 8];
+            (&*bell.rung).read(&mut count).is_ok()
         };
         assert!(!rings());
         (0..200).for_each(|_| bell.rope().pull());

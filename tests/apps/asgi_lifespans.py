@@ -96,3 +96,11 @@ async def busy(scope: Scope, receive: Any, send: Any) -> None:
         await opened("never")
     finally:
         tell("busy", "cancelled")
+
+
+async def stops(scope, receive, send):
+    """An application that ends the loop in which it runs, as none should."""
+    if scope["type"] == "http":
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"stopped"})
+        asyncio.get_running_loop().stop()

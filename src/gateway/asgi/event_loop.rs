@@ -34,9 +34,12 @@ pub(super) fn inbox(cx: Cx<'_>, common: &Common<'_>) -> PyResult<Arc<Inbox>> {
     let failed = |reason: String| PyOSError::new_err(format!("no event loop: {reason}"));
     let inbox =
         Arc::new(Inbox::new(cx.interpreter.row()).map_err(|error| failed(error.to_string()))?);
-    let (own, kind) = (Manned(inbox.clone()), options::kind(common).to_owned());
+    let own = Manned(Some(inbox.clone()));
+    let kind = options::kind(common).to_owned();
     embed::spawn(cx.interpreter, "mod_python loop", move |cx| {
-        run(cx, own.manned(), kind);
+        if let Some(inbox) = own.manned() {
+            run(cx, inbox, kind);
+        }
     })
     .map_err(failed)?;
     *place = Some(inbox.clone());
@@ -44,18 +47,19 @@ pub(super) fn inbox(cx: Cx<'_>, common: &Common<'_>) -> PyResult<Arc<Inbox>> {
 }
 
 /// An inbox that a thread is to look into. Where the thread cannot attach, it is shut: nobody waits for it.
-struct Manned(Arc<Inbox>);
+struct Manned(Option<Arc<Inbox>>);
 
 impl Manned {
-    fn manned(self) -> Arc<Inbox> {
-        // Its own reference stays with the thread, which lives as long as the child.
-        std::mem::ManuallyDrop::new(self).0.clone()
+    fn manned(mut self) -> Option<Arc<Inbox>> {
+        self.0.take()
     }
 }
 
 impl Drop for Manned {
     fn drop(&mut self) {
-        self.0.shut();
+        if let Some(inbox) = &self.0 {
+            inbox.shut();
+        }
     }
 }
 

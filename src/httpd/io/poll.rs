@@ -1,5 +1,6 @@
 //! epoll: which descriptors a thread waits for.
 
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
@@ -40,6 +41,20 @@ impl Interest {
         wanted
             .fold(0, |all, (_, event)| all | event)
             .cast_unsigned()
+    }
+}
+
+/// Gives a descriptor that can be read once a number has been written to it, each of eight bytes (eventfd(2)). It never blocks.
+///
+/// # Errors
+/// No descriptors are left.
+pub(crate) fn counter() -> io::Result<File> {
+    // SAFETY: a new descriptor, or a negative number.
+    unsafe {
+        match libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) {
+            descriptor if descriptor >= 0 => Ok(File::from_raw_fd(descriptor)),
+            _ => Err(io::Error::last_os_error()),
+        }
     }
 }
 
