@@ -15,6 +15,7 @@ from typing import Any, Optional
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
+import asgi
 import instructions
 import load
 import pages
@@ -125,6 +126,7 @@ class Bench:
         self.open_rate = 0
         self.million: dict[str, Result] = {}
         self.pages: dict[str, pages.Costs] = {}
+        self.asgi: dict[str, asgi.Costs] = {}
         self.instructions: dict[str, tuple[float, dict[str, float]]] = {}
         self.profiles: list[Table] = []
         self.growth: dict[str, dict[int, float]] = {}
@@ -139,6 +141,7 @@ class Bench:
         self.measure_million()
         self.measure_instructions()
         self.measure_pages()
+        self.measure_asgi()
 
     # Rates, processor time, memory
 
@@ -271,6 +274,15 @@ class Bench:
                 pages.count_instructions(page, self.pages[page.label])
         except (OSError, RuntimeError) as error:
             self.miss("pages", error)
+
+    def measure_asgi(self) -> None:
+        """Beside the servers that people run for it."""
+        self.say("ASGI: hello, JSON, an event stream, a WebSocket")
+        try:
+            layout = Layout(1, 32, self.server_cores)
+            self.asgi = asgi.measure(layout, 2 if self.quick else 3, self.seconds, self.pin, [])
+        except (OSError, RuntimeError) as error:
+            self.miss("ASGI", error)
 
     # Servers
 

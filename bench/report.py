@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import charts
+import asgi as gateways
 import pages as sites
 import verdicts
 
@@ -35,6 +36,7 @@ def write(bench: Bench) -> None:
         errors(bench),
         instructions(bench),
         pages(bench),
+        asgi(bench),
         growth(bench),
         profiles(bench),
         missing(bench),
@@ -54,7 +56,7 @@ def head(bench: Bench) -> str:
         ("httpd", first_line(program(), "-v")),
         ("Python embedded", first_line("/usr/bin/python3", "--version")),
         *((name, package(name)) for name in DEBIAN),
-        *((name, wheel(name)) for name in ("mod_wsgi", "gunicorn", "granian")),
+        *((name, wheel(name)) for name in ("mod_wsgi", "gunicorn", "granian", "uvicorn", "uvloop", "hypercorn")),
         ("oha", first_line(str(PROJECT / "target/bench/oha/bin/oha"), "--version")),
     ]
     lines = [
@@ -165,6 +167,17 @@ def pages(bench: Bench) -> str:
         "browsers. The ratio is that of processor times in rounds that followed one another; in bold what is not as asked.\n"
     )
     return f"## What sites are made of\n\n{text}\n{table(sites.HEADER, sites.rows(bench.pages))}"
+
+
+def asgi(bench: Bench) -> str:
+    if not bench.asgi:
+        return ""
+    text = (
+        "One child of 32 threads, or one process; 16 kept connections. Processor time of the server's processes for one request, or\n"
+        "one message of the WebSocket's. Asked: hello at most 1.2 of uvicorn alone, and uvicorn behind mod_proxy at least 3 of ours;\n"
+        "the echo at most 1 of uvicorn's.\n"
+    )
+    return f"## ASGI\n\n{text}\n{table(gateways.HEADER, gateways.rows(bench.asgi))}"
 
 
 def growth(bench: Bench) -> str:
