@@ -24,6 +24,8 @@ import servers
 from load import fetch
 from servers import VENV, Apache, Layout, Processes, Server, processor
 
+from httpd import query_apxs
+
 CONNECTIONS = 16
 OURS, UVLOOP = "mod_python, asyncio", "mod_python, uvloop"
 UVICORN, PROXIED, GRANIAN, HYPERCORN = "uvicorn", "uvicorn behind mod_proxy", "granian", "hypercorn"
@@ -101,8 +103,8 @@ def start(layout: Layout) -> dict[str, Server]:
         )
         proxied.start()
         for name, command in ((GRANIAN, granian), (HYPERCORN, [*hypercorn, "@ROOT@/apps/asgi_pages:application"])):
-            running[name] = server = Processes(name, [[python, *command]], layout)
-            server.start()
+            running[name] = other = Processes(name, [[python, *command]], layout)
+            other.start()
     except BaseException:
         for server in running.values():
             server.stop()
@@ -133,7 +135,7 @@ class Behind:
         self._server.start()
         text = f"ProxyPass / {self._server.url('/')} upgrade=websocket keepalive=On\n"
         modules = "".join(
-            f"<IfModule !{name}_module>\nLoadModule {name}_module {servers.query_apxs('LIBEXECDIR')}/mod_{name}.so\n"
+            f"<IfModule !{name}_module>\nLoadModule {name}_module {query_apxs('LIBEXECDIR')}/mod_{name}.so\n"
             "</IfModule>\n"
             for name in ("proxy", "proxy_http")
         )
@@ -193,10 +195,8 @@ def rows(found: dict[str, Costs]) -> list[list[str]]:
     for label, costs in found.items():
         median = {name: statistics.median(costs.cpu[name]) for name in NAMES}
         ours = min(median[OURS], median[UVLOOP])
-        lines.append(
-            [label, *(f"{median[name]:.1f}" for name in NAMES)]
-            + [f"{ours / median[UVICORN]:.2f}", f"{median[PROXIED] / ours:.2f}"]
-        )
+        ratios = (f"{ours / median[UVICORN]:.2f}", f"{median[PROXIED] / ours:.2f}")
+        lines.append([label, *(f"{median[name]:.1f}" for name in NAMES), *ratios])
     return lines
 
 

@@ -13,8 +13,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import charts
 import asgi as gateways
+import charts
 import pages as sites
 import verdicts
 
