@@ -73,6 +73,10 @@ install)
     rm -rf "$destination$package"
     install -d -m 755 "$destination$package/mod_python"
     install -m 644 python/mod_python/*.py python/mod_python/py.typed "$destination$package/mod_python"
+    for part in _doctor _migrate; do
+        install -d -m 755 "$destination$package/mod_python/$part"
+        install -m 644 "python/mod_python/$part"/*.py "$destination$package/mod_python/$part"
+    done
     mv -f "$destination$modules/mod_python.so.new" "$destination$modules/mod_python.so"
     install -D -m 755 target/install/mod_python "$destination$program"
     if [ -n "$destination" ] || [ -d "$settings" ]; then
