@@ -226,4 +226,147 @@ CODES: dict[str, Code] = {
         "The file has a syntax error for the Python that would run it.",
         "Correct the line that is named. For Python 2 see `mod_python migrate`.",
     ),
+    "MP1001": Code(
+        "advice",
+        "a directive that has a counterpart",
+        "mod_wsgi's directive is called otherwise here. `mod_python migrate … --write` writes it anew.",
+        "See docs/moving.md for what is not the same.",
+    ),
+    "MP1002": Code(
+        "warning",
+        "there are no daemons",
+        "mod_wsgi's daemon processes run beside httpd, as a user of their own. Here applications run in httpd's children: their memory is taken in each, they are httpd's user, "
+        "and they are started anew by a graceful restart of httpd.",
+        "StartServers, ThreadsPerChild and MaxConnectionsPerChild say how many, how wide and for how long.",
+    ),
+    "MP1003": Code(
+        "error",
+        "a door that has to be built anew",
+        "mod_wsgi asks a script for access, a password or groups; its functions get an environ. Here handlers get the request. What is written anew has `Require all denied` in that place: "
+        "nobody comes in until you have written the handler.",
+        "Write the handler that is named, and put it in place of the `Require all denied`, with the Require lines that stand there as comments.",
+    ),
+    "MP1004": Code(
+        "warning",
+        "to be translated by hand",
+        "The directive, or a part of it, has no counterpart that a program could choose.",
+        "See docs/moving.md.",
+    ),
+    "MP1005": Code(
+        "advice",
+        "a directive that is not needed",
+        "What it says has no meaning here, or is always so.",
+        "Leave it out.",
+    ),
+    "MP1006": Code(
+        "warning",
+        "the longest path wins",
+        "mod_wsgi asks the first line that matches, this module the longest path. An application that was hidden behind a shorter path in front of it will answer.",
+        "Remove the line if it was not meant to.",
+    ),
+    "MP1007": Code(
+        "advice",
+        "an interpreter for each application",
+        "mod_wsgi gives each mount point an interpreter of its own; here the applications of a virtual host share one unless PythonInterpreter says otherwise.",
+        "Keep it for applications that must not see each other's modules; take it out to save memory.",
+    ),
+    "MP1008": Code(
+        "warning",
+        "rules of directories do not hold for an application",
+        "In mod_wsgi an application's requests have its script for a file, so `<Directory>` and `<Files>` hold for them: passwords, addresses, SetEnv. Here they have no file; `<Location>` holds.",
+        "What is written anew repeats the rules in a `<Location>`; where it is for `/`, it holds for everything there, files, too.",
+    ),
+    "MP1010": Code(
+        "advice",
+        "a directive that does more than it did",
+        "What mod_python 3.5 did otherwise only because it was broken.",
+        "See docs/differences.md.",
+    ),
+    "MP1011": Code(
+        "advice", "an old name", "The name is from before mod_python 3.3. It is still read.", "Write the new one."
+    ),
+    "MP1012": Code(
+        "warning",
+        "another module's file",
+        "The LoadModule line names the old mod_python's file, or one that is nowhere.",
+        "`LoadModule python_module` with the path of this module's mod_python.so.",
+    ),
+    "MP1014": Code(
+        "warning",
+        "a file that is not read",
+        "It cannot be read, is no file, is too long, or is no text.",
+        "Look at it by hand.",
+    ),
+    "MP2001": Code(
+        "error",
+        "Python 2's grammar",
+        "Python 3 cannot parse the line, so the whole module is not loaded.",
+        "Write it as Python 3 has it.",
+    ),
+    "MP2002": Code(
+        "error",
+        "a name that Python 3 does not have",
+        "It is a NameError when the line runs.",
+        "Write what is proposed.",
+    ),
+    "MP2003": Code(
+        "error",
+        "a module that Python 3 does not have",
+        "It is a ModuleNotFoundError when the line runs.",
+        "Import what is proposed.",
+    ),
+    "MP2004": Code(
+        "error",
+        "a method or attribute that is gone",
+        "It is an AttributeError when the line runs.",
+        "Write what is proposed.",
+    ),
+    "MP2005": Code(
+        "warning",
+        "bytes for text",
+        "On Python 3 what is read from a request's body is `bytes`. Compared with a text it is never equal, joined with one it is a TypeError.",
+        "`.decode()` where text is meant. `req.write()` takes both; text leaves as UTF-8.",
+    ),
+    "MP2006": Code(
+        "warning",
+        "sessions hold what JSON can",
+        "Sessions are kept as JSON, since whoever can write a pickle runs code in httpd. Objects, dates and sets are a TypeError when the session is saved; sessions of mod_python 3.5 are not read.",
+        "Keep texts, numbers, lists and dictionaries; `PythonOption mod_python.session.serializer pickle` brings pickles back.",
+    ),
+    "MP2007": Code(
+        "warning",
+        "signatures of cookies",
+        "They are HMAC-SHA-256; what mod_python 3.5 has signed with MD5 is read where `legacy=True` says so alone.",
+        "Visitors get a new cookie; to take the old ones for a while, pass `legacy=True` to Cookie.get_cookie().",
+    ),
+    "MP2008": Code(
+        "error",
+        "a name that is not there any more",
+        "It was an inner part of mod_python.",
+        "Use what is proposed; docs/objects.md lists what there is.",
+    ),
+    "MP2009": Code(
+        "error",
+        "a handler that returns nothing",
+        "None is no result: the answer is a 500, in mod_python 3.5 as well.",
+        "End it with `return apache.OK`.",
+    ),
+    "MP2011": Code(
+        "warning",
+        "a call that does something else",
+        "What mod_python 3.5 does here is a slip that was not kept.",
+        "See docs/differences.md.",
+    ),
+    "MP2012": Code(
+        "warning",
+        "a module that newer Pythons do not have",
+        "It works until httpd's Python is a newer one.",
+        "Use what is proposed.",
+    ),
+    "MP2013": Code(
+        "warning",
+        "mod_wsgi's own names",
+        "`environ` has no `mod_wsgi.*` here, and there is no module of that name.",
+        "`environ['mod_python.request']` is the request object, with everything that httpd knows.",
+    ),
 }
