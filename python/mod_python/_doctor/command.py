@@ -55,9 +55,9 @@ class Check:
 
     def of_site(self, folder: str) -> Iterator[Finding]:
         """A directory without a configuration."""
-        who = self.user(site.empty())
-        found = access.Access(who)
-        imports = Imports(site.empty(), None, found, self.chosen.timeout)
+        child, who = self.users(site.empty())
+        found = access.Access(child)
+        imports = Imports(site.empty(), None, found, who, self.chosen.timeout)
         if self.chosen.no_import:
             imports.built = ""
         yield from site.check(folder, found, imports)
@@ -76,13 +76,14 @@ class Check:
         all_targets = list(targets(read))
         so = read.modules.get("python_module", "")
         module = server.module(so) if so else None
-        found = access.Access(self.user(read))
+        child, who = self.users(read)
+        found = access.Access(child)
         mine = [*self.module(so, module), *rules.check(read, all_targets), *load.check(read, all_targets)]
         mine += places.check(read, all_targets, found, module.python if module else "")
         mine += places.overrides(read)
         mine += [Finding("MP0013", problem.text, problem.file, problem.line) for problem in read.problems]
         if not self.chosen.no_import:
-            mine += Imports(read, module, found, self.chosen.timeout).check(all_targets)
+            mine += Imports(read, module, found, who, self.chosen.timeout).check(all_targets)
         yield from mine
         yield from self.asked(path, root, mine)
 
@@ -101,28 +102,30 @@ class Check:
             text = f"{so} is version {module.version}, its package in {module.package} is {module.package_version}"
             yield Finding("MP0027", text)
 
-    def user(self, read: configuration.Configuration) -> access.Identity:
-        """Whom httpd's children run as."""
+    def users(self, read: configuration.Configuration) -> tuple[access.Identity, access.Identity]:
+        """Whom httpd's children run as, and whom code is imported as: the same, unless it is not root who asks."""
         mine = access.own()
         user, group = read.last("user"), read.last("group")
         name = self.chosen.user or (user.first() if user else "")
-        if mine.user != 0:
-            if not name or name.startswith("$") or name == mine.name:
-                return mine
-            self.notes.append(
-                f"Code is imported as {mine.name}, who asks, not as httpd's user {name}: only root can do that."
-            )
-            return mine
+        is_named = bool(name) and not name.startswith("$")
         try:
-            if name:
-                return access.identity(name, group.first() if group and not self.chosen.user else None)
-            usual = _users.children_user()
-            if usual:
+            if is_named:
+                child = access.identity(name, group.first() if group and not self.chosen.user else None)
+            else:
+                usual = _users.children_user()
+                if usual is None:
+                    return mine, mine
                 self.notes.append(f"The configuration names no User; httpd's user is taken to be {usual[0]}.")
-                return access.identity(usual[0], None)
+                child = access.identity(usual[0], None)
         except ValueError as error:
             self.notes.append(f"httpd's user is not known: {error}.")
-        return mine
+            return mine, mine
+        if mine.user == 0 or child.user == mine.user:
+            return child, child
+        self.notes.append(
+            f"Code is imported as {mine.name}, who asks, and what httpd's user {child.name} can reach is told by modes: root could ask the system."
+        )
+        return child, mine
 
     def asked(self, path: str, root: Optional[str], mine: list[Finding]) -> Iterator[Finding]:
         """What httpd itself says of a configuration."""

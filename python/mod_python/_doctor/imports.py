@@ -22,8 +22,11 @@ _OWN = re.compile(r"mod_python(\.|$)")
 class Imports:
     """Imports each module once in each way."""
 
-    def __init__(self, configuration: Configuration, module: Optional[Module], access: Access, limit: float) -> None:
+    def __init__(
+        self, configuration: Configuration, module: Optional[Module], access: Access, who: Identity, limit: float
+    ) -> None:
         self.configuration, self.module, self.access, self.limit = configuration, module, access, limit
+        self.who = who
         self.done: dict[probe.Job, probe.Outcome] = {}
         version = module.python if module else ""
         self.built = interpreter(version, access)
@@ -31,7 +34,7 @@ class Imports:
 
     def check(self, all_targets: list[Target]) -> Iterator[Finding]:
         """What cannot be imported."""
-        who = self.access.identity
+        who = self.who
         if who.user == 0:
             yield Finding("MP0009", "nothing is imported: httpd's children are root, or nobody knows whose they are")
             return

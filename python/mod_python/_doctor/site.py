@@ -43,11 +43,11 @@ def check(folder: str, access: Access, imports: Imports) -> Iterator[Finding]:
             yield Finding("MP0032", str(getattr(error, "msg", None) or error), path, line)
             continue
         name = _served(tree)
-        if name and access.identity.user != 0 and imports.built:
+        if name and imports.who.user != 0 and imports.built:
             target = Target(directive, path, name)
             job = probe.Job(_python(folder, imports), path, name, "", (folder,), imports.package)
             try:
-                yield from imports.told(target, job, probe.run(job, access.identity, imports.limit), access.identity)
+                yield from imports.told(target, job, probe.run(job, imports.who, imports.limit), imports.who)
             except OSError as error:
                 yield Finding("MP0009", f"{path} is not imported: {error}", path)
 

@@ -62,8 +62,9 @@ class Migration:
             found += self._file(path, root)
         translation = Translator(self.sources, self._module()).translate()
         found += translation.findings
+        paths = {entry.rest for source in self.sources for entry in source.lines if entry.name == "pythonpath"}
         for source in self.sources:
-            found += of_mod_python(source)
+            found += of_mod_python(source, len(paths) > 1)
         if self.chosen.write is not None:
             self._write(translation)
         unique = dict.fromkeys(found)
@@ -167,13 +168,13 @@ class Migration:
         )
 
 
-def of_mod_python(source: Source) -> Iterator[Finding]:
-    """What directives of mod_python 3 do otherwise."""
+def of_mod_python(source: Source, has_paths: bool) -> Iterator[Finding]:
+    """What directives of mod_python 3 do otherwise; `has_paths`: are there several PythonPaths?"""
     known = {name.lower(): (name, change) for name, change in MOD_PYTHON.items()}
     options = {name.lower(): new for name, new in OPTIONS.items()}
     for entry in source.lines:
         found = entry.words() if entry.name and not entry.name.startswith("<") else []
-        if entry.name in known and _is_told(entry):
+        if entry.name in known and _is_told(entry, has_paths):
             name, change = known[entry.name]
             yield _of(source, entry, name, change)
         elif entry.name == "pythoninithandler" and (entry.inner() or source.path.endswith(".htaccess")):
@@ -189,7 +190,9 @@ def of_mod_python(source: Source) -> Iterator[Finding]:
             yield _of(source, entry, entry.written, SECTIONS_FILTER)
 
 
-def _is_told(entry: Entry) -> bool:
+def _is_told(entry: Entry, has_paths: bool) -> bool:
+    if entry.name == "pythonpath":
+        return has_paths
     return not (entry.name == "pythonautoreload" and entry.rest.lower() == "off")
 
 
