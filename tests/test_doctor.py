@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -401,6 +402,50 @@ IncludeOptional nowhere/*.conf
     assert len(ours) == 8
     numbers = re.findall(r"^# +(\d+):\n\s*PythonOption [abc]", dumped, re.M)
     assert numbers == [str(one.line) for one in ours[:3]]
+
+
+def test_lines_take_no_longer_than_their_length() -> None:
+    for piece in ("a ", '"', "\\", "${", '"a\\" ', "'"):
+        lines.words(piece * 1_000_000)
+        lines.resolved(piece * 1_000_000, {})
+    assert lines.words('a "b c" \'d "e\' "f \\" \\\\ g" h"i') == ["a", "b c", 'd "e', 'f " \\ g', 'h"i']
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="only root can ask as somebody else")
+def test_what_others_may_change_is_not_loaded_by_root(serve: Serve, capsys: pytest.CaptureFixture[str]) -> None:
+    tested = made(serve, "Include site.conf\nNonsense x\n")
+    tested.write("site.conf", "")
+    assert codes(checked(capsys, str(tested.root / "httpd.conf"))[1]) == ["MP0012"]
+    os.chown(tested.root / "site.conf", identity(CHILD_USER, None).user, -1)
+    assert codes(checked(capsys, str(tested.root / "httpd.conf"))[1]) == []
+    _doctor.main([str(tested.root / "httpd.conf")])
+    assert "httpd -t is not asked: others than root may change" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="only root can ask as somebody else")
+def test_another_user_asks(serve: Serve) -> None:
+    """What httpd's user can reach goes by modes then, and code is imported as who asks."""
+    tested = made(serve, PATH + "PythonWSGI / good\nPythonWSGI /closed @ROOT@/closed/x.py\n")
+    tested.write("site/good.py", APPLICATION)
+    tested.write("closed/x.py", APPLICATION)
+    os.chown(tested.root / "closed", identity("nobody", None).user, -1)
+    (tested.root / "closed").chmod(0o700)
+    package = tested.root / "package"
+    shutil.copytree(PROJECT / "python", package, ignore=shutil.ignore_patterns("__pycache__"))
+    subprocess.run(["chmod", "-R", "a+rX", str(package)], check=True)
+    done = subprocess.run(
+        ["/usr/bin/python3", "-m", "mod_python", "check", "--no-httpd", str(tested.root / "httpd.conf")],
+        capture_output=True,
+        text=True,
+        check=False,
+        user="nobody",
+        group=identity("nobody", None).group,
+        extra_groups=[],
+        env={"PYTHONPATH": str(package), "PATH": os.environ["PATH"]},
+        cwd="/",
+    )
+    assert re.findall(r"MP\d+ (?:error|warning)", done.stdout) == ["MP0001 error"], done
+    assert "imported as nobody" in done.stdout and f"{CHILD_USER} cannot pass {tested.root}/closed" in done.stdout
 
 
 def test_debians_surroundings_are_known(tmp_path: Path) -> None:

@@ -289,6 +289,25 @@ def test_directives(tmp_path: Path, capsys: pytest.CaptureFixture[str], config: 
         assert (found, said_codes) == (expected, codes)
 
 
+def test_an_htaccess_file_beside_the_script(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    script = tmp_path / "site/x.wsgi"
+    script.parent.mkdir()
+    script.write_text("")
+    (tmp_path / "x.conf").write_text(
+        f"WSGIScriptAlias /x {script}\n<Directory {tmp_path}>\nRequire all granted\n</Directory>\n"
+    )
+    htaccess = tmp_path / "site/.htaccess"
+    for text, carried in (
+        ("Require ip ::1\n", "Require ip ::1"),
+        ("WSGIAccessScript /a\n", "Require all denied"),
+        ("Require all granted\n", ""),
+    ):
+        htaccess.write_text(text)
+        said(capsys, str(tmp_path), "--write", str(tmp_path / f"new{len(carried)}"))
+        made = (tmp_path / f"new{len(carried)}" / tmp_path.name / "x.conf").read_text()
+        assert (f"<Location /x>\n    {carried}\n</Location>" in made) if carried else "<Location" not in made, made
+
+
 def test_environments_of_daemons(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     daemon = "WSGIDaemonProcess {0} python-home=/v{0} python-path=/p{0}\n"
     host = "<VirtualHost {0}>\nWSGIScriptAlias / /{0}.wsgi process-group={0}\n</VirtualHost>\n"

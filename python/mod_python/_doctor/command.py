@@ -85,7 +85,7 @@ class Check:
         if not self.chosen.no_import:
             mine += Imports(read, module, found, who, self.chosen.timeout).check(all_targets)
         yield from mine
-        yield from self.asked(path, root, mine)
+        yield from self.asked(path, root, mine, read.files)
 
     def module(self, so: str, module: Optional[server.Module]) -> Iterator[Finding]:
         """Does mod_python.so have its package, of its version?"""
@@ -127,13 +127,14 @@ class Check:
         )
         return child, mine
 
-    def asked(self, path: str, root: Optional[str], mine: list[Finding]) -> Iterator[Finding]:
+    def asked(self, path: str, root: Optional[str], mine: list[Finding], read: list[str]) -> Iterator[Finding]:
         """What httpd itself says of a configuration."""
         if self.chosen.no_httpd:
             return
-        if os.geteuid() == 0 and files.is_others(path):
+        foreign = next((file for file in read if files.is_others(file)), None) if os.geteuid() == 0 else None
+        if foreign is not None:
             self.notes.append(
-                f"httpd -t is not asked: others than root may change {path}, and it loads what that names."
+                f"httpd -t is not asked: others than root may change {foreign}, and httpd loads what that names."
             )
             return
         answer = self.httpd.test(path, root, self.chosen.defines)

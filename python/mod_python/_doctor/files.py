@@ -59,11 +59,9 @@ def kind(mode: int) -> str:
 
 
 def printable(text: str) -> str:
-    """A text for a terminal: what could move its cursor, or is no character, is escaped."""
+    """A text for a terminal: what could move its cursor, begin a line, or is no character, is escaped."""
     return "".join(
-        letter
-        if letter.isprintable() or letter == "\n"
-        else letter.encode("unicode_escape", "backslashreplace").decode()
+        letter if letter.isprintable() else letter.encode("unicode_escape", "backslashreplace").decode()
         for letter in text
     )
 
@@ -71,12 +69,13 @@ def printable(text: str) -> str:
 def is_others(path: str) -> bool:
     """Could somebody else than root and this process's user change a file, or put another in its place?"""
     mine = {0, os.geteuid()}
-    for part in (path, os.path.dirname(path) or "."):
+    for part in (path, os.path.dirname(path) or ".", os.path.dirname(os.path.realpath(path))):
         try:
             found = os.stat(part)
         except OSError:
             return True
         sticky = stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_ISVTX
-        if found.st_uid not in mine or (found.st_mode & 0o002 and not sticky):
+        writers = 0o022 if found.st_gid not in (0, os.getegid()) else 0o002
+        if found.st_uid not in mine or (found.st_mode & writers and not sticky):
             return True
     return False

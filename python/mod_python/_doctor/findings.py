@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import textwrap
 from dataclasses import dataclass
 from typing import Optional
 
@@ -38,10 +37,10 @@ class Finding:
 
     def as_text(self) -> str:
         """Some lines for people."""
-        place = self.place()
-        head = f"{place}: {self.code} {self.level}: {self.text}" if place else f"{self.code} {self.level}: {self.text}"
-        more = textwrap.indent(self.more.rstrip("\n"), "    | ") + "\n" if self.more else ""
-        return printable(f"{head}\n{more}    {self.remedy or CODES[self.code].remedy}")
+        place = printable(self.place())
+        head = f"{self.code} {self.level}: {printable(self.text)}"
+        more = "".join(f"    | {printable(line)}\n" for line in self.more.splitlines())
+        return f"{place}: {head}\n{more}    {printable(self.remedy or CODES[self.code].remedy)}".lstrip(": ")
 
     def as_dict(self) -> dict[str, object]:
         """For programs."""
@@ -80,4 +79,6 @@ def tell(findings: list[Finding], notes: list[str], as_json: bool) -> None:
         f"{count} {level}{'s' if count != 1 and level != 'advice' else ''}" for level, count in counts.items() if count
     ]
     lines.append(", ".join(words) + "." if words else "Nothing to complain about.")
-    sys.stdout.write("\n".join(lines) + "\n")
+    text = "\n".join(lines) + "\n"
+    coding = sys.stdout.encoding or "utf-8"
+    sys.stdout.write(text.encode(coding, "backslashreplace").decode(coding))

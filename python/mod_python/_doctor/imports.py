@@ -16,6 +16,9 @@ from mod_python._doctor.findings import Finding
 from mod_python._doctor.server import Module
 from mod_python._doctor.targets import Target, effective, home_of, interpreter_of
 
+_MOST = 300
+_MOST_TIMES_UP = 5
+"""So many modules are imported, and so many times may the time be up, before nothing more is imported."""
 _OWN = re.compile(r"mod_python(\.|$)")
 
 
@@ -45,6 +48,11 @@ class Imports:
             )
             return
         for target in all_targets:
+            times_up = sum(outcome.timed_out for outcome in self.done.values())
+            if len(self.done) >= _MOST or times_up >= _MOST_TIMES_UP:
+                text = f"nothing more is imported, after {len(self.done)} modules and {times_up} times that the time was up"
+                yield Finding("MP0009", text, target.directive.file, target.directive.line)
+                return
             yield from self.one(target, who)
 
     def one(self, target: Target, who: Identity) -> Iterator[Finding]:

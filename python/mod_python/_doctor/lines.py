@@ -6,7 +6,9 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-_VARIABLE = re.compile(r"\$\{([^}:\s]+)\}")
+# What is repeated never overlaps with what follows, so that no line takes longer than its length.
+_VARIABLE = re.compile(r"\$\{([^${}:\s]{1,200})\}")
+_WORD = re.compile(r"""[ \t]*(?:"((?:[^"\\]|\\.)*)"?|'((?:[^'\\]|\\.)*)'?|([^ \t]+))""", re.S)
 
 
 class Line(NamedTuple):
@@ -39,23 +41,12 @@ def lines(text: str) -> Iterator[Line]:
 def words(text: str) -> list[str]:
     """The arguments of a directive: at blanks, but for what quotes hold together."""
     found = []
-    rest = text.lstrip(" \t")
-    while rest:
-        word, rest = _word(rest)
-        found.append(word)
+    for match in _WORD.finditer(text):
+        double, single, plain = match.groups()
+        quote = '"' if double is not None else "'"
+        inner = double if double is not None else single
+        found.append(plain if inner is None else inner.replace(f"\\{quote}", quote).replace("\\\\", "\\"))
     return found
-
-
-def _word(text: str) -> tuple[str, str]:
-    quote = text[0]
-    if quote not in "\"'":
-        word = re.split(r"[ \t]", text, maxsplit=1)
-        return word[0], word[1].lstrip(" \t") if len(word) > 1 else ""
-    place = 1
-    while place < len(text) and text[place] != quote:
-        place += 2 if text[place] == "\\" and text[place + 1 : place + 2] in ("\\", quote) else 1
-    inner = re.sub(r"\\(.)", lambda found: found[1] if found[1] in ("\\", quote) else found[0], text[1:place])
-    return inner, text[place + 1 :].lstrip(" \t")
 
 
 def resolved(text: str, variables: Mapping[str, str]) -> str:

@@ -30,6 +30,7 @@ _SETTINGS = (
     "setoutputfilter", "setinputfilter", "addoutputfilterbytype", "ssloptions", "expiresactive", "expiresdefault",
 )  # fmt: skip
 BLOCKS = ("requireall", "requireany", "requirenone", "limit", "limitexcept")
+_CONDITIONS = ("if", "elseif", "else")
 _OPEN = re.compile(r"require\s+all\s+granted|order\s+\S+|allow\s+from\s+all", re.I)
 _ABOUT_FILES = ("directory", "directorymatch", "files", "filesmatch")
 
@@ -127,9 +128,17 @@ def _doors(translator: Translator, alias: Alias) -> list[list[str]]:
             inner = [one for one in around if one.name != "virtualhost"]
             if section.name in _ABOUT_FILES and own_host in (None, host) and covers_file(inner, _script(alias)):
                 found.append((section, source, _own_lines(source, section)))
+        if source.path.endswith("/.htaccess") and covers(source.path[: -len("/.htaccess")], _script(alias)):
+            section = Section("directory", source.path[: -len("/.htaccess")], None, 0, len(source.lines))
+            entries = [entry for entry in source.lines if not entry.chain() and entry.name]
+            one = (section, source, entries)
+            # One that lets in may not be read at all: AllowOverride decides.
+            if source.path in translator.closed_files or (_authorizes(entries) and not _is_open(translator, one)):
+                found.append(one)
     found.sort(key=lambda one: (one[0].name.startswith("files"), len(one[0].argument)))
     authorizing = [one for one in found if _authorizes(one[2])]
-    closes = bool(authorizing) and not _is_open(translator, authorizing[-1])
+    merges = any(entry.name == "authmerging" and entry.rest.lower() != "off" for one in found for entry in one[2])
+    closes = bool(authorizing) and (merges or not _is_open(translator, authorizing[-1]))
     doors = []
     for section, source, entries in found:
         lines = _carried(translator, source, section, entries, closes)
@@ -176,17 +185,17 @@ def _authorizes(entries: list[Entry]) -> bool:
 
 def _is_open(translator: Translator, one: tuple[Section, Source, list[Entry]]) -> bool:
     """Does a section let everybody in?"""
-    section, _, entries = one
-    if section in translator.closed:
+    section, source, entries = one
+    if section in translator.closed or source.path in translator.closed_files:
         return False
     said = [entry for entry in entries if entry.name in _DOORS]
     return all(_OPEN.fullmatch(" ".join(entry.text.split())) for entry in said) and not any(
-        entry.name in ("<limit", "<limitexcept", "<requirenone") for entry in entries
+        entry.name in ("<limit", "<limitexcept", "<requirenone", "<if", "<elseif", "<else") for entry in entries
     )
 
 
 def _carried(translator: Translator, source: Source, section: Section, entries: list[Entry], closes: bool) -> list[str]:
-    if section in translator.closed:
+    if section in translator.closed or source.path in translator.closed_files:
         return ["Require all denied"]
     made: list[str] = []
     kept = False
@@ -195,7 +204,11 @@ def _carried(translator: Translator, source: Source, section: Section, entries: 
         is_door = entry.name in _DOORS or entry.name.startswith("auth")
         if (is_door and closes) or entry.name in _SETTINGS:
             kept = True
-        elif not (entry.name.startswith("<") and (name in BLOCKS or name in TRANSPARENT) and closes):
+        elif (
+            not entry.name.startswith("<")
+            or name not in (*BLOCKS, *TRANSPARENT, *_CONDITIONS)
+            or (name.startswith("require") and not closes)
+        ):
             continue
         made += translator.made.replaced.get((source.path, entry.place), [line.strip() for line in entry.raw])
     return [line.strip() for line in made if line.strip()] if kept else []
