@@ -75,6 +75,8 @@ PATH = "PythonPath \"sys.path+['@ROOT@/site']\"\n"
             [],
         ),
         (PATH + "<Directory @ROOT@/htdocs>\nAddHandler mod_python .py\nPythonHandler good\n</Directory>\n", []),
+        (PATH + "<Location /x>\nSetHandler mod_python\nPythonFixupHandler json::loads\n</Location>\n", []),
+        (PATH + "RewriteEngine On\nRewriteRule ^/x - [H=mod_python]\nPythonHandler good\n", []),
         (PATH + "<Location /x>\nSetHandler mod_python\nPythonHandler mod_python.publisher\n</Location>\n", []),
         (PATH + "<Location /x>\nSetHandler mod_python\nPythonHandler mod_python.publishr\n</Location>\n", ["MP0005"]),
         (PATH + "PythonWSGI /a good\nPythonWSGI /a/ good\n", ["MP0016"]),
@@ -92,7 +94,7 @@ PATH = "PythonPath \"sys.path+['@ROOT@/site']\"\n"
     ],
 )
 def test_each_code(serve: Serve, capsys: pytest.CaptureFixture[str], config: str, expected: list[str]) -> None:
-    made_of = ("alias", "proxy", "proxy_http")
+    made_of = ("alias", "proxy", "proxy_http", "rewrite")
     tested = made(serve, config, modules=made_of)
     tested.write("site/good.py", APPLICATION)
     tested.write("site/bad.py", "import sys\n\n1 / 0\n")
@@ -296,7 +298,9 @@ def test_modules_that_refuse_sub_interpreters(serve: Serve, capsys: pytest.Captu
     once = "import os\nif os.environ.get('ONCE') or os.putenv('ONCE', 'x'): pass\n"
     tested.write(
         "site/once.py",
-        once + f"if int(__import__('{asked}').get_current()) > 1: raise ImportError('once only')\n" + APPLICATION,
+        once
+        + f"if int(str(__import__('{asked}').get_current()).strip('()').split(',')[0]) > 1: raise ImportError('once only')\n"
+        + APPLICATION,
     )
     findings = checked(capsys, str(tested.root / "httpd.conf"))[1]
     assert codes(findings) == ["MP0025", "MP0026"], findings
@@ -325,9 +329,14 @@ def test_versions_of_module_and_package(serve: Serve, capsys: pytest.CaptureFixt
     assert known is not None and known.version == known.package_version and known.python
     so = tested.root / "copy/mod_python.so"
     so.parent.mkdir()
-    so.write_bytes(b"..libpython3.11.so.1.0..mod_python/4.0.0..")
+    so.write_bytes(b"..libpython3.11.so.1.0..mod_python/3.5.0..")
     config = (tested.root / "httpd.conf").read_text().replace(str(tested.module), str(so))
     (tested.root / "httpd.conf").write_text(config)
+    assert codes(checked(capsys, str(tested.root / "httpd.conf"), "--no-httpd")[1]) == ["MP0019"]
+    so.write_bytes(b"..libpython3.13t.so.1.0..mod_python/4.0.0..")
+    free = server.module(str(so))
+    assert free is not None and (free.python, free.threading, free.version) == ("3.13", "t", "4.0.0")
+    so.write_bytes(b"..libpython3.11.so.1.0..mod_python/4.0.0..")
     assert codes(checked(capsys, str(tested.root / "httpd.conf"), "--no-httpd")[1]) == ["MP0027"]
     tested.write("copy/python/mod_python/__init__.py", "")
     tested.write("copy/python/mod_python/version.py", 'version = "3.9.9"\n')

@@ -78,7 +78,7 @@ class Check:
         module = server.module(so) if so else None
         child, who = self.users(read)
         found = access.Access(child)
-        mine = [*self.module(so, module), *rules.check(read, all_targets), *load.check(read, all_targets)]
+        mine = [*self.module(read, so, module), *rules.check(read, all_targets), *load.check(read, all_targets)]
         mine += places.check(read, all_targets, found, module.python if module else "")
         mine += places.overrides(read)
         mine += [Finding("MP0013", problem.text, problem.file, problem.line) for problem in read.problems]
@@ -87,20 +87,25 @@ class Check:
         yield from mine
         yield from self.asked(path, root, mine, read.files)
 
-    def module(self, so: str, module: Optional[server.Module]) -> Iterator[Finding]:
+    def module(self, read: configuration.Configuration, so: str, module: Optional[server.Module]) -> Iterator[Finding]:
         """Does mod_python.so have its package, of its version?"""
-        if not so:
+        load = next((one for one in read.named("loadmodule") if one.first() == "python_module"), None)
+        if load is None:
             return
+        where = (load.file, load.line)
         if module is None:
-            yield Finding("MP0002", f"LoadModule python_module names {so}, which cannot be read")
+            yield Finding(
+                "MP0002", f"LoadModule python_module names {so}, which is not there, or cannot be read", *where
+            )
         elif not module.version:
-            yield Finding("MP0019", f"{so} is no mod_python.so of this project: Debian's mod_python 3, perhaps")
+            yield Finding(
+                "MP0019", f"{so} is not this project's mod_python.so: another mod_python, such as Debian's 3", *where
+            )
         elif not module.package:
-            text = f"{so} is version {module.version}, and its package is not beside it"
-            yield Finding("MP0027", text)
+            yield Finding("MP0027", f"{so} is version {module.version}, and its package is not beside it", *where)
         elif module.package_version != module.version:
             text = f"{so} is version {module.version}, its package in {module.package} is {module.package_version}"
-            yield Finding("MP0027", text)
+            yield Finding("MP0027", text, *where)
 
     def users(self, read: configuration.Configuration) -> tuple[access.Identity, access.Identity]:
         """Whom httpd's children run as, and whom code is imported as: the same, unless it is not root who asks."""

@@ -31,7 +31,7 @@ class Imports:
         self.configuration, self.module, self.access, self.limit = configuration, module, access, limit
         self.who = who
         self.done: dict[probe.Job, probe.Outcome] = {}
-        version = module.python if module else ""
+        version = module.python + module.threading if module else ""
         self.built = interpreter(version, access)
         self.package = (module.package if module else "") or os.path.dirname(os.path.dirname(os.path.dirname(__file__)))
 
@@ -193,7 +193,7 @@ def _frames(answer: dict[str, Any]) -> str:
 def interpreter(version: str, access: Access) -> str:
     """The path of a Python of a version (`3.11`, or empty for any) that httpd's user can reach; empty where there is none."""
     own = str(getattr(sys, "_base_executable", None) or sys.executable)
-    mine = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    mine = f"{sys.version_info[0]}.{sys.version_info[1]}{'t' if 't' in getattr(sys, 'abiflags', '') else ''}"
     wanted = version or mine
     places = [f"{folder}/python{wanted}" for folder in ("/usr/bin", "/usr/local/bin")]
     places += [own] if wanted == mine else []

@@ -12,6 +12,8 @@ from mod_python._doctor.configuration import Configuration, Directive, Section
 from mod_python._doctor.findings import Finding
 from mod_python._doctor.targets import HANDLERS, MAIN, Target, covers, effective, host_name, interpreter_of
 
+_HANDLER_FLAG = re.compile(r"\bH(?:andler)?=(?:mod_python|python-program)\b", re.I)
+
 
 def check(configuration: Configuration, all_targets: list[Target]) -> Iterator[Finding]:
     """All of it."""
@@ -45,8 +47,10 @@ def _is_ours(directive: Directive) -> bool:
 
 def lonely(configuration: Configuration) -> Iterator[Finding]:
     """SetHandler without PythonHandler, and the reverse."""
-    asks = configuration.named("pythonhandler", "pythonhandlermodule")
+    # Handlers of earlier phases may add one with req.add_handler(), or set req.handler.
+    asks = [one for one in configuration.directives if one.key.startswith("python") and "handler" in one.key]
     sets = [one for one in configuration.named("sethandler", "addhandler", "forcetype") if _is_ours(one)]
+    sets += [one for one in configuration.named("rewriterule") if _HANDLER_FLAG.search(one.raw)]
     for one in sets:
         if one.key == "sethandler" and not any(_meet(configuration, one, ask) for ask in asks):
             yield Finding("MP0014", f"SetHandler {one.first()} is here, and no PythonHandler", one.file, one.line)

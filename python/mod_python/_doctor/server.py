@@ -118,6 +118,8 @@ class Module:
     """This module's; empty where it is another one."""
     python: str
     """`3.11`; empty if it cannot be told."""
+    threading: str
+    """`t` for a free-threaded Python (PEP 703), else empty."""
     package: str
     """The directory that holds its Python package; empty if it is not there."""
     package_version: str
@@ -129,8 +131,9 @@ def module(path: str) -> Optional[Module]:
         data = files.read(path, 1 << 28)
     except files.Unreadable:
         return None
-    own = re.search(rb"mod_python/(\d+\.\d+\.\d+)", data)
-    library = re.search(rb"libpython(3\.\d+)", data)
+    # What came before the fourth version is another module of the same name.
+    own = re.search(rb"mod_python/((?:[4-9]|[1-9]\d)\.\d+\.\d+)", data)
+    library = re.search(rb"libpython(3\.\d+)(t?)d?\.", data)
     number = own[1].decode() if own else ""
     beside = os.path.dirname(os.path.realpath(path))
     places = [os.path.join(beside, "python", f"mod_python-{number}"), os.path.join(beside, "python")]
@@ -138,7 +141,8 @@ def module(path: str) -> Optional[Module]:
     if target == "target" and os.fsencode(project) in data:
         places.append(os.path.join(project, "python"))
     package = next((place for place in places if os.path.isfile(os.path.join(place, "mod_python/__init__.py"))), "")
-    return Module(path, number, library[1].decode() if library else "", package, _version_of(package))
+    python, threading = (library[1].decode(), library[2].decode()) if library else ("", "")
+    return Module(path, number, python, threading, package, _version_of(package))
 
 
 def _version_of(package: str) -> str:
