@@ -45,6 +45,7 @@ def made(serve: Serve, config: str, **settings: Any) -> Server:
 
 
 APPLICATION = "def application(environ, start_response): pass\ndef handler(req): pass\nvalue = 1\n"
+FILE = "PythonWSGI / @ROOT@/site/good.py\n"
 PATH = "PythonPath \"sys.path+['@ROOT@/site']\"\n"
 
 
@@ -90,11 +91,16 @@ PATH = "PythonPath \"sys.path+['@ROOT@/site']\"\n"
         ("LoadModule python_module elsewhere.so\n", ["MP0019"]),
         (PATH + "PythonASGI / good\nFlushMaxThreshold 8000\n", ["MP0022"]),
         (PATH + "DocumentRoot @ROOT@\n", ["MP0031"]),
+        (FILE + "<Directory @ROOT@/site>\nRequire ip ::1\n</Directory>\n", ["MP0033"]),
+        (FILE + "<Directory />\n<Files good.*>\nRequire ip ::1\n</Files>\n</Directory>\n", ["MP0033"]),
+        (FILE + "<Directory />\n<Files bad.*>\nRequire ip ::1\n</Files>\n</Directory>\n", []),
+        (FILE + "<Directory @ROOT@/site>\nRequire all denied\n</Directory>\n", []),
+        (FILE + "<Directory />\nRequire ip ::1\n</Directory>\n<Location />\nRequire ip ::1\n</Location>\n", []),
         ("<Directory @ROOT@/htdocs>\nAllowOverride FileInfo\n</Directory>\nPythonOption given x\n", []),
     ],
 )
 def test_each_code(serve: Serve, capsys: pytest.CaptureFixture[str], config: str, expected: list[str]) -> None:
-    made_of = ("alias", "proxy", "proxy_http", "rewrite")
+    made_of = ("alias", "proxy", "proxy_http", "rewrite", "authz_host")
     tested = made(serve, config, modules=made_of)
     tested.write("site/good.py", APPLICATION)
     tested.write("site/bad.py", "import sys\n\n1 / 0\n")

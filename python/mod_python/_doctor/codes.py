@@ -226,6 +226,13 @@ CODES: dict[str, Code] = {
         "The file has a syntax error for the Python that would run it.",
         "Correct the line that is named. For Python 2 see `mod_python migrate`.",
     ),
+    "MP0033": Code(
+        "warning",
+        "a rule that does not hold for the application",
+        "A `<Directory>` or `<Files>` for the application's file asks for a password or an address. Requests for PythonWSGI and PythonASGI have no file, so such sections do not hold for "
+        "them, other than with mod_wsgi: everybody comes in.",
+        "Put the rule into a `<Location>` for the application's path.",
+    ),
     "MP1001": Code(
         "advice",
         "a directive that has a counterpart",

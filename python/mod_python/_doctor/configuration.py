@@ -5,7 +5,6 @@ What httpd has no opinion on before a request (`<If>`) is a section. A test comp
 
 from __future__ import annotations
 
-import fnmatch
 import glob
 import os
 import re
@@ -352,8 +351,3 @@ def version_holds(version: str, condition: str) -> bool:
 
 def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d{1,9}", version))
-
-
-def matches(pattern: str, path: str) -> bool:
-    """Does the argument of a `<Directory>` with wild cards match a path?"""
-    return fnmatch.fnmatchcase(path, pattern)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import os
 import re
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from mod_python._doctor.configuration import Configuration, Directive, Section
 from mod_python._doctor.findings import Finding
 from mod_python._doctor.targets import HANDLERS, MAIN, Target, covers, effective, host_name, interpreter_of
 
+_FOR_ALL = ("all granted", "all denied")
 _HANDLER_FLAG = re.compile(r"\bH(?:andler)?=(?:mod_python|python-program)\b", re.I)
 
 
@@ -23,6 +25,7 @@ def check(configuration: Configuration, all_targets: list[Target]) -> Iterator[F
     yield from shadowed(configuration, all_targets)
     yield from unused(configuration, all_targets)
     yield from beside(configuration, all_targets)
+    yield from unguarded(configuration, all_targets)
 
 
 def unknown(configuration: Configuration) -> Iterator[Finding]:
@@ -200,3 +203,32 @@ def is_main(configuration: Configuration, target: Target) -> bool:
         if found is not None and found.first().lower() == "on":
             return False
     return interpreter_of(configuration, target) == MAIN
+
+
+def unguarded(configuration: Configuration, all_targets: list[Target]) -> Iterator[Finding]:
+    """Applications whose file lies under rules that do not hold for them, as they did with mod_wsgi."""
+    rules = [one for one in configuration.named("require") if " ".join(one.words()[:2]).lower() not in _FOR_ALL]
+    for target in all_targets:
+        if not target.is_application or not target.module.startswith("/") or target.prefix is None:
+            continue
+        directive, prefix = target.directive, target.prefix or "/"
+        near = [one for one in rules if one.host() in (None, directive.host())]
+        if any(
+            section.name == "location" and covers(section.argument, prefix) for one in near for section in one.chain()
+        ):
+            continue
+        for one in near:
+            section = next((section for section in one.chain() if section.name in ("directory", "files")), None)
+            if section is not None and _is_for(section, target.module):
+                place = f"<{section.name.capitalize()} {section.argument}>"
+                text = f"`Require {one.raw}` of {place}, on line {one.line} of {one.file}, does not hold for the application at {prefix}"
+                yield Finding("MP0033", text, directive.file, directive.line)
+                break
+
+
+def _is_for(section: Section, path: str) -> bool:
+    """Is a section for a file?"""
+    folders = [one for one in section.chain() if one.name == "directory"]
+    if not all(_is_plain(one) and covers(one.argument, os.path.dirname(path)) for one in folders):
+        return False
+    return section.name == "directory" or fnmatch.fnmatchcase(os.path.basename(path), section.argument)

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Optional
 
 from mod_python._doctor.configuration import Configuration, Directive, Section
-from mod_python._doctor.configuration import matches as matches
 
 MAIN = "main_interpreter"
 HANDLERS = ("mod_python", "python-program")

@@ -119,7 +119,8 @@ def names(path: str, tree: ast.Module) -> Iterator[Finding]:
     aliases = [
         alias for node in ast.walk(tree) if isinstance(node, (ast.Import, ast.ImportFrom)) for alias in node.names
     ]
-    bound |= {(alias.asname or alias.name).split(".")[0] for alias in aliases}
+    imported = {(alias.asname or alias.name).split(".")[0] for alias in aliases}
+    bound |= imported
     for node in ast.walk(tree):
         if isinstance(node, ast.Name) and node.id in NAMES and node.id not in bound:
             yield from _name(path, node.lineno, node.id)
@@ -127,7 +128,7 @@ def names(path: str, tree: ast.Module) -> Iterator[Finding]:
             name = f"{node.value.id}.{node.attr}" if isinstance(node.value, ast.Name) else ""
             if node.attr in METHODS:
                 yield Finding("MP2004", f".{node.attr} is gone", path, node.lineno, f"Write {METHODS[node.attr]}.")
-            elif name in ATTRIBUTES:
+            elif name in ATTRIBUTES and name.split(".")[0] in imported:
                 yield Finding("MP2004", f"{name} is gone", path, node.lineno, f"Write {ATTRIBUTES[name]}.")
         elif isinstance(node, ast.Import):
             for alias in node.names:

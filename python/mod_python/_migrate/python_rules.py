@@ -170,7 +170,7 @@ SYNTAX: tuple[tuple[str, str, str], ...] = (
     (r"(?:^|[:;])\s*exec\s+(?![=(.\[,)])\S", "exec is a function", "exec(code, names)"),
     (r"\bexec\s+\S+\s+in\b", "`exec … in` is gone", "exec(code, names)"),
     (r"(?<![\w.])0[0-7]+(?![\w.])", "an octal number has another form", "0o755"),
-    (r"(?<![\w.])\d+[lL]\b", "a long is an int", "without the L"),
+    (r"(?<![\w.])(?:0[xX][0-9a-fA-F]+|\d+)[lL]\b", "a long is an int", "without the L"),
     (r"\b[uU][rR](?=\"|')", 'ur"" is gone', 'r""'),
     (r"^\s*def\s+\w+\([^)]*\([^)]*\)[^=)]*\)\s*:", "a parameter that is a tuple is gone", "unpack it in the function"),
 )
