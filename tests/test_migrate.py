@@ -274,6 +274,38 @@ def translated(tmp_path: Path, capsys: pytest.CaptureFixture[str], config: str) 
             "<Directory /srv>\nRequire all denied\n</Directory>\nPythonWSGI /x /srv/x.wsgi\n<Location /x>\nRequire all denied\n</Location>",
             ["MP1003", "MP1008"],
         ),
+        # Who lets in under a condition does not without it, and what closes is there whatever holds.
+        (
+            "WSGIScriptAlias /x /srv/x.wsgi\n<Directory /srv>\nRequire ip ::1\n</Directory>\n"
+            "<IfDefine D>\n<Directory /srv/>\nRequire all granted\n</Directory>\n</IfDefine>",
+            "PythonWSGI /x /srv/x.wsgi\n<Location /x>\nRequire ip ::1\n</Location>\n<Location /x>\n<IfDefine D>\nRequire all granted\n</ifdefine>\n</Location>\n"
+            "<Directory /srv>\nRequire ip ::1\n</Directory>\n<IfDefine D>\n<Directory /srv/>\nRequire all granted\n</Directory>\n</IfDefine>",
+            ["MP1008"],
+        ),
+        (
+            "WSGIScriptAlias /x /srv/x.wsgi\n<IfDefine D>\nWSGIScriptAlias /y /other/y.wsgi\n</IfDefine>\n<Directory /srv>\nOrder allow,deny\n</Directory>",
+            "PythonWSGI /x /srv/x.wsgi\n<Location /x>\nOrder allow,deny\n</Location>\n<IfDefine D>\nPythonWSGI /y /other/y.wsgi\n</IfDefine>\n"
+            "<Directory /srv>\nOrder allow,deny\n</Directory>",
+            ["MP1004", "MP1008"],
+        ),
+        # Rules for one of many files.
+        (
+            "WSGIScriptAlias /x /srv/many/\n<Directory /srv/many/private>\nRequire ip ::1\n</Directory>",
+            "PythonWSGIMatch ^/x/([^/]+) /srv/many/$1\n<Location /x>\nRequire all denied\n</Location>\n<Directory /srv/many/private>\nRequire ip ::1\n</Directory>",
+            ["MP1003"],
+        ),
+        (
+            'WSGIScriptAliasMatch ^/x/(a+) /srv/$1.wsgi\n<FilesMatch "^\\.ht">\nRequire all denied\n</FilesMatch>',
+            'PythonWSGIMatch ^/x/(a+) /srv/$1.wsgi\n<FilesMatch "^\\.ht">\nRequire all denied\n</FilesMatch>',
+            [],
+        ),
+        # What holds for some requests alone must not hold for all.
+        (
+            'WSGIScriptAlias /x /srv/x.wsgi\n<Directory /srv>\nRequire all denied\n<If "false">\nRequire all granted\nSetEnv A b\n</If>\n</Directory>',
+            'PythonWSGI /x /srv/x.wsgi\n<Location /x>\nRequire all denied\n<If "false">\nRequire all granted\nSetEnv A b\n</If>\n</Location>\n'
+            '<Directory /srv>\nRequire all denied\n<If "false">\nRequire all granted\nSetEnv A b\n</If>\n</Directory>',
+            ["MP1008"],
+        ),
         (
             "WSGIScriptAlias / /a.wsgi\n# a comment\nOther thing \\\n  more\n",
             "PythonWSGI / /a.wsgi\nOther thing \\\nmore",

@@ -3,8 +3,10 @@ hold for them; here they have none, and what such sections say has to go over to
 
 from __future__ import annotations
 
+import os
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Optional
 
 from mod_python._doctor.lines import quoted
 from mod_python._doctor.targets import MAIN, covers
@@ -32,6 +34,8 @@ _SETTINGS = (
 BLOCKS = ("requireall", "requireany", "requirenone", "limit", "limitexcept")
 _CONDITIONS = ("if", "elseif", "else")
 _OPEN = re.compile(r"require\s+all\s+granted|order\s+\S+|allow\s+from\s+all", re.I)
+_DOUBTFUL = ("limit", "limitexcept", "requirenone", "ifdefine", "iffile", "ifdirective", "ifsection", *_CONDITIONS)
+"""Containers whose rules hold for a part of the requests, or of the servers: who lets in there does not let in everybody."""
 _ABOUT_FILES = ("directory", "directorymatch", "files", "filesmatch")
 
 
@@ -119,34 +123,105 @@ def is_below(url: str, other: str) -> bool:
 
 def _doors(translator: Translator, alias: Alias) -> list[list[str]]:
     """What goes over from sections for the script, each section's lines by themselves, as httpd merges them."""
-    found: list[tuple[Section, Source, list[Entry]]] = []
-    host = alias.entry.host()
-    for source in translator.sources:
-        for section in _all_sections(source):
-            around = section.chain()
-            own_host = next((one for one in around if one.name == "virtualhost"), None)
-            inner = [one for one in around if one.name != "virtualhost"]
-            if section.name in _ABOUT_FILES and own_host in (None, host) and covers_file(inner, _script(alias)):
-                found.append((section, source, _own_lines(source, section)))
-        if source.path.endswith("/.htaccess") and covers(source.path[: -len("/.htaccess")], _script(alias)):
-            section = Section("directory", source.path[: -len("/.htaccess")], None, 0, len(source.lines))
-            entries = [entry for entry in source.lines if not entry.chain() and entry.name]
-            one = (section, source, entries)
-            # One that lets in may not be read at all: AllowOverride decides.
-            if source.path in translator.closed_files or (_authorizes(entries) and not _is_open(translator, one)):
-                found.append(one)
-    found.sort(key=lambda one: (one[0].name.startswith("files"), len(one[0].argument)))
+    found = sorted(_concerned(translator, alias), key=lambda one: _rank(one[0]))
     authorizing = [one for one in found if _authorizes(one[2])]
     merges = any(entry.name == "authmerging" and entry.rest.lower() != "off" for one in found for entry in one[2])
-    closes = bool(authorizing) and (merges or not _is_open(translator, authorizing[-1]))
+    conditional = any(_conditions(one[0], alias) for one in authorizing)
+    closes = bool(authorizing) and (merges or conditional or not _is_open(translator, authorizing[-1]))
     doors = []
     for section, source, entries in found:
         lines = _carried(translator, source, section, entries, closes)
         if lines:
+            # What holds under a condition must not hold without it: it might let in.
+            for around in _conditions(section, alias):
+                lines = [source.lines[around.place].text, *(f"    {line}" for line in lines), f"</{around.name}>"]
             doors.append(lines)
             text = f"<{section.name.capitalize()} {section.argument}> does not hold for {alias.url}, whose requests have no file; it is repeated as {_opening(alias)}"
             translator.say("MP1008", source, source.lines[section.place], text)
+    for section, source in _of_parts(translator, alias):
+        text = f"<{section.name.capitalize()} {section.argument}> is about a part of {alias.url}, which stays closed"
+        remedy = "Say it in a <LocationMatch> for that part, and remove the `Require all denied`."
+        translator.say("MP1003", source, source.lines[section.place], text, remedy)
+        doors.append(["# Closed: rules for files in it are to be written anew.", "Require all denied"])
+        break
     return doors
+
+
+def _concerned(translator: Translator, alias: Alias) -> Iterator[tuple[Section, Source, list[Entry]]]:
+    """The sections that hold for an application's script, with their lines."""
+    for source in translator.sources:
+        for section in _for_files(source, alias):
+            inner = [one for one in section.chain() if one.name != "virtualhost"]
+            if covers_file(inner, _script(alias)):
+                yield section, source, _own_lines(source, section)
+        folder, _, name = source.path.rpartition("/")
+        if name == ".htaccess" and covers(folder or "/", _script(alias)):
+            section = Section("directory", folder, None, 0, len(source.lines))
+            entries = [entry for entry in source.lines if not entry.chain() and entry.name]
+            one = (section, source, entries)
+            # One that lets in may not be read at all: AllowOverride decides.
+            if source.path in translator.closed_files or (_authorizes(entries) and not _is_open(translator, one)):
+                yield one
+
+
+def _for_files(source: Source, alias: Alias) -> Iterator[Section]:
+    """The sections for files of an application's virtual host, and of what is outside of all."""
+    host = alias.entry.host()
+    for section in _all_sections(source):
+        own_host = next((one for one in section.chain() if one.name == "virtualhost"), None)
+        if section.name in _ABOUT_FILES and own_host in (None, host):
+            yield section
+
+
+def _of_parts(translator: Translator, alias: Alias) -> Iterator[tuple[Section, Source]]:
+    """Sections that close a part of what an alias for many files takes."""
+    if not alias.is_folder and "$" not in alias.path:
+        return
+    base = os.path.dirname(alias.path.split("$")[0])
+    try:
+        names = os.listdir(base)[:10_000]
+    except OSError:
+        names = []
+    for source in translator.sources:
+        for section in _for_files(source, alias):
+            one = (section, source, _own_lines(source, section))
+            if not _authorizes(one[2]) or _is_open(translator, one):
+                continue
+            inner = [part for part in section.chain() if part.name != "virtualhost"]
+            if covers_file(inner, _script(alias)):
+                continue
+            is_below = any(
+                part.name == "directory" and covers(base, part.argument) and part.argument.rstrip("/") != base
+                for part in inner
+            )
+            if is_below or any(covers_file(inner, os.path.join(base, name)) for name in names):
+                yield section, source
+
+
+def _conditions(section: Section, alias: Alias) -> list[Section]:
+    """The conditions that a section stands under and an application does not, the innermost first."""
+    return [one for one in _around(section) if one.name in TRANSPARENT and one not in _around(alias.entry.section)]
+
+
+def _around(section: Optional[Section]) -> list[Section]:
+    found: list[Section] = []
+    while section is not None:
+        found.append(section)
+        section = section.outer
+    return found
+
+
+def _rank(section: Section) -> tuple[int, int, bool]:
+    """In which order httpd merges sections (ap_directory_walk, ap_file_walk)."""
+    kind = (
+        2
+        if section.name.startswith("files")
+        else 1
+        if section.name.endswith("match") or section.argument.startswith("~")
+        else 0
+    )
+    in_host = any(one.name == "virtualhost" for one in section.chain())
+    return kind, len(section.argument.rstrip("/")) if kind == 0 else 0, in_host
 
 
 def _script(alias: Alias) -> str:
@@ -189,9 +264,10 @@ def _is_open(translator: Translator, one: tuple[Section, Source, list[Entry]]) -
     if section in translator.closed or source.path in translator.closed_files:
         return False
     said = [entry for entry in entries if entry.name in _DOORS]
-    return all(_OPEN.fullmatch(" ".join(entry.text.split())) for entry in said) and not any(
-        entry.name in ("<limit", "<limitexcept", "<requirenone", "<if", "<elseif", "<else") for entry in entries
-    )
+    if any(entry.name.lstrip("<") in _DOUBTFUL for entry in entries if entry.name.startswith("<")):
+        return False
+    texts = [" ".join(entry.text.lower().split()) for entry in said]
+    return all(_OPEN.fullmatch(text) for text in texts) and bool({"require all granted", "allow from all"} & set(texts))
 
 
 def _carried(translator: Translator, source: Source, section: Section, entries: list[Entry], closes: bool) -> list[str]:

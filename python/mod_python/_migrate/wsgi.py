@@ -335,12 +335,21 @@ class Translator:
         mine = [alias for alias in self.aliases if alias.source is source and alias.entry.host() is host]
         if not mine:
             return
-        new = self._daemon_lines(mine, host)
-        indent = mine[0].entry.indent()
-        self._before(source, mine[0].entry, [indent + line for line in new])
-        last = mine[-1].entry
-        sections = rules_of_files.sections(self, mine)
-        self.add(source, last.place, [indent + line for line in sections])
+        # What an application needs stands under the same conditions as itself.
+        groups: dict[Optional[Section], list[Alias]] = {}
+        for alias in mine:
+            groups.setdefault(alias.entry.section, []).append(alias)
+        for group in groups.values():
+            indent = group[0].entry.indent()
+            new = self._daemon_lines(group, host)
+            self._before(source, group[0].entry, [indent + line for line in new])
+            sections = rules_of_files.sections(self, group)
+            self.add(source, group[-1].entry.place, [indent + line for line in sections])
+        if len(groups) > 1:
+            text = (
+                "applications of one virtual host stand under several conditions: later <Location>s cover earlier ones"
+            )
+            self.say("MP1004", source, mine[0].entry, text, "See that the one for the shorter path comes first.")
         self._order(mine)
 
     def _before(self, source: Source, entry: Entry, new: list[str]) -> None:
@@ -372,7 +381,9 @@ class Translator:
         if host is not None and everywhere == {homes[0]}:
             # For all of httpd: main_interpreter has no other one, and it is where %{GLOBAL} leads.
             opening = where.source.lines[host.place]
-            self._before(where.source, opening, [opening.indent() + line])
+            line = opening.indent() + line
+            if line not in self.made.replaced.get((where.source.path, opening.place), []):
+                self._before(where.source, opening, [line])
             return new
         if host is not None and any(
             self.setting(alias, "wsgiapplicationgroup", "application-group").lower() == "%{global}" for alias in mine
