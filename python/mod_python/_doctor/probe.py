@@ -115,21 +115,26 @@ def _watch(process: subprocess.Popen[bytes], answers: int, said: int, limit: flo
         over = False
         while not over:
             # Looked at first: what has been written before the end is taken in the round behind it.
-            over = process.poll() is not None
+            over = _has_ended(process.pid)
             if time.monotonic() > end:
                 outcome.timed_out = over = True
             for key, _ in selector.select(0 if over else 0.01):
-                data = b""
-                with contextlib.suppress(BlockingIOError):
+                try:
                     data = os.read(key.fd, 1 << 16)
+                except BlockingIOError:
+                    continue
                 if not data:
                     selector.unregister(key.fd)
                 key.data.extend(data[: max(0, _MOST - len(key.data))])
-            if not selector.get_map():
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(max(0.0, end - time.monotonic()))
+            if not selector.get_map() and not over:
+                time.sleep(0.01)
     outcome.said = heard[-2000:].decode(errors="replace")
     return outcome, bytes(told)
+
+
+def _has_ended(pid: int) -> bool:
+    """Has a child process ended? It is not waited for: its number stays its own, so that its group can be ended by it."""
+    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
 def _read(told: bytes) -> Iterator[dict[str, Any]]:
@@ -168,10 +173,13 @@ def _strays_end() -> Iterator[None]:
             if not strays:
                 break
             for pid in strays:
-                with contextlib.suppress(ProcessLookupError, PermissionError):
+                try:
                     os.kill(pid, signal.SIGKILL)
-                with contextlib.suppress(ChildProcessError):
                     os.waitpid(pid, 0)
+                except PermissionError:
+                    before.add(pid)  # has become somebody else, whom only root could end
+                except (ProcessLookupError, ChildProcessError):
+                    pass
         if adopts and prctl is not None:
             prctl(_SUBREAPER, 0, 0, 0, 0)
 
