@@ -348,6 +348,11 @@ def test_versions_of_module_and_package(serve: Serve, capsys: pytest.CaptureFixt
     tested.write("copy/python/mod_python/version.py", 'version = "3.9.9"\n')
     (found,) = checked(capsys, str(tested.root / "httpd.conf"), "--no-httpd")[1]
     assert found["code"] == "MP0027" and "4.0.0" in found["text"] and "3.9.9" in found["text"]
+    # As a wheel has it: in the package.
+    (so.parent / "python/mod_python/version.py").unlink()
+    tested.write("copy/__init__.py", "")
+    tested.write("copy/version.py", 'version = "4.0.0"\n')
+    assert checked(capsys, str(tested.root / "httpd.conf"), "--no-httpd")[1] == []
 
 
 def test_the_configuration_is_read_as_httpd_reads_it(serve: Serve) -> None:

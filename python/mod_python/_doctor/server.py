@@ -142,14 +142,16 @@ def module(path: str) -> Optional[Module]:
         places.append(os.path.join(project, "python"))
     package = next((place for place in places if os.path.isfile(os.path.join(place, "mod_python/__init__.py"))), "")
     python, threading = (library[1].decode(), library[2].decode()) if library else ("", "")
-    return Module(path, number, python, threading, package, _version_of(package))
+    # A wheel has the module in the package, and beside it a door to that under the usual name.
+    is_inside = os.path.isfile(os.path.join(beside, "__init__.py"))
+    known = os.path.join(beside, "version.py") if is_inside else os.path.join(package, "mod_python/version.py")
+    return Module(path, number, python, threading, package, _version_of(known) if package else "")
 
 
-def _version_of(package: str) -> str:
-    if not package:
-        return ""
+def _version_of(path: str) -> str:
+    """What a version.py says."""
     try:
-        text = files.text(os.path.join(package, "mod_python/version.py"), 1 << 20)
+        text = files.text(path, 1 << 20)
     except files.Unreadable:
         return ""
     found = re.search(r'^version = ["\']([^"\']+)', text, re.M)
