@@ -35,12 +35,14 @@ class Finding:
         """`file:line`, as compilers write it."""
         return f"{self.file}:{self.line}" if self.file and self.line else self.file or ""
 
-    def as_text(self) -> str:
-        """Some lines for people."""
+    def as_text(self, is_first: bool = True) -> str:
+        """Some lines for people; what the table says is to be done is said with the first of a code."""
         place = printable(self.place())
         head = f"{self.code} {self.level}: {printable(self.text)}"
         more = "".join(f"    | {printable(line)}\n" for line in self.more.splitlines())
-        return f"{place}: {head}\n{more}    {printable(self.remedy or CODES[self.code].remedy)}".lstrip(": ")
+        remedy = self.remedy or (CODES[self.code].remedy if is_first else "")
+        said = f"{place}: {head}\n{more}" if place else f"{head}\n{more}"
+        return f"{said}    {printable(remedy)}" if remedy else said.rstrip("\n")
 
     def as_dict(self) -> dict[str, object]:
         """For programs."""
@@ -73,7 +75,8 @@ def tell(findings: list[Finding], notes: list[str], as_json: bool) -> None:
         print(json.dumps({"notes": notes, "findings": [finding.as_dict() for finding in findings]}, indent=2))
         return
     lines = [printable(note) for note in notes]
-    lines += [finding.as_text() for finding in findings]
+    firsts = {finding.code: finding for finding in reversed(findings) if not finding.remedy}
+    lines += [finding.as_text(firsts.get(finding.code) is finding) for finding in findings]
     counts = {level: sum(finding.level == level for finding in findings) for level in LEVELS}
     words = [
         f"{count} {level}{'s' if count != 1 and level != 'advice' else ''}" for level, count in counts.items() if count
