@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import os
 import re
 import subprocess
@@ -53,8 +55,11 @@ class Httpd:
 def installed(program: str = "") -> Httpd:
     """The httpd of this machine."""
     program = program or version.HTTPD
-    if not program:
-        return Httpd()
+    return dataclasses.replace(_installed(program), environment={}) if program else Httpd()
+
+
+@functools.lru_cache(maxsize=8)
+def _installed(program: str) -> Httpd:
     said = _said(program, "-V")
     facts = dict(re.findall(r'-D (\w+)="(.*)"', said))
     found = re.search(r"Apache/(\d[\d.]*)", said)
