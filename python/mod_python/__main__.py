@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import ipaddress
 import os
 import platform
@@ -145,6 +146,16 @@ The server's configuration is described in {target}. Make httpd's file of it, th
     return 0
 
 
+_ELSEWHERE = {
+    "check": ("_doctor", "say what keeps a configuration or a site from working"),
+    "migrate": (
+        "_migrate",
+        "say what changes for a site of mod_python 3 or mod_wsgi, and write its configuration anew",
+    ),
+}
+"""Commands that are packages with a `main`, which reads the arguments itself."""
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     main = argparse.ArgumentParser(prog="mod_python", description="Servers of one's own with mod_python.")
@@ -155,6 +166,8 @@ def parser() -> argparse.ArgumentParser:
     command = commands.add_parser("genconfig", help=cmd_genconfig.__doc__)
     command.add_argument("source", help="the Python file, such as httpd_conf.py")
     commands.add_parser("version", help=cmd_version.__doc__)
+    for name, (_, explained) in _ELSEWHERE.items():
+        commands.add_parser(name, help=explained, add_help=False)
     command = commands.add_parser("create", help=cmd_create.__doc__)
     command.add_argument("directory")
     command.add_argument(
@@ -169,6 +182,11 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Run a command; its exit status."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words and words[0] in _ELSEWHERE:
+        package = importlib.import_module(f"mod_python.{_ELSEWHERE[words[0]][0]}")
+        done: int = package.main(words[1:])
+        return done
     parsed = parser().parse_args(arguments)
     result: int = globals()[f"cmd_{parsed.command}"](parsed)
     return result

@@ -1,0 +1,174 @@
+"""The command line of ``mod_python check``, and the order of the checks."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+from collections.abc import Iterator
+from typing import Optional
+
+from mod_python import _users
+from mod_python._doctor import access, configuration, files, load, places, rules, server, site
+from mod_python._doctor.findings import Finding, ordered, status, tell
+from mod_python._doctor.imports import Imports
+from mod_python._doctor.targets import covers, targets
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = argparse.ArgumentParser(
+        prog="mod_python check",
+        description="Finds what keeps a configuration or a site from working, as httpd's user would find out. "
+        "Exit status: 0 nothing but advice, 1 warnings, 2 errors.",
+    )
+    made.add_argument("path", nargs="?", help="httpd.conf, or a directory with handlers (httpd's own configuration)")
+    made.add_argument("--json", action="store_true", help="for programs")
+    made.add_argument("--no-import", action="store_true", help="do not import applications and handlers")
+    made.add_argument("--no-httpd", action="store_true", help="do not ask httpd -t")
+    made.add_argument("--timeout", type=float, default=20.0, help="seconds that an import may take (20)")
+    made.add_argument("--user", help="whom httpd's children run as, where the configuration does not say it")
+    made.add_argument("--httpd", default="", metavar="PROGRAM", help="the httpd to ask")
+    made.add_argument("-d", dest="server_root", help="as httpd's -d")
+    made.add_argument("-D", dest="defines", action="append", default=[], metavar="NAME", help="as httpd's -D")
+    return made
+
+
+class Check:
+    """One run."""
+
+    def __init__(self, chosen: argparse.Namespace) -> None:
+        self.chosen = chosen
+        self.notes: list[str] = []
+        self.httpd = server.installed(chosen.httpd)
+
+    def findings(self) -> Iterator[Finding]:
+        """All that is wrong."""
+        path = os.path.abspath(self.chosen.path or self.httpd.config)
+        if os.path.isdir(path):
+            own = next((name for name in site.CONFIGURATIONS if os.path.isfile(os.path.join(path, name))), None)
+            if own is None:
+                yield from self.of_site(path)
+                return
+            path = os.path.join(path, own)
+        yield from self.of_configuration(path)
+
+    def of_site(self, folder: str) -> Iterator[Finding]:
+        """A directory without a configuration."""
+        child, who = self.users(site.empty())
+        found = access.Access(child)
+        imports = Imports(site.empty(), None, found, who, self.chosen.timeout)
+        if self.chosen.no_import:
+            imports.built = ""
+        yield from site.check(folder, found, imports)
+
+    def of_configuration(self, path: str) -> Iterator[Finding]:
+        """A configuration with all that it includes."""
+        self.httpd.environment = server.environment_of(path)
+        # Whose ServerRoot is not said, that of a private httpd is mostly where its configuration is.
+        is_installed = covers(self.httpd.root, path) and os.path.isdir(self.httpd.root)
+        root = self.chosen.server_root or (None if is_installed else os.path.dirname(path))
+        read = configuration.read(path, self.httpd.surroundings(root, self.chosen.defines))
+        if not read.files:
+            for problem in read.problems:
+                yield Finding("MP0013", problem.text, problem.file, problem.line)
+            return
+        all_targets = list(targets(read))
+        so = read.modules.get("python_module", "")
+        module = server.module(so) if so else None
+        child, who = self.users(read)
+        found = access.Access(child)
+        mine = [*self.module(read, so, module), *rules.check(read, all_targets), *load.check(read, all_targets)]
+        mine += places.check(read, all_targets, found, module.python if module else "")
+        mine += places.overrides(read)
+        mine += [Finding("MP0013", problem.text, problem.file, problem.line) for problem in read.problems]
+        if not self.chosen.no_import:
+            mine += Imports(read, module, found, who, self.chosen.timeout).check(all_targets)
+        yield from mine
+        yield from self.asked(path, root, mine, read.files)
+
+    def module(self, read: configuration.Configuration, so: str, module: Optional[server.Module]) -> Iterator[Finding]:
+        """Does mod_python.so have its package, of its version?"""
+        load = next((one for one in read.named("loadmodule") if one.first() == "python_module"), None)
+        if load is None:
+            return
+        where = (load.file, load.line)
+        if module is None:
+            yield Finding(
+                "MP0002", f"LoadModule python_module names {so}, which is not there, or cannot be read", *where
+            )
+        elif not module.version:
+            yield Finding(
+                "MP0019", f"{so} is not this project's mod_python.so: another mod_python, such as Debian's 3", *where
+            )
+        elif not module.package:
+            yield Finding("MP0027", f"{so} is version {module.version}, and its package is not beside it", *where)
+        elif module.package_version != module.version:
+            text = f"{so} is version {module.version}, its package in {module.package} is {module.package_version}"
+            yield Finding("MP0027", text, *where)
+
+    def users(self, read: configuration.Configuration) -> tuple[access.Identity, access.Identity]:
+        """Whom httpd's children run as, and whom code is imported as: the same, unless it is not root who asks."""
+        mine = access.own()
+        user, group = read.last("user"), read.last("group")
+        name = self.chosen.user or (user.first() if user else "")
+        is_named = bool(name) and not name.startswith("$")
+        try:
+            if is_named:
+                child = access.identity(name, group.first() if group and not self.chosen.user else None)
+            else:
+                usual = _users.children_user()
+                if usual is None:
+                    return mine, mine
+                self.notes.append(f"The configuration names no User; httpd's user is taken to be {usual[0]}.")
+                child = access.identity(usual[0], None)
+        except ValueError as error:
+            self.notes.append(f"httpd's user is not known: {error}.")
+            return mine, mine
+        if mine.user == 0 or child.user == mine.user:
+            return child, child
+        self.notes.append(
+            f"Code is imported as {mine.name}, who asks, and what httpd's user {child.name} can reach is told by modes: root could ask the system."
+        )
+        return child, mine
+
+    def asked(self, path: str, root: Optional[str], mine: list[Finding], read: list[str]) -> Iterator[Finding]:
+        """What httpd itself says of a configuration."""
+        if self.chosen.no_httpd:
+            return
+        foreign = next((file for file in read if files.is_others(file)), None) if os.geteuid() == 0 else None
+        if foreign is not None:
+            self.notes.append(
+                f"httpd -t is not asked: others than root may change {foreign}, and httpd loads what that names."
+            )
+            return
+        answer = self.httpd.test(path, root, self.chosen.defines)
+        if answer is None:
+            self.notes.append("httpd -t is not asked: there is no httpd here that answers.")
+            return
+        taken, said = answer
+        if taken:
+            return
+        for line in said.splitlines():
+            found = re.match(r"(?:AH\d+: )?Syntax error on line (\d+) of (\S+):$", line)
+            if found:
+                rest = said[said.index(line) + len(line) :].strip().splitlines()
+                yield from self._refused(" ".join(rest[:1]), found[2], int(found[1]), mine)
+                return
+        last = [line for line in said.splitlines() if line.strip() and not re.match("AH00(558|014)", line)]
+        if any(one.code == "MP0013" for one in mine):
+            return  # said already, of the line
+        yield Finding("MP0012", last[-1] if last else "httpd -t fails, without a word", path)
+
+    @staticmethod
+    def _refused(text: str, file: str, line: int, mine: list[Finding]) -> Iterator[Finding]:
+        if not any(one.level == "error" and (one.file, one.line) == (file, line) for one in mine):
+            yield Finding("MP0012", text, file, line)
+
+
+def main(arguments: list[str]) -> int:
+    """Run the command; its exit status."""
+    check = Check(parser().parse_args(arguments))
+    findings = ordered(list(check.findings()))
+    tell(findings, check.notes, check.chosen.json)
+    return status(findings)

@@ -1,0 +1,421 @@
+"""Translates mod_wsgi's directives, line by line. What decides who may see an application is never lost: it goes over, or the place stays closed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Optional
+
+from mod_python._doctor.findings import Finding
+from mod_python._doctor.lines import quoted
+from mod_python._doctor.targets import MAIN
+from mod_python._migrate import rules_of_files
+from mod_python._migrate.directives import WSGI, interpreter
+from mod_python._migrate.source import Entry, Section, Source, covers_file
+
+_KNOWN = {name.lower(): (name, change) for name, change in WSGI.items()}
+_DENIES = ("wsgiaccessscript", "wsgiauthuserscript", "wsgiauthgroupscript")
+_AUTHORIZES = ("require", "order", "allow", "deny", "satisfy")
+
+
+@dataclass(eq=False)
+class Alias:
+    """A WSGIScriptAlias."""
+
+    source: Source
+    entry: Entry
+    url: str
+    path: str
+    options: dict[str, str]
+    is_match: bool
+
+    @property
+    def is_folder(self) -> bool:
+        return self.path.endswith("/")
+
+
+@dataclass(eq=False)
+class Daemon:
+    """A WSGIDaemonProcess."""
+
+    source: Source
+    entry: Entry
+    name: str
+    options: dict[str, str]
+
+
+@dataclass
+class Translation:
+    """What becomes of all files."""
+
+    findings: list[Finding] = field(default_factory=list)
+    replaced: dict[tuple[str, int], list[str]] = field(default_factory=dict)
+    """By a file's path and an entry's place: the lines that stand for it."""
+    behind: dict[tuple[str, int], list[str]] = field(default_factory=dict)
+    """Lines that come behind an entry."""
+
+    def changed(self, path: str) -> bool:
+        """Is anything of a file otherwise?"""
+        return any(key[0] == path for key in (*self.replaced, *self.behind))
+
+    def text(self, source: Source) -> str:
+        """A file anew."""
+        made: list[str] = []
+        for entry in source.lines:
+            key = (source.path, entry.place)
+            made += self.replaced.get(key, entry.raw)
+            made += self.behind.get(key, [])
+        return "\n".join(made)
+
+
+class Translator:
+    """Translates files that belong together."""
+
+    def __init__(self, sources: list[Source], module: str) -> None:
+        self.sources, self.module = sources, module
+        self.made = Translation()
+        self.closed: set[Section] = set()
+        self.closed_files: set[str] = set()
+        self.aliases: list[Alias] = []
+        self.daemons: dict[str, Daemon] = {}
+        self.handlers = {"wsgi-script"}
+        self.homes: list[str] = []
+
+    def translate(self) -> Translation:
+        """Do it."""
+        for source in self.sources:
+            for entry in source.lines:
+                self._collect(source, entry)
+        for source in self.sources:
+            for entry in source.lines:
+                if entry.name in _KNOWN:
+                    self._directive(source, entry)
+                else:
+                    self._other(source, entry)
+        self._close()
+        for source in self.sources:
+            for host in self._hosts(source):
+                self._scope(source, host)
+        return self.made
+
+    def say(self, code: str, source: Source, entry: Entry, text: str, remedy: str = "") -> None:
+        """Tell of a line."""
+        self.made.findings.append(Finding(code, text, source.path, entry.number, remedy=remedy))
+
+    def put(self, source: Source, entry: Entry, *new: str) -> None:
+        """Have lines stand for an entry, which stays as a comment."""
+        indent = entry.indent()
+        # A backslash at its end would make the next line a part of the comment.
+        shown = " ".join(entry.text.split()).rstrip("\\")
+        kept = [f"{indent}# mod_wsgi: {shown}"]
+        self.made.replaced[source.path, entry.place] = kept + [indent + line for line in new]
+
+    def add(self, source: Source, place: int, new: list[str]) -> None:
+        """Have lines come behind an entry."""
+        self.made.behind.setdefault((source.path, place), []).extend(new)
+
+    def _collect(self, source: Source, entry: Entry) -> None:
+        found = entry.words()
+        if entry.name in ("wsgiscriptalias", "wsgiscriptaliasmatch") and len(found) > 1:
+            alias = Alias(source, entry, found[0], found[1], _options(found[2:]), entry.name.endswith("match"))
+            self.aliases.append(alias)
+        elif entry.name == "wsgidaemonprocess" and found:
+            self.daemons[found[0]] = Daemon(source, entry, found[0], _options(found[1:]))
+        elif entry.name == "wsgipythonhome" and found:
+            self.homes.append(found[0])
+        elif entry.name == "wsgihandlerscript" and found:
+            self.handlers.add(found[0].lower())
+
+    @staticmethod
+    def _hosts(source: Source) -> list[Optional[Section]]:
+        hosts = dict.fromkeys(entry.host() for entry in source.lines)
+        return list(hosts)
+
+    def _directive(self, source: Source, entry: Entry) -> None:
+        name, change = _KNOWN[entry.name]
+        link = " " if change.what.startswith(("becomes", "is not")) else ": "
+        self.say(change.code, source, entry, f"{name}{link}{change.what}", change.remedy)
+        found, method = entry.words(), getattr(self, f"_{entry.name[4:]}", None)
+        if method is not None and found:
+            method(source, entry, found)
+        else:
+            if entry.name in _DENIES:
+                self._shut(source, entry)
+            self.put(source, entry)
+
+    def _scriptalias(self, source: Source, entry: Entry, found: list[str]) -> None:
+        alias = next((alias for alias in self.aliases if alias.entry is entry), None)
+        if alias is None:
+            return self.put(source, entry)
+        callable_ = self.setting(alias, "wsgicallableobject", "callable-object")
+        target = alias.path + (f":{callable_}" if callable_ and callable_ != "application" else "")
+        url = alias.url.rstrip("/") or "/"
+        if alias.is_match:
+            expression = url if url.startswith("^") else f"^{url}"
+            if not expression.startswith("^/"):
+                self.say("MP1004", source, entry, f"{url} cannot be translated: it has to begin with ^/")
+                return self.put(source, entry)
+            self.put(source, entry, f"PythonWSGIMatch {quoted(expression)} {quoted(target)}")
+        elif alias.is_folder:
+            expression = f"^{re.escape(url.rstrip('/'))}/([^/]+)"
+            folder = alias.path.rstrip("/") + "/$1" + target[len(alias.path) :]
+            self.put(source, entry, f"PythonWSGIMatch {quoted(expression)} {quoted(folder)}")
+        else:
+            self.put(source, entry, f"PythonWSGI {quoted(url)} {quoted(target)}")
+
+    _scriptaliasmatch = _scriptalias
+
+    def _pythonpath(self, source: Source, entry: Entry, found: list[str]) -> None:
+        self.put(source, entry, _path(found[0]))
+
+    def _pythonhome(self, source: Source, entry: Entry, found: list[str]) -> None:
+        self.put(source, entry, f"PythonHome {quoted(found[0])}")
+
+    def _applicationgroup(self, source: Source, entry: Entry, found: list[str]) -> None:
+        name = interpreter(found[0])
+        if name is None:
+            self.say(
+                "MP1004", source, entry, f"{found[0]} is not translated: an interpreter has a name that is written"
+            )
+        if name is None or not name or self._is_of_files(entry):
+            return self.put(source, entry)
+        self.put(source, entry, f"PythonInterpreter {quoted(name)}")
+
+    def _callableobject(self, source: Source, entry: Entry, found: list[str]) -> None:
+        self.put(source, entry)
+
+    _processgroup = _callableobject
+
+    def _scriptreloading(self, source: Source, entry: Entry, found: list[str]) -> None:
+        if self._is_of_files(entry):
+            return self.put(source, entry)
+        self.put(source, entry, f"PythonAutoReload {'Off' if found[0].lower() == 'off' else 'On'}")
+
+    def _passauthorization(self, source: Source, entry: Entry, found: list[str]) -> None:
+        is_on = found[0].lower() == "on"
+        if entry.inner() and not self._is_of_files(entry):
+            return self.put(source, entry, f"CGIPassAuth {'On' if is_on else 'Off'}")
+        self.put(source, entry)
+
+    def _importscript(self, source: Source, entry: Entry, found: list[str]) -> None:
+        group = _options(found[1:]).get("application-group", "%{GLOBAL}")
+        name = interpreter(group) or MAIN
+        self.put(source, entry, f"PythonImport {quoted(found[0])} {quoted(name)}")
+
+    def _pythonoptimize(self, source: Source, entry: Entry, found: list[str]) -> None:
+        self.put(source, entry, *(["PythonOptimize On"] if found[0] == "2" else []))
+
+    def _enablesendfile(self, source: Source, entry: Entry, found: list[str]) -> None:
+        self.put(source, entry, f"EnableSendfile {found[0]}")
+
+    def _trustedproxies(self, source: Source, entry: Entry, found: list[str]) -> None:
+        self.put(source, entry, f"PythonOption mod_python.wsgi.trusted_proxies {quoted(' '.join(found))}")
+
+    def _trustedproxyheaders(self, source: Source, entry: Entry, found: list[str]) -> None:
+        names = [word for word in found if word.lower().startswith("x-forwarded-")]
+        new = [f"PythonOption mod_python.wsgi.trusted_headers {quoted(' '.join(names))}"] if names else []
+        self.put(source, entry, *new)
+
+    def _daemonprocess(self, source: Source, entry: Entry, found: list[str]) -> None:
+        options = _options(found[1:])
+        if "home" in options:
+            text = f"the working directory {options['home']} is not set: httpd's children are in /"
+            self.say(
+                "MP1004",
+                source,
+                entry,
+                text,
+                "Have the application use absolute paths, or os.chdir() in a module of PythonImport.",
+            )
+        if "user" in options or "group" in options:
+            who = options.get("user") or options.get("group")
+            self.say(
+                "MP1002",
+                source,
+                entry,
+                f"{who} is not whom it runs as: httpd's User is",
+                "Give httpd's user what it needs.",
+            )
+        self.put(source, entry)
+
+    def _is_of_files(self, entry: Entry) -> bool:
+        """Does it stand in a section for files or directories? An application's requests have no file here."""
+        return any(section.name in ("directory", "directorymatch", "files", "filesmatch") for section in entry.inner())
+
+    def _other(self, source: Source, entry: Entry) -> None:
+        found = entry.words() if entry.name and not entry.name.startswith("<") else []
+        if entry.name == "loadmodule" and len(found) > 1 and found[0] == "wsgi_module":
+            self.say("MP1001", source, entry, "LoadModule wsgi_module becomes LoadModule python_module")
+            self.put(source, entry, f"LoadModule python_module {quoted(self.module)}")
+        elif entry.name == "<ifmodule" and re.search(r"\b(?:mod_)?wsgi(?:_module|\.c)\b", entry.text):
+            new = re.sub(r"\b(?:mod_)?wsgi(?:_module|\.c)\b", "python_module", entry.text)
+            self.say("MP1001", source, entry, f"{entry.text} becomes {new}")
+            self.made.replaced[source.path, entry.place] = [entry.indent() + new]
+        elif entry.name in ("addhandler", "sethandler") and found and found[0].lower() in self.handlers:
+            self._handler(source, entry, found)
+        elif entry.name == "authbasicprovider" and "wsgi" in [word.lower() for word in found]:
+            self.say("MP1003", source, entry, "AuthBasicProvider wsgi is not there; its place stays closed")
+            self._shut(source, entry)
+            self.put(source, entry)
+        elif entry.name == "require" and found and found[0].lower().startswith("wsgi-"):
+            self.say("MP1003", source, entry, f"Require {found[0]} is not there; its place stays closed")
+            self._shut(source, entry)
+            self.put(source, entry)
+
+    def _handler(self, source: Source, entry: Entry, found: list[str]) -> None:
+        """Files that were programs by their names: without a handler httpd would send their text, so nobody gets them."""
+        text = f"{entry.written} {found[0]}: files are no applications by their names here; they stay closed, or their text would be sent"
+        self.say("MP1003", source, entry, text, "Write a PythonWSGI or PythonWSGIMatch for them.")
+        endings = "|".join(re.escape(word.lstrip(".")) for word in found[1:])
+        if entry.name == "addhandler" and endings:
+            pattern = quoted(f"\\.({endings})(\\.|$)")
+            self.put(source, entry, f"<FilesMatch {pattern}>", "    Require all denied", "</FilesMatch>")
+            return
+        if entry.inner():
+            self._shut(source, entry)
+            self.put(source, entry)
+        else:
+            self.put(source, entry, "<Location />", "    Require all denied", "</Location>")
+
+    def _shut(self, source: Source, entry: Entry) -> None:
+        """Note that nobody may come in where a line stands: in its section, or its .htaccess file."""
+        chain = [section for section in entry.chain() if section.name not in (*rules_of_files.BLOCKS, "virtualhost")]
+        if chain:
+            self.closed.add(chain[0])
+        else:
+            self.closed_files.add(source.path)
+
+    def _close(self) -> None:
+        """In places whose door was a script of mod_wsgi's: nobody comes in, until somebody has written another one. Other rules must
+        not stand beside that: one that lets in is enough for httpd."""
+        new = ["# Closed until a handler of yours decides, see below.", "Require all denied"]
+        for source in self.sources:
+            done: set[Section] = set()
+            if source.path in self.closed_files and source.lines:
+                self._before(source, source.lines[0], new)
+            for entry in source.lines:
+                shut = [section for section in entry.chain() if section in self.closed]
+                if not shut and not (source.path in self.closed_files and not entry.inner()):
+                    continue
+                if entry.name in _AUTHORIZES or entry.name.lstrip("</") in rules_of_files.BLOCKS:
+                    self.put(source, entry)
+                if shut and shut[-1] not in done:
+                    done.add(shut[-1])
+                    indent = source.lines[shut[-1].place].indent() + "    "
+                    self.add(source, shut[-1].place, [indent + line for line in new])
+
+    def setting(self, alias: Alias, name: str, option: str = "") -> str:
+        """The first argument of a directive as it holds for an alias; empty if there is none."""
+        if option and option in alias.options:
+            return alias.options[option]
+        best: tuple[int, str] = (-1, "")
+        for _, entry in self.covering(alias):
+            found = entry.words()
+            if entry.name == name and found:
+                weight = 2 * len("".join(section.argument for section in entry.inner())) + (entry.host() is not None)
+                if weight >= best[0]:
+                    best = (weight, found[0])
+        return best[1]
+
+    def covering(self, alias: Alias) -> Iterator[tuple[Source, Entry]]:
+        """The lines that hold for an application, outside sections or in one for its file or its URL."""
+        host = alias.entry.host()
+        for source in self.sources:
+            for entry in source.lines:
+                if entry.host() is not None and entry.host() is not host:
+                    continue
+                inner = [section for section in entry.inner() if section.name != "macro"]
+                is_its = not inner or covers_file(inner, alias.path) or rules_of_files.covers_url(inner, alias.url)
+                if is_its:
+                    yield source, entry
+
+    def _scope(self, source: Source, host: Optional[Section]) -> None:
+        """What a virtual host, or what is outside of all, needs beside its lines: paths and environments of daemons, sections for applications."""
+        mine = [alias for alias in self.aliases if alias.source is source and alias.entry.host() is host]
+        if not mine:
+            return
+        # What an application needs stands under the same conditions as itself.
+        groups: dict[Optional[Section], list[Alias]] = {}
+        for alias in mine:
+            groups.setdefault(alias.entry.section, []).append(alias)
+        for group in groups.values():
+            indent = group[0].entry.indent()
+            new = self._daemon_lines(group, host)
+            self._before(source, group[0].entry, [indent + line for line in new])
+            sections = rules_of_files.sections(self, group)
+            self.add(source, group[-1].entry.place, [indent + line for line in sections])
+        if len(groups) > 1:
+            text = (
+                "applications of one virtual host stand under several conditions: later <Location>s cover earlier ones"
+            )
+            self.say("MP1004", source, mine[0].entry, text, "See that the one for the shorter path comes first.")
+        self._order(mine)
+
+    def _before(self, source: Source, entry: Entry, new: list[str]) -> None:
+        key = (source.path, entry.place)
+        self.made.replaced[key] = [*new, *self.made.replaced.get(key, entry.raw)]
+
+    def _daemon_lines(self, mine: list[Alias], host: Optional[Section]) -> list[str]:
+        groups = {self.setting(alias, "wsgiprocessgroup", "process-group") for alias in mine}
+        paths: list[str] = []
+        homes: list[str] = []
+        for daemon in (self.daemons[group] for group in sorted(groups) if group in self.daemons):
+            homes += [home for home in [daemon.options.get("python-home", "")] if home and home not in homes]
+            paths += [path for path in daemon.options.get("python-path", "").split(":") if path and path not in paths]
+        new = [_path(":".join(paths))] if paths else []
+        where = mine[0]
+        if len(homes) > 1:
+            text = f"{' and '.join(homes)} are environments of one virtual host, which can have one"
+            self.say(
+                "MP1004",
+                where.source,
+                where.entry,
+                text,
+                "Give the applications virtual hosts of their own, or one environment.",
+            )
+        if not homes:
+            return new
+        line = f"PythonHome {quoted(homes[0])}"
+        everywhere = {daemon.options.get("python-home", homes[0]) for daemon in self.daemons.values()} | set(self.homes)
+        if host is not None and everywhere == {homes[0]}:
+            # For all of httpd: main_interpreter has no other one, and it is where %{GLOBAL} leads.
+            opening = where.source.lines[host.place]
+            line = opening.indent() + line
+            if line not in self.made.replaced.get((where.source.path, opening.place), []):
+                self._before(where.source, opening, [line])
+            return new
+        if host is not None and any(
+            self.setting(alias, "wsgiapplicationgroup", "application-group").lower() == "%{global}" for alias in mine
+        ):
+            text = f"{homes[0]} is not for main_interpreter, which has the PythonHome outside of virtual hosts"
+            self.say(
+                "MP1004",
+                where.source,
+                where.entry,
+                text,
+                "Take the PythonInterpreter main_interpreter out, or use one environment for all.",
+            )
+        return [line, *new]
+
+    def _order(self, mine: list[Alias]) -> None:
+        """Of two lines that both match mod_wsgi took the first, we take the longest."""
+        plain = [alias for alias in mine if not alias.is_match]
+        for place, alias in enumerate(plain):
+            shorter = [
+                one for one in plain[:place] if rules_of_files.is_below(alias.url, one.url) and one.url != alias.url
+            ]
+            if shorter:
+                text = f"{alias.url} was never reached behind {shorter[0].url}; here the longest path wins"
+                self.say("MP1006", alias.source, alias.entry, text)
+
+
+def _options(found: list[str]) -> dict[str, str]:
+    pairs = (word.partition("=") for word in found)
+    return {name.lower(): value.strip("\"'") for name, equals, value in pairs if equals}
+
+
+def _path(text: str) -> str:
+    """PythonPath for what mod_wsgi separates with colons; its entries come first."""
+    entries = [entry for entry in text.split(":") if entry]
+    return f"PythonPath {quoted(f'{entries!r}+sys.path')}"

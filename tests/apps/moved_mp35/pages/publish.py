@@ -1,0 +1,2 @@
+def index(req, name="nobody"):
+    return f"published for {name}"

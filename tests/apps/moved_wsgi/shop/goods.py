@@ -1,0 +1,1 @@
+LIST = ["spam", "eggs"]
