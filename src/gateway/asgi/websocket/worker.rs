@@ -154,7 +154,7 @@ impl Work<'_> {
                         }
                     }
                     // These come behind an Accept only.
-                    Order::Send(..) | Order::Close(..) => {}
+                    Order::Send(..) | Order::Close(..) | Order::Part(..) => {}
                 }
             }
             self.channel.sent();
