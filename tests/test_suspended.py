@@ -477,10 +477,16 @@ def test_an_end_that_fails(fragile: Server, faults: Faults, place: str) -> None:
 
 
 def test_a_hand_over_that_fails(fragile: Server, faults: Faults) -> None:
-    """The worker lets go, and nobody takes over: the application is told when the worker is given another one."""
-    faults.set("suspend_connection=panic")
-    client = Raw(fragile, "/quiet")
-    fragile.claim("a deliberate panic in suspend_connection")
+    """The worker lets go, and the rest of that panics: the connection ends, is counted no more, and the application is told."""
+    faults.set("a stream's hand-over=panic")
+    with talk(fragile, "/echo") as client:
+        assert not client.socket.recv(1)
+    fragile.claim("a deliberate panic in a stream's hand-over")
+    assert heard(fragile) == [1006, ""]
+    stream = Events(fragile, "/waits")
+    assert stream.rest().endswith(b"data: one\n\n\r\n")
+    assert heard(fragile) == ["http.disconnect"]
     faults.clear()
     works(fragile)
-    client.socket.close()
+    fragile._wait(lambda: int(status(fragile)["ConnsTotal"]) <= 1, "a connection is left")
+    assert numbers(fragile)[1:] == [0, 0]
