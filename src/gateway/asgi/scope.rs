@@ -5,6 +5,7 @@
 use super::gateway::GATEWAY;
 use super::messages::interned;
 use super::tls;
+use crate::config::ModPython;
 use crate::config::proxies::Told;
 use crate::embed::cell::Ref;
 use crate::embed::text::Encoding;
@@ -42,7 +43,7 @@ keys! {
     method "method", get "GET", scheme "scheme", https "https", ws "ws", wss "wss", path "path", raw_path "raw_path",
     query_string "query_string", root_path "root_path", headers "headers", client "client", server "server",
     extensions "extensions", mod_python "mod_python", request "request", user "mod_python.user",
-    subprotocols "subprotocols", denial "websocket.http.response", pathsend "http.response.pathsend", early_hint "http.response.early_hint", trailers "http.response.trailers", tls "tls",
+    subprotocols "subprotocols", denial "websocket.http.response", pathsend "http.response.pathsend", early_hint "http.response.early_hint", trailers "http.response.trailers", debug "http.response.debug", tls "tls",
 }
 
 /// What is kept in each interpreter.
@@ -174,12 +175,20 @@ pub(super) fn scope<'py>(
         if host.can_trail() {
             offer(&keys.trailers)?;
         }
+        if may_debug(host) {
+            offer(&keys.debug)?;
+        }
     }
     set(&keys.extensions, &extensions)?;
     if let Some(user) = host.user() {
         set(&keys.user, &Encoding::Utf8.decode(cx.py, user.to_bytes())?)?;
     }
     Ok(scope)
+}
+
+/// May the application show what only a developer is to see (PythonDebug)?
+pub(super) fn may_debug(host: Host<'_>) -> bool {
+    host.config::<ModPython>().common.debug == Some(true)
 }
 
 /// What variables of httpd's say of where the request came from.

@@ -154,9 +154,7 @@ impl Channel {
             _ => 0,
         };
         if let Order::Close(code, reason) = &order {
-            state
-                .end
-                .get_or_insert_with(|| (*code, reason.clone()));
+            state.end.get_or_insert_with(|| (*code, reason.clone()));
         }
         state.orders.push_back(order);
         let is_full = state.ordered > ENOUGH;

@@ -259,7 +259,9 @@ impl Talk {
             self.stuck.map(|since| since + self.patience),
             self.ended.map(|since| since + CLOSING),
             self.closed.map(|closed| closed + CLOSING),
-            self.parting.as_ref().map(|parting| parting.since + ANSWERING),
+            self.parting
+                .as_ref()
+                .map(|parting| parting.since + ANSWERING),
             pong,
             ping.map(|interval| self.heard + interval),
         ]
