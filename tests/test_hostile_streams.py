@@ -24,7 +24,9 @@ def test_a_client(trial: Trial, name: str) -> None:
 
 def test_websockets_that_mod_http2_offers_and_nobody_serves(serve: Serve) -> None:
     """RFC 8441, `H2WebSockets on`: a clear answer, and the reason in the log."""
-    server = serve(f"{CONFIG}<IfDirective H2WebSockets>\nH2WebSockets on\n</IfDirective>\n", mpm="event", modules=MODULES)
+    server = serve(
+        f"{CONFIG}<IfDirective H2WebSockets>\nH2WebSockets on\n</IfDirective>\n", mpm="event", modules=MODULES
+    )
     found = over_http2(server, [(":method", "CONNECT"), (":protocol", "websocket"), *SOCKET])
     if found != "the stream is reset (PROTOCOL_ERROR)":  # this mod_http2 does not know it
         assert found == "501"

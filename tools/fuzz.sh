@@ -8,7 +8,8 @@ seconds=${1:-60}
 [ $# -eq 0 ] || shift
 host=$(rustc -vV | sed -n 's/^host: //p')
 rust="query=objects::query header=httpd::request::header handlers=config::handlers mounts=config::mount environ=gateway::wsgi::names
-proxies=config::proxies status=gateway::headers directives=directives cookie=library::cookies websocket=gateway::asgi::websocket::frames"
+proxies=config::proxies status=gateway::headers directives=directives cookie=library::cookies websocket=gateway::asgi::websocket::frames
+deflate=gateway::asgi::websocket::deflate scope=gateway::asgi::scope"
 python="psp multipart cookie query session"
 wanted=${*:-all}
 

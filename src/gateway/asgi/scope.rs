@@ -344,7 +344,9 @@ fn name_of<'py>(cx: Cx<'py>, kept: &Kept, name: &[u8]) -> Object<'py> {
 
 #[cfg(test)]
 mod tests {
-    use super::raw_path;
+    use super::{is_secret, raw_path};
+    use crate::gateway::request_headers::Kind;
+    use std::mem::discriminant;
 
     #[test]
     fn the_path_is_as_it_was_sent() {
@@ -358,5 +360,32 @@ mod tests {
         ] {
             assert_eq!(raw_path(target.as_bytes()), path.as_bytes(), "{target}");
         }
+    }
+
+    /// A request's target, and in a second line a header's name.
+    fn check(data: &[u8]) {
+        let mut lines = data.splitn(2, |&byte| byte == b'\n');
+        let target = lines.next().unwrap_or_default();
+        let path = raw_path(target);
+        assert!(!path.contains(&b'?'));
+        let whole = target
+            .split(|&byte| byte == b'?')
+            .next()
+            .unwrap_or_default();
+        // A part of what was sent, up to its end, which begins with a slash unless there is none.
+        assert!(whole.ends_with(path) || path == b"/");
+        assert!(path.starts_with(b"/") || path == whole);
+        assert!(!whole.starts_with(b"/") || path == whole);
+        // How a client writes a name makes no difference: what is kept from applications is kept in any case.
+        let name = lines.next().unwrap_or_default();
+        for other in [name.to_ascii_lowercase(), name.to_ascii_uppercase()] {
+            assert_eq!(is_secret(name), is_secret(&other));
+            assert!(discriminant(&Kind::of(name)) == discriminant(&Kind::of(&other)));
+        }
+    }
+
+    #[test]
+    fn fuzzed() {
+        crate::fuzz::run("scope", check);
     }
 }
