@@ -365,9 +365,9 @@ def deflated(server: Server, path: str, size: int, kind: int = 2) -> Raw:
     return client
 
 
-@trick("sends 1 GiB of zeros, compressed to 1 MB", "1009")
+@trick("sends 128 MiB of zeros, compressed to 128 KB", "1009")
 def bomb(server: Server) -> Iterator[str]:
-    client = deflated(server, "/quiet", 1 << 30)
+    client = deflated(server, "/quiet", 128 << 20)
     yield code(client)
     client.socket.close()
 

@@ -26,7 +26,7 @@ const TICK: Duration = Duration::from_secs(1);
 /// So long a client has to answer a close frame.
 const CLOSING: Duration = Duration::from_secs(10);
 /// So long an application may answer what a client had sent before it closed.
-const ANSWERING: Duration = Duration::from_secs(1);
+const ANSWERING: Duration = Duration::from_secs(2);
 /// So much is written at once, where there is so much.
 const ENOUGH: usize = 65536;
 /// So many blocks of the client's are read before the application's side is looked at again.
