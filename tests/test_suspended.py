@@ -180,6 +180,19 @@ def test_an_application_that_fails(httpd: Server) -> None:
     httpd.claim("asgi_sockets raises late")
 
 
+def test_a_close_is_answered_before_long(httpd: Server) -> None:
+    """Behind what the application says to earlier messages, and without that where it takes its time."""
+    open_gate(httpd, "sleeps", shut=True)
+    with talk(httpd, "/sleeps") as client:
+        client.socket.sendall(frame(1, b"end") + frame(8, b"\x03\xe8"))
+        assert client.closed()[0] == 1000
+    open_gate(httpd, "sleeps")
+    with talk(httpd, "/sleeps") as client:
+        client.socket.sendall(frame(1, b"end") + frame(8, b"\x03\xe8"))
+        assert client.frame() == (0x81, b"1")
+        assert client.closed()[0] == 1000
+
+
 def test_clients_that_vanish(httpd: Server) -> None:
     for _ in range(20):
         with talk(httpd, "/quiet") as client:
