@@ -447,7 +447,7 @@ impl Talk {
         Ok(false)
     }
 
-    /// Nothing more is read of the client. Its messages are answered before its end is, as far as that takes no time.
+    /// Nothing more is read of the client. Its messages are answered before its end is, for `ANSWERING` at most.
     fn hear_the_last(&mut self, told: u16, code: Option<u16>, reason: &str) -> Ended {
         self.channel.disconnect_behind(told, reason);
         self.parting = Some(Parting {
