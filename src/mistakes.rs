@@ -2,15 +2,17 @@
 
 use crate::config::ModPython;
 use crate::config::mount::{Place, file_of};
+use crate::gateway::asgi;
+use crate::httpd::io::unwaited::LEAST_THRESHOLD;
 use crate::httpd::module::reach;
 use crate::httpd::request::section::paths_with_handler;
-use crate::httpd::request::server::Server as ServerRec;
+use crate::httpd::request::server::{Server as ServerRec, can_suspend};
 use std::collections::HashMap;
 use std::ffi::CStr;
 use std::path::Path;
 
 /// Finds applications that no request can reach, files of applications and handlers that are not there or that httpd's children
-/// cannot read, and options that nobody reads; a sentence each.
+/// cannot read, options that nobody reads, and what streams without a worker cannot do with; a sentence each.
 pub(crate) fn of(server: ServerRec<'_>, files: &mut Files) -> Vec<String> {
     let paths = paths_with_handler(server);
     let mut found = Vec::new();
@@ -47,7 +49,24 @@ pub(crate) fn of(server: ServerRec<'_>, files: &mut Files) -> Vec<String> {
             "PythonOption {key} on line {line} of {file} {text}"
         ));
     }
+    found.extend(slow_streams(server));
     found
+}
+
+/// The streams' thread must never wait for one client: all the others would wait as well, for up to Timeout.
+fn slow_streams(server: ServerRec<'_>) -> Option<String> {
+    let mounts = server.config::<ModPython>().mounts;
+    let mount = mounts
+        .iter()
+        .find(|mount| mount.gateway == asgi::GATEWAY.handler)?;
+    let size = server.flush_max_threshold()?;
+    (size < LEAST_THRESHOLD && can_suspend()).then(|| {
+        format!(
+            "FlushMaxThreshold {size}: a client that reads slowly would hold up all WebSockets and event streams of its child (those of \
+             the application on line {} of {}, too); leave it out, or set {LEAST_THRESHOLD} at least",
+            mount.line, mount.file
+        )
+    })
 }
 
 /// Remembers what has been found out about files, so that each is tried once.

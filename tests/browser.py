@@ -19,15 +19,23 @@ _OPTIONS = (
 
 
 class Browser:
-    """One browser with one window; close it."""
+    """One browser with one window; close it. An insecure one takes any certificate."""
 
-    def __init__(self, profile: Path) -> None:
+    def __init__(self, profile: Path, insecure: bool = False) -> None:
         self._port = free_port()
         command = ["chromedriver", f"--port={self._port}"]
         self._driver = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         Httpd._wait(self._is_ready, "chromedriver does not answer")
         options = {"args": [*_OPTIONS.split(), f"--user-data-dir={profile}"]}
-        wanted = {"capabilities": {"alwaysMatch": {"browserName": "chrome", "goog:chromeOptions": options}}}
+        wanted = {
+            "capabilities": {
+                "alwaysMatch": {
+                    "browserName": "chrome",
+                    "goog:chromeOptions": options,
+                    "acceptInsecureCerts": insecure,
+                }
+            }
+        }
         self._session = "/session/" + self._ask("POST", "/session", wanted)["sessionId"]
 
     def close(self) -> None:

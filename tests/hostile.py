@@ -19,6 +19,7 @@ import sys
 import time
 from dataclasses import dataclass
 
+import hostile_streams as streams
 from client import ask
 from conftest import Server, alarms
 
@@ -318,6 +319,10 @@ def main() -> int:
         + "\n".join(rows)
         + "\n"
     )
+    text, more = streams.section()
+    with page.open("a") as file:
+        file.write("\n" + text)
+    wrong += more
     print(*wrong or ["nothing is wrong"], sep="\n")
     return bool(wrong)
 

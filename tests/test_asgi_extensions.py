@@ -22,6 +22,12 @@ PythonASGI /script asgi_apps:script
     SetOutputFilter DEFLATE
 </Location>
 PythonASGI /deflated asgi_extensions:sends
+<Location /debugged>
+    PythonDebug On
+</Location>
+PythonASGI /debugged/extensions asgi_extensions:extensions
+PythonASGI /debugged asgi_apps:script
+LogLevel python:debug
 """
 DATA = bytes(range(256)) * 4096
 
@@ -347,3 +353,46 @@ def test_a_part_of_a_page_has_no_hints(serve: Serve, mpm: str) -> None:
         open_gate(server, gate)
     lines = raw(server.port, b"GET /page.html HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
     assert b"early_hint" not in lines and b"103 Early" not in lines and b"a page" in lines and b" end" in lines
+
+
+# http.response.debug
+
+
+class Shy:
+    """Its `repr` raises; the application's module is asked for it."""
+
+    def __repr__(self) -> str:
+        return "(lambda name: type(name, (), {'__repr__': lambda self: 1 / 0})())('Shy')"
+
+
+def debug(*values: Any) -> dict[str, Any]:
+    return {"type": "http.response.debug", **({"info": values[0]} if values else {})}
+
+
+def test_what_is_shown_to_a_developer_is_in_the_log(httpd: Server) -> None:
+    assert '"http.response.debug": {}' in httpd.ok("/debugged/extensions").text
+    assert "http.response.debug" not in httpd.ok("/extensions").text
+    for info, shown in (
+        ({"template": "spam.html", "context": {"eggs": 17}}, "{'template': 'spam.html', 'context': {'eggs': 17}}"),
+        (Shy(), "an object that cannot be shown"),
+        ("%s%n\n[error] forged", re.escape("'%s%n\\\\n[error] forged'")),
+    ):
+        answer = httpd.get("/debugged", "POST", body=repr([debug(info), start(200), part(b"spam")]))
+        assert (answer.status, answer.text) == (200, "spam")
+        httpd.wait_log(f"ASGI: http.response.debug: {shown}")
+
+
+@pytest.mark.parametrize(
+    ("where", "messages", "error"),
+    [
+        ("/script", [debug({})], "is not a message that an http application can send"),
+        ("/debugged", [debug()], 'KeyError: \'ASGI: "http.response.debug" has no info'),
+        ("/debugged", [start(200), debug({})], "comes again, when the answer has been started"),
+        ("/debugged", [{"type": "http.response.spam"}], "is not a message that an http application can send"),
+    ],
+)
+def test_what_is_wrong_with_it_is_raised(httpd: Server, where: str, messages: list[Any], error: str) -> None:
+    assert httpd.get(where, "POST", body=repr(messages)).status == 500
+    name, text = heard(httpd)
+    assert error in f"{name}: {text}", text
+    httpd.claim(f"PythonHandler mod_python.asgi|{name}")

@@ -9,7 +9,7 @@ from asgi_site import heard
 from conftest import APPS, FREE_THREADED, Serve, Server, install
 from websockets.exceptions import InvalidStatus
 
-from httpd import PATIENCE
+from httpd import MODE, PATIENCE
 
 pytestmark = pytest.mark.skipif(FREE_THREADED, reason="not all of them have been built for it")
 pytest.importorskip("starlette")
@@ -30,6 +30,9 @@ PythonASGI /litestar asgi_frameworks:litestar
     MaxSpareServers 1
 </IfModule>
 """
+if MODE in ("own", "pool"):
+    # What some of them stand on (pydantic, msgspec) refuses any other.
+    CONFIG += "PythonInterpreter main_interpreter\n"
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 

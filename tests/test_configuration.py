@@ -246,3 +246,22 @@ def test_the_load_file_names_the_installed_module() -> None:
     text = (PROJECT / "apache/python.load").read_text()
     assert "LoadModule python_module" in text and "mod_python.so" in text
     assert query_apxs("LIBEXECDIR") in text or "/usr/lib/apache2/modules" in text
+
+
+@pytest.mark.parametrize(
+    ("mpm", "lines", "is_told"),
+    [
+        ("event", "FlushMaxThreshold 16384\nPythonASGI / m:a\n", True),
+        ("event", "FlushMaxThreshold 8000\n<VirtualHost *>\nPythonASGI / m:a\n</VirtualHost>\n", True),
+        ("event", "FlushMaxThreshold 17408\nPythonASGI / m:a\n", False),
+        ("event", "PythonASGI / m:a\n", False),
+        ("event", "FlushMaxThreshold 8000\nPythonWSGI / m:a\n", False),
+        ("worker", "FlushMaxThreshold 8000\nPythonASGI / m:a\n", False),
+    ],
+)
+def test_streams_that_one_client_could_hold_up_are_a_warning(serve: Serve, mpm: str, lines: str, is_told: bool) -> None:
+    checked = serve(lines, mpm=mpm, start=False).check()
+    assert checked.returncode == 0
+    assert ("FlushMaxThreshold " in checked.stderr and "set 17408 at least" in checked.stderr) == is_told, (
+        checked.stderr
+    )

@@ -88,9 +88,9 @@ def status(server: Server) -> dict[str, str]:
 
 def numbers(server: Server) -> list[int]:
     """What mod_python.status says: tasks, open WebSockets, requests without a worker."""
-    (row,) = json.loads(server.ok("/status?json").text)["interpreters"]
-    assert 0 <= row["lag"] < PATIENCE * 1_000_000
-    return [row["tasks"], row["websockets"], row["detached"]]
+    rows = json.loads(server.ok("/status?json").text)["interpreters"]
+    assert all(0 <= row["lag"] < PATIENCE * 1_000_000 for row in rows)
+    return [sum(row[name] for row in rows) for name in ("tasks", "websockets", "detached")]
 
 
 def logged(server: Server, path: str) -> list[str]:
@@ -178,6 +178,19 @@ def test_an_application_that_fails(httpd: Server) -> None:
             client.recv(PATIENCE)
         assert client.close_code == 1011
     httpd.claim("asgi_sockets raises late")
+
+
+def test_a_close_is_answered_before_long(httpd: Server) -> None:
+    """Behind what the application says to earlier messages, and without that where it takes its time."""
+    open_gate(httpd, "sleeps", shut=True)
+    with talk(httpd, "/sleeps") as client:
+        client.socket.sendall(frame(1, b"end") + frame(8, b"\x03\xe8"))
+        assert client.closed()[0] == 1000
+    open_gate(httpd, "sleeps")
+    with talk(httpd, "/sleeps") as client:
+        client.socket.sendall(frame(1, b"end") + frame(8, b"\x03\xe8"))
+        assert client.frame() == (0x81, b"1")
+        assert client.closed()[0] == 1000
 
 
 def test_clients_that_vanish(httpd: Server) -> None:
@@ -477,10 +490,16 @@ def test_an_end_that_fails(fragile: Server, faults: Faults, place: str) -> None:
 
 
 def test_a_hand_over_that_fails(fragile: Server, faults: Faults) -> None:
-    """The worker lets go, and nobody takes over: the application is told when the worker is given another one."""
-    faults.set("suspend_connection=panic")
-    client = Raw(fragile, "/quiet")
-    fragile.claim("a deliberate panic in suspend_connection")
+    """The worker lets go, and the rest of that panics: the connection ends, is counted no more, and the application is told."""
+    faults.set("a stream's hand-over=panic")
+    with talk(fragile, "/echo") as client:
+        assert not client.socket.recv(1)
+    fragile.claim("a deliberate panic in a stream's hand-over")
+    assert heard(fragile) == [1006, ""]
+    stream = Events(fragile, "/waits")
+    assert stream.rest().endswith(b"data: one\n\n\r\n")
+    assert heard(fragile) == ["http.disconnect"]
     faults.clear()
     works(fragile)
-    client.socket.close()
+    fragile._wait(lambda: int(status(fragile)["ConnsTotal"]) <= 1, "a connection is left")
+    assert numbers(fragile)[1:] == [0, 0]

@@ -10,6 +10,8 @@ use std::ffi::CStr;
 pub(crate) struct Mount<'c> {
     pub(crate) place: Place<'c>,
     pub(crate) target: Target<'c>,
+    /// What serves it: `Gateway::handler`.
+    pub(crate) gateway: &'static str,
     /// The text that r->handler is set to. Each line has its own copy, so that its address tells which line has taken a request.
     pub(crate) handler: &'c CStr,
     /// Adds this line (`Directory::mount`) to what the sections say for a request that the line has taken.
@@ -330,6 +332,6 @@ mod tests {
 
     #[test]
     fn fuzzed() {
-        crate::fuzz::run("handlers", check);
+        crate::fuzz::run("mounts", check);
     }
 }

@@ -32,6 +32,7 @@ pub(super) fn add<'c>(
     let mount: &'c Mount<'c> = pool.store(Mount {
         place,
         target: Target { name, is_factory },
+        gateway: gateway.handler,
         handler: pool.c_string(HANDLERS[0].to_bytes()),
         overlay,
         file: setting.file.unwrap_or_default(),

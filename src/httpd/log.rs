@@ -102,6 +102,16 @@ pub(crate) fn process(level: Level, text: &str) {
     raw(Process, level as c_int, text.as_bytes());
 }
 
+/// Does the main server's LogLevel let `process` through at this level?
+pub(crate) fn is_read(level: Level) -> bool {
+    // SAFETY: NULL, or the live main server.
+    unsafe {
+        let server = sys::ap_server_conf;
+        let module = crate::httpd::module::slot::index();
+        server.is_null() || sys::ap_get_server_module_loglevel(server, module) >= level as c_int
+    }
+}
+
 /// As `process`, for a message or a traceback.
 pub(crate) fn lines_of_process(level: c_int, text: &str) {
     lines(text.as_bytes(), |line| {

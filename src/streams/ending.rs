@@ -47,6 +47,7 @@ fn end(taken: Taken) -> (Suspended, bool) {
         stream,
         mut suspended,
         open,
+        ..
     } = taken;
     while !suspended.is_let_go() {
         sleep(MOMENT);

@@ -13,6 +13,7 @@ mod stream;
 mod thread;
 
 use crate::exchange::{Exchange, lease_of};
+use crate::httpd::guard::guard;
 use crate::httpd::request::lease::StayOpen;
 use crate::httpd::request::suspended::{Suspended, note_release};
 use crate::httpd::{faults, log};
@@ -75,12 +76,20 @@ pub(crate) fn take_over(suspended: Suspended) {
         stream.end();
         return;
     }
-    request.wait_no_more();
     let open = open.unwrap_or_else(|| StayOpen::new(lease.clone(), request));
-    open.serve(request);
+    let handed = guard("a stream's hand-over", || {
+        request.wait_no_more();
+        open.serve(request);
+    });
+    if let Err(place) = &handed {
+        log::process(log::Level::Critical, place);
+        suspended.give_up();
+    }
+    // In any case: nobody else would end it.
     thread::adopt(Taken {
         stream,
         suspended,
         open,
+        is_lost: handed.is_err(),
     });
 }

@@ -50,4 +50,6 @@ pub(super) struct Taken {
     pub(super) stream: Box<dyn Stream>,
     pub(super) suspended: Suspended,
     pub(super) open: StayOpen<Exchange>,
+    /// It could not be handed over as a whole: all that is left is to end it.
+    pub(super) is_lost: bool,
 }

@@ -306,7 +306,10 @@ impl Streams {
         }
         seat.is_ready = false;
         let is_stirred = std::mem::take(&mut seat.is_stirred);
-        let step = guard("a stream", || seat.taken.stream.step(is_stirred));
+        let step = guard("a stream", || match seat.taken.is_lost {
+            true => Step::End,
+            false => seat.taken.stream.step(is_stirred),
+        });
         let step = step.unwrap_or_else(|place| {
             log::process(Level::Critical, &place);
             seat.taken.suspended.give_up();

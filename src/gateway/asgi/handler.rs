@@ -4,8 +4,8 @@ use super::channel::Channel;
 use super::conversation::{Conversation, Ending};
 use super::departed::{Departed, finish};
 use super::gateway::GATEWAY;
-use super::http::Http;
-use super::scope::{Failure, scope};
+use super::http::{Can, Http};
+use super::scope::{Failure, may_debug, scope};
 use super::{event_loop, options, websocket};
 use crate::config::ModPython;
 use crate::embed::Cx;
@@ -65,10 +65,11 @@ pub(in crate::gateway) fn answer<'py>(call: &Call<'py>, request: &Object<'py>) -
     let common = &host.config::<ModPython>().common;
     let inbox = event_loop::inbox(cx, common)?;
     let channel = Arc::new(Channel::new(inbox.clone(), has_body));
-    let exchange = class::instance(
-        cx,
-        Http::new(channel.clone(), host.header_only(), host.can_trail()),
-    )?;
+    let can = Can {
+        trail: host.can_trail(),
+        debug: may_debug(host),
+    };
+    let exchange = class::instance(cx, Http::new(channel.clone(), host.header_only(), can))?;
     let lifespan = options::lifespan(common);
     let parts = (&exchange, application, &*mounted.name, scope, lifespan);
     let parts = parts.into_bound_py_any(cx.py)?;

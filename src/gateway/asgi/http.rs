@@ -5,13 +5,16 @@ use super::messages::{Message, keys};
 use super::parts::HeadParts;
 use crate::embed::cell::Slot;
 use crate::embed::class::{Args, Class, Key, Method, This, method};
+use crate::embed::exception;
 use crate::embed::text::{self, Encoding};
 use crate::gateway::headers;
 use crate::httpd::io::file_part::FilePart;
+use crate::httpd::log::{self, Level};
 use crate::httpd::request::header;
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::{
-    PyConnectionError, PyMemoryError, PyOSError, PyRuntimeError, PyTypeError, PyValueError,
+    PyConnectionError, PyKeyError, PyMemoryError, PyOSError, PyRuntimeError, PyTypeError,
+    PyValueError,
 };
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
@@ -27,17 +30,25 @@ pub(super) struct Http {
     pub(super) error: Slot,
     /// Has the answer no body, whatever is sent (HEAD)?
     is_head: bool,
-    /// Can the answer have trailers?
-    can_trail: bool,
+    can: Can,
+}
+
+/// What the application may send beside what it may always.
+#[derive(Clone, Copy)]
+pub(super) struct Can {
+    /// Trailers of the answer.
+    pub(super) trail: bool,
+    /// What only a developer is to see.
+    pub(super) debug: bool,
 }
 
 impl Http {
-    pub(super) fn new(channel: Arc<Channel>, is_head: bool, can_trail: bool) -> Http {
+    pub(super) fn new(channel: Arc<Channel>, is_head: bool, can: Can) -> Http {
         Http {
             channel,
             error: Slot::default(),
             is_head,
-            can_trail,
+            can,
         }
     }
 }
@@ -142,7 +153,8 @@ fn send<'py>(this: This<'_, 'py, Http>, args: Args<'_, 'py>) -> PyResult<Object<
         "http.response.start" => start(&this, &message)?,
         "http.response.pathsend" => file(&this, &message)?,
         "http.response.early_hint" => hint(&this, &message)?,
-        "http.response.trailers" if this.can_trail => trailers(&this, &message)?,
+        "http.response.trailers" if this.can.trail => trailers(&this, &message)?,
+        "http.response.debug" if this.can.debug => debug(&this, &message)?,
         kind => {
             return Err(match this.channel.stage() {
                 Stage::Ended => late(kind),
@@ -158,7 +170,7 @@ fn send<'py>(this: This<'_, 'py, Http>, args: Args<'_, 'py>) -> PyResult<Object<
 fn start(this: &This<'_, '_, Http>, message: &Message<'_>) -> PyResult<Next> {
     let status = message.status()?;
     let (mut head, length) = head(message, status)?;
-    head.trails = this.can_trail && message.flag(&keys(this.cx).trailers)?;
+    head.trails = this.can.trail && message.flag(&keys(this.cx).trailers)?;
     let length = length.filter(|_| !this.is_head && !matches!(status, 204 | 304));
     let started = this.channel.start(head, length);
     started.map_err(|refusal| refused(message.kind(), refusal))?;
@@ -262,6 +274,24 @@ fn trailers(this: &This<'_, '_, Http>, message: &Message<'_>) -> PyResult<Next> 
     })?;
     let taken = this.channel.trailers(&trailers, more);
     taken.map_err(|refusal| refused(kind, refusal))?;
+    Ok(Next::Nothing)
+}
+
+/// What a framework shows of how it has made an answer goes to the error log, at level debug. It has to come before the answer's start.
+fn debug(this: &This<'_, '_, Http>, message: &Message<'_>) -> PyResult<Next> {
+    let (cx, kind) = (this.cx, message.kind());
+    match this.channel.stage() {
+        Stage::NotStarted => {}
+        Stage::Started => return Err(refused(kind, Refusal::Started)),
+        Stage::Trailing | Stage::Ended => return Err(late(kind)),
+    }
+    let info = message.get(&keys(cx).info)?;
+    let info = info.ok_or_else(|| PyKeyError::new_err(format!("ASGI: {kind:?} has no info")))?;
+    if log::is_read(Level::Debug) {
+        let shown = exception::or_discard(cx.py, info.repr()).map(|shown| text::lossy(&shown));
+        let shown = shown.unwrap_or_else(|| "an object that cannot be shown".into());
+        cx.log_process(Level::Debug, &format!("ASGI: {kind}: {shown}"));
+    }
     Ok(Next::Nothing)
 }
 

@@ -23,7 +23,7 @@ macro_rules! keys {
 
 keys! {
     kind "type", status "status", headers "headers", body "body", more_body "more_body",
-    path "path", links "links", trailers "trailers", more_trailers "more_trailers", request "http.request", disconnect "http.disconnect",
+    path "path", links "links", info "info", trailers "trailers", more_trailers "more_trailers", request "http.request", disconnect "http.disconnect",
     bytes "bytes", text "text", code "code", reason "reason", subprotocol "subprotocol",
     connect "websocket.connect", received "websocket.receive", closed "websocket.disconnect",
 }

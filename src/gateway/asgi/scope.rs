@@ -5,6 +5,7 @@
 use super::gateway::GATEWAY;
 use super::messages::interned;
 use super::tls;
+use crate::config::ModPython;
 use crate::config::proxies::Told;
 use crate::embed::cell::Ref;
 use crate::embed::text::Encoding;
@@ -42,7 +43,7 @@ keys! {
     method "method", get "GET", scheme "scheme", https "https", ws "ws", wss "wss", path "path", raw_path "raw_path",
     query_string "query_string", root_path "root_path", headers "headers", client "client", server "server",
     extensions "extensions", mod_python "mod_python", request "request", user "mod_python.user",
-    subprotocols "subprotocols", denial "websocket.http.response", pathsend "http.response.pathsend", early_hint "http.response.early_hint", trailers "http.response.trailers", tls "tls",
+    subprotocols "subprotocols", denial "websocket.http.response", pathsend "http.response.pathsend", early_hint "http.response.early_hint", trailers "http.response.trailers", debug "http.response.debug", tls "tls",
 }
 
 /// What is kept in each interpreter.
@@ -174,12 +175,20 @@ pub(super) fn scope<'py>(
         if host.can_trail() {
             offer(&keys.trailers)?;
         }
+        if may_debug(host) {
+            offer(&keys.debug)?;
+        }
     }
     set(&keys.extensions, &extensions)?;
     if let Some(user) = host.user() {
         set(&keys.user, &Encoding::Utf8.decode(cx.py, user.to_bytes())?)?;
     }
     Ok(scope)
+}
+
+/// May the application show what only a developer is to see (PythonDebug)?
+pub(super) fn may_debug(host: Host<'_>) -> bool {
+    host.config::<ModPython>().common.debug == Some(true)
 }
 
 /// What variables of httpd's say of where the request came from.
@@ -335,7 +344,9 @@ fn name_of<'py>(cx: Cx<'py>, kept: &Kept, name: &[u8]) -> Object<'py> {
 
 #[cfg(test)]
 mod tests {
-    use super::raw_path;
+    use super::{is_secret, raw_path};
+    use crate::gateway::request_headers::Kind;
+    use std::mem::discriminant;
 
     #[test]
     fn the_path_is_as_it_was_sent() {
@@ -349,5 +360,32 @@ mod tests {
         ] {
             assert_eq!(raw_path(target.as_bytes()), path.as_bytes(), "{target}");
         }
+    }
+
+    /// A request's target, and in a second line a header's name.
+    fn check(data: &[u8]) {
+        let mut lines = data.splitn(2, |&byte| byte == b'\n');
+        let target = lines.next().unwrap_or_default();
+        let path = raw_path(target);
+        assert!(!path.contains(&b'?'));
+        let whole = target
+            .split(|&byte| byte == b'?')
+            .next()
+            .unwrap_or_default();
+        // A part of what was sent, up to its end, which begins with a slash unless there is none.
+        assert!(whole.ends_with(path) || path == b"/");
+        assert!(path.starts_with(b"/") || path == whole);
+        assert!(!whole.starts_with(b"/") || path == whole);
+        // How a client writes a name makes no difference: what is kept from applications is kept in any case.
+        let name = lines.next().unwrap_or_default();
+        for other in [name.to_ascii_lowercase(), name.to_ascii_uppercase()] {
+            assert_eq!(is_secret(name), is_secret(&other));
+            assert!(discriminant(&Kind::of(name)) == discriminant(&Kind::of(&other)));
+        }
+    }
+
+    #[test]
+    fn fuzzed() {
+        crate::fuzz::run("scope", check);
     }
 }

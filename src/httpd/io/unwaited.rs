@@ -17,6 +17,9 @@ pub(in crate::httpd) const NAME: &CStr = c"MOD_PYTHON_UNWAITED";
 /// How much may be written before `push`: of more in its memory httpd's filter sends a part, however long that takes (64 KB).
 pub(crate) const MOST: usize = 16384;
 
+/// What FlushMaxThreshold has to be at least, so that this is so: what TLS adds is counted, too.
+pub(crate) const LEAST_THRESHOLD: usize = MOST + 1024;
+
 /// Registers the filter.
 pub(crate) fn register() {
     // SAFETY: httpd copies the name; the function lives as long as the process.

@@ -113,6 +113,16 @@ impl<'s> Server<'s> {
         unsafe { (*self.as_ptr()).log.level }
     }
 
+    /// FlushMaxThreshold, in bytes, where it has been set.
+    pub(crate) fn flush_max_threshold(self) -> Option<usize> {
+        // SAFETY: a live server whose configuration has been read; its core part is this structure.
+        let size = unsafe {
+            let core = sys::ap_get_core_module_config((*self.as_ptr()).module_config);
+            (*core.cast::<sys::core_server_config>()).flush_max_threshold
+        };
+        Some(size).filter(|&size| size > 0)
+    }
+
     pub(crate) fn limit_req_line(self) -> c_int {
         // SAFETY: a live server_rec.
         unsafe { (*self.as_ptr()).limit_req_line }
@@ -194,6 +204,11 @@ pub(crate) fn mpm_query(code: c_int) -> c_int {
     // SAFETY: writes one int.
     let status = unsafe { sys::ap_mpm_query(code, &raw mut result) };
     if status == 0 { result } else { 0 }
+}
+
+/// Can requests leave their worker with this MPM?
+pub(crate) fn can_suspend() -> bool {
+    mpm_query(sys::AP_MPMQ_IS_ASYNC) > 0
 }
 
 /// Is this child to end: after a graceful restart, or to make room (AP_MPMQ_MPM_STATE)?

@@ -4,7 +4,7 @@
 use crate::httpd::apr::brigade::append;
 use crate::httpd::request::Request;
 use crate::httpd::request::connection::Connection;
-use crate::httpd::request::server::mpm_query;
+use crate::httpd::request::server::can_suspend;
 use crate::httpd::sys;
 use std::cell::RefCell;
 use std::ptr::NonNull;
@@ -57,7 +57,7 @@ impl Request<'_> {
     pub(crate) fn may_leave(self) -> bool {
         // SAFETY: a live request and its connection.
         let is_known = unsafe { !(*(*self.as_ptr()).connection).cs.is_null() };
-        mpm_query(sys::AP_MPMQ_IS_ASYNC) > 0
+        can_suspend()
             && is_known
             && self.connection().is_primary()
             && self.main().or(self.prev()).is_none()

@@ -48,6 +48,10 @@ struct State {
     is_due: bool,
     messages: VecDeque<Message>,
     held: usize,
+    /// Has the application received a message, and not asked for the next one?
+    is_busy: bool,
+    /// Has the client closed, and may the application still answer what came before that?
+    may_answer: bool,
     /// What the application is told at the end, whenever it asks.
     end: Option<(u16, String)>,
     /// The application has returned, or (true) raised.
@@ -68,6 +72,8 @@ pub(super) enum Order {
     Deny(Option<HeadParts>, Vec<u8>, bool),
     Send(bool, Vec<u8>),
     Close(u16, String),
+    /// Answers the client's end: with its code, where it has one.
+    Part(Option<u16>, String),
 }
 
 /// With what the WebSocket is accepted.
@@ -139,7 +145,7 @@ impl Channel {
         if !may.contains(&state.stage) {
             return Err(Refusal::Stage(state.stage));
         }
-        if state.is_left || state.end.is_some() {
+        if state.is_left || state.end.is_some() && !state.lags() {
             return Err(Refusal::Gone);
         }
         state.stage = next;
@@ -148,7 +154,7 @@ impl Channel {
             _ => 0,
         };
         if let Order::Close(code, reason) = &order {
-            state.end = Some((*code, reason.clone()));
+            state.end.get_or_insert_with(|| (*code, reason.clone()));
         }
         state.orders.push_back(order);
         let is_full = state.ordered > ENOUGH;
@@ -170,14 +176,18 @@ impl Channel {
         if !std::mem::replace(&mut state.is_told, true) {
             return Some(Event::Connect);
         }
+        state.is_busy = false;
         if let Some(message) = state.messages.pop_front() {
             state.held = state.held.saturating_sub(message.length());
+            state.is_busy = true;
             // The worker may have stopped to read.
             self.rouse(state);
             return Some(Event::Message(message));
         }
-        if let Some((code, reason)) = &state.end {
-            return Some(Event::Disconnect(*code, reason.clone()));
+        if let Some((code, reason)) = state.end.clone() {
+            // The worker may wait for that.
+            self.rouse(state);
+            return Some(Event::Disconnect(code, reason));
         }
         if state.is_left || state.stage == Stage::Closed {
             return Some(Event::Disconnect(1006, String::new()));
@@ -190,7 +200,8 @@ impl Channel {
     pub(super) fn end(&self, has_failed: bool) -> bool {
         let mut state = self.state();
         state.counted = None;
-        if state.is_left || state.stage == Stage::Closed {
+        let is_late = state.end.is_some() && !state.lags();
+        if state.is_left || state.stage == Stage::Closed || is_late {
             return false;
         }
         state.over.get_or_insert(has_failed);
@@ -223,6 +234,8 @@ pub(super) struct Found {
     pub(super) over: Option<bool>,
     /// May more be read of the client?
     pub(super) has_room: bool,
+    /// Has the application not done yet with what came before the client's end?
+    pub(super) lags: bool,
 }
 
 // The worker's side.
@@ -278,6 +291,18 @@ impl Channel {
         self.tell(state);
     }
 
+    /// The client has closed, or has sent what cannot be read. The application is told so behind the messages that came before, which it
+    /// may answer until `cut_off`.
+    pub(super) fn disconnect_behind(&self, code: u16, reason: &str) {
+        self.state().may_answer = true;
+        self.disconnect(code, reason);
+    }
+
+    /// The application has had its time.
+    pub(super) fn cut_off(&self) {
+        self.state().may_answer = false;
+    }
+
     /// The worker goes.
     pub(super) fn leave(&self) {
         let mut state = self.state();
@@ -304,7 +329,14 @@ impl State {
             orders: std::mem::take(&mut self.orders),
             over: self.over,
             has_room: self.has_room(most),
+            lags: self.lags(),
         }
+    }
+
+    /// Is the application at a message that came before the client's end, or is one left for it?
+    fn lags(&self) -> bool {
+        let is_there = self.over.is_none() && !self.is_left;
+        self.may_answer && is_there && (self.is_busy || !self.messages.is_empty())
     }
 
     fn has_room(&self, (messages, bytes): (usize, usize)) -> bool {

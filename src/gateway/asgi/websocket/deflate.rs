@@ -266,13 +266,15 @@ mod tests {
         (Deflater::new(agreed), Inflater::new(agreed))
     }
 
+    const OFFERS: [&str; 3] = [
+        "permessage-deflate",
+        "permessage-deflate; server_no_context_takeover; client_no_context_takeover",
+        "permessage-deflate; server_max_window_bits=9; client_max_window_bits",
+    ];
+
     #[test]
     fn messages_come_back() {
-        for offer in [
-            "permessage-deflate",
-            "permessage-deflate; server_no_context_takeover; client_no_context_takeover",
-            "permessage-deflate; server_max_window_bits=9; client_max_window_bits",
-        ] {
+        for offer in OFFERS {
             let (mut deflater, mut inflater) = pair(offer);
             for size in [1, 10, 1000, 100_000] {
                 let sent: Vec<u8> = (0..size)
@@ -297,6 +299,47 @@ mod tests {
         let grown = inflater.go_on(&small, &mut back, 1000);
         assert_eq!(grown, Err(Failure::TooLarge));
         assert!(back.len() <= 1001);
+    }
+
+    /// Takes the input as what a client offers, as what it sends compressed, and as what we compress for it.
+    fn check(data: &[u8]) {
+        let Some((&first, data)) = data.split_first() else {
+            return;
+        };
+        if let Some(agreed) = Agreed::of(data) {
+            let header = agreed.header();
+            assert!(
+                (9..=15).contains(&agreed.server_bits) && (9..=15).contains(&agreed.client_bits)
+            );
+            // What we answer could have been offered, and would be answered by the same.
+            assert_eq!(Agreed::of(header.as_bytes()).unwrap().header(), header);
+        }
+        let (mut deflater, mut inflater) = pair(OFFERS[usize::from(first) % OFFERS.len()]);
+        let step = usize::from(first).max(1);
+        let limit = 1000;
+        let mut message = Vec::new();
+        let taken = data
+            .chunks(step)
+            .try_for_each(|part| inflater.go_on(part, &mut message, limit));
+        let _ = taken.and_then(|()| inflater.end(&mut message, limit));
+        assert!(message.len() <= limit + 1);
+        // With what the first one has left behind for the second.
+        let mut inflater = Inflater::new(inflater.agreed);
+        for sent in [data, data.get(step..).unwrap_or_default()] {
+            let mut back = Vec::new();
+            if let Some(small) = deflater.message(sent) {
+                for part in small.chunks(step) {
+                    inflater.go_on(part, &mut back, sent.len()).unwrap();
+                }
+                inflater.end(&mut back, sent.len()).unwrap();
+                assert_eq!(back, sent);
+            }
+        }
+    }
+
+    #[test]
+    fn fuzzed() {
+        crate::fuzz::run("deflate", check);
     }
 
     #[test]

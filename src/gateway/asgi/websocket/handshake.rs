@@ -14,9 +14,9 @@ pub(super) struct Asked {
     agreed: Option<Agreed>,
 }
 
-/// Does the request ask for a WebSocket?
+/// Does the request ask for a WebSocket? With `H2WebSockets on`, mod_http2 makes a request with this header of one by RFC 8441.
 pub(in super::super) fn is_asked_for(host: Host<'_>) -> bool {
-    has_word(host, c"Upgrade", "websocket") && host.proto_num() < 2000
+    has_word(host, c"Upgrade", "websocket")
 }
 
 /// Reads what the client asks for.

@@ -25,6 +25,8 @@ use std::time::{Duration, Instant};
 const TICK: Duration = Duration::from_secs(1);
 /// So long a client has to answer a close frame.
 const CLOSING: Duration = Duration::from_secs(10);
+/// So long an application may answer what a client had sent before it closed.
+const ANSWERING: Duration = Duration::from_secs(2);
 /// So much is written at once, where there is so much.
 const ENOUGH: usize = 65536;
 /// So many blocks of the client's are read before the application's side is looked at again.
@@ -65,6 +67,8 @@ pub(super) struct Talk {
     stuck: Option<Instant>,
     /// May the application be given more?
     has_room: bool,
+    /// The client has said its last: what is to answer that, and since when the application is waited for.
+    parting: Option<Parting>,
     /// When our close frame was sent.
     closed: Option<Instant>,
     /// Since when there is nothing to be done but to send what is left.
@@ -75,6 +79,13 @@ pub(super) struct Talk {
     pinged: Option<Instant>,
     stopping: Option<Instant>,
     _counted: Option<Counted>,
+}
+
+/// The answer to a client's end, which goes behind those to its messages.
+struct Parting {
+    since: Instant,
+    /// None once it has its place.
+    order: Option<Order>,
 }
 
 /// Has the WebSocket come to its end?
@@ -114,6 +125,7 @@ impl Talk {
             written: 0,
             stuck: None,
             has_room: true,
+            parting: None,
             closed: None,
             ended: None,
             over: None,
@@ -183,6 +195,10 @@ impl Talk {
         if self.stuck.is_none() && self.out.is_empty() {
             self.say()?;
         }
+        if self.parting.is_some() && self.closed.is_some() {
+            // Both have closed.
+            return Ok(true);
+        }
         if self.listen()? || self.look_at_the_clock()? {
             return Ok(true);
         }
@@ -200,10 +216,17 @@ impl Talk {
                 && self.over.is_none()
             {
                 self.over = Some(has_failed);
-                self.orders.push_back(match has_failed {
-                    true => Order::Close(FAILED, "the application has failed".into()),
-                    false => Order::Close(1000, String::new()),
-                });
+                if self.parting.is_none() {
+                    self.orders.push_back(match has_failed {
+                        true => Order::Close(FAILED, "the application has failed".into()),
+                        false => Order::Close(1000, String::new()),
+                    });
+                }
+            }
+            if !found.lags
+                && let Some(parting) = &mut self.parting
+            {
+                self.orders.extend(parting.order.take());
             }
         }
         Ok(false)
@@ -236,6 +259,9 @@ impl Talk {
             self.stuck.map(|since| since + self.patience),
             self.ended.map(|since| since + CLOSING),
             self.closed.map(|closed| closed + CLOSING),
+            self.parting
+                .as_ref()
+                .map(|parting| parting.since + ANSWERING),
             pong,
             ping.map(|interval| self.heard + interval),
         ]
@@ -260,7 +286,7 @@ impl Talk {
 
     fn reads(&self) -> bool {
         let is_choked = self.stuck.is_some() && self.out.len() - self.written > ENOUGH;
-        (self.has_room || self.closed.is_some()) && !is_choked
+        self.parting.is_none() && (self.has_room || self.closed.is_some()) && !is_choked
     }
 
     /// Sends what the application has ordered, as far as the client takes it.
@@ -277,6 +303,7 @@ impl Talk {
                     }
                 }
                 Order::Close(code, reason) => self.close(Some(code), &reason)?,
+                Order::Part(code, reason) => self.close(code, &reason)?,
                 Order::Accept(_) | Order::Refuse | Order::Deny(..) => {}
             }
         }
@@ -385,11 +412,7 @@ impl Talk {
                         }
                     }
                     Err(Violation(code, what)) => {
-                        self.channel.disconnect(code, what);
-                        if self.closed.is_none() {
-                            self.close(Some(code), what)?;
-                        }
-                        return Ok(true);
+                        return Ok(self.hear_the_last(code, Some(code), what));
                     }
                 }
             }
@@ -415,17 +438,23 @@ impl Talk {
                 return Ok(false);
             }
             Received::Close(code, reason) => {
-                self.channel.disconnect(code.unwrap_or(1005), &reason);
-                if self.closed.is_none() {
-                    self.close(code, &reason)?;
-                }
-                return Ok(true);
+                return Ok(self.hear_the_last(code.unwrap_or(1005), code, &reason));
             }
         };
         if self.closed.is_none() {
             self.has_room = self.channel.deliver(message);
         }
         Ok(false)
+    }
+
+    /// Nothing more is read of the client. Its messages are answered before its end is, for `ANSWERING` at most.
+    fn hear_the_last(&mut self, told: u16, code: Option<u16>, reason: &str) -> Ended {
+        self.channel.disconnect_behind(told, reason);
+        self.parting = Some(Parting {
+            since: Instant::now(),
+            order: Some(Order::Part(code, reason.into())),
+        });
+        self.closed.is_some()
     }
 
     /// Does what is to be done in time: pings, the end of a client that does not answer, the end of the child.
@@ -438,6 +467,12 @@ impl Talk {
         }
         if let Some(closed) = self.closed {
             return Ok(closed.elapsed() >= CLOSING);
+        }
+        if let Some(parting) = &self.parting {
+            if parting.since.elapsed() >= ANSWERING {
+                self.channel.cut_off();
+            }
+            return Ok(false);
         }
         let limits = self.limits;
         if self.stopping.is_none() && is_stopping() {

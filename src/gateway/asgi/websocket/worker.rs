@@ -20,6 +20,7 @@ use crate::gateway::application::Mounted;
 use crate::gateway::call::Call;
 use crate::httpd::io::output::End;
 use crate::httpd::io::watch::Presence;
+use crate::httpd::log::Level;
 use crate::httpd::request::lease::Held;
 use crate::httpd::status::Status;
 use crate::streams;
@@ -55,6 +56,12 @@ pub(in super::super) fn prepare<'py>(
     let (cx, host) = (call.cx, held.request());
     let common = &host.config::<ModPython>().common;
     let limits = Limits::of(common)?;
+    if host.proto_num() >= 2000 {
+        let text = "a WebSocket over HTTP/2 was asked for (RFC 8441); mod_python serves them over HTTP/1.1, to which clients turn where \
+                    H2WebSockets is off";
+        cx.log(host, Level::Info, text);
+        return Ok(Err(Status(501)));
+    }
     let asked = match handshake::asked(host, limits.may_deflate) {
         Ok(asked) => asked,
         Err(status) => return Ok(Err(status)),
@@ -154,7 +161,7 @@ impl Work<'_> {
                         }
                     }
                     // These come behind an Accept only.
-                    Order::Send(..) | Order::Close(..) => {}
+                    Order::Send(..) | Order::Close(..) | Order::Part(..) => {}
                 }
             }
             self.channel.sent();
