@@ -3,6 +3,7 @@
 use crate::config::{Entry, Phase};
 use crate::embed::{self, Cx, exception, text};
 use crate::exchange::RequestLease;
+use crate::httpd::io::output::Output;
 use crate::httpd::log;
 use crate::httpd::log::Level;
 use crate::httpd::request::Request;
@@ -47,7 +48,12 @@ pub(crate) fn exception(
             failed
         };
     }
-    tell(cx, lease, &place, &describe(cx, raised), debug)
+    let told = Told {
+        place: &place,
+        text: &describe(cx, raised),
+        raised: Some(raised),
+    };
+    tell(cx, lease, &told, debug)
 }
 
 /// Has reading from, or writing to, the client raised it? Those are an OSError with a text alone. Others, such as that of a
@@ -67,46 +73,159 @@ pub(crate) fn mistake(
     text: &str,
     debug: bool,
 ) -> Status {
-    tell(cx, lease, &place(phase, Some(entry)), text, debug)
+    let told = Told {
+        place: &place(phase, Some(entry)),
+        text,
+        raised: None,
+    };
+    tell(cx, lease, &told, debug)
 }
 
-/// Logs an error, and drops what has been written and has not left: an error's page takes its place, with PythonDebug On that
-/// of the text.
-fn tell(cx: Cx<'_>, lease: &RequestLease, place: &str, text: &str, debug: bool) -> Status {
+/// What is wrong.
+struct Told<'a, 'py> {
+    place: &'a str,
+    text: &'a str,
+    /// None where it is a result.
+    raised: Option<&'a Bound<'py, PyAny>>,
+}
+
+/// Logs an error, and drops what has been written and has not left: an error's page takes its place, with PythonDebug On one that
+/// shows the error. Where a part has left, with PythonDebug On the text alone follows it.
+fn tell(cx: Cx<'_>, lease: &RequestLease, told: &Told<'_, '_>, debug: bool) -> Status {
     let failed = Status::INTERNAL_SERVER_ERROR;
     let Ok(held) = embed::acquire(cx.py, lease) else {
         return failed;
     };
-    let request = held.request();
-    traceback(cx, request, place, text);
-    let mut output = held.value().output.borrow_mut();
-    output.discard();
+    traceback(cx, held.request(), told.place, told.text);
+    held.value().output.borrow_mut().discard();
     if !debug {
         return failed;
     }
-    let told = output.told();
-    let late = match request.departure(told) {
-        Departure::Nothing => false,
-        Departure::Begun if takes_more(request, told) => true,
-        _ => return failed,
+    let left = room(held.request(), &held.value().output.borrow());
+    match left {
+        Some(Room::Whole) => {}
+        Some(Room::Behind) => {
+            let mut output = held.value().output.borrow_mut();
+            // The connection is broken off behind the text.
+            let _ = output.write(held.request(), text_page(told).as_bytes());
+            return failed;
+        }
+        None => return failed,
+    }
+    let asked = Asked::of(held.request());
+    drop(held);
+    // Python shows the application's values, whose code may do anything, also with the request.
+    let page = page(cx, told, asked);
+    let Ok(held) = embed::acquire(cx.py, lease) else {
+        return failed;
     };
-    if !late {
-        request.set_status(failed.0);
-        request.set_content_type(b"text/html; charset=utf-8");
-        if let Some(headers) = request.headers_out() {
-            OF_ANOTHER_BODY.iter().for_each(|name| headers.unset(name));
+    let request = held.request();
+    let mut output = held.value().output.borrow_mut();
+    output.discard();
+    if room(request, &output) != Some(Room::Whole) {
+        return failed;
+    }
+    request.set_status(failed.0);
+    request.set_content_type(page.kind.as_bytes());
+    if let Some(headers) = request.headers_out() {
+        OF_ANOTHER_BODY.iter().for_each(|name| headers.unset(name));
+        headers.set(c"Cache-Control", c"no-store");
+        headers.set(c"X-Content-Type-Options", c"nosniff");
+        headers.set(c"Vary", c"Accept");
+        headers.set(
+            c"Content-Security-Policy",
+            request.pool().c_string(page.policy.as_bytes()),
+        );
+    }
+    match output.write(request, page.text.as_bytes()) {
+        Ok(()) => Status::DONE,
+        Err(_) => failed,
+    }
+}
+
+/// What can still be shown to the client.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Room {
+    /// A page of its own.
+    Whole,
+    /// Text behind what has left.
+    Behind,
+}
+
+fn room(request: Request<'_>, output: &Output) -> Option<Room> {
+    let told = output.told();
+    match request.departure(told) {
+        Departure::Nothing => Some(Room::Whole),
+        Departure::Begun if takes_more(request, told) => Some(Room::Behind),
+        _ => None,
+    }
+}
+
+/// What a page says of the request that it answers.
+struct Asked {
+    method: String,
+    uri: String,
+    protocol: String,
+    remote: String,
+    headers: Vec<(String, String)>,
+}
+
+impl Asked {
+    /// Copies: making Python's objects may run any code, and the request is held for moments only.
+    fn of(request: Request<'_>) -> Asked {
+        let text = |text: Option<&CStr>| text.unwrap_or_default().to_string_lossy().into_owned();
+        let headers = request.headers_in();
+        let headers = headers.iter().flat_map(|table| table.entries());
+        Asked {
+            method: text(request.method()),
+            uri: text(request.unparsed_uri()),
+            protocol: text(request.protocol()),
+            remote: text(request.useragent_ip()),
+            headers: headers
+                .map(|(name, value)| (text(Some(name)), text(value)))
+                .collect(),
         }
     }
-    let page = format!(
-        "\n<pre>\nMod_python error: \"{}\"\n\n{}\n</pre>\n",
-        escape(place),
-        escape(text)
-    );
-    match output.write(request, page.as_bytes()) {
-        Ok(()) if !late => Status::DONE,
-        // A part of the answer had left: the connection is broken off behind the text.
-        _ => failed,
-    }
+}
+
+/// An answer that shows an error.
+struct Page {
+    kind: String,
+    policy: String,
+    text: String,
+}
+
+/// Has the Python package make the page; where it cannot, the text is all.
+fn page(cx: Cx<'_>, told: &Told<'_, '_>, asked: Asked) -> Page {
+    let Asked {
+        method,
+        uri,
+        protocol,
+        remote,
+        headers,
+    } = asked;
+    let make = || -> PyResult<Page> {
+        let request = (method, uri, protocol, remote, headers);
+        let arguments = (told.raised, told.place, told.text, request);
+        let made = cx.apache()?.getattr("_page")?.call1(arguments)?;
+        let part =
+            |place: usize| -> PyResult<String> { Ok(text::lossy(&made.get_item(place)?.str()?)) };
+        Ok(Page {
+            kind: part(0)?,
+            policy: part(1)?,
+            text: part(2)?,
+        })
+    };
+    exception::or_discard(cx.py, make()).unwrap_or_else(|| Page {
+        kind: "text/html; charset=utf-8".into(),
+        policy: "default-src 'none'".into(),
+        text: text_page(told),
+    })
+}
+
+fn text_page(told: &Told<'_, '_>) -> String {
+    let (place, text) = (escape(told.place), escape(told.text));
+    format!("\n<pre>\nMod_python error: \"{place}\"\n\n{text}\n</pre>\n")
 }
 
 /// Can text be added to an answer that has begun to leave? Not where its length has been announced, where it
@@ -123,13 +242,16 @@ fn takes_more(request: Request<'_>, told: Option<i64>) -> bool {
 }
 
 /// Headers that tell of the body that an error's page has replaced.
-const OF_ANOTHER_BODY: [&CStr; 6] = [
+const OF_ANOTHER_BODY: [&CStr; 9] = [
+    c"Content-Disposition",
+    c"Content-Language",
     c"Content-Length",
     c"Content-Encoding",
     c"Content-Range",
     c"Content-MD5",
     c"ETag",
     c"Last-Modified",
+    c"Location",
 ];
 
 /// Counts an error of Python code that httpd has called, for `mod_python.status`.

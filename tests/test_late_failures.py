@@ -30,7 +30,7 @@ def test_what_has_not_left_is_forgotten(httpd: Server) -> None:
     httpd.claim("PythonHandler late::unsent: Traceback.*LookupError: late")
     assert answer.status == 500 and "abc" not in answer.text and answer.header("ETag") is None
     assert ("Mod_python error" in answer.text) == httpd.debug  # type: ignore[attr-defined]
-    assert answer.text.rstrip().endswith("</pre>" if httpd.debug else "</html>")  # type: ignore[attr-defined]
+    assert answer.text.rstrip().endswith("LookupError: late" if httpd.debug else "</html>")  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("name", ["sent", "sent_whole_length", "head_sent", "filled"])

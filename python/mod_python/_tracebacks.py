@@ -14,7 +14,7 @@ import _apache
 
 from mod_python import _path
 
-_INNER = (
+INNER = (
     os.path.dirname(__file__) + os.sep,
     os.path.dirname(importlib.__file__) + os.sep,
     "<frozen importlib",
@@ -116,7 +116,7 @@ def _trim(shown: traceback.TracebackException) -> None:
         if id(one) in seen:
             continue
         seen.add(id(one))
-        one.stack[:] = [frame for frame in one.stack if not frame.filename.startswith(_INNER)]
+        one.stack[:] = [frame for frame in one.stack if not frame.filename.startswith(INNER)]
         _keep_in_line(one)
         related = [one.__cause__, one.__context__, *(getattr(one, "exceptions", None) or ())]
         pending += [other for other in related if other is not None]
@@ -128,7 +128,7 @@ def _plain(error: BaseException) -> tuple[str, bool]:
     step = error.__traceback__
     while step is not None and len(frames) < _CHAIN:
         code = step.tb_frame.f_code
-        if not code.co_filename.startswith(_INNER):
+        if not code.co_filename.startswith(INNER):
             frames.append(_inner(f'  File "{code.co_filename}", line {step.tb_lineno}, in {code.co_name}'))
         step = step.tb_next
     lines = ["Traceback (most recent call last):", *frames] if frames else []

@@ -425,3 +425,12 @@ def _debug(handler: Callable[[Any], Any], argument: Any) -> Any:
 def _describe(error: BaseException) -> str:
     """The traceback as text: lines, without frames of importlib and of this package; hints stand at its end."""
     return _tracebacks.describe(error)
+
+
+def _page(error: Optional[BaseException], place: str, text: str, request: tuple[Any, ...]) -> tuple[str, str, str]:
+    """What PythonDebug shows: content type, Content-Security-Policy and text. There is no error where a result is wrong."""
+    from mod_python import _debug_page
+
+    method, uri, protocol, remote, headers = request
+    asked = _debug_page.Request(method, uri, protocol, remote, interpreter, headers)
+    return _debug_page.page(error, place, text, asked)
