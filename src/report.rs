@@ -1,11 +1,12 @@
 //! Errors of handlers: to the error log always, to the browser under PythonDebug.
 
+use crate::config::options::may_log_objects;
 use crate::config::{Entry, Phase};
 use crate::embed::{self, Cx, exception, text};
 use crate::exchange::RequestLease;
 use crate::httpd::io::output::Output;
 use crate::httpd::log;
-use crate::httpd::log::Level;
+use crate::httpd::log::{Extra, Level, Subject};
 use crate::httpd::request::Request;
 use crate::httpd::request::departure::Departure;
 use crate::httpd::status::Status;
@@ -50,7 +51,7 @@ pub(crate) fn exception(
     }
     let told = Told {
         place: &place,
-        text: &describe(cx, raised),
+        what: &describe(cx, raised),
         raised: Some(raised),
     };
     tell(cx, lease, &told, debug)
@@ -75,7 +76,7 @@ pub(crate) fn mistake(
 ) -> Status {
     let told = Told {
         place: &place(phase, Some(entry)),
-        text,
+        what: &text.to_owned().into(),
         raised: None,
     };
     tell(cx, lease, &told, debug)
@@ -84,7 +85,7 @@ pub(crate) fn mistake(
 /// What is wrong.
 struct Told<'a, 'py> {
     place: &'a str,
-    text: &'a str,
+    what: &'a Described,
     /// None where it is a result.
     raised: Option<&'a Bound<'py, PyAny>>,
 }
@@ -96,7 +97,7 @@ fn tell(cx: Cx<'_>, lease: &RequestLease, told: &Told<'_, '_>, debug: bool) -> S
     let Ok(held) = embed::acquire(cx.py, lease) else {
         return failed;
     };
-    traceback(cx, held.request(), told.place, told.text);
+    traceback(cx, held.request(), told.place, told.what);
     held.value().output.borrow_mut().discard();
     if !debug {
         return failed;
@@ -206,7 +207,7 @@ fn page(cx: Cx<'_>, told: &Told<'_, '_>, asked: Asked) -> Page {
     } = asked;
     let make = || -> PyResult<Page> {
         let request = (method, uri, protocol, remote, headers);
-        let arguments = (told.raised, told.place, told.text, request);
+        let arguments = (told.raised, told.place, &told.what.text, request);
         let made = cx.apache()?.getattr("_page")?.call1(arguments)?;
         let part =
             |place: usize| -> PyResult<String> { Ok(text::lossy(&made.get_item(place)?.str()?)) };
@@ -224,7 +225,7 @@ fn page(cx: Cx<'_>, told: &Told<'_, '_>, asked: Asked) -> Page {
 }
 
 fn text_page(told: &Told<'_, '_>) -> String {
-    let (place, text) = (escape(told.place), escape(told.text));
+    let (place, text) = (escape(told.place), escape(&told.what.text));
     format!("\n<pre>\nMod_python error: \"{place}\"\n\n{text}\n</pre>\n")
 }
 
@@ -267,18 +268,67 @@ pub(crate) fn error(cx: Cx<'_>, request: Request<'_>, text: &str) {
     cx.log(request, Level::Error, text);
 }
 
+/// An exception, or another error, as the log has it.
+pub(crate) struct Described {
+    /// The traceback: lines.
+    pub(crate) text: String,
+    /// The exception in one line, and as an object of JSON, where logs may have objects.
+    object: Option<(String, String)>,
+}
+
+impl From<String> for Described {
+    fn from(text: String) -> Described {
+        Described { text, object: None }
+    }
+}
+
 /// Counts an exception and writes its traceback to the error log, each line as an entry; the first says in which phase and handler
 /// it was raised.
-pub(crate) fn traceback(cx: Cx<'_>, request: Request<'_>, place: &str, text: &str) {
+pub(crate) fn traceback(cx: Cx<'_>, request: Request<'_>, place: &str, what: &Described) {
     count(cx);
-    let text = titled(place, text);
-    cx.detached((request, text.as_str()), |(request, text)| {
-        log::traceback(request, Level::Error, text);
+    with_extra(cx.extra(), place, what, |text, extra| {
+        cx.detached((request, text, extra), |(request, text, extra)| {
+            log::traceback(request, Level::Error as i32, text.as_bytes(), extra);
+        });
     });
 }
 
+/// As `traceback`, in the main server's log.
+pub(crate) fn traceback_of_process(cx: Cx<'_>, place: &str, what: &Described) {
+    count(cx);
+    with_extra(cx.extra(), place, what, |text, extra| {
+        cx.log_lines_of_process(Level::Error, text, extra);
+    });
+}
+
+/// Writes what has been counted already; not while an interpreter is attached.
+pub(crate) fn traceback_outside(subject: impl Subject, place: &str, what: &Described) {
+    with_extra(Extra::default(), place, what, |text, extra| {
+        log::traceback(subject, Level::Error as i32, text.as_bytes(), extra);
+    });
+}
+
+/// Calls `write` with a traceback, behind the line that says where it was raised, and with what it has as an object.
+fn with_extra(
+    extra: Extra<'_>,
+    place: &str,
+    what: &Described,
+    write: impl FnOnce(&str, Extra<'_>),
+) {
+    let text = titled(place, &what.text);
+    let Some((message, object)) = &what.object else {
+        return write(&text, extra);
+    };
+    let extra = Extra {
+        message: Some(&titled(place, message)),
+        exception: Some(object),
+        ..extra
+    };
+    write(&text, extra);
+}
+
 /// Puts the line that says where it was raised in front of a traceback.
-pub(crate) fn titled(place: &str, text: &str) -> String {
+fn titled(place: &str, text: &str) -> String {
     format!("{}: {text}", place.replace('\n', " "))
 }
 
@@ -304,13 +354,25 @@ fn place(phase: Phase, entry: Option<&Entry<'_>>) -> String {
     )
 }
 
-/// Makes an exception's traceback as text; never fails.
-pub(crate) fn describe(cx: Cx<'_>, raised: &Bound<'_, PyAny>) -> String {
+/// Describes an exception; never fails.
+pub(crate) fn describe(cx: Cx<'_>, raised: &Bound<'_, PyAny>) -> Described {
     let text = cx
         .apache()
         .and_then(|apache| apache.getattr("_describe")?.call1((raised,))?.str());
     let text = exception::or_discard(cx.py, text).map(|text| text::lossy(&text));
-    text.unwrap_or_else(|| "an exception that cannot be shown".into())
+    let object = || -> PyResult<(String, String)> {
+        let described = cx.apache()?.getattr("_object")?.call1((raised,))?;
+        let part = |place: usize| -> PyResult<String> {
+            Ok(text::lossy(&described.get_item(place)?.str()?))
+        };
+        Ok((part(0)?, part(1)?))
+    };
+    Described {
+        text: text.unwrap_or_else(|| "an exception that cannot be shown".into()),
+        object: may_log_objects()
+            .then(object)
+            .and_then(|made| exception::or_discard(cx.py, made)),
+    }
 }
 
 /// Escapes text for HTML.

@@ -82,6 +82,24 @@ def _new_loop(kind: str) -> asyncio.AbstractEventLoop:
     return asyncio.new_event_loop()
 
 
+def traceparent() -> Optional[str]:
+    """The header of the request that the running task answers, as it was sent; None where there is none, or another thread asks."""
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:
+        return None
+    coroutine = task.get_coro() if task is not None else None
+    # Looked for where it is wanted: a context variable would cost every request something.
+    if getattr(coroutine, "cr_code", None) is not Server._serve.__code__:
+        return None
+    scope = coroutine.cr_frame.f_locals.get("scope") if coroutine.cr_frame is not None else None  # type: ignore[union-attr]
+    for name, value in scope["headers"] if scope is not None else ():
+        if name == b"traceparent":
+            text: str = value.decode("latin-1")
+            return text
+    return None
+
+
 class Server:
     """The loop's own things. Used in its thread, but for ``stop``."""
 

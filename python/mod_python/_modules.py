@@ -285,7 +285,8 @@ def _load_again(name: str, module: ModuleType) -> None:
         text = _tracebacks.describe(error)
         last = text.replace("\r\n", "\\n").rpartition("\n")[2].strip()
         _tracebacks.log(
-            f"mod_python: module {name!r} has changed but cannot be loaded; the old one stays: {last}\n{text}"
+            f"mod_python: module {name!r} has changed but cannot be loaded; the old one stays: {last}\n{text}",
+            error,
         )
 
 

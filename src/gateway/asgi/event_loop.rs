@@ -68,9 +68,8 @@ fn run(cx: Cx<'_>, inbox: Arc<Inbox>, kind: String) {
         module.getattr("run")?.call1((object,)).map(drop)
     };
     if let Err(error) = run() {
-        let text = report::describe(cx, &exception::value(cx.py, error));
-        report::count(cx);
-        cx.log_process(Level::Error, &report::titled("the event loop", &text));
+        let what = report::describe(cx, &exception::value(cx.py, error));
+        report::traceback_of_process(cx, "the event loop", &what);
     }
     // Whoever comes now gets another loop; at the child's end, none comes.
     let place = INBOX.of(cx);
