@@ -113,14 +113,16 @@ def _frame(one: _Frame, values: Values, is_open: bool, is_first: bool) -> str:
     return f'<details class="frame {one.kind}"{shown}><summary>{_place(one)}</summary>{body}</details>'
 
 
-def source(file: str, line: int, columns: Optional[tuple[int, int]] = None, after: int = _AFTER) -> str:
+def source(
+    file: str, line: int, columns: Optional[tuple[int, int]] = None, around: tuple[int, int] = (_BEFORE, _AFTER)
+) -> str:
     """The lines of a file around one; empty where there is no such file."""
     try:
         linecache.checkcache(file)
         lines = linecache.getlines(file)
     except Exception:
         return ""
-    begin, end = max(line - _BEFORE, 1), min(line + after, len(lines))
+    begin, end = max(line - around[0], 1), min(line + around[1], len(lines))
     rows = []
     for number in range(begin, end + 1):
         text = lines[number - 1].rstrip("\r\n")

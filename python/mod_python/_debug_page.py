@@ -199,7 +199,7 @@ def _handler(place: str) -> str:
         return ""
     code = found.__code__
     lines = [line for _, _, line in code.co_lines() if line] if hasattr(code, "co_lines") else [code.co_firstlineno]
-    shown = source(code.co_filename, code.co_firstlineno, after=min(max(lines) - code.co_firstlineno + 1, 40))
+    shown = source(code.co_filename, code.co_firstlineno, around=(0, min(max(lines) - code.co_firstlineno, 40)))
     return (
         f'<details class="frame user" open><summary><span class="name">{_cut(code.co_name)}</span> '
         f'<span class="file">{_cut(code.co_filename)}:{code.co_firstlineno}</span></summary>{shown}</details>'

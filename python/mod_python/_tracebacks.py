@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
+import re
 import sys
 import traceback
 from collections.abc import Iterator
@@ -78,7 +79,7 @@ def log(text: str, error: Optional[BaseException] = None) -> None:
             from mod_python import _log_objects
 
             exception = _log_objects.exception(error)[1]
-        message = text.partition("\n")[0] if exception is not None else None
+        message = lines(text)[0].replace("\r\n", "\n") if exception is not None else None
         _apache._log(3, text, None, message, exception)
     except RuntimeError:  # outside httpd
         _apache.log_error(text)
@@ -94,6 +95,11 @@ def _formatted(error: BaseException) -> tuple[str, bool]:
     if limit is not None:
         text = f"{deepest} frames, of which the last {_DEEP} follow:\n{text}"
     return text, bool(shown.stack) or getattr(shown, "lineno", None) is not None
+
+
+def lines(text: str) -> list[str]:
+    """The lines of a text that ``describe`` has made."""
+    return re.split(r"(?<!\r)\n", text)
 
 
 def in_line(text: str) -> str:

@@ -31,9 +31,17 @@ pub(super) fn lines(text: &[u8], mut write: impl FnMut(&[u8])) {
             write(format!("  ... {left_out} lines are left out ...").as_bytes());
         }
         if place < first || place >= first + left_out {
-            write(line);
+            write(&without_marks(line));
         }
     }
+}
+
+/// Makes plain line ends of those inside of a line, which are marked by a CR.
+fn without_marks(line: &[u8]) -> Vec<u8> {
+    let next = line.iter().skip(1).map(Some).chain([None]);
+    let pairs = line.iter().zip(next);
+    let kept = pairs.filter(|&(&one, next)| one != b'\r' || next != Some(&b'\n'));
+    kept.map(|(&one, _)| one).collect()
 }
 
 /// Shortens a long line to its beginning and its end.
@@ -123,12 +131,7 @@ mod tests {
     #[test]
     fn a_traceback_is_its_lines_and_the_exceptions_own_line_ends_are_none() {
         let text = b"x: Traceback:\n  File\n\n   \nValueError: a\r\nb\r\n\nend\n";
-        let expected: [&[u8]; 4] = [
-            b"x: Traceback:",
-            b"  File",
-            b"ValueError: a\r\nb\r\n",
-            b"end",
-        ];
+        let expected: [&[u8]; 4] = [b"x: Traceback:", b"  File", b"ValueError: a\nb\n", b"end"];
         assert_eq!(all(text), expected);
     }
 
