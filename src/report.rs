@@ -70,12 +70,12 @@ pub(crate) fn mistake(
     cx: Cx<'_>,
     lease: &RequestLease,
     phase: Phase,
-    entry: &Entry<'_>,
+    entry: Option<&Entry<'_>>,
     text: &str,
     debug: bool,
 ) -> Status {
     let told = Told {
-        place: &place(phase, Some(entry)),
+        place: &place(phase, entry),
         what: &text.to_owned().into(),
         raised: None,
     };
@@ -113,10 +113,15 @@ fn tell(cx: Cx<'_>, lease: &RequestLease, told: &Told<'_, '_>, debug: bool) -> S
         }
         None => return failed,
     }
+    let is_part = held.request().main().is_some();
     let asked = Asked::of(held.request());
     drop(held);
-    // Python shows the application's values, whose code may do anything, also with the request.
-    let page = page(cx, told, asked);
+    // Python shows the application's values, whose code may do anything, also with the request. A part of another page is none.
+    let page = if is_part {
+        Page::of_text(told)
+    } else {
+        page(cx, told, asked)
+    };
     let Ok(held) = embed::acquire(cx.py, lease) else {
         return failed;
     };
@@ -196,6 +201,16 @@ struct Page {
     text: String,
 }
 
+impl Page {
+    fn of_text(told: &Told<'_, '_>) -> Page {
+        Page {
+            kind: "text/html; charset=utf-8".into(),
+            policy: "default-src 'none'".into(),
+            text: text_page(told),
+        }
+    }
+}
+
 /// Has the Python package make the page; where it cannot, the text is all.
 fn page(cx: Cx<'_>, told: &Told<'_, '_>, asked: Asked) -> Page {
     let Asked {
@@ -217,11 +232,7 @@ fn page(cx: Cx<'_>, told: &Told<'_, '_>, asked: Asked) -> Page {
             text: part(2)?,
         })
     };
-    exception::or_discard(cx.py, make()).unwrap_or_else(|| Page {
-        kind: "text/html; charset=utf-8".into(),
-        policy: "default-src 'none'".into(),
-        text: text_page(told),
-    })
+    exception::or_discard(cx.py, make()).unwrap_or_else(|| Page::of_text(told))
 }
 
 fn text_page(told: &Told<'_, '_>) -> String {

@@ -27,6 +27,8 @@ PythonASGI /asgi debugged:asgi
     PythonHandler broken
 </Location>
 <Directory @ROOT@/htdocs>
+    Options +Includes
+    AddOutputFilter INCLUDES .shtml
     AddHandler mod_python .psp
     PythonHandler mod_python.psp
 </Directory>
@@ -66,7 +68,8 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def httpd(serve_module: Serve, mpm: str) -> Server:
-    server = serve_module(CONFIG.replace("${DEBUG}", "On"), mpm=mpm, start=False)
+    server = serve_module(CONFIG.replace("${DEBUG}", "On"), mpm=mpm, modules=("include",), start=False)
+    server.write("htdocs/parts.shtml", 'before;<!--#include virtual="/debugged/divides" -->')
     server.write("apps/broken.py", "def handler(req):\n    return (1 +\n")
     server.write("htdocs/page.psp", "<p>first\n<%\nvalue = 41\nnothing = None\n%>\n<%= nothing.missing %>\n")
     return server.start()  # type: ignore[return-value]
@@ -189,6 +192,12 @@ def test_wrong_results_say_what_to_do(httpd: Server) -> None:
     assert plain.text.startswith("Mod_python error:") and "return apache.OK" in plain.text
 
 
+def test_a_part_of_a_page_gets_the_text_alone(httpd: Server) -> None:
+    answer = httpd.ok("/parts.shtml", headers=HTML)
+    httpd.claim("ZeroDivisionError")
+    assert answer.text.startswith("before;") and "<pre>\nMod_python error" in answer.text and "<html" not in answer.text
+
+
 def test_a_head_and_an_answer_that_has_begun(httpd: Server) -> None:
     answer = httpd.get("/debugged/divides", "HEAD", headers=HTML)
     httpd.claim("ZeroDivisionError")
@@ -199,7 +208,7 @@ def test_a_head_and_an_answer_that_has_begun(httpd: Server) -> None:
 
 
 def test_nothing_leaks_without_it(serve: Serve, mpm: str) -> None:
-    server = serve(CONFIG.replace("${DEBUG}", "Off"), mpm=mpm)
+    server = serve(CONFIG.replace("${DEBUG}", "Off"), mpm=mpm, modules=("include",))
     for path in ("debugged/divides", "debugged/forgotten", "debugged/hostile", "wsgi/x", "asgi/x"):
         for headers in (HTML, {}):
             answer = server.get("/" + path, headers=headers)
@@ -212,7 +221,7 @@ def test_nothing_leaks_without_it(serve: Serve, mpm: str) -> None:
 @pytest.mark.skipif(not shutil.which("chromedriver"), reason="no Chromium")
 def test_in_a_browser(serve: Serve, tmp_path: Path) -> None:
     """The browser takes the style by its digest; a picture is kept for who wants to look."""
-    server = serve(CONFIG.replace("${DEBUG}", "On"), mpm="event")
+    server = serve(CONFIG.replace("${DEBUG}", "On"), mpm="event", modules=("include",))
     browser = Browser(tmp_path / "profile")
     try:
         browser.open(server.url("/debugged/divides?a=1"))

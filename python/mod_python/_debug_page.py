@@ -18,7 +18,16 @@ from typing import Any, NamedTuple, Optional
 
 from mod_python._debug_frames import frames, source
 from mod_python._debug_style import STYLE
-from mod_python._debug_values import HIDDEN, Values, cut, request_header, type_name, uri_without_secrets, visible
+from mod_python._debug_values import (
+    HIDDEN,
+    Values,
+    cut,
+    request_header,
+    type_name,
+    uri_without_secrets,
+    visible,
+    without_secrets,
+)
 
 _DIGEST = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
 _POLICY = (
@@ -53,7 +62,7 @@ def page(error: Optional[BaseException], place: str, text: str, request: Request
     """
     # A line end inside of an exception's own text is CR LF.
     hints = re.findall(rf"(?<!\r)\n{_HINT}([^\n]*)", text) if error is not None else []
-    text = text.replace("\r\n", "\n")
+    text = without_secrets(text.replace("\r\n", "\n"), only_quoted=True)
     accepted = ",".join(value for name, value in request.headers if name.lower() == "accept")
     if not _asks_for_html(accepted):
         advice = "" if error is not None else f"\n{_advice(text)[0]}\n"

@@ -13,6 +13,7 @@ from collections import deque
 from itertools import islice
 from types import FrameType, ModuleType
 from typing import Any, Callable, Optional, cast
+from urllib.parse import unquote
 
 HIDDEN = "(hidden)"
 """What stands in place of a secret."""
@@ -28,11 +29,12 @@ _SECONDS = 0.25
 _WORD = r"(?:pass(?:word|wd|phrase)?|pwd|secret|token|authorization|cookie|session|credential|signature|csrf|api_?key)"
 _SECRET = re.compile(rf"{_WORD}|(?:^|[^a-z])(?:auth|keys?|otp|pin|sid)(?:$|[^a-z])", re.IGNORECASE)
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
-_NAME = r"[\w.\-]*" + _WORD + r"[\w.\-]*"
-# Values behind such a name, in a text: `password='x'`, `"token": "x"`, `?token=x`.
-_QUOTED = re.compile(rf"""({_NAME}["']?\s*(?:=|:)\s*[bru]?)("[^"]*"?|'[^']*'?)""", re.IGNORECASE)
-_BARE = re.compile(rf"((?<![\w.\-]){_NAME}\s*=\s*)([^\s'\",;&<>()\[\]{{}}#]+)", re.IGNORECASE)
-_IN_URI = re.compile(r"(?<=[?&;])([^=&;#\s]*)=([^&;#\s]*)")
+# Values behind such a name, in a text: `password='x'`, `"token": "x"`, `?token=x`. All is bounded: a text may be anybody's, and a
+# search that tries each place for each length would take for ever.
+_REST = r"[\w.\-]{0,40}[\"']?\s{0,3}"
+_QUOTED = re.compile(rf"""({_WORD}{_REST}(?:=|:)\s{{0,3}}[bru]{{0,2}})("[^"]*"?|'[^']*'?)""", re.IGNORECASE)
+_BARE = re.compile(rf"({_WORD}{_REST}=\s{{0,3}})([^\s'\",;&<>()\[\]{{}}#]+)", re.IGNORECASE)
+_IN_URI = re.compile(r"(?<=[?&;])([^=&;#?\s]{1,100})=([^&;#\s]*)")
 
 
 class _TooLong(BaseException):
@@ -52,7 +54,7 @@ def without_secrets(text: str, *, only_quoted: bool = False) -> str:
 
 def uri_without_secrets(uri: str) -> str:
     """Hide the values of secret fields in the query of a URI, or of several in a text."""
-    return _IN_URI.sub(lambda pair: f"{pair[1]}={HIDDEN}" if is_secret(pair[1]) else pair[0], uri)
+    return _IN_URI.sub(lambda pair: f"{pair[1]}={HIDDEN}" if is_secret(unquote(pair[1])) else pair[0], uri)
 
 
 def visible(text: str) -> str:
@@ -114,7 +116,8 @@ class Values:
     def message(self, error: BaseException) -> str:
         """What an exception says of itself."""
         try:
-            return visible(cut(self._timed(lambda: str(error)), 4000))
+            text = cut(self._timed(lambda: str(error)), 4000)
+            return visible(without_secrets(text, only_quoted=True))
         except BaseException as raised:
             return f"<its str() raises {type_name(raised)}>"
 

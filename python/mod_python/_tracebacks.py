@@ -87,13 +87,15 @@ def log(text: str, error: Optional[BaseException] = None) -> None:
 
 def _formatted(error: BaseException) -> tuple[str, bool]:
     """The text, and whether it says where in the application it comes from."""
-    deepest = max(_depth(one) for one in _chain(error))
-    limit = -_DEEP if deepest > _DEEP else None
-    shown = traceback.TracebackException(type(error), error, error.__traceback__, limit=limit)
+    depth, step = _depth(error), error.__traceback__
+    for _ in range(depth - _DEEP):
+        step = step.tb_next if step is not None else None
+    is_deep = any(_depth(other) > _DEEP for other in _chain(error) if other is not error)
+    shown = traceback.TracebackException(type(error), error, step, limit=-_DEEP if is_deep else None)
     _trim(shown)
     text = "".join(shown.format()).rstrip()
-    if limit is not None:
-        text = f"{deepest} frames, of which the last {_DEEP} follow:\n{text}"
+    if depth > _DEEP:
+        text = f"{depth} frames, of which the last {_DEEP} follow:\n{text}"
     return text, bool(shown.stack) or getattr(shown, "lineno", None) is not None
 
 

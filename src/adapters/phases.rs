@@ -353,7 +353,7 @@ impl<'a, 'py, 'r> Attached<'a, 'py, 'r> {
         status.unwrap_or_else(|| {
             let text = report::no_status(self.cx, result, how);
             let debug = self.has_failed();
-            report::mistake(self.cx, self.lease, self.phase, entry, &text, debug)
+            report::mistake(self.cx, self.lease, self.phase, Some(entry), &text, debug)
         })
     }
 
@@ -376,9 +376,9 @@ impl<'a, 'py, 'r> Attached<'a, 'py, 'r> {
     fn check_authentication(&self, status: Status) -> Status {
         match status {
             Status::OK if self.request.user().is_none() => {
-                let text = "PythonAuthenHandler returned OK, but req.user is not set; set it, or return DECLINED";
-                self.log(Level::Error, text);
-                Status::INTERNAL_SERVER_ERROR
+                let text = "returned OK, but req.user is not set; set it, or return DECLINED";
+                let debug = self.has_failed();
+                report::mistake(self.cx, self.lease, self.phase, None, text, debug)
             }
             Status::UNAUTHORIZED => {
                 if let Some(held) = self.hold() {
