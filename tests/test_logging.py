@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from typing import Any, Optional
 
 import pytest
 from conftest import Serve, Server, install, places
+from mod_python import apache
 from test_papers import PROJECT
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -318,3 +320,18 @@ PythonASGI /asgi traced_asgi:application
         assert re.fullmatch("[0-9a-f]{32}", other) and other != TRACE
     # The request without a header has begun a trace, which has no parent: it is left out.
     assert f"{TRACE} {SPAN} SERVER" in server.ok("/wsgi/spans").text.splitlines()
+
+
+def test_a_logger_outside_httpd(capsys: pytest.CaptureFixture[str]) -> None:
+    """In an application's own tests the records are on standard error."""
+    logger = logging.getLogger("outside")
+    logger.propagate = False
+    logger.addHandler(apache.LogHandler())
+    try:
+        raise ValueError("a\nb")
+    except ValueError:
+        logger.exception("failed")
+    shown = capsys.readouterr().err
+    assert shown.startswith("outside: failed\nTraceback (most recent call last):\n") and shown.endswith(
+        "ValueError: a\nb\n"
+    )

@@ -197,6 +197,8 @@ def _handler(place: str) -> str:
     """The source of the handler that a place names, where that is a function of a module that is there."""
     directive, _, name = place.partition(" ")
     module, _, path = name.partition("::")
+    if module.startswith("mod_python."):
+        return ""
     found: Any = sys.modules.get(module)
     for part in (path or directive.lower().replace("python", "", 1)).split("."):
         # Not getattr(): a class or a module may run code there.

@@ -177,13 +177,6 @@ impl<'a, 'py, 'r> Attached<'a, 'py, 'r> {
         embed::acquire(self.cx.py, self.run.lease).ok()
     }
 
-    /// Tells the operator something of the request, once no other thread is at work on it.
-    fn log(&self, level: Level, text: &str) {
-        if let Some(held) = self.hold() {
-            self.cx.log(held.request(), level, text);
-        }
-    }
-
     fn all(&self, leg: Leg<'r>) -> Done<'r> {
         let cx = self.cx;
         let Some(held) = self.hold() else {

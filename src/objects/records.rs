@@ -21,8 +21,9 @@ pub(super) fn log<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Bound<'py, 
     let [logger, message, exception, fields, traceparent] = texts.each_ref().map(Option::as_deref);
     let server = args.get(7).filter(|server| !server.is_none());
     let server = server.map(|server| {
-        let found = class::payload::<Server>(cx, &server).and_then(Server::listed);
-        found.ok_or_else(|| PyTypeError::new_err("the server must be one of httpd's"))
+        class::payload::<Server>(cx, &server)
+            .map(Server::listed)
+            .ok_or_else(|| PyTypeError::new_err("the server must be a server object"))
     });
     let extra = Extra {
         logger,
@@ -33,7 +34,7 @@ pub(super) fn log<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Bound<'py, 
         ..cx.extra()
     };
     let entry = (level, text.as_slice(), extra);
-    cx.detached((server.transpose()?, entry), |(server, entry)| {
+    cx.detached((server.transpose()?.flatten(), entry), |(server, entry)| {
         let (level, text, extra) = entry;
         stdio::log_here(server, level, text, extra);
     });
