@@ -207,6 +207,25 @@ def test_levels_are_kept_for_objects(serve: Serve) -> None:
     assert [one["level"] for one in objects(server, "shop")] == ["crit", "error", "warn"]
 
 
+def test_objects_reach_a_program(serve: Serve) -> None:
+    """A virtual host's log is a pipe (RotateLogs and the like); the main server's has lines, as ever."""
+    host = """
+<VirtualHost 127.0.0.1:@PORT@>
+    ServerName localhost
+    ErrorLog "|/bin/sh -c 'cat >> @ROOT@/piped_log'"
+    PythonOption mod_python.log.json on
+"""
+    server = serve(host + places("logged") + "</VirtualHost>\n")
+    assert server.get("/logged/fails").status == 500 and server.get("/logged/deep").status == 500
+    piped = server.root / "piped_log"
+
+    def arrived() -> list[str]:
+        return [line for line in piped.read_text().splitlines() if line.startswith("{")] if piped.exists() else []
+
+    server._wait(lambda: len(arrived()) == 2, "the objects do not arrive")
+    assert [json.loads(line)["exception"]["type"] for line in arrived()] == ["LookupError", "ValueError"]
+
+
 # Places
 
 
