@@ -207,6 +207,10 @@ fn child_init(pool: Pool<'static>, server: ServerRec<'static>) {
     key_locks::adopt();
     mutex::adopt(pool, server);
     let config: &Server<'_> = server.config::<ModPython>();
+    // Not before: what the parent says when it starts is for who has started it.
+    ServerRec::log_as_objects(|server| options::logs_objects(&server.config::<ModPython>().common));
+    Request::log_as_objects(|request| options::logs_objects(&request.config::<ModPython>().common));
+    log::set_json_of_process(options::logs_objects(&config.common));
     if lifecycle::start(pool, config, FUNCTIONS, objects::populate, streams::stop) {
         registry::follow(plan(server));
     }

@@ -63,6 +63,10 @@ class Browser:
         """Is there such an element?"""
         return bool(self._in_session("POST", "/elements", {"using": "css selector", "value": selector}))
 
+    def script(self, text: str) -> Any:
+        """Run the body of a JavaScript function in the page; what it returns."""
+        return self._in_session("POST", "/execute/sync", {"script": text, "args": []})
+
     def type(self, selector: str, text: str) -> None:
         """Type into an element; a path into a file input."""
         self._in_session("POST", f"/element/{self._find(selector)}/value", {"text": text})
@@ -90,8 +94,7 @@ class Browser:
         return False
 
     def _is_loaded(self) -> bool:
-        script = {"script": "return document.readyState", "args": []}
-        return bool(self._in_session("POST", "/execute/sync", script) == "complete")
+        return bool(self.script("return document.readyState") == "complete")
 
     def _find(self, selector: str) -> str:
         return str(self._in_session("POST", "/element", {"using": "css selector", "value": selector})[_ELEMENT])

@@ -298,12 +298,12 @@ def test_a_change_that_fails_is_logged_with_the_request(serve: Serve, mpm: str) 
     assert all("[client 127.0.0.1" in line for line in lines), lines
     # What an exception says is one line, whatever is in it.
     message = [line for line in lines if "LookupError: " in line]
-    assert len(message) == 2 and all(r"first\\nsecond" in line for line in message), lines
+    assert len(message) == 2 and all(r"first\nsecond" in line for line in message), lines
     shown = [re.sub(r"^.*?\] ", "", re.sub(r"^.*\[client [^]]*\] ", "", line)) for line in lines[1:]]
     assert shown[0] == "Traceback (most recent call last):"
     frames = [line for line in shown if line.lstrip().startswith("File ")]
     assert len(frames) == 2 and all("live/slow.py" in line for line in frames)
-    assert shown[-1] == r"LookupError: first\\nsecond"
+    assert shown[-1] == r"LookupError: first\nsecond"
 
 
 def test_tracebacks_show_the_application(serve: Serve, mpm: str) -> None:

@@ -135,7 +135,7 @@ def test_authentication_and_httpds_own_authorization(httpd: Server) -> None:
     assert httpd.get("/nobody_else").status in (401, 403)
     httpd.claim("AH01631")
     assert httpd.get("/nobody").status == 500
-    httpd.claim("PythonAuthenHandler returned OK, but req.user is not set")
+    httpd.claim("PythonAuthenHandler: returned OK, but req.user is not set")
     assert httpd.get("/forbidden").status == 403
 
 

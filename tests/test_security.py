@@ -292,8 +292,14 @@ def test_errors_are_for_the_operator(httpd: Server) -> None:
 
 
 def test_a_debug_page_is_escaped(httpd: Server) -> None:
-    page = asked(httpd, "/debug", "<script>alert(1)</script>")
+    page = asked(httpd, "/debug", "<script>alert(1)</script>", "Accept: text/html\r\n")
     assert b"&lt;script&gt;alert(1)" in page and b"<script>" not in page
+    httpd.claim("ValueError: <script>")
+    page = asked(httpd, "/debug", "<script>alert(1)</script>")
+    assert (
+        b"\r\nContent-Type: text/plain; charset=utf-8\r\n" in page
+        and b"\r\nX-Content-Type-Options: nosniff\r\n" in page
+    )
     httpd.claim("ValueError: <script>")
 
 

@@ -16,6 +16,8 @@ from collections.abc import Awaitable, MutableMapping
 from types import MethodType
 from typing import Any, Callable, Optional, Protocol
 
+import _apache
+
 from mod_python import _asgi_lifespan, _tracebacks, apache
 
 Message = MutableMapping[str, Any]
@@ -39,7 +41,15 @@ class Native(Protocol):
     def kind(self) -> str: ...
     def take(self) -> tuple[list[Any], list[int]]: ...
     def close(self) -> tuple[list[Any], list[int]]: ...
-    def log(self, level: int, text: str, /) -> None: ...
+    def log(
+        self,
+        level: int,
+        text: str,
+        traceparent: Optional[str] = None,
+        message: Optional[str] = None,
+        exception: Optional[str] = None,
+        /,
+    ) -> None: ...
 
 
 class Exchange(Protocol):
@@ -86,6 +96,26 @@ def _new_loop(kind: str) -> asyncio.AbstractEventLoop:
             if kind == "uvloop":
                 raise
     return asyncio.new_event_loop()
+
+
+def traceparent() -> Optional[str]:
+    """The header of the request that the running task answers, as it was sent; None where there is none, or another thread asks."""
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:
+        return None
+    coroutine = task.get_coro() if task is not None else None
+    # Looked for where it is wanted: a context variable would cost every request something.
+    if getattr(coroutine, "cr_code", None) is not Server._serve.__code__:
+        return None
+    scope = coroutine.cr_frame.f_locals.get("scope") if coroutine.cr_frame is not None else None  # type: ignore[union-attr]
+    return _traceparent_of(scope) if scope is not None else None
+
+
+def _traceparent_of(scope: dict[str, Any]) -> Optional[str]:
+    found = [value for name, value in scope.get("headers", ()) if name == b"traceparent"]
+    # Two are none (W3C Trace Context, section 3.2).
+    return found[0].decode("latin-1") if len(found) == 1 else None
 
 
 class Server:
@@ -167,7 +197,16 @@ class Server:
             # No error of the application's: a client could fill the log with them.
             self.native.log(_INFO, f"{place}: the client went away: {_tracebacks.describe(error)}")
         else:
-            self.native.log(_ERROR, f"{place}: after the answer: {_tracebacks.describe(error)}")
+            self._log_error(f"{place}: after the answer", error, _traceparent_of(scope))
+
+    def _log_error(self, place: str, error: BaseException, traceparent: Optional[str] = None) -> None:
+        message = exception = None
+        if _apache._logs_objects():
+            from mod_python import _log_objects
+
+            summary, exception = _log_objects.exception(error)
+            message = f"{place}: {summary}"
+        self.native.log(_ERROR, f"{place}: {_tracebacks.describe(error)}", traceparent, message, exception)
 
     async def wait(self, number: int) -> None:
         """Wait until ``number`` is told that it can go on."""
@@ -214,9 +253,12 @@ class Server:
         else:
             application.lifespan = None
             cause = error.__cause__ if error is not None else None
-            text = _tracebacks.describe(cause) if cause is not None else str(error)
             application.failure = f"the start-up of {application.name} has failed: {error!s}"
-            self.native.log(_ERROR, f"the start-up of {application.name} (lifespan): {text}")
+            place = f"the start-up of {application.name} (lifespan)"
+            if cause is not None:
+                self._log_error(place, cause)
+            else:
+                self.native.log(_ERROR, f"{place}: {error!s}")
             self.loop.call_later(_PAUSE, self._forget, application)
         queue, application.queue = application.queue or [], None
         for exchange, scope in queue:
@@ -252,8 +294,7 @@ class Server:
                 )
                 self.native.log(_WARNING, text)
             except Exception as error:
-                text = f"the shut-down of {application.name} (lifespan): {_tracebacks.describe(error)}"
-                self.native.log(_ERROR, text)
+                self._log_error(f"the shut-down of {application.name} (lifespan)", error)
 
     def stop(self, _: object = None) -> None:
         """End the loop: called by another thread, when the interpreter ends. Returns when it has ended, or has had its time."""

@@ -283,9 +283,10 @@ def _load_again(name: str, module: ModuleType) -> None:
         _reloading.run_again(module)
     except BaseException as error:
         text = _tracebacks.describe(error)
-        last = text.replace("\r\n", "\\n").rpartition("\n")[2].strip()
+        last = _tracebacks.lines(text)[-1].strip()
         _tracebacks.log(
-            f"mod_python: module {name!r} has changed but cannot be loaded; the old one stays: {last}\n{text}"
+            f"mod_python: module {name!r} has changed but cannot be loaded; the old one stays: {last}\n{text}",
+            error,
         )
 
 

@@ -47,6 +47,26 @@ def log_error(message: Optional[_Text], level: int = 3, server: Any = None, /) -
         print(message if isinstance(message, str) else message.decode("utf-8", "replace"), file=sys.stderr)
 
 
+def _log(
+    level: int,
+    text: _Text,
+    logger: Optional[str] = None,
+    message: Optional[str] = None,
+    exception: Optional[str] = None,
+    fields: Optional[str] = None,
+    traceparent: Optional[str] = None,
+    server: Any = None,
+    /,
+) -> None:
+    """Write to standard error, a marked line end (``_tracebacks.in_line``) as it is."""
+    log_error(text.replace("\r\n", "\n") if isinstance(text, str) else text, level)
+
+
+def _logs_objects() -> bool:
+    """There is no log."""
+    return False
+
+
 def exists_config_define(name: str, /) -> bool:
     """Nothing is defined."""
     return False

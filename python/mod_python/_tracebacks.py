@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
+import re
 import sys
 import traceback
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ import _apache
 
 from mod_python import _path
 
-_INNER = (
+INNER = (
     os.path.dirname(__file__) + os.sep,
     os.path.dirname(importlib.__file__) + os.sep,
     "<frozen importlib",
@@ -35,6 +36,9 @@ _REFUSALS = (
 _PLACE = "_mod_python_place"
 """The attribute of an exception that ``place`` sets."""
 
+_DEEP = 1000
+"""A traceback of more frames is that of a recursion which somebody has allowed to be deep: so many of its last ones are looked at."""
+
 _CHAIN = 50
 """So many exceptions of a chain are looked at."""
 
@@ -54,7 +58,7 @@ def describe(error: BaseException) -> str:
         hints = list(dict.fromkeys([*_placed(error, has_frames), *_hints(error)]))
     except BaseException:
         hints = []
-    return "\n".join([text, *(f"mod_python: {_inner(hint)}" for hint in hints)])
+    return "\n".join([text, *(f"mod_python: {in_line(hint)}" for hint in hints)])
 
 
 def place(error: BaseException, name: Optional[str]) -> None:
@@ -63,28 +67,44 @@ def place(error: BaseException, name: Optional[str]) -> None:
         setattr(error, _PLACE, name)
 
 
-def log(text: str) -> None:
+def log(text: str, error: Optional[BaseException] = None) -> None:
     """Write lines to the error log of the request that this thread serves, or of the main server.
 
     Not by way of ``sys.stderr``, which an application may have replaced.
     """
     try:
         _apache._stream_flush(1)
-        # A stream's lines end at each LF.
-        data = text.replace("\r\n", "\\n") + "\n"
-        _apache._stream_write(1, data.encode("utf-8", "backslashreplace"))
+        exception = None
+        if error is not None and _apache._logs_objects():
+            from mod_python import _log_objects
+
+            exception = _log_objects.exception(error)[1]
+        message = lines(text)[0].replace("\r\n", "\n") if exception is not None else None
+        _apache._log(3, text, None, message, exception)
     except RuntimeError:  # outside httpd
         _apache.log_error(text)
 
 
 def _formatted(error: BaseException) -> tuple[str, bool]:
     """The text, and whether it says where in the application it comes from."""
-    shown = traceback.TracebackException(type(error), error, error.__traceback__)
+    depth, step = _depth(error), error.__traceback__
+    for _ in range(depth - _DEEP):
+        step = step.tb_next if step is not None else None
+    is_deep = any(_depth(other) > _DEEP for other in _chain(error) if other is not error)
+    shown = traceback.TracebackException(type(error), error, step, limit=-_DEEP if is_deep else None)
     _trim(shown)
-    return "".join(shown.format()).rstrip(), bool(shown.stack) or getattr(shown, "lineno", None) is not None
+    text = "".join(shown.format()).rstrip()
+    if depth > _DEEP:
+        text = f"{depth} frames, of which the last {_DEEP} follow:\n{text}"
+    return text, bool(shown.stack) or getattr(shown, "lineno", None) is not None
 
 
-def _inner(text: str) -> str:
+def lines(text: str) -> list[str]:
+    """The lines of a text that ``describe`` has made."""
+    return re.split(r"(?<!\r)\n", text)
+
+
+def in_line(text: str) -> str:
     """Text inside a line."""
     return text.rstrip("\r").replace("\r\n", "\n").replace("\n", "\r\n")
 
@@ -96,13 +116,13 @@ def _keep_in_line(one: traceback.TracebackException) -> None:
         text = getattr(one, name, None)
         if isinstance(text, str):
             end = "\n" if name == "text" and text.endswith("\n") else ""
-            setattr(one, name, _inner(text[: len(text) - len(end)]) + end)
+            setattr(one, name, in_line(text[: len(text) - len(end)]) + end)
     notes = getattr(one, "__notes__", None)
     if isinstance(notes, (list, tuple)):
         # The exception's own list stays as it is.
-        vars(one)["__notes__"] = [_inner(note) if isinstance(note, str) else note for note in notes]
+        vars(one)["__notes__"] = [in_line(note) if isinstance(note, str) else note for note in notes]
     for frame in one.stack:
-        frame.filename, frame.name = _inner(frame.filename), _inner(frame.name)
+        frame.filename, frame.name = in_line(frame.filename), in_line(frame.name)
 
 
 def _trim(shown: traceback.TracebackException) -> None:
@@ -116,7 +136,7 @@ def _trim(shown: traceback.TracebackException) -> None:
         if id(one) in seen:
             continue
         seen.add(id(one))
-        one.stack[:] = [frame for frame in one.stack if not frame.filename.startswith(_INNER)]
+        one.stack[:] = [frame for frame in one.stack if not frame.filename.startswith(INNER)]
         _keep_in_line(one)
         related = [one.__cause__, one.__context__, *(getattr(one, "exceptions", None) or ())]
         pending += [other for other in related if other is not None]
@@ -128,13 +148,13 @@ def _plain(error: BaseException) -> tuple[str, bool]:
     step = error.__traceback__
     while step is not None and len(frames) < _CHAIN:
         code = step.tb_frame.f_code
-        if not code.co_filename.startswith(_INNER):
-            frames.append(_inner(f'  File "{code.co_filename}", line {step.tb_lineno}, in {code.co_name}'))
+        if not code.co_filename.startswith(INNER):
+            frames.append(in_line(f'  File "{code.co_filename}", line {step.tb_lineno}, in {code.co_name}'))
         step = step.tb_next
     lines = ["Traceback (most recent call last):", *frames] if frames else []
     kind = type.__dict__["__name__"].__get__(type(error))
     try:
-        lines.append(_inner(f"{kind}: {error}"))
+        lines.append(in_line(f"{kind}: {error}"))
     except BaseException:
         lines.append(f"{kind}: <exception str() failed>")
     return "\n".join(lines), bool(frames)
@@ -151,6 +171,14 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
             yield one
             context = None if one.__suppress_context__ else one.__context__
             pending += [other for other in (context, one.__cause__) if other is not None]
+
+
+def _depth(error: BaseException) -> int:
+    """How many frames its traceback has."""
+    count, step = 0, error.__traceback__
+    while step is not None:
+        count, step = count + 1, step.tb_next
+    return count
 
 
 def _placed(error: BaseException, has_frames: bool) -> Iterator[str]:

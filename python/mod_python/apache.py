@@ -97,6 +97,8 @@ from mod_python.version import version as _package_version
 if TYPE_CHECKING:
     from _apache import mp_filter, mp_request, mp_server
 
+    from mod_python._logs import LogHandler as LogHandler
+
 make_table = table
 
 
@@ -250,6 +252,15 @@ def log_error(message: str, level: int = APLOG_ERR, server: Optional[mp_server] 
     Raises TypeError for a message that is no text or a server that is none.
     """
     _apache.log_error(message, level, server)
+
+
+def __getattr__(name: str) -> Any:
+    """``LogHandler``, for which ``logging`` is imported at its first use (PEP 562)."""
+    if name == "LogHandler":
+        from mod_python._logs import LogHandler
+
+        return LogHandler
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 _cleanups: list[tuple[Callable[[Any], object], Any]] = []
@@ -425,3 +436,19 @@ def _debug(handler: Callable[[Any], Any], argument: Any) -> Any:
 def _describe(error: BaseException) -> str:
     """The traceback as text: lines, without frames of importlib and of this package; hints stand at its end."""
     return _tracebacks.describe(error)
+
+
+def _object(error: BaseException) -> tuple[str, str]:
+    """The exception in one line, and as an object of JSON."""
+    from mod_python import _log_objects
+
+    return _log_objects.exception(error)
+
+
+def _page(error: Optional[BaseException], place: str, text: str, request: tuple[Any, ...]) -> tuple[str, str, str]:
+    """What PythonDebug shows: content type, Content-Security-Policy and text. There is no error where a result is wrong."""
+    from mod_python import _debug_page
+
+    method, uri, protocol, remote, headers = request
+    asked = _debug_page.Request(method, uri, protocol, remote, interpreter, headers)
+    return _debug_page.page(error, place, text, asked)

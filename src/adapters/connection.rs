@@ -5,12 +5,11 @@ use crate::config::interpreters::MAIN;
 use crate::config::{Common, Entry, ModPython};
 use crate::embed::registry::{self, Found};
 use crate::embed::{Cx, class, exception};
-use crate::httpd::log::{self, Level};
 use crate::httpd::request::connection::Connection as ConnRec;
 use crate::httpd::request::lease::{Lease, OfConnection};
 use crate::httpd::status::Status;
 use crate::objects::connection::Connection;
-use crate::report;
+use crate::report::{self, Described};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -26,12 +25,13 @@ pub(crate) fn run(connection: ConnRec<'_>) -> Status {
     let name = server.server_hostname().and_then(|name| name.to_str().ok());
     let name = config.common.interpreter.or(name).unwrap_or(MAIN);
     let lease = Lease::for_connection(connection);
-    let result = registry::find(name, config.home).and_then(|found| {
+    let found = registry::find(name, config.home).map_err(Described::from);
+    let result = found.and_then(|found| {
         // Of a pool, a seat for as long as the connection lasts.
         let (seat, interpreter) = match found {
             Found::One(interpreter) => (None, interpreter),
             Found::Pool(pool) => {
-                let seat = pool.enter().ok_or("the pool is empty")?;
+                let seat = pool.enter().ok_or_else(|| "the pool is empty".to_owned())?;
                 let interpreter = seat.interpreter();
                 (Some(seat), interpreter)
             }
@@ -41,11 +41,11 @@ pub(crate) fn run(connection: ConnRec<'_>) -> Status {
             handle(cx, lease, entry, &config.common)
         });
         drop(seat);
-        result.and_then(|result| result)
+        result?
     });
-    result.unwrap_or_else(|reason| {
-        let text = report::titled(&format!("PythonConnectionHandler {}", entry.text), &reason);
-        log::traceback(connection, Level::Error, &text);
+    result.unwrap_or_else(|what| {
+        let place = format!("PythonConnectionHandler {}", entry.text);
+        report::traceback_outside(connection, &place, &what);
         Status::INTERNAL_SERVER_ERROR
     })
 }
@@ -56,7 +56,7 @@ fn handle(
     lease: &Arc<Lease<OfConnection>>,
     entry: &Entry<'_>,
     common: &Common<'_>,
-) -> Result<Status, String> {
+) -> Result<Status, Described> {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     let now = i64::try_from(now.unwrap_or_default().as_micros()).unwrap_or(i64::MAX);
     let argument = class::instance(cx, Connection::of_handler(lease.clone(), entry.text));
@@ -76,6 +76,8 @@ fn handle(
     };
     status.ok_or_else(|| {
         report::count(cx);
-        "the handler's result must be an int such as apache.OK".into()
+        "the handler's result must be an int such as apache.OK"
+            .to_owned()
+            .into()
     })
 }

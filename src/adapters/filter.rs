@@ -88,7 +88,7 @@ impl Run<'_> {
                 self.verdict(cx, running)
             });
             verdict.unwrap_or_else(|error| {
-                let text = report::describe(cx, &exception::value(cx.py, error));
+                let what = report::describe(cx, &exception::value(cx.py, error));
                 let directive = if self.input {
                     "PythonInputFilter"
                 } else {
@@ -96,7 +96,7 @@ impl Run<'_> {
                 };
                 let place = format!("{directive} {}", self.entry.text);
                 if let Ok(held) = embed::acquire(cx.py, self.lease) {
-                    report::traceback(cx, held.request(), &place, &text);
+                    report::traceback(cx, held.request(), &place, &what);
                 }
                 Verdict::BROKEN
             })

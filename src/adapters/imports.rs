@@ -3,9 +3,8 @@
 use super::{Subject, serve};
 use crate::config::ModPython;
 use crate::embed::{Cx, exception, registry};
-use crate::httpd::log::{self, Level};
 use crate::httpd::request::server::Server;
-use crate::report;
+use crate::report::{self, Described};
 use pyo3::prelude::*;
 
 /// Runs a server's PythonImport directives. An import that fails is logged, and the next one done.
@@ -22,13 +21,15 @@ pub(crate) fn run(server: Server<'_>) {
                 report::describe(cx, &exception::value(cx.py, error))
             })
         };
-        let done = registry::find(name, config.home).and_then(|found| {
-            let mut all = found.all().into_iter();
-            all.try_for_each(|one| serve(Subject::Child, one, import).and_then(|done| done))
-        });
-        if let Err(reason) = done {
+        let done = registry::find(name, config.home)
+            .map_err(Described::from)
+            .and_then(|found| {
+                let mut all = found.all().into_iter();
+                all.try_for_each(|one| serve(Subject::Child, one, import)?)
+            });
+        if let Err(what) = done {
             let place = format!("PythonImport {module} {name}");
-            log::traceback(server, Level::Error, &report::titled(&place, &reason));
+            report::traceback_outside(server, &place, &what);
         }
     }
 }

@@ -30,11 +30,11 @@ fn run(request: Request<'_>, code: Code<'_>, invocation: &mut Invocation) -> boo
                 evaluate(cx, request, code, lease, running)
             });
             done.err().map(|error| {
-                let text = report::describe(cx, &exception::value(cx.py, error));
+                let what = report::describe(cx, &exception::value(cx.py, error));
                 if let Ok(held) = embed::acquire(cx.py, lease) {
-                    report::traceback(cx, held.request(), "#python", &text);
+                    report::traceback(cx, held.request(), "#python", &what);
                 }
-                text
+                what.text
             })
         })
     });

@@ -177,13 +177,6 @@ impl<'a, 'py, 'r> Attached<'a, 'py, 'r> {
         embed::acquire(self.cx.py, self.run.lease).ok()
     }
 
-    /// Tells the operator something of the request, once no other thread is at work on it.
-    fn log(&self, level: Level, text: &str) {
-        if let Some(held) = self.hold() {
-            self.cx.log(held.request(), level, text);
-        }
-    }
-
     fn all(&self, leg: Leg<'r>) -> Done<'r> {
         let cx = self.cx;
         let Some(held) = self.hold() else {
@@ -353,7 +346,7 @@ impl<'a, 'py, 'r> Attached<'a, 'py, 'r> {
         status.unwrap_or_else(|| {
             let text = report::no_status(self.cx, result, how);
             let debug = self.has_failed();
-            report::mistake(self.cx, self.lease, self.phase, entry, &text, debug)
+            report::mistake(self.cx, self.lease, self.phase, Some(entry), &text, debug)
         })
     }
 
@@ -376,9 +369,9 @@ impl<'a, 'py, 'r> Attached<'a, 'py, 'r> {
     fn check_authentication(&self, status: Status) -> Status {
         match status {
             Status::OK if self.request.user().is_none() => {
-                let text = "PythonAuthenHandler returned OK, but req.user is not set; set it, or return DECLINED";
-                self.log(Level::Error, text);
-                Status::INTERNAL_SERVER_ERROR
+                let text = "returned OK, but req.user is not set; set it, or return DECLINED";
+                let debug = self.has_failed();
+                report::mistake(self.cx, self.lease, self.phase, None, text, debug)
             }
             Status::UNAUTHORIZED => {
                 if let Some(held) = self.hold() {

@@ -5,9 +5,13 @@
 
 use super::gateways::Gateway;
 use super::proxies::Proxies;
+use super::settings::Common;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// When what `req.write()` is given is sent: `now`, or `soon`.
 pub(crate) const FLUSH: &str = "mod_python.flush";
+/// Are entries of the error log objects of JSON: `on` or `off`?
+const LOG_JSON: &str = "mod_python.log.json";
 /// Where the files of global locks lie.
 pub(crate) const MUTEX_DIRECTORY: &str = "mod_python.mutex_directory";
 /// How many global locks there are.
@@ -17,7 +21,7 @@ pub(crate) const MUTEX_LOCKS: &str = "mod_python.mutex_locks";
 const OURS: &str = "mod_python.";
 
 /// What native code reads, beside the gateways.
-const OF_HTTPD: &[&str] = &[FLUSH, MUTEX_DIRECTORY, MUTEX_LOCKS];
+const OF_HTTPD: &[&str] = &[FLUSH, LOG_JSON, MUTEX_DIRECTORY, MUTEX_LOCKS];
 
 /// What the Python package reads.
 const OF_PACKAGE: &[&str] = &[
@@ -50,6 +54,22 @@ const OF_PACKAGE: &[&str] = &[
     "mod_python.sqlite_session.database_directory",
     "mod_python.sqlite_session.database_filename",
 ];
+
+/// May there be entries of the log that are objects? Once a configuration has said so, since it costs little.
+static OBJECTS: AtomicBool = AtomicBool::new(false);
+
+/// May there be entries of the log that are objects: are exceptions to be described as such, too?
+pub(crate) fn may_log_objects() -> bool {
+    OBJECTS.load(Ordering::Relaxed)
+}
+
+/// Are the log's entries objects here?
+pub(crate) fn logs_objects(common: &Common<'_>) -> bool {
+    may_log_objects()
+        && common
+            .option(LOG_JSON)
+            .is_some_and(|value| value.eq_ignore_ascii_case("on"))
+}
 
 /// What other servers, or their manuals, call something that has a name of its own here.
 const ELSEWHERE: &[(&str, &str)] = &[("mod_python.asgi.root_path", "mod_python.asgi.base_uri")];
@@ -111,6 +131,17 @@ pub(crate) fn check(gateways: &[&Gateway], key: &str, value: &str) -> Result<(),
         return Err(format!(
             "PythonOption {FLUSH} must be now or soon, not {value:?}"
         ));
+    }
+    if is(LOG_JSON) && !value.is_empty() {
+        match value {
+            _ if value.eq_ignore_ascii_case("on") => OBJECTS.store(true, Ordering::Relaxed),
+            _ if value.eq_ignore_ascii_case("off") => {}
+            _ => {
+                return Err(format!(
+                    "PythonOption {LOG_JSON} must be on or off, not {value:?}"
+                ));
+            }
+        }
     }
     for gateway in gateways {
         match () {
@@ -189,6 +220,8 @@ mod tests {
             ("mod_python.wsgi.trusted_proxies", ""),
             ("mod_python.flush", "now"),
             ("mod_python.flush", ""),
+            ("mod_python.log.json", "Off"),
+            ("mod_python.log.json", ""),
             ("anything", "else"),
         ] {
             assert_eq!(check(&[&SOME], key, value), Ok(()));
@@ -199,6 +232,7 @@ mod tests {
             ("mod_python.wsgi.chunked_buffer", "-1"),
             ("mod_python.wsgi.chunked_buffer", "1M"),
             ("mod_python.flush", "later"),
+            ("mod_python.log.json", "yes"),
         ] {
             assert!(check(&[&SOME], key, value).is_err(), "{key} {value}");
         }

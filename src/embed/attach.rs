@@ -5,7 +5,7 @@
 
 use super::interpreter::{Cx, Interpreter};
 use super::{main_thread, threads};
-use crate::httpd::log::{self, Level};
+use crate::httpd::log::{self, Extra, Level};
 use crate::httpd::request::Request;
 use crate::httpd::request::lease::{Held, Lease, Refusal};
 use crate::httpd::request::turn::{Opened, Turn};
@@ -98,6 +98,7 @@ impl Detachable for Request<'_> {}
 impl Detachable for crate::httpd::io::output::Brigade {}
 impl Detachable for crate::httpd::io::file_part::FilePart {}
 impl Detachable for bool {}
+impl Detachable for Extra<'_> {}
 impl<T: Detachable + ?Sized> Detachable for &T {}
 impl Detachable for &mut crate::httpd::io::body::Input {}
 impl Detachable for &mut crate::httpd::io::body::ReadBuf<'_> {}
@@ -124,17 +125,30 @@ impl<'py> Cx<'py> {
 
     /// Writes to a request's error log, which may be a pipe that is full: detached.
     pub(crate) fn log(self, request: Request<'_>, level: Level, text: &str) {
-        let entry = (level as i32, text.as_bytes());
-        self.detached((request, entry), |(request, (level, text))| {
-            log::raw(request, level, text);
+        let entry = (level as i32, text.as_bytes(), self.extra());
+        self.detached((request, entry), |(request, (level, text, extra))| {
+            log::message(request, level, text, extra);
         });
     }
 
     /// Writes a message, or a traceback, to the main server's error log: detached.
     pub(crate) fn log_process(self, level: Level, text: &str) {
-        self.detached((level as i32, text), |(level, text)| {
-            log::lines_of_process(level, text);
+        self.log_lines_of_process(level, text, self.extra());
+    }
+
+    /// As `log_process`, with what the entry has as an object.
+    pub(crate) fn log_lines_of_process(self, level: Level, text: &str, extra: Extra<'_>) {
+        self.detached((level as i32, text, extra), |(level, text, extra)| {
+            log::lines_of_process(level, text, extra);
         });
+    }
+
+    /// What an entry of this interpreter has as an object.
+    pub(crate) fn extra(self) -> Extra<'static> {
+        Extra {
+            interpreter: Some(self.interpreter.name()),
+            ..Extra::default()
+        }
     }
 
     /// Calls `body`, which may block, without the interpreter's lock (PyEval_SaveThread). It is a function pointer, and not a

@@ -253,9 +253,9 @@ impl Call<'_> {
     /// # Errors
     /// RuntimeError.
     pub(super) fn log(&self, error: PyErr) -> PyResult<()> {
-        let text = report::describe(self.cx, &exception::value(self.cx.py, error));
+        let what = report::describe(self.cx, &exception::value(self.cx.py, error));
         let place = format!("PythonHandler {}", self.gateway.handler);
-        report::traceback(self.cx, self.hold()?.request(), &place, &text);
+        report::traceback(self.cx, self.hold()?.request(), &place, &what);
         Ok(())
     }
 

@@ -2,14 +2,21 @@
 //!
 //! Keeps invariant 6: the format is always the constant "%s". A text longer than one entry is cut into several.
 //!
+//! Where `mod_python.log.json` says so, an entry is an object of JSON instead (`record`).
+//!
 //! A message is one entry: the line ends in it, which may be a client's, are escaped by httpd. Only of a traceback (`*_lines`) each
 //! line is an entry. A line end inside of an exception's text comes here as CR LF; it is escaped as in a message.
 
+use crate::httpd::lines::{entries, fits, lines};
 use crate::httpd::module::slot;
+pub(crate) use crate::httpd::record::Extra;
+use crate::httpd::record::Record;
+pub(in crate::httpd) use crate::httpd::record::{About, Trace};
 use crate::httpd::sys;
-use std::borrow::Cow;
-use std::ffi::{CStr, CString, c_char, c_int};
+use std::ffi::{CStr, c_char, c_int};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::SystemTime;
 
 /// Levels of the error log (http_log.h: APLOG_*).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,9 +28,6 @@ pub(crate) enum Level {
     Info = sys::APLOG_INFO,
     Debug = sys::APLOG_DEBUG,
 }
-
-/// httpd cuts an entry at MAX_STRING_LEN (8192) after escaping it, and escaping can add a lot.
-const ENTRY: usize = 6000;
 
 /// What test builds call where an entry is written: the log may be a pipe that is full.
 static WAITS: OnceLock<fn()> = OnceLock::new();
@@ -48,6 +52,27 @@ pub(crate) trait Subject: Copy {
 
     /// Writes one entry (ap_log_rerror and the like).
     fn write(self, entry: Entry<'_>);
+
+    /// Where its entries go as objects; None where they are httpd's own.
+    fn sink(self) -> Option<Sink>;
+
+    /// What its entries say of the request.
+    fn about(&self) -> Option<About<'_>> {
+        None
+    }
+
+    /// The trace that it is part of.
+    fn trace(&self) -> Option<Trace<'_>> {
+        None
+    }
+}
+
+/// Where entries go as objects.
+pub(crate) struct Sink {
+    /// NULL where the log is no file.
+    pub(in crate::httpd) file: *mut sys::apr_file_t,
+    /// The level of LogLevel.
+    pub(in crate::httpd) most: c_int,
 }
 
 /// An entry as httpd's functions take it.
@@ -77,24 +102,39 @@ pub(crate) fn entry(subject: impl Subject, level: Level, text: &str) {
 
 /// Logs a message at a numeric level that Python chose.
 pub(crate) fn raw<S: Subject>(subject: S, level: c_int, text: &[u8]) {
+    message(subject, level, text, Extra::default());
+}
+
+/// As `raw`, with what the entry has as an object.
+pub(crate) fn message<S: Subject>(subject: S, level: c_int, text: &[u8], extra: Extra<'_>) {
     if S::MAY_WAIT {
         waits();
     }
-    write(subject, level & sys::APLOG_LEVELMASK, text);
+    let level = level & sys::APLOG_LEVELMASK;
+    match subject.sink() {
+        Some(sink) => object(subject, &sink, level, text, extra),
+        None => write(subject, level, text, &extra),
+    }
 }
 
-/// Logs a traceback, an entry a line.
-pub(crate) fn traceback(subject: impl Subject, level: Level, text: &str) {
+/// Logs a traceback, an entry a line; as an object it is one.
+pub(crate) fn traceback(subject: impl Subject, level: c_int, text: &[u8], extra: Extra<'_>) {
     waits();
-    lines(text.as_bytes(), |line| {
-        write(subject, level as c_int & sys::APLOG_LEVELMASK, line);
-    });
+    lines_of(subject, level, text, extra);
+}
+
+fn lines_of(subject: impl Subject, level: c_int, text: &[u8], extra: Extra<'_>) {
+    let level = level & sys::APLOG_LEVELMASK;
+    match subject.sink() {
+        Some(sink) => object(subject, &sink, level, text, extra),
+        None => lines(text, |line| write(subject, level, line, &extra)),
+    }
 }
 
 /// Logs a mistake that stops httpd: at start-up it goes to the terminal, without decoration (APLOG_STARTUP).
 pub(in crate::httpd) fn startup(subject: impl Subject, text: &str) {
     let level = sys::APLOG_CRIT | sys::APLOG_STARTUP;
-    write(subject, level, text.as_bytes());
+    write(subject, level, text.as_bytes(), &Extra::default());
 }
 
 /// Logs where no server is at hand: in the main one's log, or where httpd writes before there is one.
@@ -113,11 +153,16 @@ pub(crate) fn is_read(level: Level) -> bool {
 }
 
 /// As `process`, for a message or a traceback.
-pub(crate) fn lines_of_process(level: c_int, text: &str) {
-    lines(text.as_bytes(), |line| {
-        write(Process, level & sys::APLOG_LEVELMASK, line);
-    });
+pub(crate) fn lines_of_process(level: c_int, text: &str, extra: Extra<'_>) {
+    lines_of(Process, level, text.as_bytes(), extra);
 }
+
+/// Says whether the main server's entries are objects; called in the child.
+pub(crate) fn set_json_of_process(is_json: bool) {
+    PROCESS_IS_JSON.store(is_json, Ordering::Relaxed);
+}
+
+static PROCESS_IS_JSON: AtomicBool = AtomicBool::new(false);
 
 /// The main server, if there is one yet.
 #[derive(Clone, Copy)]
@@ -125,6 +170,18 @@ pub(crate) struct Process;
 
 impl Subject for Process {
     const MAY_WAIT: bool = false;
+
+    fn sink(self) -> Option<Sink> {
+        // SAFETY: NULL or a live server.
+        unsafe {
+            let server = sys::ap_server_conf;
+            let is_json = PROCESS_IS_JSON.load(Ordering::Relaxed) && !server.is_null();
+            is_json.then(|| Sink {
+                file: (*server).error_log,
+                most: sys::ap_get_server_module_loglevel(server, slot::index()),
+            })
+        }
+    }
 
     fn write(self, entry: Entry<'_>) {
         entry.write(|(file, line, module, level), (format, text)| {
@@ -141,6 +198,18 @@ impl Subject for Process {
 impl<S: Subject> Subject for Option<S> {
     const MAY_WAIT: bool = S::MAY_WAIT;
 
+    fn sink(self) -> Option<Sink> {
+        self.map_or_else(|| Process.sink(), Subject::sink)
+    }
+
+    fn about(&self) -> Option<About<'_>> {
+        self.as_ref().and_then(Subject::about)
+    }
+
+    fn trace(&self) -> Option<Trace<'_>> {
+        self.as_ref().and_then(Subject::trace)
+    }
+
     fn write(self, entry: Entry<'_>) {
         match self {
             Some(subject) => subject.write(entry),
@@ -149,129 +218,75 @@ impl<S: Subject> Subject for Option<S> {
     }
 }
 
-fn write(subject: impl Subject, level: c_int, text: &[u8]) {
-    entries(text, |text| subject.write(Entry { level, text }));
+/// Writes a text as entries of httpd's own; those of a request that is part of a trace say of which.
+fn write(subject: impl Subject, level: c_int, text: &[u8], extra: &Extra<'_>) {
+    let prefix = trace_of(&subject, extra).map(|trace| format!("trace={} ", trace.trace));
+    entries(prefix.as_deref().unwrap_or_default(), text, |text| {
+        subject.write(Entry { level, text });
+    });
+}
+
+fn trace_of<'a>(subject: &'a impl Subject, extra: &Extra<'a>) -> Option<Trace<'a>> {
+    let said = extra.traceparent.map(str::as_bytes);
+    subject.trace().or_else(|| said.and_then(Trace::parse))
+}
+
+/// Writes an entry as an object: past httpd's own function, which escapes backslashes, cuts, and decorates. A log that is no file
+/// (syslog, another module's) gets it from there; there a collector finds the texts of an object escaped once more.
+fn object(subject: impl Subject, sink: &Sink, level: c_int, text: &[u8], extra: Extra<'_>) {
+    // As httpd: a notice is never too much.
+    if level != sys::APLOG_NOTICE && level > sink.most {
+        return;
+    }
+    let mut record = Record {
+        time: SystemTime::now(),
+        level: name(level),
+        text,
+        extra,
+        about: subject.about(),
+        trace: trace_of(&subject, &extra),
+        pid: std::process::id(),
+        // SAFETY: asks for this thread's number.
+        thread: unsafe { libc::gettid() },
+    };
+    let mut line = record.object();
+    if !sink.file.is_null() {
+        line.push('\n');
+        // SAFETY: a server's open log; the bytes live while they are written. It is not buffered: each call is one write(2).
+        unsafe {
+            sys::apr_file_write_full(
+                sink.file,
+                line.as_ptr().cast(),
+                line.len(),
+                std::ptr::null_mut(),
+            );
+        }
+        return;
+    }
+    if !fits(&line) {
+        let message = extra.message.map_or(text, str::as_bytes);
+        record.text = message.get(..400).unwrap_or(message);
+        (
+            record.extra.message,
+            record.extra.exception,
+            record.extra.fields,
+        ) = (None, None, None);
+        line = record.object();
+    }
+    entries("", line.as_bytes(), |text| {
+        subject.write(Entry { level, text });
+    });
+}
+
+/// httpd's name for a level (LogLevel).
+fn name(level: c_int) -> &'static str {
+    const NAMES: [&str; 8] = [
+        "emerg", "alert", "crit", "error", "warn", "notice", "info", "debug",
+    ];
+    let place = usize::try_from(level).unwrap_or(0);
+    NAMES.get(place).copied().unwrap_or("trace")
 }
 
 const FORMAT: *const c_char = c"%s".as_ptr();
 // httpd shows the source file only at trace levels; ours would mean nothing to an operator.
 const FILE: *const c_char = c"mod_python".as_ptr();
-
-/// How many lines of a traceback are logged of its beginning and of its end: a chain of exceptions may have any number.
-const MOST_LINES: usize = 200;
-const MOST_BYTES: usize = 64 << 10;
-/// How many bytes are logged of the beginning and of the end of a line: an exception's text, which is one, may have any length.
-const MOST_OF_LINE: usize = 8 << 10;
-
-/// Calls `write` with each line that is not empty.
-fn lines(text: &[u8], mut write: impl FnMut(&[u8])) {
-    let lines: Vec<_> = split(text).map(shortened).collect();
-    let end = |lines: &mut dyn Iterator<Item = &Cow<'_, [u8]>>| {
-        let mut bytes = 0;
-        let fits = |line: &&Cow<'_, [u8]>| {
-            bytes += line.len();
-            bytes <= MOST_BYTES
-        };
-        lines.take(MOST_LINES).take_while(fits).count()
-    };
-    let (first, last) = (end(&mut lines.iter()), end(&mut lines.iter().rev()));
-    let left_out = lines.len().saturating_sub(first + last);
-    for (place, line) in lines.iter().enumerate() {
-        if left_out > 0 && place == first {
-            write(format!("  ... {left_out} lines are left out ...").as_bytes());
-        }
-        if place < first || place >= first + left_out {
-            write(line);
-        }
-    }
-}
-
-/// Shortens a long line to its beginning and its end.
-fn shortened(line: &[u8]) -> Cow<'_, [u8]> {
-    let left_out = line.len().saturating_sub(2 * MOST_OF_LINE);
-    match (
-        line.first_chunk::<MOST_OF_LINE>(),
-        line.last_chunk::<MOST_OF_LINE>(),
-    ) {
-        (Some(first), Some(last)) if left_out > 0 => {
-            let between = format!(" ... {left_out} bytes are left out ... ");
-            Cow::Owned([first.as_slice(), between.as_bytes(), last].concat())
-        }
-        _ => Cow::Borrowed(line),
-    }
-}
-
-/// Splits a traceback into lines, but not at CR LF.
-fn split(text: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let mut before = 0;
-    let lines = text.split(move |&byte| {
-        let ends = byte == b'\n' && before != b'\r';
-        before = byte;
-        ends
-    });
-    lines.filter(|line| !line.trim_ascii().is_empty())
-}
-
-fn entries(text: &[u8], mut write: impl FnMut(&CString)) {
-    let text = text.trim_ascii_end();
-    for chunk in text.chunks(ENTRY) {
-        // NUL cannot be part of a C string: it is replaced as httpd replaces other control characters.
-        let clean: Vec<u8> = chunk
-            .iter()
-            .map(|&byte| if byte == 0 { b'?' } else { byte })
-            .collect();
-        if let Ok(entry) = CString::new(clean) {
-            write(&entry);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn all(text: &[u8]) -> Vec<Vec<u8>> {
-        let mut found = Vec::new();
-        lines(text, |line| found.push(line.to_vec()));
-        found
-    }
-
-    #[test]
-    fn a_traceback_is_its_lines_and_the_exceptions_own_line_ends_are_none() {
-        let text = b"x: Traceback:\n  File\n\n   \nValueError: a\r\nb\r\n\nend\n";
-        let expected: [&[u8]; 4] = [
-            b"x: Traceback:",
-            b"  File",
-            b"ValueError: a\r\nb\r\n",
-            b"end",
-        ];
-        assert_eq!(all(text), expected);
-    }
-
-    #[test]
-    fn there_is_a_bound_on_lines_and_both_ends_are_shown() {
-        let text: Vec<String> = (0..100_000).map(|line| format!("l{line}")).collect();
-        let found = all(text.join("\n").as_bytes());
-        assert_eq!(found.len(), 2 * MOST_LINES + 1);
-        assert_eq!(found.first().unwrap(), b"l0");
-        assert_eq!(found.last().unwrap(), b"l99999");
-        assert_eq!(found[MOST_LINES], b"  ... 99600 lines are left out ...");
-    }
-
-    #[test]
-    fn there_is_a_bound_on_bytes_and_both_ends_are_shown() {
-        let text = format!("first\nx: {}the end\nlast", "a\r\n".repeat(10_000_000));
-        let found = all(text.as_bytes());
-        assert_eq!(found.len(), 3);
-        assert!(found[1].len() < 2 * MOST_OF_LINE + 100);
-        assert!(found[1].starts_with(b"x: a") && found[1].ends_with(b"the end"));
-        let text: Vec<String> = (0..300)
-            .map(|line| format!("{line}{}", "y".repeat(4000)))
-            .collect();
-        let found = all(text.join("\n").as_bytes());
-        assert!(found.iter().map(Vec::len).sum::<usize>() <= 2 * MOST_BYTES + 100);
-        assert!(
-            found.first().unwrap().starts_with(b"0y") && found.last().unwrap().starts_with(b"299y")
-        );
-    }
-}

@@ -9,8 +9,10 @@ pub(crate) mod callback;
 pub(crate) mod faults;
 pub(crate) mod guard;
 pub(crate) mod io;
+mod lines;
 pub(crate) mod log;
 pub(crate) mod module;
+mod record;
 pub(crate) mod request;
 pub(crate) mod status;
 

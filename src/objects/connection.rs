@@ -299,9 +299,9 @@ fn log_error<'py>(this: This<'_, 'py, Connection>, args: Args<'_, 'py>) -> PyRes
         let message = text::message(message)?;
         this.hold(|host| {
             this.cx.detached(
-                (host, (level, message.as_slice())),
-                |(host, (level, message))| {
-                    log::raw(host, level, message);
+                (host, (level, message.as_slice(), this.cx.extra())),
+                |(host, (level, message, extra))| {
+                    log::message(host, level, message, extra);
                 },
             );
             Ok(())

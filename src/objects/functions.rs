@@ -2,8 +2,8 @@
 
 use super::logging::log_for;
 use super::server::payload::{Server, listed};
-use super::{finfo, locks, query};
-use crate::config::Gil;
+use super::{finfo, locks, query, records};
+use crate::config::{Gil, options};
 use crate::embed::class::{self, Args, Function, function};
 use crate::embed::{Cx, lifecycle, scoreboard, text};
 use crate::httpd::io::stdio;
@@ -128,6 +128,16 @@ pub(crate) static FUNCTIONS: &[Function] = &[
             cx.detached(stream, stdio::flush);
             Ok(cx.py.None().into_bound(cx.py))
         },
+    ),
+    function!(
+        c"_log(level, text, logger=None, message=None, exception=None, fields=None, traceparent=None, server=None, /)",
+        c"logs lines for the request that this thread serves, or else for a server; message, exception and fields are what the entry has as an object of JSON.",
+        records::log,
+    ),
+    function!(
+        c"_logs_objects()",
+        c"may there be entries of the log that are objects of JSON?",
+        |cx, _| options::may_log_objects().into_bound_py_any(cx.py),
     ),
     function!(
         c"_own_directory()",

@@ -29,8 +29,8 @@ pub(super) fn log_arguments<'py>(
 
 /// Writes to a server's log; detached, since the log may be a pipe that is full.
 pub(super) fn log_for(cx: Cx<'_>, server: Option<Server<'_>>, level: i32, message: &[u8]) {
-    let entry = (level, message);
-    cx.detached((server, entry), |(server, (level, message))| {
-        log::raw(server, level, message);
+    let entry = (level, message, cx.extra());
+    cx.detached((server, entry), |(server, (level, message, extra))| {
+        log::message(server, level, message, extra);
     });
 }

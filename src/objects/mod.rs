@@ -11,6 +11,7 @@ mod locks;
 mod logging;
 mod memo;
 pub(crate) mod query;
+mod records;
 pub(crate) mod refusal;
 pub(crate) mod request;
 pub(crate) mod server;

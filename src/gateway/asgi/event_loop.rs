@@ -7,7 +7,7 @@ use crate::config::Common;
 use crate::embed::cell::Ref;
 use crate::embed::class::{self, Args, Class, Key, Method, This, method};
 use crate::embed::{self, Cx, PerInterpreter, exception};
-use crate::httpd::log::Level;
+use crate::httpd::log::{Extra, Level};
 use crate::report;
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::{PyOSError, PyRuntimeError};
@@ -72,9 +72,8 @@ fn run(cx: Cx<'_>, inbox: Arc<Inbox>, kind: String) {
         module.getattr("run")?.call1((object,)).map(drop)
     };
     if let Err(error) = run() {
-        let text = report::describe(cx, &exception::value(cx.py, error));
-        report::count(cx);
-        cx.log_process(Level::Error, &report::titled("the event loop", &text));
+        let what = report::describe(cx, &exception::value(cx.py, error));
+        report::traceback_of_process(cx, "the event loop", &what);
     }
     // Whoever comes now gets another loop; at the child's end, none comes.
     let place = INBOX.of(cx);
@@ -119,8 +118,8 @@ impl Class for Loop {
         ),
         method!(
             Loop,
-            c"log(level, text, /)",
-            c"logs a text, lines of a traceback an entry each. Errors are counted.",
+            c"log(level, text, traceparent=None, message=None, exception=None, /)",
+            c"logs a text, lines of a traceback an entry each; as an object of JSON it is the message and the exception. Errors are counted.",
             log_text
         ),
     ];
@@ -144,6 +143,11 @@ fn log_text<'py>(this: This<'_, 'py, Loop>, args: Args<'_, 'py>) -> PyResult<Obj
     let cx = this.cx;
     let text = args.required(1)?.cast_into::<PyString>()?;
     let text = embed::text::lossy(&text);
+    let [traceparent, message, exception] = [2, 3, 4].map(|place| {
+        let given = args.get(place);
+        let given = given.and_then(|given| given.cast_into::<PyString>().ok());
+        given.map(|given| embed::text::lossy(&given))
+    });
     let level = match args.integer_or(0, 3)? {
         ..=3 => Level::Error,
         4 => Level::Warning,
@@ -153,7 +157,13 @@ fn log_text<'py>(this: This<'_, 'py, Loop>, args: Args<'_, 'py>) -> PyResult<Obj
     if level == Level::Error {
         report::count(cx);
     }
-    cx.log_process(level, &text);
+    let extra = Extra {
+        traceparent: traceparent.as_deref(),
+        message: message.as_deref(),
+        exception: exception.as_deref(),
+        ..cx.extra()
+    };
+    cx.log_lines_of_process(level, &text, extra);
     Ok(cx.py.None().into_bound(cx.py))
 }
 

@@ -1,5 +1,6 @@
 //! Python's standard output and error: lines for the error log, of the request that the thread serves.
 
+use crate::httpd::log::Extra;
 use crate::httpd::request::Request;
 use crate::httpd::request::server::Server;
 use crate::httpd::request::turn::Turn;
@@ -98,19 +99,26 @@ fn take(stream: usize) -> Vec<u8> {
 }
 
 fn line(text: &[u8]) {
-    if text.trim_ascii().is_empty() {
-        return;
+    if !text.trim_ascii().is_empty() {
+        let extra = Extra {
+            logger: Some("print"),
+            ..Extra::default()
+        };
+        log_here(None, log::Level::Error as c_int, text, extra);
     }
-    let level = log::Level::Error as c_int;
+}
+
+/// Logs lines for the request that this thread serves; where it serves none, for a server, which is the main one if none is given.
+pub(crate) fn log_here(server: Option<Server<'_>>, level: c_int, text: &[u8], extra: Extra<'_>) {
     let (request, turn) = THREAD.with(|thread| thread.serving.get());
     // SAFETY: both live while the `Serving` does, in this thread.
     let (request, turn) = unsafe { (Request::from_raw(request), turn.as_ref()) };
     let Some(request) = request else {
-        return log::raw(Server::main(), level, text);
+        return log::traceback(server.or_else(Server::main), level, text, extra);
     };
     // Logging for a request uses its pool, so not while another thread uses the request.
     match turn.and_then(Turn::try_take) {
-        Some(_taken) => log::raw(request, level, text),
-        None => log::raw(request.server(), level, text),
+        Some(_taken) => log::traceback(request, level, text, extra),
+        None => log::traceback(request.server(), level, text, extra),
     }
 }

@@ -2,7 +2,8 @@
 
 use crate::httpd::apr::pool::Pool;
 use crate::httpd::apr::table::Table;
-use crate::httpd::log::{Entry, Subject};
+use crate::httpd::log::{Entry, Sink, Subject};
+use crate::httpd::module::slot;
 use crate::httpd::request::server::Server;
 use crate::httpd::sys;
 use std::ffi::{CStr, c_int};
@@ -183,6 +184,13 @@ pub(in crate::httpd) unsafe fn port(address: *const sys::apr_sockaddr_t) -> u16 
 
 impl Subject for Connection<'_> {
     const MAY_WAIT: bool = true;
+
+    fn sink(self) -> Option<Sink> {
+        let of_server = self.base_server()?.sink()?;
+        // SAFETY: a live connection.
+        let most = unsafe { sys::ap_get_conn_module_loglevel(self.as_ptr(), slot::index()) };
+        Some(Sink { most, ..of_server })
+    }
 
     fn write(self, entry: Entry<'_>) {
         entry.write(|(file, line, module, level), (format, text)| {

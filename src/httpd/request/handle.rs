@@ -4,7 +4,7 @@
 
 use crate::httpd::apr::pool::Pool;
 use crate::httpd::apr::table::Table;
-use crate::httpd::log::{Entry, Subject};
+use crate::httpd::log::{About, Entry, Sink, Subject, Trace};
 use crate::httpd::module::kept::Module;
 use crate::httpd::module::slot;
 use crate::httpd::request::connection::Connection;
@@ -13,6 +13,7 @@ use crate::httpd::sys;
 use std::ffi::{CStr, c_int};
 use std::marker::PhantomData;
 use std::ptr::NonNull;
+use std::sync::OnceLock;
 
 /// A borrowed request_rec, used by one thread at a time: the one that serves the request, or the one that holds its lease.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -283,8 +284,52 @@ tables!(
     notes
 );
 
+/// Says which requests' entries of the log are objects; set in the child.
+static JSON: OnceLock<fn(Request<'_>) -> bool> = OnceLock::new();
+
+impl Request<'_> {
+    /// Has `decide` say so.
+    pub(crate) fn log_as_objects(decide: fn(Request<'_>) -> bool) {
+        let _ = JSON.set(decide);
+    }
+}
+
 impl Subject for Request<'_> {
     const MAY_WAIT: bool = true;
+
+    fn sink(self) -> Option<Sink> {
+        let is_json = JSON.get().is_some_and(|is_json| is_json(self));
+        // SAFETY: a live request, whose server lives longer.
+        is_json.then(|| unsafe {
+            Sink {
+                file: (*self.server().as_ptr()).error_log,
+                most: sys::ap_get_request_module_loglevel(self.as_ptr(), slot::index()),
+            }
+        })
+    }
+
+    fn about(&self) -> Option<About<'_>> {
+        fn bytes(text: Option<&CStr>) -> &[u8] {
+            text.unwrap_or_default().to_bytes()
+        }
+        let uri = bytes(self.unparsed_uri());
+        let environment = self.subprocess_env();
+        let host = self.hostname().or_else(|| self.server().server_hostname());
+        Some(About {
+            method: bytes(self.method()),
+            uri: uri.split(|&byte| byte == b'?').next().unwrap_or(uri),
+            id: environment
+                .and_then(|table| table.first(c"UNIQUE_ID"))
+                .map(CStr::to_bytes),
+            remote: bytes(self.useragent_ip()),
+            host: bytes(host),
+        })
+    }
+
+    fn trace(&self) -> Option<Trace<'_>> {
+        let header = self.headers_in()?.first(c"traceparent")?;
+        Trace::parse(header.to_bytes())
+    }
 
     fn write(self, entry: Entry<'_>) {
         entry.write(|(file, line, module, level), (format, text)| {

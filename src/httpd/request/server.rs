@@ -1,6 +1,6 @@
 //! A handle on server_rec: the main server or a virtual host.
 
-use crate::httpd::log::{Entry, Subject};
+use crate::httpd::log::{Entry, Sink, Subject};
 use crate::httpd::module::kept::Module;
 use crate::httpd::module::slot;
 use crate::httpd::sys;
@@ -273,8 +273,29 @@ pub(crate) const CONSTANTS: &[(&str, i64)] = &[
     ),
 ];
 
+/// Says which servers' entries of the log are objects; set in the child.
+static JSON: OnceLock<fn(Server<'_>) -> bool> = OnceLock::new();
+
+impl Server<'_> {
+    /// Has `decide` say so.
+    pub(crate) fn log_as_objects(decide: fn(Server<'_>) -> bool) {
+        let _ = JSON.set(decide);
+    }
+}
+
 impl Subject for Server<'_> {
     const MAY_WAIT: bool = false;
+
+    fn sink(self) -> Option<Sink> {
+        let is_json = JSON.get().is_some_and(|is_json| is_json(self));
+        // SAFETY: a live server.
+        is_json.then(|| unsafe {
+            Sink {
+                file: (*self.as_ptr()).error_log,
+                most: sys::ap_get_server_module_loglevel(self.as_ptr(), slot::index()),
+            }
+        })
+    }
 
     fn write(self, entry: Entry<'_>) {
         entry.write(|(file, line, module, level), (format, text)| {

@@ -279,11 +279,13 @@ fn log_error<'py>(this: This<'_, 'py, Request>, args: Args<'_, 'py>) -> PyResult
     log_arguments(&args, |level, message| {
         let message = text::message(message)?;
         let held = this.hold()?;
-        let entry = (level, message.as_slice());
-        this.cx
-            .detached((held.request(), entry), |(request, (level, message))| {
-                log::raw(request, level, message);
-            });
+        let entry = (level, message.as_slice(), this.cx.extra());
+        this.cx.detached(
+            (held.request(), entry),
+            |(request, (level, message, extra))| {
+                log::message(request, level, message, extra);
+            },
+        );
         Ok(())
     })?;
     Ok(this.none())

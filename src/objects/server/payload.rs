@@ -54,6 +54,14 @@ impl Server {
         })
     }
 
+    /// The server, where it is one of httpd's list.
+    pub(in crate::objects) fn listed(&self) -> Option<ServerRec<'static>> {
+        match self {
+            Server::Listed(server) => Some(*server),
+            Server::OfRequest(_) => None,
+        }
+    }
+
     /// Writes to the server's log; detached, since the log may be a pipe that is full.
     ///
     /// # Errors
