@@ -1,0 +1,239 @@
+"""Starting a server and watching it: in the foreground until Ctrl-C, or until it serves in the background."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from types import FrameType
+from typing import Optional
+
+from mod_python._own import probe, process, root
+from mod_python._own.problems import Problem
+from mod_python._own.reloading import Watch
+from mod_python._own.serving import Prepared
+
+_TICK = 0.1
+
+
+class _Stop(BaseException):
+    """A signal that ends the server: the one that httpd gets."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+class Foreground:
+    """A server whose httpd is this process's child."""
+
+    def __init__(self, prepared: Prepared) -> None:
+        self.prepared, self.state = prepared, prepared.state
+        self._log = process.Log(self.state.log) if self.state.log else None
+        self._said: list[str] = []
+        """What httpd has written to its standard error, or to a log on the terminal, and nobody has been shown yet."""
+        self._history: list[str] = []
+        self._reads = threading.Lock()
+        self._child: Optional[subprocess.Popen[bytes]] = None
+        self._reload = False
+
+    def run(self) -> int:
+        """Serve until a signal says otherwise; the exit status. Raises Problem where it does not start."""
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self._end)
+        signal.signal(signal.SIGUSR1, self._ask_for_reload)
+        try:
+            try:
+                self._start()
+                self._wait()
+                self._greet()
+                return self._watch()
+            except _Stop as stop:
+                # A second Ctrl-C is not waited for.
+                for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                    signal.signal(number, signal.SIG_IGN if stop.number != signal.SIGWINCH else self._end)
+                self._stop(stop.number)
+                return 0
+        except _Stop as stop:
+            self._stop(stop.number)
+            return 0
+        finally:
+            self._stop(signal.SIGTERM)
+
+    def _end(self, number: int, frame: Optional[FrameType]) -> None:
+        raise _Stop(signal.SIGWINCH if number == signal.SIGTERM and self._child else signal.SIGTERM)
+
+    def _ask_for_reload(self, number: int, frame: Optional[FrameType]) -> None:
+        self._reload = True
+
+    def _start(self) -> None:
+        state = self.state
+        forget_pid(state)
+        # A session of its own: the terminal's Ctrl-C is this process's alone.
+        self._child = subprocess.Popen(
+            [state.program, "-d", state.root, "-f", state.config, "-DFOREGROUND"],
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            env=self.prepared.environment,
+            cwd=state.options.directory,
+            start_new_session=True,
+        )
+        threading.Thread(target=self._read, args=(self._child,), daemon=True).start()
+
+    def _read(self, child: subprocess.Popen[bytes]) -> None:
+        assert child.stderr is not None
+        for line in child.stderr:
+            with self._reads:
+                self._said.append(line.decode("utf-8", "replace").rstrip("\n"))
+
+    def _new_lines(self) -> list[str]:
+        with self._reads:
+            lines, self._said = self._said, []
+        lines += self._log.new_lines() if self._log else []
+        self._history = [*self._history, *lines][-200:]
+        return lines
+
+    def _wait(self) -> None:
+        """Until it serves. Raises Problem where it does not, with the reason."""
+        assert self._child is not None
+        limit = time.monotonic() + process.PATIENCE
+        delay = 0.005
+        while not process.answers(self.state.options, max(0.1, limit - time.monotonic())):
+            if self._child.poll() is not None or time.monotonic() > limit:
+                break
+            time.sleep(delay)
+        else:
+            self._new_lines()
+            problem = failure(self.prepared, self._history)
+            if problem:
+                raise problem
+            return
+        time.sleep(0.05)
+        self._new_lines()
+        raise never_served(self.state, self._history)
+
+    def _greet(self) -> None:
+        for line in self._history:
+            if process.is_worth_showing(line):
+                print(line, file=sys.stderr)
+        for text in describe(self.prepared):
+            print(text)
+        print("Ctrl-C stops it.", flush=True)
+
+    def _watch(self) -> int:
+        assert self._child is not None
+        watch = Watch(self.prepared) if self.state.options.reload else None
+        with watch or contextlib.nullcontext():
+            while self._child.poll() is None:
+                self._show()
+                if watch and watch.changed():
+                    watch.report(self._child.pid)
+                elif self._reload:
+                    self._reload = False
+                    self._child.send_signal(signal.SIGUSR1)
+                time.sleep(_TICK)
+        self._show()
+        if self._child.returncode == 0:
+            # `mod_python stop`, from elsewhere.
+            return 0
+        raise Problem(f"httpd has ended (status {self._child.returncode})", _place_of(self.state))
+
+    def _show(self) -> None:
+        for line in self._new_lines():
+            if process.is_worth_showing(line):
+                print(line, file=sys.stderr, flush=True)
+
+    def _stop(self, number: int) -> None:
+        child = self._child
+        if child is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            child.send_signal(number)
+        try:
+            child.wait(40 if number == signal.SIGWINCH else 15)
+        except subprocess.TimeoutExpired:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)
+            child.wait()
+        self._child = None
+        self._show()
+
+
+def background(prepared: Prepared) -> None:
+    """Start a server, and wait until it serves. Raises Problem."""
+    state = prepared.state
+    log = process.Log(state.log)
+    forget_pid(state)
+    command = [state.program, "-d", state.root, "-f", state.config, "-k", "start"]
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False,
+        env=prepared.environment, cwd=state.options.directory, errors="replace",
+    )  # fmt: skip
+    history = done.stderr.splitlines()
+    limit = time.monotonic() + process.PATIENCE
+    while done.returncode == 0 and time.monotonic() < limit:
+        if process.running(state) and process.answers(state.options, max(0.1, limit - time.monotonic())):
+            problem = failure(prepared, [*history, *log.new_lines()])
+            if problem is None:
+                return
+            process.tell(state, signal.SIGTERM)
+            raise problem
+        history += log.new_lines()
+        if not process.running(state) and any("AH0001" in line or "exiting" in line for line in history):
+            break
+        time.sleep(0.01)
+    raise never_served(state, [*history, *log.new_lines()])
+
+
+def forget_pid(state: root.State) -> None:
+    """Remove a pid file that an httpd has left behind: httpd itself would signal whoever has that number now."""
+    if process.running(state) is None:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(os.path.join(state.root, root.PID_FILE))
+
+
+def failure(prepared: Prepared, lines: list[str]) -> Optional[Problem]:
+    """What keeps a server, whose httpd answers, from serving: Python, or an application that cannot be imported."""
+    text = "\n".join(lines)
+    crashed = process.PYTHON_FAILED.search(text)
+    if crashed:
+        return Problem("httpd runs, but not Python in it:", f"{crashed[0]}\n{_place_of(prepared.state)}")
+    failed = process.IMPORT_FAILED.search(text)
+    if failed is None:
+        return None
+    options = prepared.state.options
+    try:
+        # Once more, in a process of its own, which can say it better.
+        probe.probed(prepared.site.targets, options.directory, prepared.environment, prepared.identity)
+    except Problem as problem:
+        return problem
+    begin = text.index(failed[0])
+    return Problem("an application could not be imported inside httpd, but in a process of its own:", text[begin:])
+
+
+def never_served(state: root.State, lines: list[str]) -> Problem:
+    """httpd has ended, or does not answer: its last lines."""
+    shown = [line for line in lines if line.strip()][-10:]
+    return Problem("httpd did not start:", "\n".join([*shown, _place_of(state)]))
+
+
+def _place_of(state: root.State) -> str:
+    return f"Its configuration is {state.config}" + (f", its error log {state.log}." if state.log else ".")
+
+
+def describe(prepared: Prepared) -> list[str]:
+    """What is served, and where, in lines."""
+    state, site = prepared.state, prepared.site
+    whom = f", as {site.children[0]}" if site.children else ""
+    lines = [f"Serving at {state.url} (process {process.running(state) or 'starting'}{whom})"]
+    if site.pages:
+        lines.append(f"  /  pages of {site.pages.directory} ({site.pages.handler})")
+    lines += [f"  {target.prefix or '/'}  {target.spoken()}" for target in site.targets]
+    lines += [f"  {prefix or '/'}  files of {directory}" for prefix, directory in state.options.static]
+    if state.log:
+        lines.append(f"Error log: {state.log}")
+    return lines

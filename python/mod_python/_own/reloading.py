@@ -1,0 +1,128 @@
+"""``--reload``: watches the files that the applications are made of, and has httpd restart gracefully with the new version."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import signal
+import sys
+import sysconfig
+import threading
+import time
+from types import TracebackType
+from typing import Any, Optional
+
+from mod_python._own import probe
+from mod_python._own.problems import Problem
+from mod_python._own.serving import Prepared
+
+_INTERVAL = 0.5
+
+
+class Watch:
+    """The files of a server's applications: what its children say that they have imported, and the sources themselves."""
+
+    def __init__(self, prepared: Prepared) -> None:
+        self._prepared = prepared
+        self._reports = os.path.join(prepared.state.root, "run/imported")
+        installed = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
+        own = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+        self._others = tuple(os.path.join(path, "") for path in [*installed, own] if path)
+        self._known: dict[str, Optional[tuple[int, int]]] = {}
+        self._latest: list[str] = []
+        self._due = 0.0
+        self._bell = threading.Event()
+        self._over = threading.Event()
+        self._look()
+
+    def __enter__(self) -> Watch:
+        for name in os.listdir(self._reports):
+            with contextlib.suppress(OSError):
+                if not os.path.exists(f"/proc/{name}"):
+                    os.unlink(os.path.join(self._reports, name))
+        if importlib.util.find_spec("watchfiles"):
+            threading.Thread(target=self._listen, daemon=True).start()
+        return self
+
+    def __exit__(self, kind: Optional[type], error: Optional[BaseException], trace: Optional[TracebackType]) -> None:
+        self._over.set()
+
+    def _listen(self) -> None:
+        """Have watchfiles ring the bell: what it sees is looked at at once, not at the next turn."""
+        import watchfiles
+
+        while not self._over.is_set():
+            directories = {os.path.dirname(path) for path in self._known}
+            until = _Until(self._over, len(directories), self._known)
+            changes: Any = watchfiles.watch(
+                *directories, stop_event=until, recursive=False, debounce=100, rust_timeout=1000, yield_on_timeout=True
+            )
+            for found in changes:
+                if found:
+                    self._bell.set()
+
+    def changed(self) -> list[str]:
+        """The files that have changed since the last call that found any; nothing while it is not time to look."""
+        now = time.monotonic()
+        if now < self._due and not self._bell.is_set():
+            return []
+        self._bell.clear()
+        self._due = now + _INTERVAL
+        self._latest = self._look()
+        return self._latest
+
+    def _look(self) -> list[str]:
+        changed = []
+        for path in self._files():
+            signature = _signature(path)
+            if path in self._known and self._known[path] != signature:
+                changed.append(path)
+            self._known[path] = signature
+        return changed
+
+    def _files(self) -> set[str]:
+        found = {target.source() for target in self._prepared.site.targets} | set(self._known)
+        with contextlib.suppress(OSError):
+            for name in os.listdir(self._reports):
+                if name.isdigit():
+                    with open(os.path.join(self._reports, name), encoding="utf-8", errors="surrogateescape") as file:
+                        found |= set(file.read().splitlines())
+        env_file = self._prepared.state.options.include
+        return {path for path in found | {env_file} if path and not path.startswith(self._others)}
+
+    def report(self, parent: int) -> None:
+        """Restart with what has changed, if it can be imported; say so in any case."""
+        names = ", ".join(os.path.relpath(path, self._prepared.state.options.directory) for path in self._latest[:3])
+        names += " and more" if len(self._latest) > 3 else ""
+        options = self._prepared.state.options
+        try:
+            if self._prepared.site.targets:
+                probe.probed(
+                    self._prepared.site.targets, options.directory, self._prepared.environment, self._prepared.identity
+                )
+        except Problem as problem:
+            print(f"{names} changed. {problem}\nThe version before goes on serving.", file=sys.stderr, flush=True)
+            return
+        print(f"{names} changed: restarting.", flush=True)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(parent, signal.SIGUSR1)
+
+
+class _Until:
+    """An event for watchfiles: set when all is over, or other directories are to be watched."""
+
+    def __init__(self, over: threading.Event, count: int, known: dict[str, Any]) -> None:
+        self._over, self._count, self._known = over, count, known
+
+    def is_set(self) -> bool:
+        """See threading.Event."""
+        return self._over.is_set() or len({os.path.dirname(path) for path in list(self._known)}) != self._count
+
+
+def _signature(path: str) -> Optional[tuple[int, int]]:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size
