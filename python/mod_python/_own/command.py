@@ -27,7 +27,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """See argparse."""
-        self.exit(2, f"{self.prog}: {message}\n  {self.prog} --help lists the options.\n")
+        self.exit(2, f"{self.prog}: {message.removeprefix('argument ')}\n  {self.prog} --help lists the options.\n")
 
 
 def _checked(check: Callable[[str], _Value]) -> Callable[[str], _Value]:
@@ -213,7 +213,7 @@ def start(arguments: Sequence[str]) -> int:
         return foreground.Foreground(prepared).run()
     foreground.background(prepared)
     print("\n".join(foreground.describe(prepared)))
-    print(f"`mod_python stop {prepared.state.root}` stops it.")
+    print(f"`{prepared.state.command('stop')}` stops it.")
     return 0
 
 
@@ -232,7 +232,7 @@ def _refuse_running(wanted: options.Options) -> None:
     if state and pid:
         raise Problem(
             f"it runs already (process {pid}), and serves {state.url}",
-            f"`mod_python reload {state.root}` has it read its application anew, `mod_python stop {state.root}` stops it.",
+            f"`{state.command('reload')}` has it read its application anew, `{state.command('stop')}` stops it.",
         )
 
 

@@ -72,6 +72,12 @@ def section(tag: str, place: str, *children: Any) -> ContainerTag:
     return ContainerTag(tag, argument(place), children, 0)
 
 
+def _literal(path: str) -> str:
+    """A path as <Directory> takes it. Where nothing in it could be a wildcard, httpd compares it as it is."""
+    escaped = glob.escape(path)
+    return path if escaped == path else glob.escape(path.replace("\\", "\\\\"))
+
+
 def text_of(options: Options, httpd: Httpd, site: Site) -> str:
     """The whole configuration. Raises Problem."""
     parts = Container(
@@ -121,7 +127,7 @@ def server(options: Options, httpd: Httpd, site: Site) -> Container:
     found = Container(
         Comment("The server"),
         place(site.root, f"{inside}run", f"{inside}run/httpd.pid"),
-        line("ServerName", options.netloc),
+        line("ServerName", f"localhost:{options.port}" if ":" in options.host else options.netloc),
         line("Listen", options.listen),
         *(line(name, value) for name, value in zip(("User", "Group"), site.children or ())),
         *_sizes(options, httpd, site),
@@ -234,7 +240,7 @@ def _content(found: Container, options: Options, site: Site) -> Container:
             line("Require", "all", "denied"),
         )
     )
-    add(section("Directory", glob.escape(documents), *_of_pages(site.pages), line("Require", "all", "granted")))
+    add(section("Directory", _literal(documents), *_of_pages(site.pages), line("Require", "all", "granted")))
     for target in targets:
         add(_mounted(target))
     for prefix, directory in options.static:

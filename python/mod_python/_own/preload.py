@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -17,41 +18,55 @@ _INTERVAL = 1.0
 def run() -> None:
     """PythonImport's function. Raises what the first application that cannot be imported raises."""
     options = apache.main_server.get_options()
-    reports = options.get(REPORTS)
-    if reports:
-        threading.Thread(target=_report, args=(reports,), name="mod_python-files", daemon=True).start()
-    for module, name, is_factory in json.loads(options.get(OPTION, "[]")):
-        found = _modules.import_module(module, False, False, None)
-        first, _, rest = name.partition(".")
-        if not first:
-            continue
-        start = getattr(found, first)
-        if is_factory:
-            _factories.made(f"{module}::{name}", start, rest)
-            continue
-        for part in rest.split(".") if rest else ():
-            start = getattr(start, part)
-
-
-def _report(directory: str) -> None:
-    count = -1
-    while True:
-        modules = dict(sys.modules)
-        if len(modules) != count:
-            count = len(modules)
-            files = {getattr(module, "__file__", None) for module in modules.values()}
-            _write(
-                directory, sorted(file for file in files if isinstance(file, str) and file.endswith((".py", ".wsgi")))
-            )
-        time.sleep(_INTERVAL)
-
-
-def _write(directory: str, files: list[str]) -> None:
-    path = os.path.join(directory, str(os.getpid()))
     try:
-        with open(f"{path}.new", "w", encoding="utf-8", errors="surrogateescape") as file:
-            file.write("\n".join(files))
-        os.replace(f"{path}.new", path)
-    except OSError:
-        # The server is being removed.
+        for module, name, is_factory in json.loads(options.get(OPTION, "[]")):
+            _load(module, name, is_factory)
+    finally:
+        if REPORTS in options:
+            _Report(options[REPORTS])
+
+
+def _load(module: str, name: str, is_factory: bool) -> None:
+    found = _modules.import_module(module, False, False, None)
+    first, _, rest = name.partition(".")
+    if not first:
         return
+    start = getattr(found, first)
+    if is_factory:
+        _factories.made(f"{module}::{name}", start, rest)
+        return
+    for part in rest.split(".") if rest else ():
+        start = getattr(start, part)
+
+
+class _Report:
+    """Writes which files have been imported, and what they were like then; goes on with what is imported later."""
+
+    def __init__(self, directory: str) -> None:
+        self._path = os.path.join(directory, str(os.getpid()))
+        self._count = 0
+        self._found: dict[str, tuple[int, int]] = {}
+        self._write()
+        threading.Thread(target=self._go_on, name="mod_python-files", daemon=True).start()
+
+    def _go_on(self) -> None:
+        while True:
+            time.sleep(_INTERVAL)
+            self._write()
+
+    def _write(self) -> None:
+        modules = dict(sys.modules)
+        if len(modules) == self._count:
+            return
+        self._count = len(modules)
+        for module in modules.values():
+            file = getattr(module, "__file__", None)
+            if isinstance(file, str) and file not in self._found and file.endswith((".py", ".wsgi")):
+                with contextlib.suppress(OSError):
+                    found = os.stat(file)
+                    self._found[file] = (found.st_mtime_ns, found.st_size)
+        # Where it cannot be written, the server is being removed.
+        with contextlib.suppress(OSError):
+            with open(f"{self._path}.new", "w", encoding="utf-8", errors="surrogateescape") as output:
+                json.dump(self._found, output)
+            os.replace(f"{self._path}.new", self._path)

@@ -88,6 +88,10 @@ def _look(target: Target) -> dict[str, str]:
     try:
         module = import_target(target.module)
         return _told(target, module)
+    except ModuleNotFoundError as error:
+        if error.name and (target.module == error.name or target.module.startswith(f"{error.name}.")):
+            return {"error": f"there is no module {error.name}: neither {error.name.replace('.', '/')}.py in {target.path}, nor in what is installed for {sys.executable}"}
+        return {"error": explained(error)}
     except BaseException as error:
         return {"error": explained(error)}
 
@@ -180,16 +184,24 @@ def explained(error: BaseException) -> str:
         lines += [f"{error.filename}, line {error.lineno}:"]
         lines += [f"    {error.text.strip()}"] if error.text else []
     else:
-        for frame in reversed(traceback.extract_tb(error.__traceback__)):
-            if frame.filename.startswith("<frozen") or frame.filename == os.path.abspath(__file__):
-                continue
-            lines += [f"{frame.filename}, line {frame.lineno}, in {frame.name}:", f"    {frame.line}"]
-            break
+        frames = [one for one in traceback.extract_tb(error.__traceback__) if not one.filename.startswith("<frozen")]
+        frames = [one for one in frames if one.filename != os.path.abspath(__file__)]
+        # The application's own line, rather than one of what it uses.
+        own = [one for one in frames if not one.filename.startswith(_installed())] or frames
+        if own:
+            lines += [f"{own[-1].filename}, line {own[-1].lineno}, in {own[-1].name}:", f"    {own[-1].line}"]
     text = str(error.msg if isinstance(error, SyntaxError) else error)
     lines.append(f"{type(error).__name__}: {text}" if text else type(error).__name__)
     if isinstance(error, ModuleNotFoundError) and error.name:
         lines.append(_missing(error.name))
     return "\n".join(lines)
+
+
+def _installed() -> tuple[str, ...]:
+    import sysconfig
+
+    paths = (sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib"))
+    return tuple(os.path.join(path, "") for path in paths if path)
 
 
 def _missing(name: str) -> str:

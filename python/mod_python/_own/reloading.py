@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import json
 import os
 import signal
 import sys
@@ -34,6 +35,10 @@ class Watch:
         self._due = 0.0
         self._bell = threading.Event()
         self._over = threading.Event()
+        sources = [target.source() for target in prepared.site.targets]
+        for path in [*sources, prepared.state.options.include]:
+            if path:
+                self._known[path] = _signature(path)
         self._look()
 
     def __enter__(self) -> Watch:
@@ -73,23 +78,25 @@ class Watch:
         return self._latest
 
     def _look(self) -> list[str]:
+        for path, signature in self._reported().items():
+            self._known.setdefault(path, signature)
         changed = []
-        for path in self._files():
+        for path, known in self._known.items():
             signature = _signature(path)
-            if path in self._known and self._known[path] != signature:
+            if known != signature:
                 changed.append(path)
-            self._known[path] = signature
+                self._known[path] = signature
         return changed
 
-    def _files(self) -> set[str]:
-        found = {target.source() for target in self._prepared.site.targets} | set(self._known)
-        with contextlib.suppress(OSError):
-            for name in os.listdir(self._reports):
+    def _reported(self) -> dict[str, tuple[int, int]]:
+        """What the children have imported, outside the library and what is installed, as it was then."""
+        found: dict[str, tuple[int, int]] = {}
+        for name in os.listdir(self._reports):
+            with contextlib.suppress(OSError, ValueError):
                 if name.isdigit():
                     with open(os.path.join(self._reports, name), encoding="utf-8", errors="surrogateescape") as file:
-                        found |= set(file.read().splitlines())
-        env_file = self._prepared.state.options.include
-        return {path for path in found | {env_file} if path and not path.startswith(self._others)}
+                        found.update({path: (mtime, size) for path, (mtime, size) in json.load(file).items()})
+        return {path: signature for path, signature in found.items() if not path.startswith(self._others)}
 
     def report(self, parent: int) -> None:
         """Restart with what has changed, if it can be imported; say so in any case."""

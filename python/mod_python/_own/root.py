@@ -138,6 +138,13 @@ class State:
         """httpd's configuration."""
         return os.path.join(self.root, CONFIG)
 
+    def command(self, verb: str) -> str:
+        """What to type to have a verb done to this server."""
+        if self.options.server_root:
+            return f"mod_python {verb} {shlex.quote(self.root)}"
+        host = "" if self.options.host == Options.host else f" --host {shlex.quote(self.options.host)}"
+        return f"mod_python {verb}{host} --port {self.options.port}"
+
 
 def keep(state: State) -> None:
     """Write what ``find`` reads."""

@@ -34,7 +34,8 @@ def prepare(wanted: options.Options, is_setup: bool = False) -> Prepared:
     if not is_setup:
         wanted = dataclasses.replace(wanted, port=problems.check_port(wanted.host, wanted.port))
     own = options.environment_of(wanted.env_file) if wanted.env_file else {}
-    environment = {**os.environ, **own}
+    # Bytecode of a source that has been changed twice within a second would be that of the first.
+    environment = {**os.environ, **own, **({"PYTHONDONTWRITEBYTECODE": "1"} if wanted.reload else {})}
     identity = _identity(children)
     served, pages = _served(wanted)
     unknown = [target for target in served if not target.kind or (target.kind != "handler" and not target.name)]

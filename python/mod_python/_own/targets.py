@@ -78,7 +78,8 @@ def parse(text: str, directory: str, prefix: str = "", kind: str = "") -> Target
             f"{text!r}: {name!r} is no name of a callable",
             "Write module:name, such as shop.wsgi:application, or module:factory().",
         )
-    is_file = place.endswith((".py", ".wsgi")) or os.sep in place
+    # A Django project's shop.wsgi is a module, mod_wsgi's shop.wsgi a file.
+    is_file = place.endswith(".py") or os.sep in place or (place.endswith(".wsgi") and os.path.isfile(os.path.join(directory, place)))
     if is_file:
         module, path = _file(text, os.path.join(directory, place))
     elif _NAME.fullmatch(place):
