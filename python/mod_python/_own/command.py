@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import signal
+import sys
 from collections.abc import Sequence
 from typing import Any, Callable, NoReturn, Optional, TypeVar
 
@@ -146,6 +147,12 @@ def _add_operation(found: argparse.ArgumentParser, verb: str) -> None:
     add("--error-log", default="", metavar="FILE", help="in place of logs/error_log of the server root")
     add("--log-to-terminal", action="store_true", help="both logs to standard output and standard error (containers)")
     add("--server-root", default="", metavar="DIRECTORY", help="where configuration, logs and pid file lie")
+    add(
+        "--venv",
+        default="",
+        metavar="DIRECTORY",
+        help="the application's virtual environment (the one of this command)",
+    )
     add("--debug", action="store_true", help="show tracebacks in the browser")
     add("--httpd", default="", metavar="PROGRAM", help="httpd's program, such as /usr/sbin/apache2")
     if verb == "start":
@@ -159,7 +166,7 @@ def read(verb: str, arguments: Sequence[str]) -> tuple[options.Options, argparse
     """Options from a command line. Raises Problem, SystemExit."""
     line = parser(verb)
     parsed = line.parse_args(arguments)
-    if not (parsed.target or parsed.handler or parsed.mounts):
+    if not (parsed.target or parsed.handler or parsed.mounts or parsed.include):
         line.error(
             "say what to serve: an application, such as shop.wsgi:application, a file, or a directory (. for this one)"
         )
@@ -190,6 +197,13 @@ def read(verb: str, arguments: Sequence[str]) -> tuple[options.Options, argparse
         check = options.file_to_write if name.endswith("_log") else options.file_to_read
         value = getattr(parsed, name)
         values[name] = check(value, directory, f"--{name.replace('_', '-')}") if value else ""
+    if parsed.venv:
+        values["venv"] = os.path.abspath(os.path.join(directory, parsed.venv))
+        if not os.path.isfile(os.path.join(values["venv"], "pyvenv.cfg")):
+            raise Problem(
+                f"--venv {parsed.venv}: {values['venv']} is no virtual environment",
+                f"Make it: {sys.executable} -m venv {values['venv']}",
+            )
     if parsed.server_root:
         values["server_root"] = os.path.abspath(os.path.join(directory, parsed.server_root))
     values.update(directory=directory, reload=reload, background=in_background)

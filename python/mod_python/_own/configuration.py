@@ -26,6 +26,9 @@ _DOLLAR = "MOD_PYTHON_DOLLAR"
 COMBINED = r'"%h %l %u %t \"%r\" %>s %b \"%{Referer}i\" \"%{User-Agent}i\"" combined'
 """LogFormat's arguments."""
 
+_ASKED = "expr=%{REQUEST_METHOD} != 'OPTIONS' || %{REQUEST_URI} != '*'"
+"""CustomLog's condition: not what this command and httpd itself ask, to see whether it serves."""
+
 _WEB = "css|js|mjs|map|html?|txt|png|jpe?g|gif|svg|ico|webp|avif|woff2?|ttf|pdf|mp4|webm"
 """Files beside pages that are sent as they are; nothing else of the directory is."""
 
@@ -41,6 +44,8 @@ class Site:
     module: str
     """mod_python.so."""
     from_wheel: bool
+    venv: str
+    """A virtual environment that is not the command's own; or nothing."""
     targets: tuple[Target, ...]
     pages: Optional[Pages]
     children: Optional[tuple[str, str]]
@@ -140,12 +145,13 @@ def server(options: Options, httpd: Httpd, site: Site) -> Container:
         Directive("LogFormat", COMBINED, 0),
     )
     if options.log_to_terminal:
-        found.append(line("ErrorLog", "|$exec cat >&2"))
-        found.append(line("CustomLog", "|$exec cat", "combined"))
+        # httpd gives both standard output.
+        found.append(line("ErrorLog", "|/bin/cat"))
+        found.append(line("CustomLog", "|/bin/cat", "combined", _ASKED))
     else:
         found.append(line("ErrorLog", options.error_log or f"{inside}logs/error_log"))
     if options.access_log:
-        found.append(line("CustomLog", options.access_log, "combined"))
+        found.append(line("CustomLog", options.access_log, "combined", _ASKED))
     for one in _tls(options, httpd):
         found.append(one)
     return found
@@ -192,18 +198,18 @@ def _tls(options: Options, httpd: Httpd) -> list[Directive]:
 def python(site: Site) -> Container:
     """mod_python itself: which library, which module, which environment."""
     found = Container(Comment("mod_python"))
-    for one in module_lines(site.module, site.from_wheel):
+    for one in module_lines(site.module, site.from_wheel, site.venv):
         found.append(one)
     return found
 
 
-def module_lines(module: str, from_wheel: bool) -> list[Directive]:
+def module_lines(module: str, from_wheel: bool, venv: str = "") -> list[Directive]:
     """What loads this module, with this environment, into any httpd. Raises Problem where there is no shared libpython."""
     found = [line("LoadFile", libpython())] if from_wheel else []
     found.append(line("LoadModule", "python_module", module))
     in_environment = sys.prefix != sys.base_prefix
-    if in_environment or from_wheel:
-        found.append(line("PythonHome", sys.prefix))
+    if venv or in_environment or from_wheel:
+        found.append(line("PythonHome", venv or sys.prefix))
     return found
 
 

@@ -35,7 +35,7 @@ class Foreground:
         self.prepared, self.state = prepared, prepared.state
         self._log = process.Log(self.state.log) if self.state.log else None
         self._said: list[str] = []
-        """What httpd has written to its standard error, or to a log on the terminal, and nobody has been shown yet."""
+        """What httpd has written to its standard streams, and nobody has been shown yet: before it has a log, or with --log-to-terminal."""
         self._history: list[str] = []
         self._reads = threading.Lock()
         self._child: Optional[subprocess.Popen[bytes]] = None
@@ -77,7 +77,8 @@ class Foreground:
         self._child = subprocess.Popen(
             [state.program, "-d", state.root, "-f", state.config, "-DFOREGROUND"],
             stdin=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             env=self.prepared.environment,
             cwd=state.options.directory,
             start_new_session=True,
@@ -85,8 +86,8 @@ class Foreground:
         threading.Thread(target=self._read, args=(self._child,), daemon=True).start()
 
     def _read(self, child: subprocess.Popen[bytes]) -> None:
-        assert child.stderr is not None
-        for line in child.stderr:
+        assert child.stdout is not None
+        for line in child.stdout:
             with self._reads:
                 self._said.append(line.decode("utf-8", "replace").rstrip("\n"))
 
@@ -117,9 +118,7 @@ class Foreground:
         raise never_served(self.state, self._history)
 
     def _greet(self) -> None:
-        for line in self._history:
-            if process.is_worth_showing(line):
-                print(line, file=sys.stderr)
+        _print(self._history)
         for text in describe(self.prepared):
             print(text)
         print("Ctrl-C stops it.", flush=True)
@@ -143,9 +142,7 @@ class Foreground:
         raise Problem(f"httpd has ended (status {self._child.returncode})", _place_of(self.state))
 
     def _show(self) -> None:
-        for line in self._new_lines():
-            if process.is_worth_showing(line):
-                print(line, file=sys.stderr, flush=True)
+        _print(self._new_lines())
 
     def _stop(self, number: int) -> None:
         child = self._child
@@ -161,6 +158,14 @@ class Foreground:
             child.wait()
         self._child = None
         self._show()
+
+
+def _print(lines: list[str]) -> None:
+    """Show the access log's lines on standard output, and of the error log's what is more than a remark on standard error."""
+    for line in lines:
+        is_error = process.ERROR_LOG.match(line) is not None
+        if process.is_worth_showing(line) or not is_error:
+            print(line, file=sys.stderr if is_error else sys.stdout, flush=True)
 
 
 def background(prepared: Prepared) -> None:
@@ -208,7 +213,7 @@ def failure(prepared: Prepared, lines: list[str]) -> Optional[Problem]:
     options = prepared.state.options
     try:
         # Once more, in a process of its own, which can say it better.
-        probe.probed(prepared.site.targets, options.directory, prepared.environment, prepared.identity)
+        probe.probed(prepared.site.targets, options, prepared.environment, prepared.identity)
     except Problem as problem:
         return problem
     begin = text.index(failed[0])

@@ -52,6 +52,8 @@ class Options:
     """A file of httpd directives that is read last."""
     options: tuple[str, ...] = ()
     """Of PythonOption: ``key value``."""
+    venv: str = ""
+    """The virtual environment that the application runs in; empty for the one of the command itself."""
     httpd: str = ""
     """httpd's program, where it is not to be searched for."""
 

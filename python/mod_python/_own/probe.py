@@ -15,6 +15,7 @@ import traceback
 from collections.abc import Sequence
 from typing import Any, Optional
 
+from mod_python._own.options import Options
 from mod_python._own.problems import Problem
 from mod_python._own.targets import Target
 
@@ -25,7 +26,7 @@ _MAIN = "from mod_python._own.probe import main; main()"
 
 
 def probed(
-    targets: Sequence[Target], directory: str, environment: dict[str, str], user: Optional[tuple[int, int, list[int]]]
+    targets: Sequence[Target], options: Options, environment: dict[str, str], user: Optional[tuple[int, int, list[int]]]
 ) -> list[Target]:
     """The targets, with what an import tells of them. Raises Problem for the first that cannot be imported, or is nothing to serve.
 
@@ -37,14 +38,15 @@ def probed(
     if user:
         identity = {"user": user[0], "group": user[1], "extra_groups": user[2]}
     package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    command = [sys.executable, "-c", f"import sys; sys.path.append({package!r}); {_MAIN}", str(writes)]
+    python = os.path.join(options.venv, "bin/python3") if options.venv else sys.executable
+    command = [python, "-c", f"import sys; sys.path.append({package!r}); {_MAIN}", str(writes)]
     with open(result, "rb") as answer:
         try:
             process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, pass_fds=(writes,), cwd=directory, env=environment, **identity
+                command, stdin=subprocess.PIPE, pass_fds=(writes,), cwd=options.directory, env=environment, **identity
             )
         except OSError as error:
-            raise Problem(f"{sys.executable} cannot be run in {directory}: {error}") from None
+            raise Problem(f"{python} cannot be run in {options.directory}: {error}") from None
         finally:
             os.close(writes)
         try:
@@ -90,7 +92,9 @@ def _look(target: Target) -> dict[str, str]:
         return _told(target, module)
     except ModuleNotFoundError as error:
         if error.name and (target.module == error.name or target.module.startswith(f"{error.name}.")):
-            return {"error": f"there is no module {error.name}: neither {error.name.replace('.', '/')}.py in {target.path}, nor in what is installed for {sys.executable}"}
+            return {
+                "error": f"there is no module {error.name}: neither {error.name.replace('.', '/')}.py in {target.path}, nor in what is installed for {sys.executable}"
+            }
         return {"error": explained(error)}
     except BaseException as error:
         return {"error": explained(error)}

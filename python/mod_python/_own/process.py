@@ -19,6 +19,8 @@ PATIENCE = 30.0
 _STOPPING = 45.0
 """Seconds that a server may take to stop: more than GracefulShutdownTimeout."""
 
+ERROR_LOG = re.compile(r"\[\w{3} \w{3} ")
+"""How a line of the error log begins (ErrorLogFormat's default)."""
 PYTHON_FAILED = re.compile(r"^.*\[python:crit\].*$", re.M)
 IMPORT_FAILED = re.compile(r"^.*\[python:error\].*PythonImport mod_python\._own\.preload::run .*$", re.M)
 

@@ -29,6 +29,8 @@ class Watch:
         self._reports = os.path.join(prepared.state.root, "run/imported")
         installed = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
         own = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+        if prepared.state.options.venv:
+            installed.append(prepared.state.options.venv)
         self._others = tuple(os.path.join(path, "") for path in [*installed, own] if path)
         self._known: dict[str, Optional[tuple[int, int]]] = {}
         self._latest: list[str] = []
@@ -78,8 +80,8 @@ class Watch:
         return self._latest
 
     def _look(self) -> list[str]:
-        for path, signature in self._reported().items():
-            self._known.setdefault(path, signature)
+        for path, first in self._reported().items():
+            self._known.setdefault(path, first)
         changed = []
         for path, known in self._known.items():
             signature = _signature(path)
@@ -105,9 +107,7 @@ class Watch:
         options = self._prepared.state.options
         try:
             if self._prepared.site.targets:
-                probe.probed(
-                    self._prepared.site.targets, options.directory, self._prepared.environment, self._prepared.identity
-                )
+                probe.probed(self._prepared.site.targets, options, self._prepared.environment, self._prepared.identity)
         except Problem as problem:
             print(f"{names} changed. {problem}\nThe version before goes on serving.", file=sys.stderr, flush=True)
             return

@@ -7,6 +7,7 @@ import dataclasses
 import json
 import os
 import shlex
+import shutil
 import stat
 import sys
 import tempfile
@@ -64,7 +65,12 @@ def make(path: str, is_named: bool, user: Optional[tuple[int, int]]) -> None:
 
 
 def _own(path: str, mode: int, user: Optional[tuple[int, int]] = None) -> None:
-    """Make a directory, or see that the one that is there is this user's, no link, and closed to others' writing."""
+    """Make a directory, or see that the one that is there is this user's, no link, and closed to others' writing.
+
+    ``user`` is whose it shall be instead; what another one has left there goes.
+    """
+    if user and os.path.lexists(path) and os.lstat(path).st_uid != user[0]:
+        shutil.rmtree(path) if not os.path.islink(path) else os.unlink(path)
     with contextlib.suppress(FileExistsError):
         os.mkdir(path, mode)
         if user:

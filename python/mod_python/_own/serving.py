@@ -40,13 +40,15 @@ def prepare(wanted: options.Options, is_setup: bool = False) -> Prepared:
     served, pages = _served(wanted)
     unknown = [target for target in served if not target.kind or (target.kind != "handler" and not target.name)]
     if unknown:
-        told = iter(probe.probed(unknown, wanted.directory, environment, identity))
+        told = iter(probe.probed(unknown, wanted, environment, identity))
         served = [next(told) if target in unknown else target for target in served]
     path = wanted.server_root or root.default(wanted)
     if children:
-        _check_reach(children[0], [*_needed(served, pages, module), *(directory for _, directory in wanted.static)])
+        _check_reach(
+            children[0], [*_needed(served, pages, module, wanted), *(directory for _, directory in wanted.static)]
+        )
     mime = "/etc/mime.types" if os.path.isfile("/etc/mime.types") else os.path.join(path, "mime.types")
-    site = configuration.Site(path, module, from_wheel, tuple(served), pages, children, mime)
+    site = configuration.Site(path, module, from_wheel, wanted.venv, tuple(served), pages, children, mime)
     text = configuration.text_of(wanted, found, site)
     root.make(path, bool(wanted.server_root), identity[:2] if identity else None)
     log = "" if wanted.log_to_terminal else wanted.error_log or os.path.join(path, "logs/error_log")
@@ -71,7 +73,7 @@ def check_imports(wanted: options.Options) -> None:
     own = options.environment_of(wanted.env_file) if wanted.env_file else {}
     served, _ = _served(wanted)
     if served:
-        probe.probed(served, wanted.directory, {**os.environ, **own}, identity)
+        probe.probed(served, wanted, {**os.environ, **own}, identity)
 
 
 def _served(wanted: options.Options) -> tuple[list[targets.Target], Optional[targets.Pages]]:
@@ -85,9 +87,9 @@ def _served(wanted: options.Options) -> tuple[list[targets.Target], Optional[tar
                 f"Without one: mod_python start --handler {wanted.handler}",
             )
         found = [_handler(wanted)]
-    elif not wanted.target and wanted.mounts:
+    elif not wanted.target:
         pass
-    elif os.path.isdir(place):
+    elif os.path.isdir(place) and not targets.is_module(wanted.target, wanted.directory):
         found, pages = targets.of_directory(place, wanted.handler)
     else:
         found = [targets.parse(wanted.target, wanted.directory, "", wanted.kind)]
@@ -153,8 +155,10 @@ def _identity(children: Optional[tuple[str, str]]) -> Optional[tuple[int, int, l
     return entry.pw_uid, number, os.getgrouplist(user, number)
 
 
-def _needed(served: list[targets.Target], pages: Optional[targets.Pages], module: str) -> list[str]:
-    found = [module, os.path.join(sys.prefix, "bin"), os.path.dirname(os.path.abspath(__file__))]
+def _needed(
+    served: list[targets.Target], pages: Optional[targets.Pages], module: str, wanted: options.Options
+) -> list[str]:
+    found = [module, os.path.join(wanted.venv or sys.prefix, "bin"), os.path.dirname(os.path.abspath(__file__))]
     found += [target.source() or target.path for target in served]
     return [*found, *([pages.directory] if pages else [])]
 

@@ -64,6 +64,12 @@ class Pages:
     handler: str
 
 
+def is_module(text: str, directory: str) -> bool:
+    """Is what may be a directory's name that of a module or a package?"""
+    place = os.path.join(directory, text)
+    return text.isidentifier() and (os.path.isfile(f"{place}.py") or os.path.isfile(os.path.join(place, "__init__.py")))
+
+
 def parse(text: str, directory: str, prefix: str = "", kind: str = "") -> Target:
     """``package.module:name``, ``package.module:factory()``, ``file.py``, ``file.py:name``: what it names.
 
@@ -79,7 +85,11 @@ def parse(text: str, directory: str, prefix: str = "", kind: str = "") -> Target
             "Write module:name, such as shop.wsgi:application, or module:factory().",
         )
     # A Django project's shop.wsgi is a module, mod_wsgi's shop.wsgi a file.
-    is_file = place.endswith(".py") or os.sep in place or (place.endswith(".wsgi") and os.path.isfile(os.path.join(directory, place)))
+    is_file = (
+        place.endswith(".py")
+        or os.sep in place
+        or (place.endswith(".wsgi") and os.path.isfile(os.path.join(directory, place)))
+    )
     if is_file:
         module, path = _file(text, os.path.join(directory, place))
     elif _NAME.fullmatch(place):
