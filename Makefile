@@ -23,7 +23,7 @@ build: setup ## build the module: target/release/libmod_python.so
 	cargo build --release --locked
 
 run: build setup-run ## serve SITE=directory on 127.0.0.1, PORT=8888, in the foreground; SITE/.venv is its PythonHome
-	@$(PYTHON) tests/httpd.py --site "$(SITE)" --port "$(PORT)"
+	@$(PYTHON) tools/run.py --site "$(SITE)" --port "$(PORT)"
 
 test: build setup-tests $(VENV)/ready ## run every test, on event, worker and prefork; some beside Debian's modules, some on a debug Python
 	$(STRICT) cargo build --locked $(TESTED)

@@ -203,13 +203,18 @@ def python(site: Site) -> Container:
     return found
 
 
+def home(from_wheel: bool, venv: str) -> str:
+    """The PythonHome: an environment that is named, or the command's; nothing where the Python that the module was built with does."""
+    return venv or (sys.prefix if from_wheel or sys.prefix != sys.base_prefix else "")
+
+
 def module_lines(module: str, from_wheel: bool, venv: str = "") -> list[Directive]:
     """What loads this module, with this environment, into any httpd. Raises Problem where there is no shared libpython."""
     found = [line("LoadFile", libpython())] if from_wheel else []
     found.append(line("LoadModule", "python_module", module))
-    in_environment = sys.prefix != sys.base_prefix
-    if venv or in_environment or from_wheel:
-        found.append(line("PythonHome", venv or sys.prefix))
+    environment = home(from_wheel, venv)
+    if environment:
+        found.append(line("PythonHome", environment))
     return found
 
 

@@ -6,7 +6,6 @@ import dataclasses
 import grp
 import os
 import pwd
-import sys
 from typing import Optional
 
 from mod_python import _users
@@ -45,7 +44,8 @@ def prepare(wanted: options.Options, is_setup: bool = False) -> Prepared:
     path = wanted.server_root or root.default(wanted)
     if children:
         _check_reach(
-            children[0], [*_needed(served, pages, module, wanted), *(directory for _, directory in wanted.static)]
+            children[0],
+            [*_needed(served, pages, module, from_wheel, wanted), *(directory for _, directory in wanted.static)],
         )
     mime = "/etc/mime.types" if os.path.isfile("/etc/mime.types") else os.path.join(path, "mime.types")
     site = configuration.Site(path, module, from_wheel, wanted.venv, tuple(served), pages, children, mime)
@@ -156,9 +156,11 @@ def _identity(children: Optional[tuple[str, str]]) -> Optional[tuple[int, int, l
 
 
 def _needed(
-    served: list[targets.Target], pages: Optional[targets.Pages], module: str, wanted: options.Options
+    served: list[targets.Target], pages: Optional[targets.Pages], module: str, from_wheel: bool, wanted: options.Options
 ) -> list[str]:
-    found = [module, os.path.join(wanted.venv or sys.prefix, "bin"), os.path.dirname(os.path.abspath(__file__))]
+    found = [module, os.path.dirname(os.path.abspath(__file__))]
+    home = configuration.home(from_wheel, wanted.venv)
+    found += [os.path.join(home, "bin")] if home else []
     found += [target.source() or target.path for target in served]
     return [*found, *([pages.directory] if pages else [])]
 
