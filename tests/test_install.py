@@ -82,7 +82,8 @@ def test_what_is_installed_is_what_uninstall_removes(tree: Tree) -> None:
         f"{AVAILABLE}/python.load",
         f"{AVAILABLE}/python.conf",
     }
-    sources = {path.name for path in (PROJECT / "python/mod_python").iterdir() if path.suffix in (".py", ".typed")}
+    top = PROJECT / "python/mod_python"
+    sources = {path.relative_to(top) for path in top.rglob("*") if path.suffix in (".py", ".typed")}
     assert tree.files() == expected | {f"{package}/{name}" for name in sources}
     # Everybody can read it, whatever root's umask is.
     for path in tree.system.rglob("*"):

@@ -71,8 +71,10 @@ install)
     # A file that is replaced, not overwritten: an httpd that runs has the old one mapped.
     install -D -m 644 "$built" "$destination$modules/mod_python.so.new"
     rm -rf "$destination$package"
-    install -d -m 755 "$destination$package/mod_python"
-    install -m 644 python/mod_python/*.py python/mod_python/py.typed "$destination$package/mod_python"
+    (cd python && find mod_python -name '*.py' -o -name py.typed) | while IFS= read -r file; do
+        install -d -m 755 "$(dirname "$destination$package/$file")"
+        install -m 644 "python/$file" "$destination$package/$file"
+    done
     mv -f "$destination$modules/mod_python.so.new" "$destination$modules/mod_python.so"
     install -D -m 755 target/install/mod_python "$destination$program"
     if [ -n "$destination" ] || [ -d "$settings" ]; then

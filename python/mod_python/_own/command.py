@@ -215,9 +215,8 @@ def start(arguments: Sequence[str]) -> int:
     """``mod_python start``."""
     if len(arguments) == 1 and _is_configuration(arguments[0]):
         from mod_python import _control
-        from mod_python._own import programs
 
-        return _control.start(programs.find().program, os.path.abspath(arguments[0]))
+        return _control.start(_httpd(), os.path.abspath(arguments[0]))
     wanted, _ = read("start", arguments)
     from mod_python._own import foreground, serving
 
@@ -233,7 +232,17 @@ def start(arguments: Sequence[str]) -> int:
 
 def _is_configuration(text: str) -> bool:
     """Upstream's form, `mod_python start httpd.conf`."""
-    return os.path.isfile(text) and not text.endswith((".py", ".wsgi"))
+    return text.endswith(".conf") or (os.path.isfile(text) and not text.endswith((".py", ".wsgi")))
+
+
+def _httpd() -> str:
+    from mod_python import version
+    from mod_python._own import problems
+
+    program: str = version.HTTPD
+    if not program:
+        raise problems.no_httpd()
+    return program
 
 
 def _refuse_running(wanted: options.Options) -> None:
@@ -279,7 +288,7 @@ def _found(verb: str, arguments: Sequence[str]) -> tuple[Optional[str], Optional
     found.add_argument("--port", type=_checked(options.port), default=None)
     parsed = found.parse_args(arguments)
     named = parsed.server or parsed.server_root
-    if named and os.path.isfile(named):
+    if named and _is_configuration(named):
         return os.path.abspath(named), None
     if named:
         return None, root.find(os.path.abspath(named))
@@ -306,9 +315,7 @@ _VERBS = {
 
 
 def _upstream(config: str, action: str) -> NoReturn:
-    from mod_python._own import programs
-
-    program = programs.find().program
+    program = _httpd()
     os.execv(program, [program, "-f", config, "-k", action])
 
 

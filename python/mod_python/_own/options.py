@@ -90,6 +90,8 @@ def host(text: str) -> str:
             return bare
         raise ValueError(f"{text!r} is no address, such as 127.0.0.1, ::1, localhost, or * for all addresses") from None
     scope = getattr(address, "scope_id", None)
+    if bare != text and address.version != 6:
+        raise ValueError(f"{text!r} is no address: brackets stand around those of IPv6")
     if scope and not re.fullmatch(r"[\w.-]+", scope, re.ASCII):
         raise ValueError(f"{text!r} is no address: {scope!r} is no name of an interface")
     return bare
