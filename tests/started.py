@@ -78,6 +78,9 @@ class Command:
             directory.mkdir()
             self.give(directory)
         self.running: list[Started] = []
+        self.python = sys._base_executable
+        self.variables: dict[str, str] = {}
+        """Instead of the usual ones."""
         self._count = 0
 
     def give(self, path: Path) -> None:
@@ -108,11 +111,12 @@ class Command:
             "TMPDIR": str(self.place / "tmp"),
             "PYTHONPATH": str(self.package),
             "MOD_PYTHON_MODULE": str(self.module),
+            **self.variables,
             **environment,
         }
         other = ["runuser", "-u", user, "--"] if user and ROOT else []
         words = [f"{name}={value}" for name, value in variables.items()]
-        return [*other, "/usr/bin/env", "-i", *words, sys._base_executable, "-B", "-m", "mod_python", *arguments]
+        return [*other, "/usr/bin/env", "-i", *words, self.python, "-B", "-m", "mod_python", *arguments]
 
     def __call__(
         self, *arguments: str, user: Optional[str] = CHILD_USER, **environment: str

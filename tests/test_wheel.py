@@ -33,7 +33,12 @@ def app(environ, start_response):
 def parts() -> dict[str, Any]:
     """Constants and functions of setup.py, which only setuptools could import."""
     tree = ast.parse((PROJECT / "setup.py").read_text())
-    kept = [node for node in tree.body if isinstance(node, (ast.Assign, ast.FunctionDef, ast.Import)) or (isinstance(node, ast.ImportFrom) and node.module in ("__future__", "pathlib"))]
+    kept = [
+        node
+        for node in tree.body
+        if isinstance(node, (ast.Assign, ast.FunctionDef, ast.Import))
+        or (isinstance(node, ast.ImportFrom) and node.module in ("__future__", "pathlib"))
+    ]
     names: dict[str, Any] = {"__file__": str(PROJECT / "setup.py")}
     exec(compile(ast.Module(kept, []), "setup.py", "exec"), names)
     return names
@@ -99,8 +104,17 @@ def test_the_tag_is_that_of_the_newest_symbol(tmp_path: Path) -> None:
 def test_what_the_archive_needs_is_in_the_manifest() -> None:
     """build.rs and src/ read nothing that is not in it."""
     manifest = (PROJECT / "MANIFEST.in").read_text()
-    for name in ("Cargo.toml", "Cargo.lock", "build.rs", "recursive-include src", "recursive-include apache", "recursive-include .cargo"):
+    for name in (
+        "Cargo.toml",
+        "Cargo.lock",
+        "build.rs",
+        "recursive-include src",
+        "recursive-include apache",
+        "recursive-include .cargo",
+    ):
         assert name in manifest
-    included = re.findall(r'include_(?:str|bytes)!\("([^"]+)"\)', "".join(path.read_text() for path in (PROJECT / "src").rglob("*.rs")))
+    included = re.findall(
+        r'include_(?:str|bytes)!\("([^"]+)"\)', "".join(path.read_text() for path in (PROJECT / "src").rglob("*.rs"))
+    )
     for name in included:
         assert Path(name).suffix in (".md", ".py", ".rs"), name
