@@ -21,8 +21,8 @@ setup-%: ; @tools/setup.sh $(PYTHON) $*
 build: setup ## build the module: target/release/libmod_python.so
 	cargo build --release --locked
 
-wheel: build $(VENV)/ready ## a wheel of what is built, for pip install: dist/*.whl
-	$(VENV)/bin/pip wheel -q --disable-pip-version-check --no-deps -w dist .
+wheel: build setup-venv ## a wheel of what is built, for pip install: dist/*.whl
+	$(PYTHON) -m venv target/wheel/venv && target/wheel/venv/bin/pip wheel -q --disable-pip-version-check --no-deps -w dist .
 
 run: build setup-run ## serve SITE=directory on 127.0.0.1, PORT=8888, in the foreground; SITE/.venv is its PythonHome
 	@$(PYTHON) tools/run.py --site "$(SITE)" --port "$(PORT)"
