@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import sys
 from collections.abc import Sequence
 from typing import Callable, Optional
@@ -45,6 +46,9 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         meant = f"did you mean {near[0]}?" if near else "mod_python --help lists the commands."
         print(f"mod_python: there is no command {words[0]!r}; {meant}", file=sys.stderr)
         return 2
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # Names of files may be no text.
+        sys.stdout.reconfigure(errors="backslashreplace")
     module, _, name = COMMANDS[words[0]][0].partition(":")
     function: Callable[[Sequence[str]], int] = getattr(importlib.import_module(module), name)
     try:

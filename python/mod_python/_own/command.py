@@ -186,6 +186,11 @@ def read(verb: str, arguments: Sequence[str]) -> tuple[options.Options, argparse
         raise Problem(f"{other} needs the terminal, and --background leaves it", "Leave one of them out.")
     static = []
     for prefix, place in parsed.static:
+        if not prefix:
+            raise Problem(
+                f"--static /={place} would take everything: nothing would be left for applications",
+                "Name a part of the URI: --static /static=…",
+            )
         found = os.path.abspath(os.path.join(directory, place))
         if not os.path.isdir(found):
             raise Problem(f"--static {prefix}={place}: there is no directory {found}")

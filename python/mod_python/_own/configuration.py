@@ -92,7 +92,7 @@ def text_of(options: Options, httpd: Httpd, site: Site) -> str:
         modules(httpd, needed(options, site)),
         server(options, httpd, site),
         python(site),
-        *([Comment("Your own directives"), line("Include", options.include)] if options.include else []),
+        *([Comment("Your own directives"), line("Include", _literal(options.include))] if options.include else []),
     )
     text = str(_content(parts, options, site))
     return f"Define {_DOLLAR} $\n{text}" if f"${{{_DOLLAR}}}" in text else text
@@ -255,9 +255,12 @@ def _content(found: Container, options: Options, site: Site) -> Container:
     for target in targets:
         add(_mounted(target))
     for prefix, directory in options.static:
-        add(line("Alias", prefix or "/", directory))
+        add(line("Alias", prefix, directory))
         open_to_all = (line("SetHandler", "None"), line("Require", "all", "granted"))
-        add(section("Location", prefix or "/", *open_to_all))
+        add(section("Location", prefix, *open_to_all))
+        # Such as .git; RFC 8615 has an exception.
+        hidden = rf"^{re.escape(prefix)}/(?:.*/)?\.(?!well-known/)"
+        add(section("LocationMatch", hidden, line("Require", "all", "denied")))
     if options.static or site.pages:
         add(line("TypesConfig", site.mime_types))
     return found

@@ -18,14 +18,10 @@ from mod_python._own.reloading import Watch
 from mod_python._own.serving import Prepared
 
 _TICK = 0.1
-
-
-class _Stop(BaseException):
-    """A signal that ends the server: the one that httpd gets."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.number = number
+_PATIENCE_AT_THE_END = 40.0
+"""Seconds for requests to end: more than GracefulShutdownTimeout."""
+_IMPATIENCE = 15.0
+"""Seconds for httpd to end without that: it kills children after ten."""
 
 
 class Foreground:
@@ -39,7 +35,10 @@ class Foreground:
         self._history: list[str] = []
         self._reads = threading.Lock()
         self._child: Optional[subprocess.Popen[bytes]] = None
+        self._reads_output: Optional[threading.Thread] = None
         self._reload = False
+        self._ending: Optional[signal.Signals] = None
+        """What httpd is to be told, once somebody wants all of it to end."""
 
     def run(self) -> int:
         """Serve until a signal says otherwise; the exit status. Raises Problem where it does not start."""
@@ -47,25 +46,17 @@ class Foreground:
             signal.signal(number, self._end)
         signal.signal(signal.SIGUSR1, self._ask_for_reload)
         try:
-            try:
-                self._start()
-                self._wait()
+            self._start()
+            if self._wait():
                 self._greet()
                 return self._watch()
-            except _Stop as stop:
-                # A second Ctrl-C is not waited for.
-                for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-                    signal.signal(number, signal.SIG_IGN if stop.number != signal.SIGWINCH else self._end)
-                self._stop(stop.number)
-                return 0
-        except _Stop as stop:
-            self._stop(stop.number)
             return 0
         finally:
-            self._stop(signal.SIGTERM)
+            self._stop()
 
     def _end(self, number: int, frame: Optional[FrameType]) -> None:
-        raise _Stop(signal.SIGWINCH if number == signal.SIGTERM and self._child else signal.SIGTERM)
+        # Noted, and seen to by who waits: an exception could come while a process is being started.
+        self._ending = signal.SIGWINCH if number == signal.SIGTERM and self._ending is None else signal.SIGTERM
 
     def _ask_for_reload(self, number: int, frame: Optional[FrameType]) -> None:
         self._reload = True
@@ -83,7 +74,8 @@ class Foreground:
             cwd=state.options.directory,
             start_new_session=True,
         )
-        threading.Thread(target=self._read, args=(self._child,), daemon=True).start()
+        self._reads_output = threading.Thread(target=self._read, args=(self._child,), daemon=True)
+        self._reads_output.start()
 
     def _read(self, child: subprocess.Popen[bytes]) -> None:
         assert child.stdout is not None
@@ -98,22 +90,23 @@ class Foreground:
         self._history = [*self._history, *lines][-200:]
         return lines
 
-    def _wait(self) -> None:
-        """Until it serves. Raises Problem where it does not, with the reason."""
-        assert self._child is not None
+    def _wait(self) -> bool:
+        """Until it serves; False if it is not to, any more. Raises Problem where it does not, with the reason."""
+        assert self._child is not None and self._reads_output is not None
         limit = time.monotonic() + process.PATIENCE
-        delay = 0.005
-        while not process.answers(self.state.options, max(0.1, limit - time.monotonic())):
-            if self._child.poll() is not None or time.monotonic() > limit:
-                break
-            time.sleep(delay)
-        else:
-            self._new_lines()
-            problem = failure(self.prepared, self._history)
-            if problem:
-                raise problem
-            return
-        time.sleep(0.05)
+        while self._ending is None and self._child.poll() is None and time.monotonic() < limit:
+            # Not longer at once: a signal does not interrupt it.
+            if process.answers(self.state.options, 0.5):
+                self._new_lines()
+                problem = failure(self.prepared, self._history)
+                if problem:
+                    raise problem
+                return True
+            time.sleep(0.005)
+        if self._ending is not None:
+            return False
+        if self._child.poll() is not None:
+            self._reads_output.join(1)
         self._new_lines()
         raise never_served(self.state, self._history)
 
@@ -127,7 +120,7 @@ class Foreground:
         assert self._child is not None
         watch = Watch(self.prepared) if self.state.options.reload else None
         with watch or contextlib.nullcontext():
-            while self._child.poll() is None:
+            while self._child.poll() is None and self._ending is None:
                 self._show()
                 if watch and watch.changed():
                     watch.report(self._child.pid)
@@ -136,23 +129,29 @@ class Foreground:
                     self._child.send_signal(signal.SIGUSR1)
                 time.sleep(_TICK)
         self._show()
-        if self._child.returncode == 0:
-            # `mod_python stop`, from elsewhere.
+        if self._ending is not None or self._child.returncode == 0:
+            # The latter: `mod_python stop`, from elsewhere.
             return 0
         raise Problem(f"httpd has ended (status {self._child.returncode})", _place_of(self.state))
 
     def _show(self) -> None:
         _print(self._new_lines())
 
-    def _stop(self, number: int) -> None:
+    def _stop(self) -> None:
+        """Have httpd end: at once, or, after SIGTERM, when its requests are done, if nobody presses Ctrl-C meanwhile."""
         child = self._child
         if child is None:
             return
-        with contextlib.suppress(ProcessLookupError):
-            child.send_signal(number)
-        try:
-            child.wait(40 if number == signal.SIGWINCH else 15)
-        except subprocess.TimeoutExpired:
+        told = None
+        limit = time.monotonic() + _PATIENCE_AT_THE_END
+        while child.poll() is None and time.monotonic() < limit:
+            number = self._ending or signal.SIGTERM
+            if number != told:
+                told = number
+                limit = time.monotonic() + (_PATIENCE_AT_THE_END if number == signal.SIGWINCH else _IMPATIENCE)
+                child.send_signal(number)
+            time.sleep(0.01)
+        if child.poll() is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(child.pid, signal.SIGKILL)
             child.wait()

@@ -51,9 +51,11 @@ def probed(
             os.close(writes)
         try:
             process.communicate(json.dumps(task).encode(), PATIENCE)
-        except subprocess.TimeoutExpired:
+        except BaseException as error:
             process.kill()
             process.wait()
+            if not isinstance(error, subprocess.TimeoutExpired):
+                raise
             raise Problem(f"the import of {targets[0].text} has not ended after {PATIENCE:.0f} seconds") from None
         text = answer.read()
     if not text:

@@ -12,7 +12,7 @@ import sysconfig
 import threading
 import time
 from types import TracebackType
-from typing import Any, Optional
+from typing import Any, Optional, TextIO
 
 from mod_python._own import probe
 from mod_python._own.problems import Problem
@@ -41,7 +41,6 @@ class Watch:
         for path in [*sources, prepared.state.options.include]:
             if path:
                 self._known[path] = _signature(path)
-        self._look()
 
     def __enter__(self) -> Watch:
         for name in os.listdir(self._reports):
@@ -96,8 +95,10 @@ class Watch:
         for name in os.listdir(self._reports):
             with contextlib.suppress(OSError, ValueError):
                 if name.isdigit():
-                    with open(os.path.join(self._reports, name), encoding="utf-8", errors="surrogateescape") as file:
-                        found.update({path: (mtime, size) for path, (mtime, size) in json.load(file).items()})
+                    with _opened(os.path.join(self._reports, name)) as file:
+                        for path, (mtime, size) in json.load(file).items():
+                            # A child that has come later may have found a later version.
+                            found[path] = min((mtime, size), found.get(path, (mtime, size)))
         return {path: signature for path, signature in found.items() if not path.startswith(self._others)}
 
     def report(self, parent: int) -> None:
@@ -114,6 +115,12 @@ class Watch:
         print(f"{names} changed: restarting.", flush=True)
         with contextlib.suppress(ProcessLookupError):
             os.kill(parent, signal.SIGUSR1)
+
+
+def _opened(path: str) -> TextIO:
+    # The directory is the application's: there may be anything.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    return open(descriptor, encoding="utf-8", errors="surrogateescape")
 
 
 class _Until:

@@ -13,6 +13,7 @@ import sys
 import tempfile
 from typing import Any, Optional
 
+from mod_python import _users
 from mod_python._own.options import Options
 from mod_python._own.problems import Problem
 
@@ -48,6 +49,7 @@ def make(path: str, is_named: bool, user: Optional[tuple[int, int]]) -> None:
             _own(os.path.dirname(path), mode)
         else:
             os.makedirs(os.path.dirname(path), exist_ok=True)
+            _refuse_other(path)
         _own(path, mode)
         for name, inner in (("htdocs", 0o755), ("logs", 0o700), ("run", mode), ("run/imported", 0o700)):
             _own(os.path.join(path, name), inner, user if name == "run/imported" else None)
@@ -61,6 +63,20 @@ def make(path: str, is_named: bool, user: Optional[tuple[int, int]]) -> None:
         raise Problem(
             f"the server root {path} is not safe there: others may rename or replace what lies in {foreign}",
             "Name a place that only you can write to: --server-root DIRECTORY.",
+        )
+
+
+def _refuse_other(path: str) -> None:
+    """Whether a directory that is there may become a server root: nobody's files are overwritten. Raises Problem, OSError."""
+    if (
+        os.path.isdir(path)
+        and not os.path.islink(path)
+        and os.listdir(path)
+        and not os.path.isfile(os.path.join(path, _STATE))
+    ):
+        raise Problem(
+            f"{path} has other files in it, and is no server root of mod_python",
+            "Name a directory that is empty, or not there yet: --server-root DIRECTORY.",
         )
 
 
@@ -173,7 +189,10 @@ def find(path: str) -> State:
     for name in ("static", "mounts"):
         values[name] = tuple(tuple(item) for item in values[name])
     values["options"] = tuple(values["options"])
-    return State(**{**found, "root": os.path.abspath(path)}, options=Options(**values))
+    # Of another version, it may have others.
+    known_options = {field.name: values[field.name] for field in dataclasses.fields(Options) if field.name in values}
+    texts = {name: str(found.get(name, "")) for name in ("program", "url", "log")}
+    return State(root=os.path.abspath(path), options=Options(**known_options), **texts)
 
 
 def roots() -> list[str]:
@@ -232,7 +251,7 @@ def unit(state: State) -> str:
     owner = (
         ""
         if os.geteuid() == 0
-        else f"# Whose the server root is; `systemctl --user` needs no such line.\nUser={_name()}\n"
+        else f"# Whose the server root is; `systemctl --user` needs no such line.\nUser={_users.name_of(os.geteuid())}\n"
     )
     return f"""# Written by `mod_python setup --systemd`.
 [Unit]
@@ -254,12 +273,6 @@ Restart=on-failure
 [Install]
 WantedBy=multi-user.target
 """
-
-
-def _name() -> str:
-    import pwd
-
-    return pwd.getpwuid(os.geteuid()).pw_name
 
 
 def _unit_argument(text: str) -> str:

@@ -34,8 +34,9 @@ def prepare(wanted: options.Options, is_setup: bool = False) -> Prepared:
         wanted = dataclasses.replace(wanted, port=problems.check_port(wanted.host, wanted.port))
     own = options.environment_of(wanted.env_file) if wanted.env_file else {}
     # Bytecode of a source that has been changed twice within a second would be that of the first.
-    environment = {**os.environ, **own, **({"PYTHONDONTWRITEBYTECODE": "1"} if wanted.reload else {})}
+    bytecode = {"PYTHONDONTWRITEBYTECODE": "1"} if wanted.reload else {}
     identity = _identity(children)
+    environment = {**os.environ, **(_of_user(children[0]) if children else {}), **own, **bytecode}
     served, pages = _served(wanted)
     unknown = [target for target in served if not target.kind or (target.kind != "handler" and not target.name)]
     if unknown:
@@ -59,11 +60,12 @@ def prepare(wanted: options.Options, is_setup: bool = False) -> Prepared:
 
 
 def _write(state: root.State, text: str, site: configuration.Site, own: dict[str, str]) -> None:
-    root.write(state.config, text, 0o644)
+    # Options of an application may be secrets.
+    root.write(state.config, text, 0o600)
     root.write(os.path.join(state.root, "envvars"), root.envvars(own), 0o600)
     root.write(os.path.join(state.root, "apachectl"), root.apachectl(state), 0o755)
     if site.mime_types.startswith(state.root + os.sep):
-        root.write(site.mime_types, _mime_types(), 0o644)
+        root.write(site.mime_types, _mime_types(), 0o600)
     root.keep(state)
 
 
@@ -94,12 +96,10 @@ def _served(wanted: options.Options) -> tuple[list[targets.Target], Optional[tar
     else:
         found = [targets.parse(wanted.target, wanted.directory, "", wanted.kind)]
     found += [targets.parse(text, wanted.directory, prefix) for prefix, text in wanted.mounts]
-    prefixes = [target.prefix for target in found]
+    prefixes = [*(target.prefix for target in found), *(prefix for prefix, _ in wanted.static)]
     twice = next((prefix for prefix in prefixes if prefixes.count(prefix) > 1), None)
     if twice is not None:
-        raise Problem(
-            f"two applications are to be at {twice or '/'}", "Give each its own part of the URI: --mount /other=…"
-        )
+        raise Problem(f"two things are to be at {twice or '/'}", "Give each its own part of the URI: --mount /other=…")
     return found, pages
 
 
@@ -114,7 +114,7 @@ def _handler(wanted: options.Options) -> targets.Target:
 def _children(wanted: options.Options) -> Optional[tuple[str, str]]:
     """User and group of the children, where root starts the server. Raises Problem."""
     if os.geteuid() != 0:
-        own = pwd.getpwuid(os.geteuid()).pw_name if wanted.user or wanted.group else ""
+        own = _users.name_of(os.geteuid())
         if wanted.user and wanted.user not in (own, str(os.geteuid())):
             raise Problem(f"only root can have a server run as {wanted.user}", f"Leave --user out: it runs as {own}.")
         if wanted.group:
@@ -153,6 +153,11 @@ def _identity(children: Optional[tuple[str, str]]) -> Optional[tuple[int, int, l
     entry = pwd.getpwnam(user)
     number = int(group[1:]) if group.startswith("#") else grp.getgrnam(group).gr_gid
     return entry.pw_uid, number, os.getgrouplist(user, number)
+
+
+def _of_user(name: str) -> dict[str, str]:
+    """What root's environment says of root, said of a user."""
+    return {"HOME": pwd.getpwnam(name).pw_dir, "USER": name, "LOGNAME": name}
 
 
 def _needed(
