@@ -228,7 +228,9 @@ def _content(found: Container, options: Options, site: Site) -> Container:
     add = found.append
     if path:
         add(line("PythonPath", f"{path!r}+sys.path"))
-    add(line("PythonAutoReload", "Off"))
+    if not site.pages:
+        # Pages are changed in place; an application is restarted as a whole.
+        add(line("PythonAutoReload", "Off"))
     if options.debug:
         add(line("PythonDebug", "On"))
     for option in options.options:

@@ -56,7 +56,10 @@ class Foreground:
 
     def _end(self, number: int, frame: Optional[FrameType]) -> None:
         # Noted, and seen to by who waits: an exception could come while a process is being started.
-        self._ending = signal.SIGWINCH if number == signal.SIGTERM and self._ending is None else signal.SIGTERM
+        if self._ending is None:
+            self._ending = signal.SIGWINCH if number == signal.SIGTERM else signal.SIGTERM
+        else:
+            self._ending = signal.SIGTERM if self._ending == signal.SIGWINCH else signal.SIGKILL
 
     def _ask_for_reload(self, number: int, frame: Optional[FrameType]) -> None:
         self._reload = True
@@ -138,7 +141,7 @@ class Foreground:
         _print(self._new_lines())
 
     def _stop(self) -> None:
-        """Have httpd end: at once, or, after SIGTERM, when its requests are done, if nobody presses Ctrl-C meanwhile."""
+        """Have httpd end: at once, or, after SIGTERM, when its requests are done. Each further signal is less patient."""
         child = self._child
         if child is None:
             return
@@ -146,6 +149,8 @@ class Foreground:
         limit = time.monotonic() + _PATIENCE_AT_THE_END
         while child.poll() is None and time.monotonic() < limit:
             number = self._ending or signal.SIGTERM
+            if number == signal.SIGKILL:
+                break
             if number != told:
                 told = number
                 limit = time.monotonic() + (_PATIENCE_AT_THE_END if number == signal.SIGWINCH else _IMPATIENCE)

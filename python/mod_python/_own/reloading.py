@@ -93,7 +93,7 @@ class Watch:
         """What the children have imported, outside the library and what is installed, as it was then."""
         found: dict[str, tuple[int, int]] = {}
         for name in os.listdir(self._reports):
-            with contextlib.suppress(OSError, ValueError):
+            with contextlib.suppress(OSError, ValueError, TypeError, AttributeError):
                 if name.isdigit():
                     with _opened(os.path.join(self._reports, name)) as file:
                         for path, (mtime, size) in json.load(file).items():
