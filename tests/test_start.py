@@ -129,7 +129,8 @@ def test_several_applications(command: Command) -> None:
     command.write("one.py", WSGI.format(name="app", value="b'one ' + environ['SCRIPT_NAME'].encode()"))
     command.write("two.py", ASGI.format(name="app", value="b'two ' + scope['root_path'].encode()"))
     command.write("three.py", "def handler(req):\n    req.write('three ' + req.get_options()['x'])\n    return 0\n")
-    command.write("files/deep/a.txt", "text")
+    for name, text in {"deep/a.txt": "text", "deep/.git/config": "hidden", ".well-known/x": "known"}.items():
+        command.write(f"files/{name}", text)
     mounts = ("--mount", "/two=two:app", "--mount", "/a/three=three.py", "--static", "/files/=files")
     server = command.start("one:app", *mounts, "--option", "x y z")
     assert [server.ok(path) for path in ("/x", "/two/x", "/a/three", "/twofold")] == [
@@ -139,6 +140,8 @@ def test_several_applications(command: Command) -> None:
         "one ",
     ]
     assert server.ok("/files/deep/a.txt") == "text" and server.get("/files/").status in (403, 404)
+    assert server.get("/files/deep/.git/config").status == 403
+    assert server.ok("/files/.well-known/x") == "known"
     server.stop()
     # Without one at /.
     server = command.start("--mount", "/two=two:app")
@@ -335,13 +338,14 @@ def test_root_drops_to_a_user(command: Command) -> None:
         "who.py",
         "import pwd, grp\n"
         + WSGI.format(
-            name="app", value="f'{pwd.getpwuid(os.geteuid()).pw_name} {grp.getgrgid(os.getegid()).gr_name}'.encode()"
+            name="app",
+            value="' '.join([pwd.getpwuid(os.geteuid()).pw_name, grp.getgrgid(os.getegid()).gr_name, os.environ['HOME']]).encode()",
         ),
     )
     server = command.start(
         "who", "--user", "daemon", "--server-root", str(command.place.parent / "roots"), "--reload", user=None
     )
-    assert server.ok() == "daemon daemon" and ", as daemon)" in server.said()
+    assert server.ok() == f"daemon daemon {pwd.getpwnam('daemon').pw_dir}" and ", as daemon)" in server.said()
     command.write("who.py", WSGI.format(name="app", value="str(os.geteuid()).encode()"))
     until(lambda: server.ok() == str(pwd.getpwnam("daemon").pw_uid), server.said)
     server.stop()

@@ -29,6 +29,9 @@ def command(serve_module: Serve) -> Iterator[Command]:
         "missing.py": "import os\nimport nosuchthing\n",
         "syntax.py": "x = 1\ndef app(:\n",
         "deep.py": "import json\napp = json.loads('{')\n",
+        "late.py": f"import nosuchthing\n{APP}",
+        "latest.py": "from flask import Flask\ndef create_app():\n    app = Flask(1 / 0)\n    return app\n",
+        "flask.py": f"Flask = print\n{APP}",
         "none.py": "x = 1\n",
         "number.py": "app = 1\n",
         "factory.py": "def create_app():\n    raise RuntimeError('no database')\n",
@@ -53,6 +56,10 @@ MISTAKES = {
     "good:aap": "there is no aap in {place}/good.py; did you mean app?",
     "good:a b": "'a b' is no name of a callable",
     "missing": "{place}/missing.py, line 2, in <module>:\n      import nosuchthing\n  ModuleNotFoundError: No module named 'nosuchthing'\n  Is its package installed for ",
+    # What the source tells is imported inside httpd only.
+    "late:app": "{place}/late.py, line 1, in <module>:\n      import nosuchthing\n  ModuleNotFoundError: No module named 'nosuchthing'",
+    "late:app --background": "{place}/late.py, line 1, in <module>:",
+    "latest:create_app()": "{place}/latest.py, line 3, in create_app:\n      app = Flask(1 / 0)\n  ZeroDivisionError: division by zero",
     "syntax:app": "{place}/syntax.py, line 2: SyntaxError:",
     "deep:app": "{place}/deep.py, line 2, in <module>:",
     "none": "there is neither application nor app in none",
@@ -99,6 +106,12 @@ def test_what_is_said(command: Command, line: str) -> None:
     port = () if "--port" in line else ("--port", "0")
     said = command.refused("start", *arguments, *port)
     assert MISTAKES[line].format(place=command.place) in said
+    # Nothing of it goes on.
+    assert not [
+        path
+        for path in command.place.glob("tmp/*/*/run/httpd.pid")
+        if Path(f"/proc/{path.read_text().strip()}").exists()
+    ]
 
 
 def test_a_port_that_somebody_has(command: Command) -> None:
