@@ -33,21 +33,17 @@ def prepare(wanted: options.Options, is_setup: bool = False) -> Prepared:
     if not is_setup:
         wanted = dataclasses.replace(wanted, port=problems.check_port(wanted.host, wanted.port))
     own = options.environment_of(wanted.env_file) if wanted.env_file else {}
-    # Bytecode of a source that has been changed twice within a second would be that of the first.
-    bytecode = {"PYTHONDONTWRITEBYTECODE": "1"} if wanted.reload else {}
     identity = _identity(children)
-    environment = {**os.environ, **(_of_user(children[0]) if children else {}), **own, **bytecode}
+    environment = _environment(wanted, children, own)
     served, pages = _served(wanted)
+    if children:
+        needed = _needed(served, pages, module, from_wheel, wanted)
+        _check_reach(children[0], [*needed, *(directory for _, directory in wanted.static)])
     unknown = [target for target in served if not target.kind or (target.kind != "handler" and not target.name)]
     if unknown:
         told = iter(probe.probed(unknown, wanted, environment, identity))
         served = [next(told) if target in unknown else target for target in served]
     path = wanted.server_root or root.default(wanted)
-    if children:
-        _check_reach(
-            children[0],
-            [*_needed(served, pages, module, from_wheel, wanted), *(directory for _, directory in wanted.static)],
-        )
     mime = "/etc/mime.types" if os.path.isfile("/etc/mime.types") else os.path.join(path, "mime.types")
     site = configuration.Site(path, module, from_wheel, wanted.venv, tuple(served), pages, children, mime)
     text = configuration.text_of(wanted, found, site)
@@ -71,11 +67,11 @@ def _write(state: root.State, text: str, site: configuration.Site, own: dict[str
 
 def check_imports(wanted: options.Options) -> None:
     """Whether what a server serves can be imported as it is now, by its user. Raises Problem."""
-    identity = _identity(_children(wanted))
+    children = _children(wanted)
     own = options.environment_of(wanted.env_file) if wanted.env_file else {}
     served, _ = _served(wanted)
     if served:
-        probe.probed(served, wanted, {**os.environ, **own}, identity)
+        probe.probed(served, wanted, _environment(wanted, children, own), _identity(children))
 
 
 def _served(wanted: options.Options) -> tuple[list[targets.Target], Optional[targets.Pages]]:
@@ -96,7 +92,11 @@ def _served(wanted: options.Options) -> tuple[list[targets.Target], Optional[tar
     else:
         found = [targets.parse(wanted.target, wanted.directory, "", wanted.kind)]
     found += [targets.parse(text, wanted.directory, prefix) for prefix, text in wanted.mounts]
-    prefixes = [*(target.prefix for target in found), *(prefix for prefix, _ in wanted.static)]
+    prefixes = [
+        *([""] if pages else []),
+        *(target.prefix for target in found),
+        *(prefix for prefix, _ in wanted.static),
+    ]
     twice = next((prefix for prefix in prefixes if prefixes.count(prefix) > 1), None)
     if twice is not None:
         raise Problem(f"two things are to be at {twice or '/'}", "Give each its own part of the URI: --mount /other=…")
@@ -155,9 +155,16 @@ def _identity(children: Optional[tuple[str, str]]) -> Optional[tuple[int, int, l
     return entry.pw_uid, number, os.getgrouplist(user, number)
 
 
-def _of_user(name: str) -> dict[str, str]:
-    """What root's environment says of root, said of a user."""
-    return {"HOME": pwd.getpwnam(name).pw_dir, "USER": name, "LOGNAME": name}
+def _environment(wanted: options.Options, children: Optional[tuple[str, str]], own: dict[str, str]) -> dict[str, str]:
+    """What httpd and the application have for an environment; ``own`` is --env-file's."""
+    found = dict(os.environ)
+    if children:
+        # Instead of what it says of root.
+        found.update(HOME=pwd.getpwnam(children[0]).pw_dir, USER=children[0], LOGNAME=children[0])
+    if wanted.reload:
+        # Bytecode of a source that has been changed twice within a second would be that of the first.
+        found["PYTHONDONTWRITEBYTECODE"] = "1"
+    return {**found, **own}
 
 
 def _needed(
