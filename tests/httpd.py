@@ -7,6 +7,7 @@ Nothing of the system's httpd is used but its programs. The tests write configur
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import re
 import shutil
@@ -34,6 +35,7 @@ PATIENCE = 30.0
 """Seconds to wait for httpd to answer or to stop."""
 
 
+@functools.lru_cache(None)
 def query_apxs(name: str) -> str:
     """A build setting of the installed httpd."""
     return subprocess.run(["apxs", "-q", name], check=True, capture_output=True, text=True).stdout.strip()

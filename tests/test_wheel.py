@@ -44,10 +44,10 @@ def parts() -> dict[str, Any]:
     return names
 
 
-@pytest.fixture
-def installed(serve: Serve) -> Iterator[Command]:
+@pytest.fixture(scope="module")
+def installed(serve_module: Serve) -> Iterator[Command]:
     """A virtual environment with the wheel in it."""
-    command = Command(serve("", start=False))
+    command = Command(serve_module("", start=False))
     environment = command.place.parent / "environment"
     subprocess.run([sys._base_executable, "-m", "venv", "--without-pip", str(environment)], check=True)
     (site,) = environment.glob("lib/python*/site-packages")
@@ -88,6 +88,7 @@ def test_it_serves_as_installed(installed: Command) -> None:
 def test_an_environment_that_the_user_cannot_reach(installed: Command) -> None:
     installed.write("told.py", APP)
     (installed.place.parent / "environment").chmod(0o700)
+    # The last test of it.
     said = installed.refused("start", "told:app", "--user", "daemon", "--port", "0", user=None)
     assert f"daemon cannot pass {installed.place.parent}/environment, which is on the way to" in said
 
