@@ -72,6 +72,11 @@ KINDS = {
         ["hs"],
         "first",
     ),
+    "names of the standard library": (
+        {"own/json.py": "raise ImportError\n", "own/inspect.py": "raise ImportError\n", "own/main.py": "class A:\n    def __call__(self, environ, start_response):\n        start_response('200 OK', [])\n        return [b'own']\napp = A()\n"},
+        ["main:app", "--chdir", "own"],
+        "own",
+    ),
     "stdlib's name": ({"calendar.py": WSGI.format(name="app", value="b'mine'")}, ["calendar.py"], "mine"),
 }  # fmt: skip
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import glob
-import json
 import os
 import re
 import sys
@@ -224,7 +223,6 @@ def _content(found: Container, options: Options, site: Site) -> Container:
     path = list(dict.fromkeys(target.path for target in targets if target.path))
     if site.pages:
         path.insert(0, site.pages.directory)
-    applications = [[target.module, target.name, target.is_factory] for target in targets]
     add = found.append
     if path:
         add(line("PythonPath", f"{path!r}+sys.path"))
@@ -236,11 +234,12 @@ def _content(found: Container, options: Options, site: Site) -> Container:
     for option in options.options:
         key, _, value = option.strip().partition(" ")
         add(line("PythonOption", key, *([value.strip()] if value.strip() else [])))
-    if applications:
-        add(line("PythonOption", preload_names.OPTION, json.dumps(applications)))
+    for count, target in enumerate(targets):
+        text = f"{target.module}::{target.name}{'()' if target.is_factory else ''}"
+        add(line("PythonOption", f"{preload_names.OPTION}{count}", text))
     if options.reload:
         add(line("PythonOption", preload_names.REPORTS, os.path.join(site.root, "run/imported")))
-    if applications or options.reload:
+    if targets or options.reload:
         add(line("PythonImport", "mod_python._own.preload::run", "main_interpreter"))
     documents = site.pages.directory if site.pages else f"{site.root}/htdocs"
     add(line("DocumentRoot", documents))

@@ -1,15 +1,17 @@
-"""Inside httpd: imports the applications when a child starts, so that a mistake shows then, and tells which files they are made of."""
+"""Inside httpd: imports the applications when a child starts, so that a mistake shows then, and tells which files they are made of.
+
+It imports as little as it can: files of the application are found first, and may be called like modules of the library.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import sys
 import threading
 import time
 
-from mod_python import _factories, _modules, apache
+from mod_python import _modules, apache
 from mod_python._own.preload_names import OPTION, REPORTS
 
 _INTERVAL = 1.0
@@ -19,8 +21,11 @@ def run() -> None:
     """PythonImport's function. Raises what the first application that cannot be imported raises."""
     options = apache.main_server.get_options()
     try:
-        for module, name, is_factory in json.loads(options.get(OPTION, "[]")):
-            _load(module, name, is_factory)
+        count = 0
+        while f"{OPTION}{count}" in options:
+            module, _, name = options[f"{OPTION}{count}"].rpartition("::")
+            _load(module, name.removesuffix("()"), name.endswith("()"))
+            count += 1
     finally:
         if REPORTS in options:
             _Report(options[REPORTS])
@@ -33,6 +38,8 @@ def _load(module: str, name: str, is_factory: bool) -> None:
         return
     start = getattr(found, first)
     if is_factory:
+        from mod_python import _factories
+
         _factories.made(f"{module}::{name}", start, rest)
         return
     for part in rest.split(".") if rest else ():
@@ -68,5 +75,5 @@ class _Report:
         # Where it cannot be written, the server is being removed.
         with contextlib.suppress(OSError):
             with open(f"{self._path}.new", "w", encoding="utf-8", errors="surrogateescape") as output:
-                json.dump(self._found, output)
+                output.writelines(f"{mtime} {size} {path}\n" for path, (mtime, size) in self._found.items())
             os.replace(f"{self._path}.new", self._path)

@@ -39,7 +39,13 @@ def probed(
         identity = {"user": user[0], "group": user[1], "extra_groups": user[2]}
     package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     python = os.path.join(options.venv, "bin/python3") if options.venv else sys.executable
-    command = [python, "-c", f"import sys; sys.path.append({package!r}); {_MAIN}", str(writes)]
+    # Without the current directory, for now: files of the application could hide what this process itself needs.
+    command = [
+        python,
+        "-c",
+        f"import sys; sys.path[:] = [path for path in sys.path if path] + [{package!r}]; {_MAIN}",
+        str(writes),
+    ]
     with open(result, "rb") as answer:
         try:
             process = subprocess.Popen(

@@ -32,15 +32,16 @@ def running(state: root.State) -> Optional[int]:
             pid = int(file.read(32))
     except (OSError, ValueError):
         return None
-    return pid if pid > 1 and _is_ours(pid, state.config) else None
+    return pid if pid > 1 and has_configuration(pid, state.config) else None
 
 
-def _is_ours(pid: int, config: str) -> bool:
+def has_configuration(pid: int, config: str) -> Optional[bool]:
+    """Is a process an httpd that was started with a configuration file? None where the system does not tell."""
     try:
         with open(f"/proc/{pid}/cmdline", "rb") as file:
             words = file.read().split(b"\0")
     except OSError:
-        return False
+        return None
     return os.fsencode(config) in words
 
 

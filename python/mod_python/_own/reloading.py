@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import json
 import os
 import signal
 import sys
@@ -93,12 +92,14 @@ class Watch:
         """What the children have imported, outside the library and what is installed, as it was then."""
         found: dict[str, tuple[int, int]] = {}
         for name in os.listdir(self._reports):
-            with contextlib.suppress(OSError, ValueError, TypeError, AttributeError):
+            with contextlib.suppress(OSError, ValueError):
                 if name.isdigit():
                     with _opened(os.path.join(self._reports, name)) as file:
-                        for path, (mtime, size) in json.load(file).items():
+                        for line in file:
+                            mtime, size, path = line.rstrip("\n").split(" ", 2)
+                            read = int(mtime), int(size)
                             # A child that has come later may have found a later version.
-                            found[path] = min((mtime, size), found.get(path, (mtime, size)))
+                            found[path] = min(read, found.get(path, read))
         return {path: signature for path, signature in found.items() if not path.startswith(self._others)}
 
     def report(self, parent: int) -> None:
