@@ -223,13 +223,20 @@ def start(arguments: Sequence[str]) -> int:
 
         return _control.start(_httpd(), os.path.abspath(arguments[0]))
     wanted, _ = read("start", arguments)
-    from mod_python._own import foreground, serving
+    from mod_python._own import foreground, problems, serving
 
     _refuse_running(wanted)
-    prepared = serving.prepare(wanted)
-    if not wanted.background:
-        return foreground.Foreground(prepared).run()
-    foreground.background(prepared)
+    for left in (2, 1, 0):
+        prepared = serving.prepare(wanted)
+        try:
+            if not wanted.background:
+                return foreground.Foreground(prepared).run()
+            foreground.background(prepared)
+            break
+        except problems.PortTaken:
+            # One that was free a moment ago, and that nobody has asked for.
+            if wanted.port or not left:
+                raise
     print("\n".join(foreground.describe(prepared)))
     print(f"`{prepared.state.command('stop')}` stops it.")
     return 0

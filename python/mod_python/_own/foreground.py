@@ -13,7 +13,7 @@ from types import FrameType
 from typing import Optional
 
 from mod_python._own import probe, process, root
-from mod_python._own.problems import Problem
+from mod_python._own.problems import PortTaken, Problem
 from mod_python._own.reloading import Watch
 from mod_python._own.serving import Prepared
 
@@ -227,7 +227,8 @@ def failure(prepared: Prepared, lines: list[str]) -> Optional[Problem]:
 def never_served(state: root.State, lines: list[str]) -> Problem:
     """httpd has ended, or does not answer: its last lines."""
     shown = [line for line in lines if line.strip()][-10:]
-    return Problem("httpd did not start:", "\n".join([*shown, _place_of(state)]))
+    kind = PortTaken if any("could not bind to address" in line for line in shown) else Problem
+    return kind("httpd did not start:", "\n".join([*shown, _place_of(state)]))
 
 
 def _place_of(state: root.State) -> str:

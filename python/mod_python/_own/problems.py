@@ -21,6 +21,10 @@ class Problem(Exception):
         return "\n".join(lines)
 
 
+class PortTaken(Problem):
+    """Somebody has taken the port since it was looked at."""
+
+
 def packages(debian: str, fedora: str, alpine: str) -> str:
     """The lines that install something, for three distributions; this machine's own alone where it is one of them."""
     lines = {
