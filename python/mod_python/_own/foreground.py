@@ -189,7 +189,7 @@ def background(prepared: Prepared) -> None:
             problem = failure(prepared, [*history, *log.new_lines()])
             if problem is None:
                 return
-            process.tell(state, signal.SIGTERM)
+            process.stop(state, signal.SIGTERM)
             raise problem
         history += log.new_lines()
         if not process.running(state) and any("AH0001" in line or "exiting" in line for line in history):

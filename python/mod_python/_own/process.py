@@ -72,9 +72,9 @@ def tell(state: root.State, number: int) -> Optional[int]:
     return pid
 
 
-def stop(state: root.State) -> Optional[int]:
-    """Stop a server, its requests first; the process that it was. Raises Problem where it does not end."""
-    pid = tell(state, signal.SIGWINCH)
+def stop(state: root.State, number: int = signal.SIGWINCH) -> Optional[int]:
+    """Stop a server, its requests first (SIGTERM: at once); the process that it was. Raises Problem where it does not end."""
+    pid = tell(state, number)
     if pid is None:
         return None
     limit = time.monotonic() + _STOPPING
