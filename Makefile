@@ -11,19 +11,21 @@ TESTED := --features test-faults
 # See .cargo/config.toml: what pyo3 would have to defer aborts.
 STRICT := RUSTFLAGS="--cfg pyo3_disable_reference_pool"
 
-.PHONY: help setup build run test test-matrix soak fuzz apifuzz leaks memcheck hostile audit bench lint fmt install uninstall clean
+.PHONY: help setup build wheel run test test-matrix soak fuzz apifuzz leaks memcheck hostile audit bench lint fmt install uninstall clean
 
 help: ## list the verbs
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' $(MAKEFILE_LIST) | expand -t 20
 
 setup: ; @tools/setup.sh $(PYTHON)
 setup-%: ; @tools/setup.sh $(PYTHON) $*
-
 build: setup ## build the module: target/release/libmod_python.so
 	cargo build --release --locked
 
+wheel: build setup-venv ## a wheel of what is built, for pip install: dist/*.whl
+	$(PYTHON) -m venv target/wheel/venv && target/wheel/venv/bin/pip wheel -q --disable-pip-version-check --no-deps -w dist .
+
 run: build setup-run ## serve SITE=directory on 127.0.0.1, PORT=8888, in the foreground; SITE/.venv is its PythonHome
-	@$(PYTHON) tests/httpd.py --site "$(SITE)" --port "$(PORT)"
+	@$(PYTHON) tools/run.py --site "$(SITE)" --port "$(PORT)"
 
 test: build setup-tests $(VENV)/ready ## run every test, on event, worker and prefork; some beside Debian's modules, some on a debug Python
 	$(STRICT) cargo build --locked $(TESTED)
@@ -34,7 +36,6 @@ test: build setup-tests $(VENV)/ready ## run every test, on event, worker and pr
 
 test-matrix: ## run the suite on Debian trixie and sid too: Python 3.13 and the newest (as root; debootstrap)
 	tools/matrix.sh trixie sid
-
 fuzz: build setup-fuzz $(VENV)/ready ## fuzz every parser for SECONDS=60, two at a time
 	$(VENV)/bin/pip install -q --disable-pip-version-check -r tests/fuzz/requirements.txt
 	tools/fuzz.sh $(or $(SECONDS),60) $(ARGS)
@@ -72,8 +73,7 @@ install uninstall:
 	@DESTDIR="$(DESTDIR)" PREFIX="$(PREFIX)" PYTHON="$(PYTHON)" tools/install.sh $@
 
 clean: ## remove everything that was built
-	rm -rf target
-
+	rm -rf target dist
 $(VENV)/ready: tests/requirements.txt | setup-venv
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install -q --disable-pip-version-check -r tests/requirements.txt

@@ -1,19 +1,19 @@
-"""A private httpd: its own root, port, configuration and log. For the tests, `make run` and the benchmarks.
+"""A private httpd: its own root, port, configuration and log. For the tests and the benchmarks.
 
-Nothing of the system's httpd is used but its programs. Run as a program it serves a directory of handlers.
+Nothing of the system's httpd is used but its programs. The tests write configurations, broken ones among them, so this one is not
+`mod_python start`'s, which writes them itself.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
+import functools
 import os
 import re
 import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -35,6 +35,7 @@ PATIENCE = 30.0
 """Seconds to wait for httpd to answer or to stop."""
 
 
+@functools.lru_cache(None)
 def query_apxs(name: str) -> str:
     """A build setting of the installed httpd."""
     return subprocess.run(["apxs", "-q", name], check=True, capture_output=True, text=True).stdout.strip()
@@ -327,124 +328,3 @@ def resident(pid: int) -> int:
     """A process's resident memory in KiB."""
     status = Path(f"/proc/{pid}/status").read_text()
     return int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1])
-
-
-def site_config(site: Path) -> str:
-    """The configuration for a directory of handlers: `mp.py` at /, and every `name.py` at /name.
-
-    A file that defines `application` is a WSGI application.
-    """
-    own = site / "site.conf"
-    if own.exists():
-        return own.read_text().replace("@SITE@", str(site))
-    names = sorted(path.stem for path in site.glob("*.py") if path.stem.isidentifier())
-    if not names:
-        raise SystemExit(f"there are no handlers (*.py) in {site}")
-    places = [("/", "mp" if "mp" in names else names[0]), *((f"/{name}", name) for name in names)]
-    locations = "".join(
-        f"<Location {place}>\n    SetHandler mod_python\n    PythonHandler {name}\n</Location>\n"
-        if not re.search(r"^(def )?application\b", (site / f"{name}.py").read_text(), re.M)
-        else f"PythonWSGI {place} {name}:application\n"
-        for place, name in places
-    )
-    # The environment that a site has brought along, of whatever name `python -m venv` is mostly given.
-    home = f"PythonHome {quoted(str(site / '.venv'))}\n" if (site / ".venv/pyvenv.cfg").exists() else ""
-    return f"{home}PythonPath {quoted(f'sys.path+[{str(site)!r}]')}\n{locations}"
-
-
-def quoted(text: str) -> str:
-    """An argument of a directive."""
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
-
-
-def serve(site: Path, port: int) -> int:
-    """Serve a directory in the foreground until Ctrl-C."""
-    site = site.resolve()
-    if not site.is_dir():
-        raise SystemExit(f"there is no directory {site}")
-    # Below target/, unless httpd's children could not read it there.
-    place: Optional[Path] = PROJECT / "target/run"
-    target = PROJECT / "target"
-    target.mkdir(exist_ok=True)
-    if not children_can_read(target):
-        place = None
-    elif place is not None:
-        shutil.rmtree(place, ignore_errors=True)
-    httpd = Httpd("", port=port, root=place, threads=64, children=2, level="warn")
-    shown, what = site, str(site)
-    closed = closed_to_children(site)
-    if closed:
-        shown = httpd.root / "site"
-        shutil.copytree(site, shown, symlinks=True)
-        subprocess.run(["chmod", "-R", "a+rX", str(shown)], check=True)
-        what = f"a copy of {site} as it is now, since {CHILD_USER} cannot reach {closed} (`chmod o+rX` lets it),"
-    config = site_config(shown)
-    httpd.configure(config)
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError as error:
-            raise SystemExit(
-                f"port {port} cannot be had: {error.strerror}; choose another: make run PORT=8889"
-            ) from None
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
-    try:
-        try:
-            httpd.start()
-        except RuntimeError as error:
-            raise SystemExit(str(error)) from None
-        print(f"Serving {what} (error log: {httpd.log})")
-        if "PythonHome" in config:
-            print(f"  with the packages of {shown / '.venv'}")
-        for path in re.findall(r"^(?:<Location|PythonWSGI) ([^\s>]+)", config, re.M):
-            print(f"  {httpd.url(path)}")
-        print("Ctrl-C stops it.", flush=True)
-        follow(httpd)
-    except KeyboardInterrupt:
-        print("\nStopping.")
-    finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        httpd.stop()
-        httpd.remove()
-    return 0
-
-
-def closed_to_children(site: Path) -> Optional[Path]:
-    """What the children cannot read of a site; None where they can read it all. What is hidden, such as .git, is no part of it."""
-    seen = [
-        site,
-        *(path for path in site.rglob("*") if not any(part[0] == "." for part in path.relative_to(site).parts)),
-    ]
-    return next((path for path in seen if path.exists() and not children_can_read(path)), None)
-
-
-def port_number(text: str) -> int:
-    """A TCP port. Raises SystemExit."""
-    if not text.isdigit() or not 1 <= int(text) <= 65535:
-        raise SystemExit(f"{text!r} is no port, which is a number from 1 to 65535: make run PORT=8888")
-    return int(text)
-
-
-def follow(httpd: Httpd) -> None:
-    """Print what the error log gains, until httpd ends."""
-    while httpd._process is not None and httpd._process.poll() is None:
-        for line in httpd.new_log().splitlines():
-            if ":notice]" not in line:
-                print(line, flush=True)
-        time.sleep(0.2)
-    raise SystemExit("httpd has ended; see the lines above")
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description="Serve a directory of mod_python handlers with a private httpd.")
-    parser.add_argument("--site", type=Path, required=True, help="directory of handlers")
-    parser.add_argument("--port", default="8888")
-    arguments = parser.parse_args()
-    return serve(arguments.site, port_number(arguments.port))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -26,7 +26,7 @@ class Tree:
         for name in ("Makefile", "Cargo.toml", "Cargo.lock", "build.rs"):
             self.project.mkdir(exist_ok=True)
             shutil.copy(PROJECT / name, self.project / name)
-        for name in ("apache", "tools", "python"):
+        for name in ("apache", "tools", "python", "docs"):
             shutil.copytree(PROJECT / name, self.project / name, ignore=shutil.ignore_patterns("__pycache__"))
         (self.project / "src").mkdir()
         self.built = self.project / "target/release/libmod_python.so"
@@ -79,6 +79,7 @@ def test_what_is_installed_is_what_uninstall_removes(tree: Tree) -> None:
     expected = {
         f"{LIBEXEC}/mod_python.so",
         "/usr/local/bin/mod_python",
+        "/usr/local/share/man/man1/mod_python.1",
         f"{AVAILABLE}/python.load",
         f"{AVAILABLE}/python.conf",
     }

@@ -11,7 +11,7 @@ import pytest
 from beside import is_installed
 from conftest import Serve, Server
 
-from httpd import CHILD_USER, query_apxs, site_config
+from httpd import CHILD_USER, query_apxs
 
 PATH = "PythonPath \"sys.path+['@ROOT@/apps']\"\n"
 HANDLER = "SetHandler mod_python\nPythonHandler placed"
@@ -196,13 +196,16 @@ def test_a_handler_around_and_an_application_inside(httpd: Server) -> None:
 
 
 def test_a_directory_of_handlers(serve: Serve, tmp_path: Path) -> None:
-    """What `make run` serves: a handler for everything, and an application beside it."""
+    """What `mod_python start` writes: a handler for everything, and an application beside it."""
     for name, body in (
         ("mp", "def handler(req):\n    req.write('mp')\n    return 0\n"),
         ("hello_wsgi", APPLICATION.format("application", "hello_wsgi")),
     ):
         (tmp_path / f"{name}.py").write_text(body)
-    config = site_config(tmp_path)
+    config = (
+        f"PythonPath \"sys.path+['{tmp_path}']\"\n<Location />\nSetHandler mod_python\nPythonHandler mp\n</Location>\n"
+    )
+    config += "PythonWSGI /hello_wsgi hello_wsgi:application\n"
     server = serve("", start=False)
     for file in tmp_path.glob("*.py"):
         server.write(f"site/{file.name}", file.read_text())

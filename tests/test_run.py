@@ -26,7 +26,7 @@ class Running:
 
     def __init__(self, site: Path, port: int, output: Path) -> None:
         self.port, self.output = port, output
-        command = [PYTHON, str(PROJECT / "tests/httpd.py"), "--site", str(site), "--port", str(port)]
+        command = [PYTHON, str(PROJECT / "tools/run.py"), "--site", str(site), "--port", str(port)]
         self.process = subprocess.Popen(command, stdout=output.open("w"), stderr=subprocess.STDOUT, cwd=PROJECT)
         limit = time.monotonic() + 60
         while "Ctrl-C stops it." not in self.said() and self.process.poll() is None and time.monotonic() < limit:
@@ -76,7 +76,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 def test_the_directory_itself_is_served(run: Run, site: Path) -> None:
     server = run(site)
-    assert f"Serving {site} (" in server.said() and server.get("/") == "first"
+    assert f"Serving {site}\n" in server.said() and server.get("/") == "first"
     (site / "mp.py").write_text(HELLO % "second, and longer")
     limit = time.monotonic() + 30
     while server.get("/") != "second, and longer":
@@ -110,7 +110,7 @@ def test_an_environment_in_the_site(run: Run, site: Path) -> None:
 
 @pytest.mark.parametrize("port", ["99999", "0", "-1", "abc", "80 80", ""])
 def test_no_port(port: str) -> None:
-    command = [PYTHON, str(PROJECT / "tests/httpd.py"), "--site", str(PROJECT / "examples"), f"--port={port}"]
+    command = [PYTHON, str(PROJECT / "tools/run.py"), "--site", str(PROJECT / "examples"), f"--port={port}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1 and f"{port!r} is no port, which is a number from 1 to 65535" in done.stderr
 

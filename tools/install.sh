@@ -23,6 +23,7 @@ settings=$("$apxs" -q SYSCONFDIR)/mods-available
 version=$(sed -n 's/^version = "\(.*\)"$/\1/p' python/mod_python/version.py)
 package=$modules/python/mod_python-$version
 program=$prefix/bin/mod_python
+manual=$prefix/share/man/man1/mod_python.1
 
 owner() { # file: the Debian package that it belongs to
     [ -z "$destination" ] && command -v dpkg >/dev/null || return 0
@@ -77,6 +78,8 @@ install)
     done
     mv -f "$destination$modules/mod_python.so.new" "$destination$modules/mod_python.so"
     install -D -m 755 target/install/mod_python "$destination$program"
+    install -d -m 755 "$destination${manual%/*}"
+    install -m 644 docs/mod_python.1 "$destination$manual"
     if [ -n "$destination" ] || [ -d "$settings" ]; then
         install -d -m 755 "$destination$settings"
         settle python.load
@@ -98,7 +101,7 @@ uninstall)
     [ -n "$destination" ] || [ -w "$modules" ] || fail "$modules is not yours to write to: run it as root"
     refuse_packaged
     prepare
-    rm -f "$destination$modules/mod_python.so" "$destination$program"
+    rm -f "$destination$modules/mod_python.so" "$destination$program" "$destination$manual"
     rm -rf "$destination$modules/python/mod_python" "$destination$modules"/python/mod_python-*
     rmdir "$destination$modules/python" 2>/dev/null || true
     for name in python.load python.conf; do

@@ -14,6 +14,8 @@ import sys
 import time
 from typing import Optional
 
+from mod_python._own import process
+
 PATIENCE = 30.0
 """Seconds that a server may take to start."""
 
@@ -26,6 +28,7 @@ class Site:
     """A server by its configuration file: what that says of the server itself, outside what it includes."""
 
     def __init__(self, config: str) -> None:
+        self._config = config
         try:
             with open(config, encoding="utf-8", errors="surrogateescape") as file:
                 found = _SETTING.findall(file.read())
@@ -51,10 +54,11 @@ class Site:
                 pid = int(file.read())
             os.kill(pid, 0)
         except PermissionError:
-            return pid
+            pass
         except (OSError, ValueError):
             return None
-        return pid
+        # A file that an httpd has left behind may have the number of any process by now.
+        return None if process.has_configuration(pid, self._config) is False else pid
 
     def _whole_log(self) -> str:
         try:

@@ -35,6 +35,14 @@ def children_user(name: Optional[str] = None) -> Optional[tuple[str, str]]:
     raise ValueError(f"there is no user {name}" if name else "name the user that handlers are to run as: --user")
 
 
+def name_of(number: int) -> str:
+    """A user's name, or the number where there is none."""
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return str(number)
+
+
 def closed_to(user: str, path: str) -> Optional[str]:
     """The directory on the way to a path that a user cannot pass, by its owner, group and mode; None if all are open."""
     entry = pwd.getpwnam(user)

@@ -145,6 +145,7 @@ _ONE = [
     "Group",
     "KeepAliveTimeout",
     "Listen",
+    "LoadFile",
     "LoadModule",
     "LogLevel",
     "MaxConnectionsPerChild",
@@ -274,7 +275,6 @@ _MODULES = [
     "authz_core",
     "access_compat",
     "auth_basic",
-    "reqtimeout",
     "include",
     "filter",
     "mime",
@@ -309,7 +309,8 @@ def write_basic_config(
     """Make the directories of a server, and a Python file that prints its configuration.
 
     Where root calls it, the children are ``user``, or httpd's usual one. Returns the file's path, or None
-    (and a message on standard error) if it is there already and not to be replaced. Raises OSError; ValueError for the user.
+    (and a message on standard error) if it is there already and not to be replaced. Raises OSError; ValueError for the user;
+    ``mod_python._own.problems.Problem`` where there is no httpd.
     """
     children = _users.children_user(user)
     root = os.path.abspath(server_root)
@@ -342,6 +343,17 @@ def write_basic_config(
     return target
 
 
+def _module_lines() -> list[Directive]:
+    """What loads this module: the one that belongs to this package, or, where there is none yet, httpd's."""
+    from mod_python._own import configuration, programs
+    from mod_python._own.problems import Problem
+
+    try:
+        return configuration.module_lines(*programs.python_module())
+    except Problem:
+        return configuration.module_lines(os.path.join(version.LIBEXECDIR, "mod_python.so"), False)
+
+
 def _script(
     root: str,
     listen: str,
@@ -354,43 +366,32 @@ def _script(
     mp_comments: Sequence[str],
     children: Optional[tuple[str, str]],
 ) -> str:
+    # Not at the top: it is made of the classes above.
+    from mod_python._own import configuration, programs
+    from mod_python._own.configuration import line
+
     make: dict[str, Any] = globals()
-    libexec = version.LIBEXECDIR
-
-    def loaded(name: str, condition: str) -> Container:
-        path = quote_if_space(os.path.join(libexec, f"mod_{name}.so"))
-        return Container(make["LoadModule"](f"{name}_module {path}"), only_if=condition)
-
-    there = "__import__('os').path.exists({!r})"
-    modules = Container(
-        Comment(
-            "Written by `mod_python create`. The modules that this site needs; the MPM is the one that threads best."
-        ),
-        loaded("mpm_event", there.format(os.path.join(libexec, "mod_mpm_event.so"))),
-        *(loaded(name, there.format(os.path.join(libexec, f"mod_{name}.so"))) for name in _MODULES),
-    )
+    httpd = programs.find()
+    modules = configuration.modules(httpd, [name for name in _MODULES if httpd.has(name)])
     main = Container(
-        Comment("The server"),
-        make["ServerRoot"](quote_if_space(root)),
-        # httpd's own may be missing, or another user's.
-        make["DefaultRuntimeDir"](quote_if_space(os.path.join(root, "run"))),
-        make["MaxConnectionsPerChild"]("65536"),
-        make["LogFormat"](r'"%h %l %u %t \"%r\" %>s %b \"%{Referer}i\" \"%{User-Agent}i\"" combined'),
-        make["CustomLog"](f"{quote_if_space(os.path.join(logs, 'access_log'))} combined"),
-        make["ErrorLog"](quote_if_space(os.path.join(logs, "error_log"))),
-        make["LogLevel"]("warn"),
-        make["PidFile"](quote_if_space(os.path.join(logs, "httpd.pid"))),
-        make["TypesConfig"](quote_if_space(os.path.join(conf, "mime.types"))),
-        make["ServerName"]("127.0.0.1"),
+        Comment("Written by `mod_python create`: the server"),
+        configuration.place(root, os.path.join(root, "run"), os.path.join(root, logs, "httpd.pid")),
+        line("MaxConnectionsPerChild", 65536),
+        make["LogFormat"](configuration.COMBINED),
+        line("CustomLog", os.path.join(logs, "access_log"), "combined"),
+        line("ErrorLog", os.path.join(logs, "error_log")),
+        line("LogLevel", "warn"),
+        line("TypesConfig", os.path.join(conf, "mime.types")),
+        line("ServerName", "127.0.0.1"),
         make["Listen"](listen),
-        make["DocumentRoot"](quote_if_space(os.path.join(root, htdocs))),
+        line("DocumentRoot", os.path.join(root, htdocs)),
     )
     if children:
         main.append(make["User"](children[0]))
         main.append(make["Group"](children[1]))
     python = Container(
         Comment("mod_python"),
-        make["LoadModule"](f"python_module {quote_if_space(os.path.join(libexec, 'mod_python.so'))}"),
+        *_module_lines(),
         make["SetHandler"]("mod_python"),
         Comment("PythonDebug On"),
         make["PythonHandler"](pythonhandler),

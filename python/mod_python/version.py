@@ -27,7 +27,9 @@ def _apxs(name: str) -> str:
 def _httpd() -> str:
     import shutil
 
-    found = [shutil.which(name) for name in ("apache2", "httpd", "/usr/sbin/apache2", "/usr/sbin/httpd")]
+    places = ("/usr/sbin", "/usr/local/sbin", "/usr/local/apache2/bin")
+    names = ["apache2", "httpd", *(f"{place}/{name}" for place in places for name in ("apache2", "httpd"))]
+    found = [shutil.which(name) for name in names]
     return next((path for path in found if path), _UNKNOWN)
 
 
@@ -56,13 +58,14 @@ _FACTS: dict[str, Callable[[], str]] = {
     "HTTPD_VERSION": _httpd_version,
     "APR_VERSION": lambda: _output("apr-1-config", "--version"),
     "LIBEXECDIR": _libexec,
+    "HTTPD_LIBEXECDIR": lambda: _apxs("LIBEXECDIR"),
     "SYSCONFDIR": lambda: _apxs("SYSCONFDIR"),
     "PYTHON_BIN": lambda: sys.executable or "/usr/bin/python3",
 }
 
 
 def __getattr__(name: str) -> Any:
-    """HTTPD, HTTPD_VERSION, APR_VERSION, LIBEXECDIR, SYSCONFDIR, PYTHON_BIN: asked when they are needed; "" if unknown."""
+    """HTTPD, HTTPD_VERSION, APR_VERSION, LIBEXECDIR, HTTPD_LIBEXECDIR (of httpd itself), SYSCONFDIR, PYTHON_BIN: asked when they are needed; "" if unknown."""
     if name in _FACTS:
         return _FACTS[name]()
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -62,6 +62,17 @@ pub(crate) fn check(directory: &str) -> Result<Home, String> {
         .ok_or_else(|| format!("{directory} has no working bin/python3; {remedy}"))
 }
 
+/// Gives the interpreter that `sys.executable` names: the one in the home, where that has its own.
+pub(crate) fn executable(home: Option<&Home>) -> PathBuf {
+    let built = PathBuf::from(EXECUTABLE);
+    match home {
+        Some(Home::Environment(executable)) => executable.clone(),
+        // A Python elsewhere than where the module was built, as in an image with a Python of its own.
+        Some(Home::Prefix(prefix)) if !built.is_file() => prefix.join("bin/python3"),
+        _ => built,
+    }
+}
+
 /// Checks that httpd's children can use a PythonHome, as the user that they run as. To be called when the whole configuration has
 /// been read: only then is that user known.
 ///

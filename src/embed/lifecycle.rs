@@ -107,12 +107,9 @@ fn initialize(
         if server.optimize == Some(true) {
             config.0.optimization_level = 2;
         }
-        let executable = match &home {
-            Some(Home::Environment(executable)) => executable.as_path(),
-            _ => Path::new(home::EXECUTABLE),
-        };
-        config.set(|config| &raw mut config.executable, executable)?;
-        config.set(|config| &raw mut config.program_name, executable)?;
+        let executable = home::executable(home.as_ref());
+        config.set(|config| &raw mut config.executable, &executable)?;
+        config.set(|config| &raw mut config.program_name, &executable)?;
         if let Some(Home::Prefix(prefix)) = &home {
             config.set(|config| &raw mut config.home, prefix)?;
         }

@@ -5,10 +5,12 @@ Runs outside httpd, under any Python from 3.9 on. Code of the site runs in proce
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 __all__ = ["main"]
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: Sequence[str]) -> int:
     """Run ``mod_python check``; its exit status: 0 (nothing but advice), 1 (warnings), 2 (errors)."""
     from mod_python._doctor import command
 

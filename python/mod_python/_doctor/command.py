@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Optional
 
 from mod_python import _users
@@ -166,7 +166,7 @@ class Check:
             yield Finding("MP0012", text, file, line)
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: Sequence[str]) -> int:
     """Run the command; its exit status."""
     check = Check(parser().parse_args(arguments))
     findings = ordered(list(check.findings()))

@@ -5,10 +5,12 @@ Only reads, but for what ``--write`` writes beside it. Nothing of the site is ru
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 __all__ = ["main"]
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: Sequence[str]) -> int:
     """Run ``mod_python migrate``; its exit status: 0 (advice alone), 1 (warnings), 2 (errors)."""
     from mod_python._migrate import command
 

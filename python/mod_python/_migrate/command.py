@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Optional
 
 from mod_python import version
@@ -214,7 +214,7 @@ def _loaded(source: Source, entry: Entry, path: str) -> Iterator[Finding]:
         yield Finding("MP1012", f"{path} {what}", source.path, entry.number)
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: Sequence[str]) -> int:
     """Run the command; its exit status."""
     migration = Migration(parser().parse_args(arguments))
     findings = list(migration.findings())

@@ -1,0 +1,79 @@
+"""Inside httpd: imports the applications when a child starts, so that a mistake shows then, and tells which files they are made of.
+
+It imports as little as it can: files of the application are found first, and may be called like modules of the library.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import threading
+import time
+
+from mod_python import _modules, apache
+from mod_python._own.preload_names import OPTION, REPORTS
+
+_INTERVAL = 1.0
+
+
+def run() -> None:
+    """PythonImport's function. Raises what the first application that cannot be imported raises."""
+    options = apache.main_server.get_options()
+    try:
+        count = 0
+        while f"{OPTION}{count}" in options:
+            module, _, name = options[f"{OPTION}{count}"].rpartition("::")
+            _load(module, name.removesuffix("()"), name.endswith("()"))
+            count += 1
+    finally:
+        if REPORTS in options:
+            _Report(options[REPORTS])
+
+
+def _load(module: str, name: str, is_factory: bool) -> None:
+    found = _modules.import_module(module, False, False, None)
+    first, _, rest = name.partition(".")
+    if not first:
+        return
+    start = getattr(found, first)
+    if is_factory:
+        from mod_python import _factories
+
+        _factories.made(f"{module}::{name}", start, rest)
+        return
+    for part in rest.split(".") if rest else ():
+        start = getattr(start, part)
+
+
+class _Report:
+    """Writes which files have been imported, and what they were like then; goes on with what is imported later."""
+
+    def __init__(self, directory: str) -> None:
+        self._path = os.path.join(directory, str(os.getpid()))
+        self._count = 0
+        self._found: dict[str, tuple[int, int]] = {}
+        self._write()
+        threading.Thread(target=self._go_on, name="mod_python-files", daemon=True).start()
+
+    def _go_on(self) -> None:
+        while True:
+            time.sleep(_INTERVAL)
+            self._write()
+
+    def _write(self) -> None:
+        modules = dict(sys.modules)
+        if len(modules) == self._count:
+            return
+        self._count = len(modules)
+        for module in modules.values():
+            file = getattr(module, "__file__", None)
+            if isinstance(file, str) and file not in self._found and file.endswith((".py", ".wsgi")):
+                with contextlib.suppress(OSError):
+                    found = os.stat(file)
+                    self._found[file] = (found.st_mtime_ns, found.st_size)
+        # Where it cannot be written, the server is being removed.
+        with contextlib.suppress(OSError):
+            with open(f"{self._path}.new", "w", encoding="utf-8", errors="surrogateescape") as output:
+                output.writelines(f"{mtime} {size} {path}\n" for path, (mtime, size) in self._found.items())
+            os.replace(f"{self._path}.new", self._path)

@@ -1,0 +1,130 @@
+"""The process of a server: which it is, whether it serves, how it is told to stop. A foreign process is never signalled."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import socket
+import time
+from typing import Optional
+
+from mod_python._own import root
+from mod_python._own.options import Options
+from mod_python._own.problems import Problem
+
+PATIENCE = 30.0
+"""Seconds that a server may take to start."""
+_STOPPING = 45.0
+"""Seconds that a server may take to stop: more than GracefulShutdownTimeout."""
+
+ERROR_LOG = re.compile(r"\[\w{3} \w{3} ")
+"""How a line of the error log begins (ErrorLogFormat's default)."""
+PYTHON_FAILED = re.compile(r"^.*\[python:crit\].*$", re.M)
+IMPORT_FAILED = re.compile(r"^.*\[python:error\].*PythonImport mod_python\._own\.preload::run .*$", re.M)
+
+
+def running(state: root.State) -> Optional[int]:
+    """The server's process, while it runs: what the pid file names, if that is an httpd with this configuration."""
+    try:
+        with open(os.path.join(state.root, root.PID_FILE)) as file:
+            pid = int(file.read(32))
+    except (OSError, ValueError):
+        return None
+    return pid if pid > 1 and has_configuration(pid, state.config) else None
+
+
+def has_configuration(pid: int, config: str) -> Optional[bool]:
+    """Is a process an httpd that was started with a configuration file? None where the system does not tell."""
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            words = file.read().split(b"\0")
+    except OSError:
+        return None
+    return os.fsencode(config) in words
+
+
+def tell(state: root.State, number: int) -> Optional[int]:
+    """Send a signal to the server; its process, or None where there is none. Raises Problem where another user's it is."""
+    pid = running(state)
+    if pid is None:
+        return None
+    try:
+        # Held from here on: a number that is given to another process meanwhile would be refused.
+        descriptor = os.pidfd_open(pid) if hasattr(os, "pidfd_open") else -1
+    except OSError:
+        return None
+    try:
+        if running(state) != pid:
+            return None
+        if descriptor >= 0:
+            signal.pidfd_send_signal(descriptor, number)
+        else:
+            os.kill(pid, number)
+    except ProcessLookupError:
+        return None
+    except PermissionError:
+        raise Problem(f"the server in {state.root} (process {pid}) is another user's") from None
+    finally:
+        if descriptor >= 0:
+            os.close(descriptor)
+    return pid
+
+
+def stop(state: root.State, number: int = signal.SIGWINCH) -> Optional[int]:
+    """Stop a server, its requests first (SIGTERM: at once); the process that it was. Raises Problem where it does not end."""
+    pid = tell(state, number)
+    if pid is None:
+        return None
+    limit = time.monotonic() + _STOPPING
+    while running(state) == pid:
+        if time.monotonic() > limit:
+            raise Problem(f"process {pid} has not ended after {_STOPPING:.0f} seconds", f"kill {pid} ends it at once.")
+        time.sleep(0.02)
+    return pid
+
+
+def answers(options: Options, patience: float) -> bool:
+    """Ask the server for nothing (RFC 9110, OPTIONS *), and wait for any answer: a child has started Python then, or tried to."""
+    host = {"*": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(options.host, options.host)
+    with contextlib.suppress(OSError), socket.create_connection((host, options.port), patience) as peer:
+        peer.settimeout(patience)
+        peer.sendall(b"OPTIONS * HTTP/1.0\r\n\r\n")
+        peer.recv(1)
+        return True
+    return False
+
+
+class Log:
+    """A log file, read as it grows."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        try:
+            found = os.stat(path)
+            self._read, self._file = found.st_size, found.st_ino
+        except OSError:
+            self._read, self._file = 0, 0
+        self._rest = b""
+
+    def new_lines(self) -> list[str]:
+        """The whole lines that have come since the last call."""
+        try:
+            with open(self.path, "rb") as file:
+                found = os.fstat(file.fileno())
+                if (self._file and found.st_ino != self._file) or found.st_size < self._read:
+                    self._read, self._rest = 0, b""
+                self._file = found.st_ino
+                file.seek(self._read)
+                data = file.read()
+        except OSError:
+            return []
+        self._read += len(data)
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        return [text.decode("utf-8", "replace") for text in lines]
+
+
+def is_worth_showing(line: str) -> bool:
+    """Is a line of the error log more than httpd's remarks on starting and stopping?"""
+    return bool(line.strip()) and ":notice]" not in line

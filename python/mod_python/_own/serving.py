@@ -1,0 +1,195 @@
+"""Preparing a server: from options to a server root, with all that can be said before httpd starts."""
+
+from __future__ import annotations
+
+import dataclasses
+import grp
+import os
+import pwd
+from typing import Optional
+
+from mod_python import _users
+from mod_python._own import configuration, options, probe, problems, programs, root, targets
+from mod_python._own.problems import Problem
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+    """A server that can be started."""
+
+    state: root.State
+    site: configuration.Site
+    environment: dict[str, str]
+    """Of httpd: this process's, and --env-file's."""
+    identity: Optional[tuple[int, int, list[int]]]
+    """User, group and further groups of the children, where root starts it."""
+
+
+def prepare(wanted: options.Options, is_setup: bool = False) -> Prepared:
+    """Check everything, and write the server root. Raises Problem."""
+    children = _children(wanted)
+    found = programs.find(wanted.httpd or None)
+    module, from_wheel = programs.python_module()
+    if not is_setup:
+        wanted = dataclasses.replace(wanted, port=problems.check_port(wanted.host, wanted.port))
+    own = options.environment_of(wanted.env_file) if wanted.env_file else {}
+    identity = _identity(children)
+    environment = _environment(wanted, children, own)
+    served, pages = _served(wanted)
+    if children:
+        needed = _needed(served, pages, module, from_wheel, wanted)
+        _check_reach(children[0], [*needed, *(directory for _, directory in wanted.static)])
+    unknown = [target for target in served if not target.kind or (target.kind != "handler" and not target.name)]
+    if unknown:
+        told = iter(probe.probed(unknown, wanted, environment, identity))
+        served = [next(told) if target in unknown else target for target in served]
+    path = wanted.server_root or root.default(wanted)
+    mime = "/etc/mime.types" if os.path.isfile("/etc/mime.types") else os.path.join(path, "mime.types")
+    site = configuration.Site(path, module, from_wheel, wanted.venv, tuple(served), pages, children, mime)
+    text = configuration.text_of(wanted, found, site)
+    root.make(path, bool(wanted.server_root), identity[:2] if identity else None)
+    log = "" if wanted.log_to_terminal else wanted.error_log or os.path.join(path, "logs/error_log")
+    url = f"{wanted.scheme}://{wanted.netloc}/"
+    state = root.State(path, found.program, url, wanted, log)
+    _write(state, text, site, own)
+    return Prepared(state, site, environment, identity)
+
+
+def _write(state: root.State, text: str, site: configuration.Site, own: dict[str, str]) -> None:
+    # Options of an application may be secrets.
+    root.write(state.config, text, 0o600)
+    root.write(os.path.join(state.root, "envvars"), root.envvars(own), 0o600)
+    root.write(os.path.join(state.root, "apachectl"), root.apachectl(state), 0o755)
+    if site.mime_types.startswith(state.root + os.sep):
+        root.write(site.mime_types, _mime_types(), 0o600)
+    root.keep(state)
+
+
+def check_imports(wanted: options.Options) -> None:
+    """Whether what a server serves can be imported as it is now, by its user. Raises Problem."""
+    children = _children(wanted)
+    own = options.environment_of(wanted.env_file) if wanted.env_file else {}
+    served, _ = _served(wanted)
+    if served:
+        probe.probed(served, wanted, _environment(wanted, children, own), _identity(children))
+
+
+def _served(wanted: options.Options) -> tuple[list[targets.Target], Optional[targets.Pages]]:
+    found: list[targets.Target] = []
+    pages = None
+    place = os.path.join(wanted.directory, wanted.target)
+    if wanted.handler and (not wanted.target or not os.path.isdir(place)):
+        if wanted.target:
+            raise Problem(
+                f"--handler {wanted.handler} needs a directory, and {wanted.target} is none",
+                f"Without one: mod_python start --handler {wanted.handler}",
+            )
+        found = [_handler(wanted)]
+    elif not wanted.target:
+        pass
+    elif os.path.isdir(place) and not targets.is_module(wanted.target, wanted.directory):
+        found, pages = targets.of_directory(place, wanted.handler)
+    else:
+        found = [targets.parse(wanted.target, wanted.directory, "", wanted.kind)]
+    found += [targets.parse(text, wanted.directory, prefix) for prefix, text in wanted.mounts]
+    prefixes = [
+        *([""] if pages else []),
+        *(target.prefix for target in found),
+        *(prefix for prefix, _ in wanted.static),
+    ]
+    twice = next((prefix for prefix in prefixes if prefixes.count(prefix) > 1), None)
+    if twice is not None:
+        raise Problem(f"two things are to be at {twice or '/'}", "Give each its own part of the URI: --mount /other=…")
+    return found, pages
+
+
+def _handler(wanted: options.Options) -> targets.Target:
+    module, _, name = wanted.handler.partition("::")
+    if module.startswith("mod_python."):
+        return targets.Target("", "handler", module, name, False, wanted.directory, wanted.handler)
+    found = targets.parse(module, wanted.directory, "", "handler")
+    return dataclasses.replace(found, name=name, is_factory=False, text=wanted.handler)
+
+
+def _children(wanted: options.Options) -> Optional[tuple[str, str]]:
+    """User and group of the children, where root starts the server. Raises Problem."""
+    if os.geteuid() != 0:
+        own = _users.name_of(os.geteuid())
+        if wanted.user and wanted.user not in (own, str(os.geteuid())):
+            raise Problem(f"only root can have a server run as {wanted.user}", f"Leave --user out: it runs as {own}.")
+        if wanted.group:
+            raise Problem("only root can choose a server's group", "Leave --group out.")
+        return None
+    if not wanted.user:
+        raise Problem(
+            "this is root, and nothing of an application should run as root",
+            "Say whom it is to run as, such as --user www-data; or start it as another user.",
+        )
+    try:
+        found = _users.children_user(wanted.user)
+        group = _group(wanted.group)
+    except ValueError as error:
+        raise Problem(str(error), "Name a user of its own for the application: --user NAME") from None
+    assert found is not None
+    return found[0], group or found[1]
+
+
+def _group(name: str) -> str:
+    if not name:
+        return ""
+    try:
+        found = grp.getgrnam(name)
+    except KeyError:
+        raise ValueError(f"there is no group {name}") from None
+    if found.gr_gid == 0:
+        raise ValueError(f"{name} is root's group, which httpd's children must not be in")
+    return name
+
+
+def _identity(children: Optional[tuple[str, str]]) -> Optional[tuple[int, int, list[int]]]:
+    if children is None:
+        return None
+    user, group = children
+    entry = pwd.getpwnam(user)
+    number = int(group[1:]) if group.startswith("#") else grp.getgrnam(group).gr_gid
+    return entry.pw_uid, number, os.getgrouplist(user, number)
+
+
+def _environment(wanted: options.Options, children: Optional[tuple[str, str]], own: dict[str, str]) -> dict[str, str]:
+    """What httpd and the application have for an environment; ``own`` is --env-file's."""
+    found = dict(os.environ)
+    if children:
+        # Instead of what it says of root.
+        found.update(HOME=pwd.getpwnam(children[0]).pw_dir, USER=children[0], LOGNAME=children[0])
+    if wanted.reload:
+        # Bytecode of a source that has been changed twice within a second would be that of the first.
+        found["PYTHONDONTWRITEBYTECODE"] = "1"
+    return {**found, **own}
+
+
+def _needed(
+    served: list[targets.Target], pages: Optional[targets.Pages], module: str, from_wheel: bool, wanted: options.Options
+) -> list[str]:
+    found = [module, os.path.dirname(os.path.abspath(__file__))]
+    home = configuration.home(from_wheel, wanted.venv)
+    found += [os.path.join(home, "bin")] if home else []
+    found += [target.source() or target.path for target in served]
+    return [*found, *([pages.directory] if pages else [])]
+
+
+def _check_reach(user: str, paths: list[str]) -> None:
+    """Whether the children can pass the directories on the way to what they need. Raises Problem."""
+    for path in dict.fromkeys(path for path in paths if path and os.path.exists(path)):
+        closed = _users.closed_to(user, path)
+        if closed:
+            raise Problem(
+                f"{user} cannot pass {closed}, which is on the way to {path}",
+                f"Let everybody pass it: chmod o+x {closed}\nOr put it where {user} can reach it, such as below /srv or /opt.",
+            )
+
+
+def _mime_types() -> str:
+    import mimetypes
+
+    known = mimetypes.MimeTypes(filenames=()).types_map[True]
+    return "".join(f"{kind} {suffix[1:]}\n" for suffix, kind in sorted(known.items()))

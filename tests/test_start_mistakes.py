@@ -1,0 +1,313 @@
+"""What `mod_python start` and its like refuse, and what they say; the parts that read what somebody has typed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import Serve
+from mod_python._own import configuration, options, sources
+from mod_python._own.problems import Problem
+from started import ROOT, Command
+
+from httpd import CHILD_USER, PROJECT
+
+APP = "def app(environ, start_response):\n    start_response('200 OK', [])\n    return [b'x']\n"
+
+
+@pytest.fixture(scope="module")
+def command(serve_module: Serve) -> Iterator[Command]:
+    command = Command(serve_module("", start=False))
+    files = {
+        "good.py": APP,
+        "missing.py": "import os\nimport nosuchthing\n",
+        "syntax.py": "x = 1\ndef app(:\n",
+        "deep.py": "import json\napp = json.loads('{')\n",
+        "late.py": f"import nosuchthing\n{APP}",
+        "latest.py": "from flask import Flask\ndef create_app():\n    app = Flask(1 / 0)\n    return app\n",
+        "flask.py": f"Flask = print\n{APP}",
+        "none.py": "x = 1\n",
+        "number.py": "app = 1\n",
+        "factory.py": "def create_app():\n    raise RuntimeError('no database')\n",
+        "leaves.py": "import sys\nsys.exit('bye')\n",
+        "dies.py": "import os\nos._exit(3)\n",
+        "pkg/__init__.py": "",
+        "pkg/web.py": APP,
+        "bad.env": "A=1\nB is 2\n",
+        "nonsense.conf": "Nonsense\n",
+        "empty/readme": "",
+    }
+    for name, text in files.items():
+        command.write(name, text)
+    yield command
+
+
+MISTAKES = {
+    "good.pi": "there is no module good.pi",
+    "goood.py": "there is no file {place}/goood.py\n  Did you mean {place}/good.py?",
+    "nowhere:app": "there is no module nowhere: neither nowhere.py in {place}",
+    "pkg.wep:app": "there is no module pkg.wep in {place}\n  pkg is there; in {place}/pkg there is no wep.py; did you mean web.py?",
+    "good:aap": "there is no aap in {place}/good.py; did you mean app?",
+    "good:a b": "'a b' is no name of a callable",
+    "missing": "{place}/missing.py, line 2, in <module>:\n      import nosuchthing\n  ModuleNotFoundError: No module named 'nosuchthing'\n  Is its package installed for ",
+    # What the source tells is imported inside httpd only.
+    "late:app": "{place}/late.py, line 1, in <module>:\n      import nosuchthing\n  ModuleNotFoundError: No module named 'nosuchthing'",
+    "late:app --background": "{place}/late.py, line 1, in <module>:",
+    "latest:create_app()": "{place}/latest.py, line 3, in create_app:\n      app = Flask(1 / 0)\n  ZeroDivisionError: division by zero",
+    "syntax:app": "{place}/syntax.py, line 2: SyntaxError:",
+    "deep:app": "{place}/deep.py, line 2, in <module>:",
+    "none": "there is neither application nor app in none",
+    "number:app": "app of number is an object of type int: that is no application",
+    "factory:create_app()": "line 2, in create_app:\n      raise RuntimeError('no database')\n  RuntimeError: no database",
+    "leaves:app": "SystemExit: bye",
+    "dies:app": "ended Python (status 3)",
+    "empty": "there is nothing to serve in {place}/empty",
+    "good --port 70000": "--port: '70000' is no port, which is a number from 1 to 65535",
+    "good --host 1.2.3": "--host: '1.2.3' is no address, such as 127.0.0.1",
+    "good --host 192.0.2.1": "192.0.2.1 is no address of this machine",
+    "good --processes 0": "--processes: '0' is no number of processes, which is from 1 to 1000",
+    "good --timeout -1": "is no number of seconds" if sys.version_info >= (3, 12) else "--timeout:",
+    "good --limit-request-body 1X": "'1X' is no size, such as 1048576, 10M or 2G",
+    "good --static x": "'x': write a plain path of the URI and a directory, such as /static=/srv/static",
+    "good --static /x=nowhere": "--static /x=nowhere: there is no directory {place}/nowhere",
+    "good --static /a/../b=empty": "write a plain path of the URI",
+    "good --mount /=good": "two things are to be at /",
+    "good --static /=empty": "--static /=empty would take everything",
+    "good --static /a=empty --mount /a=good": "two things are to be at /a",
+    "good --server-root empty": "{place}/empty has other files in it",
+    "good --env-file bad.env": "--env-file {place}/bad.env, line 2: 'B is 2' is not NAME=value",
+    "good --env-file nowhere": "--env-file nowhere: no such file or directory",
+    "good --https-key good.py": "--https-key needs --https-cert",
+    "good --https-cert good.py": "httpd did not start:",
+    "good --error-log nowhere/x": "there is no directory {place}/nowhere\n  Make it: mkdir -p {place}/nowhere",
+    "good --error-log empty": "{place}/empty is a directory",
+    "good --include nonsense.conf": "Invalid command 'Nonsense'",
+    "good --background --reload": "--reload needs the terminal, and --background leaves it",
+    "good --log-to-terminal --access-log x": "takes the place of --error-log and --access-log",
+    "good --httpd /bin/true": "/bin/true is no Apache httpd 2.4",
+    "good --user nobody": "only root can have a server run as nobody",
+    "good --nonsense": "unrecognized arguments: --nonsense",
+    "good --venv empty": "{place}/empty is no virtual environment",
+    "good --chdir nowhere": "there is no directory {place}/nowhere",
+    "--handler mod_python.publisher good.py": "needs a directory, and good.py is none",
+    "": "say what to serve",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("line", MISTAKES)
+def test_what_is_said(command: Command, line: str) -> None:
+    arguments = ["good:a b"] if line == "good:a b" else line.split()
+    port = () if "--port" in line else ("--port", "0")
+    said = command.refused("start", *arguments, *port)
+    assert MISTAKES[line].format(place=command.place) in said
+    # Nothing of it goes on.
+    assert not [
+        path
+        for path in command.place.glob("tmp/*/*/run/httpd.pid")
+        if Path(f"/proc/{path.read_text().strip()}").exists()
+    ]
+
+
+def test_a_port_that_somebody_has(command: Command) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen(1)
+        port = other.getsockname()[1]
+        said = command.refused("start", "good", "--port", str(port))
+        assert f"port {port} of 127.0.0.1 cannot be had: address already in use" in said and "--port" in said
+        if ROOT:
+            said = command.refused("start", "good", "--port", str(port), "--user", CHILD_USER, user=None)
+            assert f"(by {Path('/proc/self/comm').read_text().strip()}, process {os.getpid()})" in said
+
+
+@pytest.mark.skipif(not ROOT, reason="about what root does")
+def test_roots_mistakes(command: Command) -> None:
+    said = command.refused("start", "good", user=None)
+    assert "this is root, and nothing of an application should run as root" in said and "--user www-data" in said
+    for user, reason in (("root", "root is root, whom"), ("nosuch", "there is no user nosuch")):
+        assert reason in command.refused("start", "good", "--user", user, user=None)
+    assert "there is no group nosuch" in command.refused(
+        "start", "good", "--user", "daemon", "--group", "nosuch", user=None
+    )
+    assert "is root's group" in command.refused("start", "good", "--user", "daemon", "--group", "root", user=None)
+    (command.place / "closed").mkdir(mode=0o700)
+    shutil.copy(command.place / "good.py", command.place / "closed/good.py")
+    said = command.refused("start", "closed/good.py", "--user", "daemon", "--port", "0", user=None)
+    assert (
+        f"daemon cannot pass {command.place}/closed, which is on the way to" in said
+        and f"chmod o+x {command.place}/closed" in said
+    )
+
+
+def test_a_server_root_that_others_can_prepare(command: Command) -> None:
+    root = command.place / "roots"
+    root.mkdir(mode=0o755)
+    command.give(root)
+    command.write("roots/file", "")
+    (root / "link").symlink_to(command.place / "empty")
+    (root / "open").mkdir()
+    command.give(root / "open")
+    (root / "open").chmod(0o777)
+    (root / "above").mkdir()
+    command.give(root / "above")
+    (root / "above").chmod(0o777)
+    if ROOT:
+        (root / "roots").mkdir(mode=0o755)
+    for name in ("file", "link", "open", *(["roots"] if ROOT else [])):
+        said = command.refused("start", "good", "--port", "0", "--server-root", f"roots/{name}")
+        assert f"{root}/{name} is not a directory of this user's alone" in said, name
+    said = command.refused("start", "good", "--port", "0", "--server-root", "roots/above/root")
+    assert f"others may rename or replace what lies in {root}/above" in said
+    said = command.refused("start", "good", "--port", "0", "--server-root", "new\nline")
+    assert "control character" in said
+    assert "setup needs a place that stays" in command.refused("setup", "good")
+
+
+@pytest.mark.skipif(not ROOT, reason="needs a second user")
+def test_anothers_usual_place(command: Command) -> None:
+    """/tmp/mod_python-UID, made by somebody else first."""
+    import pwd
+
+    place = command.place / "foreign"
+    place.mkdir(mode=0o777)
+    place.chmod(0o1777)
+    (place / f"mod_python-{pwd.getpwnam(CHILD_USER).pw_uid}").mkdir(mode=0o755)
+    said = command.refused("start", "good", "--port", "0", TMPDIR=str(place))
+    assert "is not a directory of this user's alone" in said and "--server-root DIRECTORY" in said
+
+
+def test_verbs_without_a_server(command: Command) -> None:
+    for verb in ("stop", "restart", "reload", "status"):
+        assert "no server of yours runs" in command.refused(verb, TMPDIR=str(command.place / "empty"))
+        assert "is no server root of mod_python" in command.refused(verb, "empty")
+    done = command("strat", "good")
+    assert done.returncode == 2 and "there is no command 'strat'; did you mean start?" in done.stderr
+    assert command().returncode == 2 and "start a server" in command("--help").stdout
+    for verb in ("start", "setup", "stop", "module-config", "create"):
+        done = command(verb, "--help")
+        assert done.returncode == 0 and f"mod_python {verb}" in done.stdout and not done.stderr
+
+
+def test_nothing_of_the_machine(command: Command, tmp_path: Path) -> None:
+    """Neither httpd, nor its modules, nor this module, nor a shared library of Python."""
+    done = subprocess.run(
+        [sys.executable, "-c", _BARE, str(PROJECT / "python")],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"PATH": ""},
+    )
+    for expected in (
+        "no httpd: there is no Apache httpd on this machine",
+        "apache2-bin",
+        "no ssl: httpd's module mod_ssl is needed, and is not in /nowhere",
+        "no library: ",
+        "libpython",
+        "no module: there is no mod_python.so for the package in",
+    ):
+        assert expected in done.stdout, done.stdout
+
+
+_BARE = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import os, sysconfig
+from mod_python._own import problems, programs
+from mod_python import version
+def say(what, call):
+    try:
+        call()
+    except problems.Problem as problem:
+        print(f"{what}: {problem}")
+isfile = os.path.isfile
+os.path.isfile = lambda path: isfile(path) and not str(path).endswith(".so") and ".so." not in str(path)
+version._FACTS["HTTPD"] = lambda: ""
+say("no httpd", programs.find)
+say("no ssl", lambda: programs.Httpd("/x", "/nowhere", frozenset()).load("ssl"))
+say("no library", problems.libpython)
+say("no module", programs.python_module)
+"""
+
+
+@pytest.mark.parametrize(
+    "text, value",
+    [
+        ("A=1", {"A": "1"}),
+        ("export A = x y # z", {"A": "x y"}),
+        ('A=\'a # "b" \\n\'\nB="c\\n\\"d\\" $HOME" # x', {"A": 'a # "b" \\n', "B": 'c\n"d" $HOME'}),
+        ("\ufeffA=é\n\n#B=1\nC=", {"A": "é", "C": ""}),
+        ("A=a#b\nA=c", {"A": "c"}),
+        ("A='x", None),
+        ("=x", None),
+        ("A-B=x", None),
+        ("A", None),
+        ('A="x" y', None),
+        ("A=\0", None),
+    ],
+)
+def test_files_of_variables(tmp_path: Path, text: str, value: object) -> None:
+    file = tmp_path / "env"
+    file.write_text(text)
+    if value is None:
+        with pytest.raises(Problem, match=r"line 1: .* is not NAME=value"):
+            options.environment_of(str(file))
+    else:
+        assert options.environment_of(str(file)) == value
+
+
+def test_arguments_are_quoted() -> None:
+    quoted = {
+        "/a/b-c.d": "/a/b-c.d",
+        "a b": '"a b"',
+        '"\\': '"\\"\\\\"',
+        "${A}": '"${MOD_PYTHON_DOLLAR}{A}"',
+        "": '""',
+        "#": '"#"',
+    }
+    assert {text: configuration.argument(text) for text in quoted} == quoted
+    for text in ("a\nb", "a\0", "\x7f"):
+        with pytest.raises(Problem, match="control character"):
+            configuration.argument(text)
+
+
+@pytest.mark.parametrize(
+    "source, kind",
+    [
+        ("from flask import Flask\napp = Flask(__name__)", "wsgi"),
+        ("import flask as f\napp: object = f.Flask(__name__)", "wsgi"),
+        ("from fastapi import FastAPI as F\napp = F()", "asgi"),
+        ("from django.core.asgi import get_asgi_application\napp = get_asgi_application()", "asgi"),
+        ("def app(environ, start_response): ...", "wsgi"),
+        ("async def app(scope, receive, send): ...", "asgi"),
+        ("from flask import Flask\napp = Flask(__name__)\napp = wrapped(app)", ""),
+        ("from flask import Flask\nif x:\n    app = Flask(__name__)", ""),
+        ("@decorated\ndef app(environ, start_response): ...", ""),
+        ("from other import app", ""),
+        ("from .flask import Flask\napp = Flask()", ""),
+        ("def app(a, b, c): ...", ""),
+        ("x = 1", ""),
+    ],
+)
+def test_sources_tell_what_they_are(tmp_path: Path, source: str, kind: str) -> None:
+    file = tmp_path / "m.py"
+    file.write_text(source)
+    assert sources.look(str(file)).kind("app") == kind
+
+
+def test_factories_tell_what_they_make(tmp_path: Path) -> None:
+    file = tmp_path / "m.py"
+    file.write_text(
+        "from flask import Flask\ndef create_app():\n    app = Flask('x')\n    return app\ndef other():\n    return x\n"
+    )
+    found = sources.look(str(file))
+    assert (
+        found.factory_kind("create_app") == "wsgi"
+        and found.factory_kind("other") == ""
+        and found.usual("") == ("create_app", True)
+    )
