@@ -148,9 +148,13 @@ pub(crate) fn error(cx: Cx<'_>, request: Request<'_>, text: &str) {
 /// Counts an exception and writes its traceback to the error log, each line as an entry; the first says in which phase and handler
 /// it was raised.
 pub(crate) fn traceback(cx: Cx<'_>, request: Request<'_>, place: &str, text: &str) {
+    lines(cx, request, &titled(place, text));
+}
+
+/// Counts an error and writes lines of it to the request's log.
+pub(crate) fn lines(cx: Cx<'_>, request: Request<'_>, text: &str) {
     count(cx);
-    let text = titled(place, text);
-    cx.detached((request, text.as_str()), |(request, text)| {
+    cx.detached((request, text), |(request, text)| {
         log::traceback(request, Level::Error, text);
     });
 }

@@ -85,7 +85,7 @@ from _apache import (
     table as table,
 )
 
-from mod_python import _modules, _processes, _streams, _tracebacks
+from mod_python import _modules, _processes, _stacks, _streams, _tracebacks
 from mod_python._cgi import CGIStdin as CGIStdin
 from mod_python._cgi import CGIStdout as CGIStdout
 from mod_python._cgi import NullIO as NullIO
@@ -98,6 +98,18 @@ if TYPE_CHECKING:
     from _apache import mp_filter, mp_request, mp_server
 
 make_table = table
+
+
+class RequestTimeout(BaseException):
+    """A request has been in Python for longer than ``PythonTimeout`` says.
+
+    Raised by the server in the thread that runs the request's code, wherever that stands (PyThreadState_SetAsyncExc); in code of C and in
+    what waits, such as ``time.sleep()`` or a lock, when that returns. No ``Exception``, so that ``except Exception`` does not stop
+    it; raised again each second (each ``PythonTimeout``, if that is less) in what catches it and goes on.
+    """
+
+    def __str__(self) -> str:
+        return str(self.args[0]) if self.args else "the request has been in Python for longer than PythonTimeout says"
 
 
 class _RefusedBody(SERVER_RETURN, OSError):

@@ -4,14 +4,17 @@
 #![expect(unsafe_code, reason = "this folder and `httpd` are where C is called")]
 
 mod apache;
+mod armed;
 mod attach;
 pub(crate) mod bytes;
 pub(crate) mod cell;
 pub(crate) mod class;
+pub(crate) mod deadlines;
 pub(crate) mod dict;
 pub(crate) mod exception;
 pub(crate) mod handlers;
 pub(crate) mod home;
+pub(crate) mod in_flight;
 pub(crate) mod interpreter;
 pub(crate) mod lifecycle;
 pub(crate) mod main_thread;
@@ -20,6 +23,7 @@ pub(crate) mod package;
 pub(crate) mod pools;
 pub(crate) mod registry;
 pub(crate) mod scoreboard;
+mod stacks;
 pub(crate) mod text;
 mod threads;
 
