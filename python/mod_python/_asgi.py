@@ -334,7 +334,7 @@ def where_is(number: int) -> str:
         return ""
     awaited = timed.awaited
     if getattr(awaited, "cr_running", False):
-        return _stacks.of_thread(timed.thread)
+        return _stacks.of_thread(timed.thread, _STEPS)
     return _stacks.of_coroutine(awaited)
 
 
@@ -397,6 +397,9 @@ class _Timed:
         close = getattr(self.awaited, "close", None)
         if close is not None:
             close()
+
+
+_STEPS = frozenset((_Timed.send.__code__, _Timed.throw.__code__))
 
 
 class Call:

@@ -16,16 +16,14 @@ _MOST = 100
 """So many frames are shown of a stack's end."""
 
 
-def of_thread(ident: int) -> str:
-    """Where the thread of this interpreter is that ``threading.get_ident()`` gives this number; "" where it is not in Python."""
-    frame = sys._current_frames().get(ident)
-    return of_frame(frame) if frame is not None else ""
+def of_thread(ident: int, behind: frozenset[CodeType] = frozenset()) -> str:
+    """Where the thread of this interpreter is that ``threading.get_ident()`` gives this number; "" where it is not in Python.
 
-
-def of_frame(frame: Optional[FrameType]) -> str:
-    """A frame and those that have called it, the innermost last."""
+    The innermost frame is the last; of those ``behind`` a function's, that one's callers are left out.
+    """
+    frame: Optional[FrameType] = sys._current_frames().get(ident)
     frames: list[tuple[FrameType, int]] = []
-    while frame is not None and len(frames) < _MOST:
+    while frame is not None and len(frames) < _MOST and frame.f_code not in behind:
         frames.append((frame, frame.f_lineno))
         frame = frame.f_back
     return _shown(frames[::-1])

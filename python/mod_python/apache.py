@@ -105,7 +105,7 @@ class RequestTimeout(BaseException):
 
     Raised by the server in the thread that runs the request's code, wherever that stands (PyThreadState_SetAsyncExc); in code of C and in
     what waits, such as ``time.sleep()`` or a lock, when that returns. No ``Exception``, so that ``except Exception`` does not stop
-    it; raised again each second (each ``PythonTimeout``, if that is less) in what catches it and goes on.
+    it; raised again each second (each quarter of ``PythonTimeout``, if that is less) in what catches it and goes on.
     """
 
     def __str__(self) -> str:

@@ -58,6 +58,8 @@ pub(super) struct Entry {
     pub(super) raised: u32,
     pub(super) next: u64,
     pub(super) is_told: bool,
+    /// Is it a step of a task, in an event loop's thread?
+    pub(super) is_step: bool,
     pub(super) rescued: Option<Rescued>,
     /// Is the child to end, because it does not come back?
     pub(super) is_given_up: bool,
@@ -207,6 +209,7 @@ pub(super) fn arm(
         raised: 0,
         next: due,
         is_told: false,
+        is_step: false,
         rescued: None,
         is_given_up: false,
         is_over: false,
@@ -252,6 +255,7 @@ pub(crate) fn begin_step(cx: Cx<'_>, due: u64, limit: u64) {
     armed.desk.take();
     // Whoever waits for the task tells of it.
     is_told_already();
+    with(|_, entry| entry.is_step = true);
 }
 
 /// Nobody has to be told when the time on this thread's desk has passed.

@@ -2,7 +2,7 @@
 //!
 //! | when | what |
 //! | --- | --- |
-//! | the deadline | `RequestTimeout` is raised in the thread, and the log told where it stood; again each second, or each limit if that is shorter |
+//! | the deadline | `RequestTimeout` is raised in the thread, and the log told where it stood; again each second, or each quarter of the limit if that is shorter |
 //! | a moment later | the thread has not come back (it sleeps, waits, or is in C): its client is answered without it (`Rescue`) |
 //! | the limit once more | it is given up: the child ends, when what others do is done |
 //!
@@ -252,7 +252,7 @@ fn raise_in(cx: Cx<'_>, desk: &Desk, number: u64) -> Option<Option<Arc<dyn Rescu
     // SAFETY: attached to the interpreter in which the thread is; the class lives as long as that.
     unsafe { ffi::PyThreadState_SetAsyncExc(desk.thread.cast_signed(), class.as_ptr()) };
     entry.raised += 1;
-    entry.next = now + entry.limit.min(AGAIN);
+    entry.next = now + (entry.limit / 4).min(AGAIN);
     entry.is_told = true;
     Some(entry.rescue.clone())
 }
@@ -305,7 +305,7 @@ pub(crate) fn race(
     spawned.map_err(pyo3::exceptions::PyOSError::new_err)?;
     let mut done = Ok(());
     for _ in 0..times {
-        let armed = armed::arm(cx, Some(Duration::from_secs(1)), Some(0), None);
+        let armed = armed::arm(cx, Some(Duration::from_secs(1)), Some(now()), None);
         armed::is_told_already();
         if let Err(error) = body() {
             exception::discard(cx.py, error);
@@ -330,11 +330,19 @@ pub(crate) fn age(since: u64) -> f64 {
     now.map_or(0.0, |now| now.saturating_sub(since).as_secs_f64())
 }
 
-/// How many threads have been given up, and are not back?
-fn given_up() -> usize {
-    let is_given_up = |desk: &&Arc<Desk>| desk.entry().as_ref().is_some_and(|entry| entry.is_given_up);
-    desks().iter().filter(is_given_up).count()
+/// How many threads have been given up, and are not back: all, and those among them that are httpd's.
+fn given_up() -> (usize, usize) {
+    let of_desk = |desk: &Arc<Desk>| {
+        let place = desk.entry();
+        let entry = place.as_ref().filter(|entry| entry.is_given_up);
+        entry.map_or((0, 0), |entry| (1, usize::from(!entry.is_step)))
+    };
+    let all = desks().clone();
+    all.iter().map(of_desk).fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
 }
+
+/// So often nobody else is seen to be at work, before that is believed: what has been accepted may still wait for a worker.
+const LOOKS: u32 = 4;
 
 /// Has the child end, when what the others do is done, or httpd's Timeout has passed.
 fn retire() {
@@ -345,11 +353,12 @@ fn retire() {
     let spawned = main_thread::spawn("mod_python end", || {
         if let Some(patience) = retirement::begin() {
             let begun = now();
-            // What waits behind it in the kernel is another child's.
-            while retirement::others(given_up()) && now() - begun < armed::nanoseconds(patience) {
+            let mut idle = 0;
+            while idle < LOOKS && now() - begun < armed::nanoseconds(patience) {
                 std::thread::sleep(TICK);
+                idle = if retirement::others(given_up().1) { 0 } else { idle + 1 };
             }
-            if given_up() > 0 && !threads::is_ending() {
+            if given_up().0 > 0 && !threads::is_ending() {
                 log::process(Level::Warning, "PythonTimeout: the child ends, with a thread that has not come back");
                 // SAFETY: ends the process at once. An orderly end would wait for the thread.
                 unsafe { libc::_exit(0) }

@@ -78,7 +78,11 @@ fn tell(held: &Held<'_, Exchange>) -> Rescued {
     request.connection().close_at_end();
     let is_written = request.header_only() || output.write(request, PAGE).is_ok();
     drop(output);
-    match is_written && Exchange::pass(held, End::OfStream).is_ok() {
+    // httpd's last filter would keep so little for what may follow.
+    let is_sent = is_written
+        && Exchange::pass(held, End::OfStream).is_ok()
+        && request.connection().push().is_ok();
+    match is_sent {
         true => Rescued::Told,
         false if request.connection().shut() => Rescued::BrokenOff,
         false => Rescued::Not,
