@@ -185,6 +185,7 @@ _ONE = [
     "PythonOption",
     "PythonOutputFilter",
     "PythonPostReadRequestHandler",
+    "PythonTimeout",
     "PythonTransHandler",
     "PythonTypeHandler",
     "PythonWSGI",

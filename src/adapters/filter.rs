@@ -116,7 +116,11 @@ impl Run<'_> {
         };
         let argument = filter::object(cx, parts, &object::object(cx, self.lease)?)?;
         let common = &self.request.config::<ModPython>().common;
-        in_flight::is_at(if self.input { Work::INPUT } else { Work::OUTPUT });
+        in_flight::is_at(if self.input {
+            Work::INPUT
+        } else {
+            Work::OUTPUT
+        });
         let (now, lease) = (self.request.time(), Some(self.lease));
         match call(cx, self.entry, common, now, lease, &argument) {
             // Its body has not run: what it was to look at would pass.

@@ -74,7 +74,10 @@ fn evaluate(
     };
     let path = request.config::<ModPython>().common.path;
     let arguments = (argument, filter, kind, text.to_string_lossy(), path);
-    let limit = request.config::<ModPython>().common.limit(Answerer::Handler);
+    let limit = request
+        .config::<ModPython>()
+        .common
+        .limit(Answerer::Handler);
     let include = cx.apache()?.getattr("_include")?;
     let armed = deadlines::arm(cx, limit, Some(lease));
     let done = include.call1(arguments).map(drop);

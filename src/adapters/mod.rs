@@ -88,11 +88,7 @@ enum Outcome<'py> {
 
 impl<'py> Outcome<'py> {
     /// `has_passed`: has its time, so that something was done about it?
-    fn of(
-        cx: Cx<'py>,
-        called: Result<Object<'py>, Object<'py>>,
-        has_passed: bool,
-    ) -> Outcome<'py> {
+    fn of(cx: Cx<'py>, called: Result<Object<'py>, Object<'py>>, has_passed: bool) -> Outcome<'py> {
         match called {
             Err(raised) if cx.is_request_timeout(&raised) => Outcome::TimedOut(None),
             Err(raised) if has_passed && !cx.is_server_return(&raised) => {

@@ -61,5 +61,9 @@ pub(crate) use gateway;
 
 /// As WSGI's, for unit tests.
 #[cfg(test)]
-pub(crate) static SOME: Gateway =
-    gateway!("wsgi", Answerer::Wsgi, &["mod_python.wsgi.chunked_buffer"], |_, _| Ok(()));
+pub(crate) static SOME: Gateway = gateway!(
+    "wsgi",
+    Answerer::Wsgi,
+    &["mod_python.wsgi.chunked_buffer"],
+    |_, _| Ok(())
+);

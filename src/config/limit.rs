@@ -33,7 +33,9 @@ pub(crate) fn parse(text: &str) -> Result<Limit<'_>, String> {
     if text.eq_ignore_ascii_case("off") {
         return Ok(Limit { text, time: None });
     }
-    let plain = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    let plain = text
+        .bytes()
+        .all(|byte| byte.is_ascii_digit() || byte == b'.');
     let seconds = text.parse::<f64>().ok().filter(|_| plain);
     match seconds {
         Some(0.0) => Ok(Limit { text, time: None }),
@@ -93,7 +95,9 @@ mod tests {
             let time = time.map(Duration::from_millis);
             assert_eq!(parse(text), Ok(Limit { text, time }));
         }
-        for text in ["", "-1", "1s", "1e3", "inf", "NaN", "0.01", "86401", "on", "."] {
+        for text in [
+            "", "-1", "1s", "1e3", "inf", "NaN", "0.01", "86401", "on", ".",
+        ] {
             assert!(parse(text).is_err(), "{text}");
         }
         assert_eq!(Answerer::parse("WSGI"), Ok(Answerer::Wsgi));

@@ -32,7 +32,11 @@ pub(super) fn longer<'c>(
 }
 
 /// Adds a pool of interpreters: `PythonInterpreterPool name size=4`.
-pub(super) fn add_pool<'c>(setting: &mut Set<'_, 'c>, name: &'c str, size: &'c str) -> Result<(), String> {
+pub(super) fn add_pool<'c>(
+    setting: &mut Set<'_, 'c>,
+    name: &'c str,
+    size: &'c str,
+) -> Result<(), String> {
     const MOST: usize = 256;
     if name == MAIN {
         return Err("cannot be main_interpreter: there is one of it; choose another name".into());

@@ -150,7 +150,10 @@ impl Drop for Here {
 
 /// Nanoseconds of a clock that goes forward, and costs next to nothing (CLOCK_MONOTONIC_COARSE: to a few milliseconds).
 pub(super) fn now() -> u64 {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
     // SAFETY: fills the structure.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC_COARSE, &raw mut time) };
     let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
@@ -165,11 +168,14 @@ pub(super) fn nanoseconds(time: Duration) -> u64 {
 pub(crate) struct Armed {
     desk: Option<Arc<Desk>>,
     /// What it is inside of.
-    outer: Option<Entry>,
+    outer: Option<Box<Entry>>,
 }
 
 /// A user's code that takes as long as it likes.
-pub(super) const UNARMED: Armed = Armed { desk: None, outer: None };
+pub(super) const UNARMED: Armed = Armed {
+    desk: None,
+    outer: None,
+};
 
 /// Puts an entry on this thread's desk. One that it is inside of counts, too: whichever ends first.
 pub(super) fn arm(
@@ -216,7 +222,10 @@ pub(super) fn arm(
         rescue,
     });
     drop(place);
-    Armed { desk: Some(desk), outer }
+    Armed {
+        desk: Some(desk),
+        outer: outer.map(Box::new),
+    }
 }
 
 impl Armed {
@@ -228,12 +237,14 @@ impl Armed {
 
     #[inline]
     fn end(&mut self) -> bool {
-        let Some(desk) = self.desk.take() else { return false };
+        let Some(desk) = self.desk.take() else {
+            return false;
+        };
         if is_forked() {
             return false;
         }
         let mut place = desk.entry();
-        let ended = std::mem::replace(&mut *place, self.outer.take());
+        let ended = std::mem::replace(&mut *place, self.outer.take().map(|outer| *outer));
         let Some(mut ended) = ended else { return false };
         // With the entry's lock: the watcher has raised before, or will not any more.
         let has_passed = ended.end(desk.thread);

@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | the deadline | `RequestTimeout` is raised in the thread, and the log told where it stood; again each second, or each quarter of the limit if that is shorter |
 //! | a moment later | the thread has not come back (it sleeps, waits, or is in C): its client is answered without it (`Rescue`) |
-//! | the limit once more | it is given up: the child ends, when what others do is done |
+//! | the limit once more, and a second at least | it is given up: the child ends, when what others do is done |
 //!
 //! The watcher itself never attaches: a thread that keeps the interpreter's lock would keep it, too. Whatever has to attach is done by
 //! threads that are made for it, one an interpreter at a time. It looks each `TICK` while anything is armed, and sleeps otherwise; in the
@@ -18,6 +18,7 @@ use super::{exception, main_thread, stacks, threads};
 use crate::httpd::guard::guard;
 use crate::httpd::log::{self, Level};
 use crate::httpd::module::retirement;
+use crate::httpd::request::server::mpm_query;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -36,6 +37,9 @@ const QUIET: u32 = 100;
 const PATIENCE: u64 = 150_000_000;
 /// At least so often what does not end is raised again (nanoseconds).
 const AGAIN: u64 = 1_000_000_000;
+
+/// At least so long it has to come back, before it is given up.
+const LEAST: u64 = 1_000_000_000;
 
 static SLEEPS: AtomicBool = AtomicBool::new(false);
 static WATCHER: Once = Once::new();
@@ -64,6 +68,16 @@ pub(crate) fn due_in(left: Duration) -> u64 {
     now().saturating_add(armed::nanoseconds(left + TICK * 2))
 }
 
+/// Has the watcher run when the first request comes to Python, so that other children can ask where this one's threads are. With prefork
+/// only where something is armed: a process of one thread stays one.
+pub(super) fn follow_requests() {
+    in_flight::at_first(|| {
+        if mpm_query(retirement::IS_THREADED) != 0 {
+            watch();
+        }
+    });
+}
+
 /// Has the watcher run, and be awake.
 #[inline]
 pub(crate) fn watch() {
@@ -78,7 +92,6 @@ pub(crate) fn watch() {
 #[cold]
 fn start() {
     WATCHER.call_once(|| {
-        in_flight::follow_forks();
         if let Err(reason) = main_thread::spawn("mod_python watcher", run) {
             let text = format!("PythonTimeout: {reason}: no request is ended");
             log::process(Level::Error, &text);
@@ -115,7 +128,8 @@ fn is_anything_armed() -> bool {
 
 /// Something that the operator is to be told of.
 struct Report {
-    thread: u64,
+    /// What the thread was at.
+    about: String,
     text: String,
     rescue: Option<Arc<dyn Rescue>>,
 }
@@ -127,7 +141,9 @@ fn look() -> bool {
     let mut to_visit: Vec<&'static Interpreter> = Vec::new();
     for desk in &all {
         let mut place = desk.entry();
-        let Some(entry) = place.as_mut() else { continue };
+        let Some(entry) = place.as_mut() else {
+            continue;
+        };
         is_any = true;
         if entry.is_to_be_raised(now) {
             to_visit.push(entry.interpreter);
@@ -135,7 +151,7 @@ fn look() -> bool {
         if entry.has_passed(now) && now - entry.due >= PATIENCE {
             rescue(entry);
             let report = |text: String| Report {
-                thread: desk.thread,
+                about: about(desk.thread),
                 text,
                 rescue: entry.rescue.clone(),
             };
@@ -143,8 +159,9 @@ fn look() -> bool {
                 let text = "the interpreter's lock is held by another thread, or by code in C, and cannot be had: nothing can be raised".into();
                 reports.push(report(text));
             }
-            if now - entry.due >= entry.limit.max(PATIENCE * 2) && !entry.is_given_up {
-                let mut text = "it does not come back: the child ends when others have finished".to_owned();
+            if now - entry.due >= entry.limit.max(LEAST) && !entry.is_given_up {
+                let mut text =
+                    "it does not come back: the child ends when others have finished".to_owned();
                 if !entry.is_told || entry.raised == 0 && entry.raises {
                     text.push_str(&stacks::of_stuck(entry.state));
                 }
@@ -224,10 +241,25 @@ fn raise(cx: Cx<'_>) -> Vec<Report> {
         let is_due = |entry: &Entry| {
             std::ptr::eq(entry.interpreter, cx.interpreter) && entry.is_to_be_raised(now())
         };
-        let due = desk.entry().as_ref().filter(|entry| is_due(entry)).map(|entry| (entry.number, entry.is_told));
-        let Some((number, is_told)) = due else { continue };
+        let due = desk
+            .entry()
+            .as_ref()
+            .filter(|entry| is_due(entry))
+            .map(|entry| (entry.number, entry.is_told));
+        let Some((number, is_told)) = due else {
+            continue;
+        };
         // Before it is raised: then the thread goes elsewhere.
-        let stack = if is_told { String::new() } else { stacks::of_thread(cx, desk.thread) };
+        let stack = if is_told {
+            String::new()
+        } else {
+            stacks::of_thread(cx, desk.thread)
+        };
+        let about = if is_told {
+            String::new()
+        } else {
+            about(desk.thread)
+        };
         if let Some(rescue) = raise_in(cx, &desk, number)
             && !is_told
         {
@@ -235,7 +267,11 @@ fn raise(cx: Cx<'_>) -> Vec<Report> {
                 row.count_error();
             }
             let text = format!("RequestTimeout is raised where it stands\n{stack}");
-            reports.push(Report { thread: desk.thread, text: text.trim_end().into(), rescue });
+            reports.push(Report {
+                about,
+                text: text.trim_end().into(),
+                rescue,
+            });
         }
     }
     reports
@@ -259,18 +295,7 @@ fn raise_in(cx: Cx<'_>, desk: &Desk, number: u64) -> Option<Option<Arc<dyn Rescu
 
 /// Writes what has happened to the log of the request, or of the main server.
 fn tell(report: Report) {
-    let at = in_flight::of_thread(report.thread);
-    let text = match at {
-        Some(at) => {
-            let age = age(at.since);
-            let name = in_flight::interpreter(at.interpreter).map_or("?", |one| one.name());
-            format!(
-                "PythonTimeout: {} has taken {age:.2} s ({}, interpreter {name}, thread {}): {}",
-                at.line, at.work, report.thread, report.text
-            )
-        }
-        None => format!("PythonTimeout: thread {}: {}", report.thread, report.text),
-    };
+    let text = format!("PythonTimeout: {}: {}", report.about, report.text);
     let is_told = report.rescue.is_some_and(|rescue| rescue.log(&text));
     if !is_told {
         log::lines_of_process(Level::Error as i32, &text);
@@ -323,6 +348,19 @@ pub(crate) fn race(
     done.map(|()| raised)
 }
 
+/// What a thread is at, since when, and where.
+fn about(thread: u64) -> String {
+    let Some(at) = in_flight::of_thread(thread) else {
+        return format!("thread {thread}");
+    };
+    let age = age(at.since);
+    let name = in_flight::interpreter(at.interpreter).map_or("?", |one| one.name());
+    format!(
+        "{} has taken {age:.2} s ({}, interpreter {name}, thread {thread})",
+        at.line, at.work
+    )
+}
+
 /// How long ago that was, in seconds.
 pub(crate) fn age(since: u64) -> f64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
@@ -338,7 +376,9 @@ fn given_up() -> (usize, usize) {
         entry.map_or((0, 0), |entry| (1, usize::from(!entry.is_step)))
     };
     let all = desks().clone();
-    all.iter().map(of_desk).fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
+    all.iter()
+        .map(of_desk)
+        .fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
 }
 
 /// So often nobody else is seen to be at work, before that is believed: what has been accepted may still wait for a worker.
@@ -356,10 +396,17 @@ fn retire() {
             let mut idle = 0;
             while idle < LOOKS && now() - begun < armed::nanoseconds(patience) {
                 std::thread::sleep(TICK);
-                idle = if retirement::others(given_up().1) { 0 } else { idle + 1 };
+                idle = if retirement::others(given_up().1) {
+                    0
+                } else {
+                    idle + 1
+                };
             }
             if given_up().0 > 0 && !threads::is_ending() {
-                log::process(Level::Warning, "PythonTimeout: the child ends, with a thread that has not come back");
+                log::process(
+                    Level::Warning,
+                    "PythonTimeout: the child ends, with a thread that has not come back",
+                );
                 // SAFETY: ends the process at once. An orderly end would wait for the thread.
                 unsafe { libc::_exit(0) }
             }
@@ -377,12 +424,16 @@ fn retire() {
 /// What Python raises.
 pub(crate) fn stack(cx: Cx<'_>, pid: i32, thread: u64) -> PyResult<Option<String>> {
     if pid != std::process::id().cast_signed() {
-        return Ok(cx.detached((i64::from(pid), thread.cast_signed()), |(pid, thread)| {
-            elsewhere(i32::try_from(pid).unwrap_or(0), thread.cast_unsigned())
-        }));
+        return Ok(
+            cx.detached((i64::from(pid), thread.cast_signed()), |(pid, thread)| {
+                elsewhere(i32::try_from(pid).unwrap_or(0), thread.cast_unsigned())
+            }),
+        );
     }
     let at = in_flight::of_thread(thread).and_then(|at| in_flight::interpreter(at.interpreter));
-    let Some(interpreter) = at.filter(|_| !is_forked()) else { return Ok(None) };
+    let Some(interpreter) = at.filter(|_| !is_forked()) else {
+        return Ok(None);
+    };
     if std::ptr::eq(interpreter, cx.interpreter) {
         return Ok(Some(stacks::of_thread(cx, thread)));
     }

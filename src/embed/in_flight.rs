@@ -10,6 +10,7 @@ use crate::httpd::request::Request;
 use std::cell::{Cell, OnceCell};
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU64, Ordering, fence};
+use std::sync::{Once, OnceLock};
 
 const PLACES: usize = 4096;
 /// How many bytes of a request's line are kept.
@@ -139,7 +140,11 @@ pub(crate) fn share() {
             -1,
             0,
         );
-        let table = if table == libc::MAP_FAILED { null_mut() } else { table.cast() };
+        let table = if table == libc::MAP_FAILED {
+            null_mut()
+        } else {
+            table.cast()
+        };
         let before = TABLE.swap(table, Ordering::AcqRel);
         if !before.is_null() {
             libc::munmap(before.cast(), SIZE);
@@ -159,7 +164,7 @@ pub(super) fn is_forked() -> bool {
 }
 
 /// Has forks of this child known as such.
-pub(super) fn follow_forks() {
+fn follow_forks() {
     unsafe extern "C" fn child() {
         FORKED.store(true, Ordering::Relaxed);
     }
@@ -203,9 +208,22 @@ impl Drop for Here {
     }
 }
 
+/// What is to be done when the first thread of this child takes a place.
+static AT_FIRST: OnceLock<fn()> = OnceLock::new();
+
+/// Has this done when the first request comes to Python. For one caller.
+pub(super) fn at_first(what: fn()) {
+    let _ = AT_FIRST.set(what);
+}
+
 /// Takes a place for this thread: a free one, or one of a child that has gone.
 #[cold]
 fn take() -> Option<&'static Place> {
+    static FIRST: Once = Once::new();
+    FIRST.call_once(|| {
+        follow_forks();
+        AT_FIRST.get().inspect(|what| what());
+    });
     let me = std::process::id().cast_signed();
     let place = table()?.places.iter().find(|place| {
         let owner = place.pid.load(Ordering::Relaxed);
@@ -218,7 +236,9 @@ fn take() -> Option<&'static Place> {
     place.depth.store(0, Ordering::Relaxed);
     // Its owner may have been killed while it wrote.
     let version = place.version.load(Ordering::Relaxed);
-    place.version.store(version.wrapping_add(version & 1), Ordering::Relaxed);
+    place
+        .version
+        .store(version.wrapping_add(version & 1), Ordering::Relaxed);
     place.thread.store(this_thread(), Ordering::Release);
     Some(place)
 }
@@ -238,7 +258,10 @@ pub(crate) struct Shown {
 
 /// Shows that this thread goes into Python for a request; None: for a connection.
 #[inline]
-pub(crate) fn show(request: Option<Request<'_>>, interpreter: &'static Interpreter) -> Option<Shown> {
+pub(crate) fn show(
+    request: Option<Request<'_>>,
+    interpreter: &'static Interpreter,
+) -> Option<Shown> {
     if is_forked() {
         return None;
     }
@@ -252,9 +275,14 @@ pub(crate) fn show(request: Option<Request<'_>>, interpreter: &'static Interpret
                 place.interpreter.swap_relaxed(number),
             );
             place.depth.store(depth + 1, Ordering::Relaxed);
-            return Some(Shown { place, before: Some(before) });
+            return Some(Shown {
+                place,
+                before: Some(before),
+            });
         }
-        let about = request.map_or((0, 0), |request| (request.address().as_ptr().addr(), request.time()));
+        let about = request.map_or((0, 0), |request| {
+            (request.address().as_ptr().addr(), request.time())
+        });
         if about != here.last.get() || about.0 == 0 {
             here.last.set(about);
             place.write(request);
@@ -262,7 +290,10 @@ pub(crate) fn show(request: Option<Request<'_>>, interpreter: &'static Interpret
         place.interpreter.store(number, Ordering::Relaxed);
         place.work.store(0, Ordering::Relaxed);
         place.depth.store(1, Ordering::Release);
-        Some(Shown { place, before: None })
+        Some(Shown {
+            place,
+            before: None,
+        })
     })
     .ok()
     .flatten()
@@ -310,7 +341,10 @@ impl Own for AtomicU32 {
 
     #[inline]
     fn fetch_sub_relaxed(&self) {
-        self.store(self.load(Ordering::Relaxed).saturating_sub(1), Ordering::Relaxed);
+        self.store(
+            self.load(Ordering::Relaxed).saturating_sub(1),
+            Ordering::Relaxed,
+        );
     }
 }
 
@@ -318,21 +352,32 @@ impl Place {
     /// Writes whose request it is.
     fn write(&self, request: Option<Request<'_>>) {
         let version = self.version.load(Ordering::Relaxed);
-        self.version.store(version.wrapping_add(1), Ordering::Relaxed);
+        self.version
+            .store(version.wrapping_add(1), Ordering::Relaxed);
         fence(Ordering::Release);
         let (since, (method, uri)) = match request {
             Some(request) => (request.time(), parts_of(request)),
             None => (now(), (&b"a connection"[..], &b""[..])),
         };
-        self.since.store(u64::try_from(since).unwrap_or(0), Ordering::Relaxed);
-        let mut text = Words::new(&self.line);
-        text.put(method);
-        if !uri.is_empty() {
-            text.put(b" ");
-            text.put(uri);
+        self.since
+            .store(u64::try_from(since).unwrap_or(0), Ordering::Relaxed);
+        let mut line = [0; LINE];
+        let mut length = 0;
+        let space: &[u8] = if uri.is_empty() { b"" } else { b" " };
+        for part in [method, space, uri] {
+            let room = line.get_mut(length..).unwrap_or_default();
+            let fits = part.len().min(room.len());
+            if let (Some(room), Some(part)) = (room.get_mut(..fits), part.get(..fits)) {
+                room.copy_from_slice(part);
+            }
+            length += fits;
         }
-        self.length.store(text.end(), Ordering::Relaxed);
-        self.version.store(version.wrapping_add(2), Ordering::Release);
+        let used = length.next_multiple_of(8).min(LINE);
+        fill(&self.line, line.get(..used).unwrap_or(&line));
+        let length = u32::try_from(length).unwrap_or(0);
+        self.length.store(length, Ordering::Relaxed);
+        self.version
+            .store(version.wrapping_add(2), Ordering::Release);
     }
 
     /// Reads it, where its thread is in Python.
@@ -367,7 +412,9 @@ impl Place {
 /// A request's method, and its URI without what stands behind the question mark.
 #[inline]
 fn parts_of<'r>(request: Request<'r>) -> (&'r [u8], &'r [u8]) {
-    let uri = request.unparsed_uri().map_or(&b""[..], |text| text.to_bytes());
+    let uri = request
+        .unparsed_uri()
+        .map_or(&b""[..], |text| text.to_bytes());
     let cut = uri.iter().position(|&byte| byte == b'?');
     let method = request.method().map_or(&b""[..], |text| text.to_bytes());
     (method, cut.and_then(|cut| uri.get(..cut)).unwrap_or(uri))
@@ -387,55 +434,12 @@ fn now() -> i64 {
     now.map_or(0, |now| i64::try_from(now.as_micros()).unwrap_or(0))
 }
 
-/// Writes bytes into words, as many as there is room for.
-struct Words<'a> {
-    words: &'a [AtomicU64],
-    word: [u8; 8],
-    length: usize,
-}
-
-impl<'a> Words<'a> {
-    fn new(words: &'a [AtomicU64]) -> Words<'a> {
-        Words { words, word: [0; 8], length: 0 }
-    }
-
-    fn put(&mut self, mut bytes: &[u8]) {
-        let room = (self.words.len() * 8).saturating_sub(self.length);
-        bytes = bytes.get(..room).unwrap_or(bytes);
-        while !bytes.is_empty() {
-            if self.length.is_multiple_of(8)
-                && let Some((whole, rest)) = bytes.split_first_chunk::<8>()
-            {
-                self.store(u64::from_ne_bytes(*whole));
-                (self.length, bytes) = (self.length + 8, rest);
-                continue;
-            }
-            let Some((byte, rest)) = bytes.split_first() else { break };
-            if let Some(slot) = self.word.get_mut(self.length % 8) {
-                *slot = *byte;
-            }
-            self.length += 1;
-            bytes = rest;
-            if self.length.is_multiple_of(8) {
-                self.length -= 8;
-                self.store(u64::from_ne_bytes(self.word));
-                self.length += 8;
-                self.word = [0; 8];
-            }
-        }
-    }
-
-    fn store(&self, word: u64) {
-        if let Some(slot) = self.words.get(self.length / 8) {
-            slot.store(word, Ordering::Relaxed);
-        }
-    }
-
-    fn end(self) -> u32 {
-        if !self.length.is_multiple_of(8) {
-            self.store(u64::from_ne_bytes(self.word));
-        }
-        u32::try_from(self.length).unwrap_or(0)
+/// Writes bytes into words, eight into each.
+#[inline]
+fn fill(words: &[AtomicU64], bytes: &[u8]) {
+    for (word, chunk) in words.iter().zip(bytes.chunks_exact(8)) {
+        let chunk = chunk.first_chunk::<8>().copied().unwrap_or_default();
+        word.store(u64::from_ne_bytes(chunk), Ordering::Relaxed);
     }
 }
 
@@ -546,9 +550,13 @@ pub(super) fn reply(number: u32, said: &str) {
         Ordering::Relaxed,
     );
     if taken.is_ok() {
-        let mut words = Words::new(&question.answer);
-        words.put(said.as_bytes());
-        question.length.store(words.end(), Ordering::Relaxed);
+        let mut bytes = said.as_bytes().to_vec();
+        bytes.truncate(ANSWER);
+        let length = bytes.len();
+        bytes.resize(length.next_multiple_of(8), 0);
+        fill(&question.answer, &bytes);
+        let length = u32::try_from(length).unwrap_or(0);
+        question.length.store(length, Ordering::Relaxed);
         question.state.store(number | ANSWERED, Ordering::Release);
     }
 }
@@ -600,19 +608,19 @@ mod tests {
     #[test]
     fn words_hold_what_is_put_into_them() {
         let words = [const { AtomicU64::new(u64::MAX) }; 4];
-        for parts in [
-            &["GET", " ", "/a"][..],
-            &["", "12345678", "12345678"],
-            &["1234567", "12345678901234567890123456789"],
-            &["0123456789012345678901234567890123456789"],
-            &[],
+        for said in [
+            "",
+            "GET /a",
+            "12345678",
+            "0123456789012345678901234567890123456789",
         ] {
-            let mut text_of = Words::new(&words);
-            parts.iter().for_each(|part| text_of.put(part.as_bytes()));
-            let length = text_of.end();
-            let mut all = parts.concat();
-            all.truncate(32);
-            assert_eq!(text(&words, length), all);
+            let mut bytes = said.as_bytes().to_vec();
+            bytes.truncate(32);
+            let length = bytes.len();
+            bytes.resize(length.next_multiple_of(8), 0);
+            fill(&words, &bytes);
+            let shown = text(&words, u32::try_from(length).unwrap());
+            assert_eq!(shown, said.get(..length).unwrap());
         }
     }
 }

@@ -114,7 +114,9 @@ impl Interpreter {
     /// The number of that row; of none, before there is one.
     #[inline]
     pub(super) fn number(&self) -> u32 {
-        self.row.get().map_or(u32::MAX, |row| scoreboard::number_of(row))
+        self.row
+            .get()
+            .map_or(u32::MAX, |row| scoreboard::number_of(row))
     }
 
     /// The first row that it is given stays its row.

@@ -3,7 +3,7 @@
 use super::class::Function;
 use super::home::{self, Home};
 use super::module::{self, Populate};
-use super::{exception, interpreter, main_thread, package, registry, threads};
+use super::{deadlines, exception, interpreter, main_thread, package, registry, threads};
 use crate::config;
 use crate::config::interpreters::MAIN;
 use crate::httpd::apr::pool::Pool;
@@ -54,6 +54,7 @@ pub(crate) fn start(
 ) -> bool {
     let begun = Instant::now();
     log::check_waits(threads::assert_detached);
+    deadlines::follow_requests();
     let started =
         initialize(server, functions, populate).and_then(|()| registry::adopt_main(begun));
     match started {

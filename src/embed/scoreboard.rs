@@ -110,7 +110,10 @@ pub(super) fn number_of(row: &Row) -> u32 {
     let first = TABLE.load(Ordering::Relaxed).addr();
     let distance = std::ptr::from_ref(row).addr().wrapping_sub(first);
     let number = distance / size_of::<Row>();
-    u32::try_from(number).ok().filter(|_| number < ROWS).unwrap_or(u32::MAX)
+    u32::try_from(number)
+        .ok()
+        .filter(|_| number < ROWS)
+        .unwrap_or(u32::MAX)
 }
 
 /// Gives the name in the row that has this number.

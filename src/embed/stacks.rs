@@ -39,7 +39,10 @@ pub(super) fn of_stuck(state: usize) -> String {
             return String::new();
         }
         let [read, write] = ends.map(|end| OwnedFd::from_raw_fd(end));
-        dump(write.as_raw_fd(), std::ptr::with_exposed_provenance_mut(state));
+        dump(
+            write.as_raw_fd(),
+            std::ptr::with_exposed_provenance_mut(state),
+        );
         drop(write);
         read
     };
@@ -49,5 +52,7 @@ pub(super) fn of_stuck(state: usize) -> String {
     let lines = said.lines().filter(|line| line.starts_with("  File"));
     let mut lines: Vec<&str> = lines.collect();
     lines.reverse();
-    lines.iter().fold(String::new(), |all, line| all + "\n" + line)
+    lines
+        .iter()
+        .fold(String::new(), |all, line| all + "\n" + line)
 }

@@ -51,7 +51,11 @@ fn may_tell(held: &Held<'_, Exchange>) -> bool {
     let request = held.request();
     let connection = request.connection();
     let is_under_way = held.is_under_way(Way::In) || held.is_under_way(Way::Out);
-    let is_alone = request.main().or(request.prev()).or(request.next()).is_none();
+    let is_alone = request
+        .main()
+        .or(request.prev())
+        .or(request.next())
+        .is_none();
     held.is_served()
         && !is_under_way
         && is_alone

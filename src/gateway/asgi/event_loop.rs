@@ -152,7 +152,8 @@ fn taken<'py>(cx: Cx<'py>, post: Post) -> PyResult<Object<'py>> {
         .into_iter()
         .map(|object| object.into_bound(cx.py));
     let begun = PyList::new(cx.py, begun.collect::<Vec<_>>())?;
-    let [woken, cancelled] = [post.woken, post.cancelled].map(|numbers| PyList::new(cx.py, numbers));
+    let [woken, cancelled] =
+        [post.woken, post.cancelled].map(|numbers| PyList::new(cx.py, numbers));
     (begun, woken?, cancelled?).into_bound_py_any(cx.py)
 }
 

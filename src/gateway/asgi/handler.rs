@@ -8,8 +8,8 @@ use super::http::Http;
 use super::scope::{Failure, scope};
 use super::{event_loop, options, websocket};
 use crate::config::ModPython;
-use crate::embed::{Cx, deadlines};
 use crate::embed::class::{self, Args, Function, function};
+use crate::embed::{Cx, deadlines};
 use crate::gateway::call::{Answerer, Call};
 use crate::httpd::log::Level;
 use crate::httpd::request::Request as Host;
@@ -76,9 +76,19 @@ pub(in crate::gateway) fn answer<'py>(call: &Call<'py>, request: &Object<'py>) -
     let Ok(left) = deadlines::hand_over(cx) else {
         return Err(call.time_out());
     };
-    let limit = common.limit(call.gateway.answerer).map_or(0, |limit| limit.as_nanos());
+    let limit = common
+        .limit(call.gateway.answerer)
+        .map_or(0, |limit| limit.as_nanos());
     let due = left.map_or(0, deadlines::due_in);
-    let parts = (&exchange, application, &*mounted.name, scope, lifespan, due, limit);
+    let parts = (
+        &exchange,
+        application,
+        &*mounted.name,
+        scope,
+        lifespan,
+        due,
+        limit,
+    );
     let parts = parts.into_bound_py_any(cx.py)?;
     let leaves = call.may_leave && !has_body && host.may_leave() && streams::is_ready();
     let mut conversation = Conversation::new(

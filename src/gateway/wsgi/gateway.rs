@@ -3,5 +3,9 @@
 use crate::config::gateways::{Gateway, gateway};
 use crate::config::limit::Answerer;
 
-pub(crate) static GATEWAY: Gateway =
-    gateway!("wsgi", Answerer::Wsgi, &["mod_python.wsgi.chunked_buffer"], |_, _| Ok(()));
+pub(crate) static GATEWAY: Gateway = gateway!(
+    "wsgi",
+    Answerer::Wsgi,
+    &["mod_python.wsgi.chunked_buffer"],
+    |_, _| Ok(())
+);

@@ -8,6 +8,9 @@ use crate::httpd::request::server::{is_defined, mpm_query};
 use crate::httpd::sys;
 use std::time::Duration;
 
+/// What `mpm_query` is asked whether a child has several threads (AP_MPMQ_IS_THREADED).
+pub(crate) const IS_THREADED: i32 = sys::AP_MPMQ_IS_THREADED;
+
 /// Has this child accept nothing more. Gives for how long it may go on with what it has in hand: httpd's Timeout; None where it is not one
 /// of several children (`httpd -X`).
 pub(crate) fn begin() -> Option<Duration> {
@@ -21,17 +24,21 @@ pub(crate) fn begin() -> Option<Duration> {
             (*listener).accept_func = Some(refuse);
             listener = (*listener).next;
         }
-        let timeout = sys::ap_server_conf.as_ref().map_or(0, |server| server.timeout);
+        let timeout = sys::ap_server_conf
+            .as_ref()
+            .map_or(0, |server| server.timeout);
         Some(Duration::from_micros(u64::try_from(timeout).unwrap_or(0)))
     }
 }
 
 /// Accepts nothing, as if there were no descriptor left (ap_unixd_accept gives this then).
 unsafe extern "C" fn refuse(
-    _accepted: *mut *mut std::ffi::c_void,
+    accepted: *mut *mut std::ffi::c_void,
     _listener: *mut sys::ap_listen_rec,
     _pool: *mut sys::apr_pool_t,
 ) -> sys::apr_status_t {
+    // SAFETY: the MPM's own place for the connection; it looks there whatever is returned.
+    unsafe { accepted.write(std::ptr::null_mut()) };
     sys::APR_EGENERAL
 }
 
@@ -47,7 +54,9 @@ pub(crate) fn others(stuck: usize) -> bool {
             return false;
         }
         for child in 0..children {
-            let Ok(child) = i32::try_from(child) else { return false };
+            let Ok(child) = i32::try_from(child) else {
+                return false;
+            };
             let process = sys::ap_get_scoreboard_process(child);
             if process.is_null() || (*process).pid != me {
                 continue;
@@ -59,7 +68,8 @@ pub(crate) fn others(stuck: usize) -> bool {
                     !worker.is_null() && BUSY.contains(&i32::from((*worker).status))
                 })
                 .count();
-            let waiting = (*process).write_completion + (*process).lingering_close + (*process).suspended;
+            let waiting =
+                (*process).write_completion + (*process).lingering_close + (*process).suspended;
             return busy > stuck || waiting > 0;
         }
     }
