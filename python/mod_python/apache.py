@@ -85,7 +85,7 @@ from _apache import (
     table as table,
 )
 
-from mod_python import _modules, _processes, _stacks, _streams, _tracebacks
+from mod_python import _modules, _processes, _streams, _tracebacks
 from mod_python._cgi import CGIStdin as CGIStdin
 from mod_python._cgi import CGIStdout as CGIStdout
 from mod_python._cgi import NullIO as NullIO

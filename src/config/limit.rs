@@ -1,6 +1,5 @@
 //! PythonTimeout: for how long a request may be in Python, and for what that counts.
 
-use super::Common;
 use std::time::Duration;
 
 /// A limit as it is written, and what it means.
@@ -61,19 +60,6 @@ impl Answerer {
             "asgi" => Ok(Answerer::Asgi),
             _ => Err(format!("is for handler, wsgi or asgi, not for {text:?}")),
         }
-    }
-}
-
-impl Common<'_> {
-    /// For how long may this be in Python? None: for as long as it likes.
-    #[inline]
-    pub(crate) fn limit(&self, answerer: Answerer) -> Option<Duration> {
-        let limit = match answerer {
-            Answerer::Handler => self.timeout,
-            Answerer::Wsgi => self.wsgi_timeout,
-            Answerer::Asgi => self.asgi_timeout,
-        };
-        limit.and_then(|limit| limit.time)
     }
 }
 

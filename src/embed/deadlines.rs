@@ -14,6 +14,7 @@ use super::armed::{self, Desk, Entry, UNARMED, desks, now};
 use super::attach::enter;
 use super::in_flight::{self, is_forked};
 use super::interpreter::{Cx, Interpreter};
+use super::question::Question;
 use super::{exception, main_thread, stacks, threads};
 use crate::httpd::guard::guard;
 use crate::httpd::log::{self, Level};
@@ -175,11 +176,11 @@ fn look() -> bool {
     for interpreter in to_visit {
         visit(interpreter, None);
     }
-    if let Some((number, thread)) = in_flight::asked() {
+    if let Some((number, thread)) = in_flight::question().and_then(Question::asked) {
         let at = in_flight::of_thread(thread).and_then(|at| in_flight::interpreter(at.interpreter));
         match at {
             Some(interpreter) => visit(interpreter, Some((number, thread))),
-            None => in_flight::reply(number, ""),
+            None => reply(number, ""),
         }
     }
     reports.into_iter().for_each(tell);
@@ -212,7 +213,7 @@ fn visit(interpreter: &'static Interpreter, question: Option<(u32, u64)>) {
         let entered = guard("deadline", || {
             enter(interpreter, |cx| {
                 if let Some((number, thread)) = question {
-                    in_flight::reply(number, &stacks::of_thread(cx, thread));
+                    reply(number, &stacks::of_thread(cx, thread));
                 }
                 raise(cx)
             })
@@ -230,6 +231,13 @@ fn visit(interpreter: &'static Interpreter, question: Option<(u32, u64)>) {
         visited.retain(|other| *other != key);
         drop(visited);
         log::process(Level::Error, &reason);
+    }
+}
+
+/// Answers the question that this child has been asked.
+fn reply(number: u32, said: &str) {
+    if let Some(question) = in_flight::question() {
+        question.reply(number, said);
     }
 }
 
@@ -452,12 +460,12 @@ fn elsewhere(pid: i32, thread: u64) -> Option<String> {
         number
     })?;
     let answer = (0..TRIES).find_map(|_| {
-        let answer = in_flight::answer(number);
+        let answer = in_flight::question()?.answer(number);
         if answer.is_none() {
             std::thread::sleep(PAUSE);
         }
         answer
     });
-    in_flight::give_up(number);
+    in_flight::question()?.give_up(number);
     answer.filter(|answer| !answer.is_empty())
 }

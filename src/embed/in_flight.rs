@@ -4,6 +4,7 @@
 //! what is being written reads again (a sequence lock). In the child of a fork nothing is written: the place is the parent's thread's.
 
 use super::interpreter::{self, Interpreter};
+use super::question::{Question, fill, text};
 use super::scoreboard;
 use crate::config::Phase;
 use crate::httpd::request::Request;
@@ -15,8 +16,6 @@ use std::sync::{Once, OnceLock};
 const PLACES: usize = 4096;
 /// How many bytes of a request's line are kept.
 const LINE: usize = 192;
-/// How many bytes of an answer about a stack are kept.
-const ANSWER: usize = 16_384;
 
 /// What a thread does. All zeros is a free place.
 #[repr(C)]
@@ -38,25 +37,6 @@ struct Place {
     length: AtomicU32,
     line: [AtomicU64; LINE / 8],
 }
-
-/// A question of one child to another: where is a thread of yours? There is one at a time.
-#[repr(C)]
-struct Question {
-    /// What has come of it, in its two lowest bits (`FREE` and so on), and a number that each question has another of.
-    state: AtomicU32,
-    /// The process that asks.
-    asker: AtomicI32,
-    pid: AtomicI32,
-    length: AtomicU32,
-    thread: AtomicU64,
-    answer: [AtomicU64; ANSWER / 8],
-}
-
-const FREE: u32 = 0;
-const ASKED: u32 = 1;
-const IN_HAND: u32 = 2;
-const ANSWERED: u32 = 3;
-const STEP: u32 = 4;
 
 #[repr(C)]
 struct Table {
@@ -434,26 +414,6 @@ fn now() -> i64 {
     now.map_or(0, |now| i64::try_from(now.as_micros()).unwrap_or(0))
 }
 
-/// Writes bytes into words, eight into each.
-#[inline]
-fn fill(words: &[AtomicU64], bytes: &[u8]) {
-    for (word, chunk) in words.iter().zip(bytes.chunks_exact(8)) {
-        let chunk = chunk.first_chunk::<8>().copied().unwrap_or_default();
-        word.store(u64::from_ne_bytes(chunk), Ordering::Relaxed);
-    }
-}
-
-fn text(words: &[AtomicU64], length: u32) -> String {
-    let length = usize::try_from(length).unwrap_or(0).min(words.len() * 8);
-    let words = words.get(..length.div_ceil(8)).unwrap_or(words);
-    let mut bytes: Vec<u8> = words
-        .iter()
-        .flat_map(|word| word.load(Ordering::Relaxed).to_ne_bytes())
-        .collect();
-    bytes.truncate(length);
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
 /// Every thread of all children that is in Python now.
 pub(crate) fn entries() -> Vec<Entry> {
     let places = table().map_or(&[][..], |table| &table.places);
@@ -478,87 +438,14 @@ pub(super) fn interpreter(number: u32) -> Option<&'static Interpreter> {
 
 /// Asks another child where a thread of it is. Gives the number of the question; None while another one is asked.
 pub(super) fn ask(pid: i32, thread: u64) -> Option<u32> {
-    let question = &table()?.question;
-    let state = question.state.load(Ordering::Acquire);
-    let is_left = |owner: &AtomicI32| !scoreboard::lives(owner.load(Ordering::Relaxed));
-    let is_free = state % STEP == FREE || is_left(&question.asker) || is_left(&question.pid);
-    // In hand, so that nobody takes it for one that has been asked.
-    let number = (state - state % STEP).wrapping_add(STEP);
-    let taken = question.state.compare_exchange(
-        state,
-        number | IN_HAND,
-        Ordering::AcqRel,
-        Ordering::Relaxed,
-    );
-    if !is_free || taken.is_err() {
-        return None;
-    }
-    let me = std::process::id().cast_signed();
-    question.asker.store(me, Ordering::Relaxed);
-    question.pid.store(pid, Ordering::Relaxed);
-    question.thread.store(thread, Ordering::Relaxed);
-    question.state.store(number | ASKED, Ordering::Release);
+    let number = table()?.question.ask(pid, thread);
     ring();
-    Some(number)
+    number
 }
 
-/// What the question has been answered with.
-pub(super) fn answer(number: u32) -> Option<String> {
-    let question = &table()?.question;
-    (question.state.load(Ordering::Acquire) == number | ANSWERED)
-        .then(|| text(&question.answer, question.length.load(Ordering::Relaxed)))
-}
-
-/// Gives the question up, or the answer back.
-pub(super) fn give_up(number: u32) {
-    let Some(table) = table() else { return };
-    let state = &table.question.state;
-    // Whoever writes the answer does so within moments.
-    for _ in 0..1000 {
-        let now = state.load(Ordering::Acquire);
-        if now - now % STEP != number {
-            return;
-        }
-        let freed = |now| {
-            let free = number | FREE;
-            state.compare_exchange(now, free, Ordering::AcqRel, Ordering::Relaxed)
-        };
-        if now % STEP != IN_HAND && freed(now).is_ok() {
-            return;
-        }
-        std::thread::yield_now();
-    }
-}
-
-/// A question that this child has been asked: its number, and the thread.
-pub(super) fn asked() -> Option<(u32, u64)> {
-    let question = &table()?.question;
-    let state = question.state.load(Ordering::Acquire);
-    let me = std::process::id().cast_signed();
-    let is_mine = state % STEP == ASKED && question.pid.load(Ordering::Relaxed) == me;
-    is_mine.then(|| (state - ASKED, question.thread.load(Ordering::Relaxed)))
-}
-
-/// Answers a question that this child has been asked, unless nobody waits for that any more.
-pub(super) fn reply(number: u32, said: &str) {
-    let Some(table) = table() else { return };
-    let (question, in_hand) = (&table.question, number | IN_HAND);
-    let taken = question.state.compare_exchange(
-        number | ASKED,
-        in_hand,
-        Ordering::AcqRel,
-        Ordering::Relaxed,
-    );
-    if taken.is_ok() {
-        let mut bytes = said.as_bytes().to_vec();
-        bytes.truncate(ANSWER);
-        let length = bytes.len();
-        bytes.resize(length.next_multiple_of(8), 0);
-        fill(&question.answer, &bytes);
-        let length = u32::try_from(length).unwrap_or(0);
-        question.length.store(length, Ordering::Relaxed);
-        question.state.store(number | ANSWERED, Ordering::Release);
-    }
+/// The question, which all children share.
+pub(super) fn question() -> Option<&'static Question> {
+    table().map(|table| &table.question)
 }
 
 /// What watchers sleep on; one of this process where there is no table.
@@ -598,29 +485,5 @@ pub(super) fn sleep(seen: u32, time: std::time::Duration) {
             seen,
             &raw const time,
         );
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn words_hold_what_is_put_into_them() {
-        let words = [const { AtomicU64::new(u64::MAX) }; 4];
-        for said in [
-            "",
-            "GET /a",
-            "12345678",
-            "0123456789012345678901234567890123456789",
-        ] {
-            let mut bytes = said.as_bytes().to_vec();
-            bytes.truncate(32);
-            let length = bytes.len();
-            bytes.resize(length.next_multiple_of(8), 0);
-            fill(&words, &bytes);
-            let shown = text(&words, u32::try_from(length).unwrap());
-            assert_eq!(shown, said.get(..length).unwrap());
-        }
     }
 }

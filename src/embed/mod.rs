@@ -21,6 +21,7 @@ pub(crate) mod main_thread;
 pub(crate) mod module;
 pub(crate) mod package;
 pub(crate) mod pools;
+mod question;
 pub(crate) mod registry;
 pub(crate) mod scoreboard;
 mod stacks;

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
 import threading
 import time
 
 import _apache
-
 from mod_python import apache
 
 LONG = 1.2
@@ -41,10 +41,8 @@ def stand(how):
                 caught += 1
         raise ValueError("caught")
     elif how == "swallow":
-        try:
+        with contextlib.suppress(Exception):
             stand("spin")
-        except Exception:
-            pass
     elif how == "gil for ever":
         ctypes.PyDLL(None).sleep(60)
     elif how == "for ever":
