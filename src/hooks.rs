@@ -4,7 +4,7 @@ use crate::adapters::{self, filter, include, phases};
 use crate::config::interpreters::Plan;
 use crate::config::{HANDLERS, ModPython, Phase, Server, options};
 use crate::embed::class::Function;
-use crate::embed::{home, lifecycle, package, registry, scoreboard};
+use crate::embed::{home, in_flight, lifecycle, package, registry, scoreboard};
 use crate::exchange::lease_of;
 use crate::gateway::{self, mounts};
 use crate::httpd::apr::key_locks;
@@ -157,6 +157,7 @@ fn post_config(pool: Pool<'_>, server: ServerRec<'_>) -> Result<(), String> {
         key_locks::create();
         mutex::create(pool, server, lock_count(server)?, directory)?;
         scoreboard::share();
+        in_flight::share();
     }
     hooks::add_version_component(pool, concat!("mod_python/", env!("CARGO_PKG_VERSION")));
     hooks::add_version_component(pool, concat!("Python/", env!("MOD_PYTHON_PYTHON_VERSION")));
@@ -198,6 +199,7 @@ fn lock_count(server: ServerRec<'_>) -> Result<usize, String> {
 /// The functions of `_apache`.
 const FUNCTIONS: &[&[Function]] = &[
     objects::FUNCTIONS,
+    objects::in_flight::FUNCTIONS,
     library::FUNCTIONS,
     gateway::FUNCTIONS,
     directives::FUNCTIONS,

@@ -2,6 +2,7 @@
 
 use super::{Answered, Object, Outcome, Subject, answer, call, serve};
 use crate::config::{BROKEN, Directory, Entry, ModPython, Phase};
+use crate::embed::in_flight::{self, Work};
 use crate::embed::{self, Cx, exception};
 use crate::exchange::{Exchange, RequestLease, lease_of};
 use crate::httpd::io::Aborted;
@@ -319,10 +320,14 @@ impl<'a, 'py, 'r> Attached<'a, 'py, 'r> {
     fn handler(&self, entry: &Entry<'r>, argument: &Object<'py>) -> Option<Status> {
         let common = &self.config.common;
         let may_leave = self.phase == Phase::Content;
-        let outcome = match answer(self.cx, entry, common, may_leave, argument) {
+        in_flight::is_at(Work::of_phase(self.phase));
+        let outcome = match answer(self.cx, entry, common, may_leave, self.lease, argument) {
             Some(Answered::Here(outcome)) => outcome,
             Some(Answered::Suspended) => return Some(Status::SUSPENDED),
-            None => call(self.cx, entry, common, self.request.time(), argument)?,
+            None => {
+                let (now, lease) = (self.request.time(), Some(self.lease));
+                call(self.cx, entry, common, now, lease, argument)?
+            }
         };
         Some(match outcome {
             Outcome::Returned(result) => self.status(entry, &result, "returned"),
@@ -336,6 +341,7 @@ impl<'a, 'py, 'r> Attached<'a, 'py, 'r> {
                 self.status(entry, &result, "raised SERVER_RETURN with")
             }
             Outcome::Raised(raised) => self.failed(Some(entry), &raised),
+            Outcome::TimedOut(raised) => self.timed_out(entry, raised),
         })
     }
 
@@ -353,6 +359,19 @@ impl<'a, 'py, 'r> Attached<'a, 'py, 'r> {
     fn failed(&self, entry: Option<&Entry<'r>>, raised: &Object<'_>) -> Status {
         let debug = self.has_failed();
         report::exception(self.cx, self.lease, self.phase, entry, raised, debug)
+    }
+
+    /// What has been written, and has not left, makes way for an error's page.
+    #[cold]
+    fn timed_out(&self, entry: &Entry<'r>, raised: Option<Object<'_>>) -> Status {
+        self.has_failed();
+        if let Some(raised) = raised {
+            report::exception(self.cx, self.lease, self.phase, Some(entry), &raised, false);
+        }
+        if let Some(held) = self.hold() {
+            held.value().output.borrow_mut().discard();
+        }
+        Status::GATEWAY_TIME_OUT
     }
 
     /// Notes the failure; is it to be shown to the browser?

@@ -7,6 +7,7 @@ mod cover;
 pub(crate) mod gateways;
 mod handlers;
 pub(crate) mod interpreters;
+pub(crate) mod limit;
 mod merge;
 pub(crate) mod mount;
 pub(crate) mod options;

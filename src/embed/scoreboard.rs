@@ -105,6 +105,23 @@ fn rows() -> &'static [Row] {
     unsafe { std::slice::from_raw_parts(table, ROWS) }
 }
 
+/// Gives the number by which others find a row; one that no row has, where nobody else sees it.
+pub(super) fn number_of(row: &Row) -> u32 {
+    let first = TABLE.load(Ordering::Relaxed).addr();
+    let distance = std::ptr::from_ref(row).addr().wrapping_sub(first);
+    let number = distance / size_of::<Row>();
+    u32::try_from(number)
+        .ok()
+        .filter(|_| number < ROWS)
+        .unwrap_or(u32::MAX)
+}
+
+/// Gives the name in the row that has this number.
+pub(crate) fn name_of(number: u32) -> Option<String> {
+    let row = rows().get(usize::try_from(number).ok()?)?;
+    Some(row.read(0).name)
+}
+
 /// Takes a row for a new interpreter of this process.
 pub(super) fn enter(name: &str, gil: Gil, took: Duration) -> &'static Row {
     let me = std::process::id().cast_signed();
@@ -215,7 +232,7 @@ impl Row {
 }
 
 /// Is there a process of this number?
-fn lives(pid: i32) -> bool {
+pub(super) fn lives(pid: i32) -> bool {
     // SAFETY: asks only; the signal 0 is not sent.
     unsafe { libc::kill(pid, 0) == 0 || *libc::__errno_location() != libc::ESRCH }
 }

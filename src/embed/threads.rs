@@ -21,7 +21,7 @@ pub(super) fn announce_end() {
 }
 
 /// Is the child about to exit? Then no thread attaches any more of its own accord.
-fn is_ending() -> bool {
+pub(super) fn is_ending() -> bool {
     ENDING.load(Ordering::SeqCst)
 }
 

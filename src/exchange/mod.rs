@@ -5,6 +5,7 @@ mod cleanups;
 mod cursor;
 mod filters;
 mod release;
+mod rescue;
 mod soon;
 mod state;
 mod way_out;

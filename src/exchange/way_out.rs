@@ -4,7 +4,7 @@ use super::soon::{self, HEAD};
 use super::state::{Exchange, RequestLease};
 use crate::config::options::FLUSH;
 use crate::config::{ModPython, Phase};
-use crate::embed::{Cx, detached};
+use crate::embed::{Cx, deadlines, detached};
 use crate::httpd::io::Aborted;
 use crate::httpd::io::file_part::FilePart;
 use crate::httpd::io::output::{Brigade, ENOUGH, End};
@@ -87,6 +87,7 @@ impl Exchange {
             return Ok(true);
         }
         held.value().output.borrow_mut().tell(held.request());
+        let _paused = deadlines::pause();
         pass(held.request())
     }
 
@@ -134,6 +135,7 @@ impl Exchange {
         }
         let (request, exchange) = (held.request(), held.value());
         let brigade = exchange.output.borrow_mut().take(request, end);
+        let _paused = deadlines::pause();
         let result = pass(request, &brigade);
         exchange.output.borrow_mut().put_back(brigade);
         result

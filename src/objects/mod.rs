@@ -7,6 +7,7 @@ pub(crate) mod filter;
 pub(crate) mod finfo;
 mod functions;
 pub(crate) mod hlist;
+pub(crate) mod in_flight;
 mod locks;
 mod logging;
 mod memo;
