@@ -4,8 +4,8 @@ use crate::adapters::{self, filter, include, phases};
 use crate::config::interpreters::Plan;
 use crate::config::{HANDLERS, ModPython, Phase, Server, options};
 use crate::embed::class::Function;
-use crate::embed::{home, lifecycle, package, registry, scoreboard};
-use crate::exchange::lease_of;
+use crate::embed::{children, home, lifecycle, package, registry};
+use crate::exchange::{account, lease_of};
 use crate::gateway::{self, mounts};
 use crate::httpd::apr::key_locks;
 use crate::httpd::apr::mutex;
@@ -156,7 +156,7 @@ fn post_config(pool: Pool<'_>, server: ServerRec<'_>) -> Result<(), String> {
             .filter(|path| !path.is_empty());
         key_locks::create();
         mutex::create(pool, server, lock_count(server)?, directory)?;
-        scoreboard::share();
+        account::share();
     }
     hooks::add_version_component(pool, concat!("mod_python/", env!("CARGO_PKG_VERSION")));
     hooks::add_version_component(pool, concat!("Python/", env!("MOD_PYTHON_PYTHON_VERSION")));
@@ -198,6 +198,7 @@ fn lock_count(server: ServerRec<'_>) -> Result<usize, String> {
 /// The functions of `_apache`.
 const FUNCTIONS: &[&[Function]] = &[
     objects::FUNCTIONS,
+    objects::measures::FUNCTIONS,
     library::FUNCTIONS,
     gateway::FUNCTIONS,
     directives::FUNCTIONS,
@@ -206,6 +207,7 @@ const FUNCTIONS: &[&[Function]] = &[
 fn child_init(pool: Pool<'static>, server: ServerRec<'static>) {
     key_locks::adopt();
     mutex::adopt(pool, server);
+    children::enter();
     let config: &Server<'_> = server.config::<ModPython>();
     if lifecycle::start(pool, config, FUNCTIONS, objects::populate) {
         registry::follow(plan(server));
@@ -223,6 +225,7 @@ struct EndOfStreams;
 impl Drop for EndOfStreams {
     fn drop(&mut self) {
         streams::stop();
+        children::look();
     }
 }
 

@@ -1,7 +1,7 @@
 //! Errors of handlers: to the error log always, to the browser under PythonDebug.
 
 use crate::config::{Entry, Phase};
-use crate::embed::{self, Cx, exception, text};
+use crate::embed::{self, Cx, exception, text, totals};
 use crate::exchange::RequestLease;
 use crate::httpd::log;
 use crate::httpd::log::Level;
@@ -137,6 +137,7 @@ pub(crate) fn count(cx: Cx<'_>) {
     if let Some(row) = cx.interpreter.row() {
         row.count_error();
     }
+    totals::count_error(cx.interpreter);
 }
 
 /// Counts an error and writes it to the request's log.

@@ -12,8 +12,9 @@ pub(crate) mod phases;
 use crate::config::{Common, Entry};
 use crate::embed::handlers::{self, Importing};
 use crate::embed::interpreter::Interpreter;
+use crate::embed::stopwatch::{Stopwatch, look_at_garbage};
 use crate::embed::{self, Cx, exception};
-use crate::exchange::RequestLease;
+use crate::exchange::{RequestLease, account};
 use crate::gateway;
 use crate::httpd::guard::guard;
 use crate::httpd::io::stdio::Serving;
@@ -55,7 +56,9 @@ fn serve<R>(
         Subject::Request(request, lease) => Some(Serving::new(request, lease.turn())),
         Subject::Connection(..) | Subject::Child => None,
     };
-    embed::enter(interpreter, |cx| {
+    let watch = Stopwatch::new();
+    let served = embed::enter(interpreter, |cx| {
+        let now = watch.attached();
         let _opened = match subject {
             Subject::Request(request, lease) => Some(cx.open(lease.turn(), request.address())),
             Subject::Connection(connection, lease) => {
@@ -63,8 +66,18 @@ fn serve<R>(
             }
             Subject::Child => None,
         };
-        body(cx)
-    })
+        let result = body(cx);
+        look_at_garbage(cx, now);
+        result
+    });
+    if let Some(lap) = watch.lap() {
+        let times = match subject {
+            Subject::Request(_, lease) => Some(lease.times()),
+            Subject::Connection(..) | Subject::Child => None,
+        };
+        account::add(times, interpreter, &lap);
+    }
+    served
 }
 
 /// What becomes of a call of Python.

@@ -2,6 +2,7 @@
 //! what `req.get_config()` and `server.get_config()` list.
 
 use super::cover::cover;
+use super::seconds::Seconds;
 use crate::httpd::apr::pool::Pool;
 
 /// A value as `get_config()` shows it.
@@ -18,6 +19,12 @@ impl<'c> Shown<'c> for &'c str {
 impl<'c> Shown<'c> for bool {
     fn shown(self) -> &'c str {
         if self { "1" } else { "0" }
+    }
+}
+
+impl<'c> Shown<'c> for Seconds<'c> {
+    fn shown(self) -> &'c str {
+        self.text()
     }
 }
 
@@ -71,6 +78,7 @@ settings! {
     debug: bool = "PythonDebug";
     auto_reload: bool = "PythonAutoReload";
     enable_pdb: bool = "PythonEnablePdb";
+    slow_log: Seconds<'c> = "PythonSlowLog";
 }
 
 impl<'c> Common<'c> {

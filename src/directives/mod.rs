@@ -6,7 +6,7 @@ mod setting;
 use crate::config::interpreters::{MAIN, pool_of};
 use crate::config::{
     ByExtension, Common, Directory, Doubt, Entry, Filter, Gil, HandlerList, ModPython, Phase,
-    Source, cover, filter_key, key, options, parse_handlers,
+    Seconds, Source, cover, filter_key, key, options, parse_handlers,
 };
 use crate::embed::Cx;
 use crate::embed::class::{Args, Function, function};
@@ -35,7 +35,7 @@ const fn handler(
 }
 
 /// Every directive: name, arguments, context, default, help, setter.
-pub(crate) static DIRECTIVES: [Directive<ModPython>; 32] = [
+pub(crate) static DIRECTIVES: [Directive<ModPython>; 33] = [
     handler(c"PythonPostReadRequestHandler", Context::Server, c"Python handlers that run when a request has been read"),
     handler(c"PythonTransHandler", Context::Server, c"Python handlers that translate a URI to a file name"),
     handler(c"PythonHeaderParserHandler", Context::Everywhere, c"Python handlers that run when the sections of a request are known"),
@@ -181,6 +181,18 @@ pub(crate) static DIRECTIVES: [Directive<ModPython>; 32] = [
         help: c"On: handlers run in the debugger, where httpd runs in the foreground with -DONE_PROCESS",
         setter: Setter::Flag(|setting, on| {
             common(setting, |common| common.enable_pdb = Some(on));
+            Ok(())
+        }),
+    },
+    Directive {
+        name: c"PythonSlowLog",
+        arguments: "seconds|Off",
+        context: Context::Section,
+        default: "Off",
+        help: c"a request that takes longer is logged, with how long it waited for the interpreter's lock, was in Python, and was sent",
+        setter: Setter::One(|setting, value| {
+            let seconds = Seconds::parse(value)?;
+            common(setting, |common| common.slow_log = Some(seconds));
             Ok(())
         }),
     },

@@ -1,6 +1,7 @@
 //! Thread states: one for each pair of thread and interpreter, kept until the thread ends.
 
 use super::interpreter::Interpreter;
+use crate::httpd::clock;
 use crate::httpd::faults;
 use crate::httpd::log::{self, Level};
 use pyo3::ffi;
@@ -37,6 +38,12 @@ struct Thread {
     last: Cell<(*const Interpreter, *mut ffi::PyThreadState)>,
     /// In a thread that Python has started: the thread state that Python has made for it, while a call of ours has detached it.
     own: Cell<*mut ffi::PyThreadState>,
+    /// How long it has waited for interpreters' locks, and how long it has done something else than what is measured (`stopwatch`), in
+    /// nanoseconds.
+    waited: Cell<u64>,
+    apart: Cell<u64>,
+    /// When it was attached last; 0: not since `begin`.
+    attached_at: Cell<u64>,
 }
 
 impl Thread {
@@ -47,6 +54,9 @@ impl Thread {
             depth: Cell::new(0),
             last: Cell::new((null(), null_mut())),
             own: Cell::new(null_mut()),
+            waited: Cell::new(0),
+            apart: Cell::new(0),
+            attached_at: Cell::new(0),
         }
     }
 
@@ -169,6 +179,36 @@ pub(super) fn assert_detached() {
     }
 }
 
+/// As `spent`, and when the thread is attached next will be known.
+#[inline]
+pub(super) fn begin() -> (u64, u64) {
+    THREAD.with(|thread| {
+        thread.attached_at.set(0);
+        (thread.waited.get(), thread.apart.get())
+    })
+}
+
+/// What this thread has waited for locks, and what stood apart.
+#[inline]
+pub(super) fn spent() -> (u64, u64) {
+    THREAD.with(|thread| (thread.waited.get(), thread.apart.get()))
+}
+
+/// When this thread was attached last, since `begin`; 0 where it was before.
+#[inline]
+pub(super) fn attached_at() -> u64 {
+    THREAD.with(|thread| thread.attached_at.get())
+}
+
+/// What has been measured stands apart from what it is a part of.
+#[inline]
+pub(super) fn stand_apart((waited, apart): (u64, u64), whole: u64) {
+    THREAD.with(|thread| {
+        thread.waited.set(waited);
+        thread.apart.set(apart.wrapping_add(whole));
+    });
+}
+
 /// Is this thread inside `enter`, even if it is detached for a while?
 pub(super) fn is_inside() -> bool {
     THREAD.with(|thread| thread.depth.get()) > 0
@@ -258,8 +298,15 @@ impl Drop for Detached {
 }
 
 fn attach(thread: &Thread, state: *mut ffi::PyThreadState) {
+    let asked = clock::now();
     // SAFETY: a state of this thread, not attached anywhere.
     unsafe { ffi::PyEval_RestoreThread(state) };
+    let now = clock::now();
+    let waited = thread.waited.get();
+    thread
+        .waited
+        .set(waited.wrapping_add(now.saturating_sub(asked)));
+    thread.attached_at.set(now);
     thread.attached.set(state);
     if thread.bound.get() != state {
         bind(state);

@@ -9,6 +9,7 @@ mod functions;
 pub(crate) mod hlist;
 mod locks;
 mod logging;
+pub(crate) mod measures;
 mod memo;
 pub(crate) mod query;
 pub(crate) mod refusal;
