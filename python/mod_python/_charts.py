@@ -23,21 +23,46 @@ class Line(NamedTuple):
     filled: bool = False
 
 
-def plot(title: str, unit: str, lines: Sequence[Line], times: tuple[float, float], show: Callable[[float], str]) -> str:
+class Axis(NamedTuple):
+    """The upright axis: where a value lies on it."""
+
+    low: float
+    high: float
+    ticks: list[float]
+    is_log: bool = False
+
+    def place(self, value: float) -> float:
+        """From 0, below, to 1."""
+        if self.is_log:
+            value = math.log10(value) if value > 0 else self.low
+        return min(1.0, max(0.0, (value - self.low) / (self.high - self.low)))
+
+
+def plot(
+    title: str,
+    unit: str,
+    lines: Sequence[Line],
+    times: tuple[float, float],
+    show: Callable[[float], str],
+    is_log: bool = False,
+) -> str:
     """A figure: title, unit, a legend with the last values, the plot. `times` are those of its two ends, `show` writes a value."""
-    top, ticks = scale([value for line in lines for value in line.values if value is not None])
-    drawn = "".join(_drawn(line, top) for line in lines)
-    grid = "".join(f"<path class=g d='M0 {_y(tick, top)}H{_WIDTH}'/>" for tick in ticks)
+    values = [value for line in lines for value in line.values if value is not None]
+    axis = decades(values) if is_log else scale(values)
+    drawn = "".join(_drawn(line, axis) for line in lines)
+    grid = "".join(f"<path class=g d='M0 {_y(tick, axis)}H{_WIDTH}'/>" for tick in axis.ticks)
     levels = "".join(
-        f"<span style='bottom:{100 * tick / top:.4g}%'>{escape(show(tick)) if tick else '0'}</span>" for tick in ticks
+        f"<span style='bottom:{100 * axis.place(tick):.4g}%'>{escape(show(tick)) if tick else '0'}</span>"
+        for tick in axis.ticks
     )
-    moments = "".join(f"<span style='left:{100 * place:.4g}%'>{label}</span>" for place, label in moments_of(*times))
-    marks = "".join(f"<path class=g d='M{place * _WIDTH:.1f} 0V{_HEIGHT}'/>" for place, _label in moments_of(*times))
+    moments = moments_of(*times)
+    labels = "".join(f"<span style='left:{100 * place:.4g}%'>{label}</span>" for place, label in moments)
+    marks = "".join(f"<path class=g d='M{place * _WIDTH:.1f} 0V{_HEIGHT}'/>" for place, _label in moments)
     return (
         f"<figure><figcaption><h2>{escape(title)}<small>{escape(unit)}</small></h2>{_legend(lines, show)}</figcaption>"
         f"<div class=plot><div class=y aria-hidden=true>{levels}</div>"
         f"<svg viewBox='0 0 {_WIDTH} {_HEIGHT}' preserveAspectRatio=none role=img aria-label='{escape(title)}'>"
-        f"{marks}{grid}{drawn}</svg><div class=x aria-hidden=true>{moments}</div></div></figure>"
+        f"{marks}{grid}{drawn}</svg><div class=x aria-hidden=true>{labels}</div></div></figure>"
     )
 
 
@@ -50,10 +75,10 @@ def _legend(lines: Sequence[Line], show: Callable[[float], str]) -> str:
     return f"<ul>{''.join(entries)}</ul>"
 
 
-def _drawn(line: Line, top: float) -> str:
+def _drawn(line: Line, axis: Axis) -> str:
     parts = []
     for run in _runs(line.values):
-        path = "L".join(f"{x} {_y(value, top)}" for x, value in run)
+        path = "L".join(f"{x} {_y(value, axis)}" for x, value in run)
         if line.filled:
             parts.append(f"<path class='a {line.kind}' d='M{run[0][0]} {_HEIGHT}L{path}L{run[-1][0]} {_HEIGHT}Z'/>")
         parts.append(f"<path class='l {line.kind}' d='M{path}'/>")
@@ -76,19 +101,27 @@ def _runs(values: Values) -> list[list[tuple[str, float]]]:
     return runs
 
 
-def _y(value: float, top: float) -> str:
-    return f"{_HEIGHT - _HEIGHT * min(value, top) / top:.1f}"
+def _y(value: float, axis: Axis) -> str:
+    return f"{_HEIGHT * (1 - axis.place(value)):.1f}"
 
 
-def scale(values: Sequence[float]) -> tuple[float, list[float]]:
-    """The axis's end, and its two to four ticks from 0 on, at round numbers."""
+def scale(values: Sequence[float]) -> Axis:
+    """From 0 on, with two to four ticks at round numbers."""
     most = max((value for value in values if math.isfinite(value)), default=0.0)
     if most <= 0:
-        return 1.0, [0.0]
+        return Axis(0.0, 1.0, [0.0])
     step = 10.0 ** math.floor(math.log10(most))
     factor = next(factor for factor in (0.1, 0.2, 0.25, 0.5, 1, 2, 2.5, 5, 10) if most <= 4 * factor * step)
     count = math.ceil(most / (factor * step) - 1e-9)
-    return count * factor * step, [number * factor * step for number in range(count + 1)]
+    return Axis(0.0, count * factor * step, [number * factor * step for number in range(count + 1)])
+
+
+def decades(values: Sequence[float]) -> Axis:
+    """Powers of ten, two at least, and a tick at each, or at every second of many."""
+    known = [math.log10(value) for value in values if value > 0 and math.isfinite(value)]
+    low, high = (math.floor(min(known)), math.ceil(max(known))) if known else (-3, 0)
+    high = max(high, low + 2)
+    return Axis(low, high, [10.0**power for power in range(low, high + 1, 1 if high - low < 5 else 2)], is_log=True)
 
 
 def moments_of(begin: float, end: float) -> list[tuple[float, str]]:

@@ -66,6 +66,11 @@ class History(NamedTuple):
         """A counter per second."""
         return [value * scale / self.seconds for value in self.bins[name]]
 
+    def known(self, values: Sequence[Optional[float]]) -> list[Optional[float]]:
+        """Values of bins, but for those before httpd was started: no child had memory then."""
+        begin = next((place for place, memory in enumerate(self.bins["memory"]) if memory), 0)
+        return [*[None] * begin, *values[begin:]]
+
     @property
     def requests(self) -> list[int]:
         """Requests of each bin."""

@@ -40,15 +40,14 @@ border-radius:10px;overflow:hidden}
 .tiles .bad{color:var(--c4)}
 .plots{display:grid;grid-template-columns:repeat(3,1fr);gap:16px}
 figure,section{margin:0;background:var(--card);border:1px solid var(--line);border-radius:10px;padding:14px 18px;min-width:0}
-figcaption{display:flex;flex-wrap:wrap;justify-content:space-between;gap:0 12px;min-height:40px;align-content:flex-start}
 h2{font-size:14px;line-height:20px;font-weight:600;margin:0}
 h2 small{font-weight:400;font-size:12px;color:var(--soft);margin-left:8px}
-figcaption ul{list-style:none;display:flex;gap:12px;margin:0;padding:0;font-size:12px;color:var(--soft);white-space:nowrap}
+figcaption ul{list-style:none;display:flex;gap:14px;margin:2px 0 0;padding:0;font-size:12px;color:var(--soft);white-space:nowrap}
 figcaption b{font-weight:600;color:var(--text)}
 figcaption li:before{content:"";display:inline-block;width:8px;height:8px;border-radius:2px;margin-right:5px;background:currentColor;
 background:var(--c)}
 .c1{--c:var(--c1)}.c2{--c:var(--c2)}.c3{--c:var(--c3)}.c4{--c:var(--c4)}.c5{--c:var(--c5)}
-.plot{position:relative;height:132px;margin:8px 0 20px 44px}
+.plot{position:relative;height:128px;margin:12px 0 20px 46px}
 .plot svg{position:absolute;inset:0;width:100%;height:100%;overflow:visible}
 .plot path{vector-effect:non-scaling-stroke;fill:none}
 path.g{stroke:var(--grid);stroke-width:1}
@@ -64,9 +63,11 @@ table{border-collapse:collapse;width:100%;font-size:13px}
 th,td{padding:5px 0 5px 20px;text-align:right;white-space:nowrap;vertical-align:baseline}
 th{font-weight:500;color:var(--soft);font-size:12px;line-height:16px;vertical-align:bottom}
 td{border-top:1px solid var(--grid)}
-.l{text-align:left;padding-left:0}
-.l+.l{padding-left:20px}
-td.l{white-space:normal;overflow-wrap:anywhere;min-width:9em}
+th:first-child,td:first-child{padding-left:0}
+.l{text-align:left}
+td.l{white-space:normal;overflow-wrap:anywhere;min-width:11em}
+.fit{width:auto}.fit th,.fit td{padding-left:48px}.fit th:first-child,.fit td:first-child{padding-left:0}
+td.none{text-align:left;color:var(--soft)}
 td.o{color:var(--soft)}
 td.bad{color:var(--c4);font-weight:600}
 footer{margin-top:20px;color:var(--soft);font-size:12px;display:flex;flex-wrap:wrap;gap:4px 20px}
@@ -77,12 +78,13 @@ footer{margin-top:20px;color:var(--soft);font-size:12px;display:flex;flex-wrap:w
 h1 small{display:block;margin:0}.wide{margin:0 -14px -6px;padding:0 14px}}
 """
 _SCRIPT = """
-setInterval(async()=>{if(document.hidden)return;try{const answer=await fetch(location.href,{cache:"no-store"});
+async function renew(){try{const answer=await fetch(location.href,{cache:"no-store"});
 if(!answer.ok)throw 0;const page=new DOMParser().parseFromString(await answer.text(),"text/html");
 const wide=[...document.querySelectorAll(".wide")].map(one=>one.scrollLeft);
 document.querySelector("main").replaceWith(page.querySelector("main"));
 document.querySelectorAll(".wide").forEach((one,place)=>one.scrollLeft=wide[place]||0);
-document.body.className=""}catch(error){document.body.className="late"}},5000)
+document.body.className=""}catch(error){document.body.className="late"}}
+setInterval(()=>document.hidden||renew(),5000)
 """
 
 
@@ -168,27 +170,30 @@ def _tiles(history: History, children: Sequence[Child], chosen: str) -> str:
 
 def _plots(history: History) -> Iterable[str]:
     times = (history.end - history.seconds * len(history.buckets), history.end)
+
+    def line(name: str, kind: str, values: Sequence[Optional[float]], filled: bool = False) -> Line:
+        return Line(name, kind, history.known(values), filled)
+
     requests = [count / history.seconds for count in history.requests]
-    yield plot("Requests", "per second", [Line("all", "c1", requests, True)], times, _short)
-    wrong = [Line("Python", "c4", history.rates("errors"), True), Line("5xx", "c3", history.rates("5xx"))]
-    wrong.append(Line("4xx", "c5", history.rates("4xx")))
-    yield plot("Errors", "per second", wrong, times, _short)
+    yield plot("Requests", "per second", [line("all", "c1", requests, True)], times, _short)
+    wrong = [("5xx", "c3", "5xx"), ("4xx", "c5", "4xx")]
+    errors = line("Python", "c4", history.rates("errors"), True)
+    rest = [line(name, kind, history.rates(counter)) for name, kind, counter in wrong]
+    yield plot("Errors", "per second", [*rest, errors], times, _short)
     latency = [
-        Line(name, kind, [_measures.percentile(buckets, share) for buckets in history.buckets])
+        line(name, kind, [_measures.percentile(buckets, share) for buckets in history.buckets])
         for (name, share), kind in zip(_SHARES, ("c2", "c1", "c5"))
     ]
-    yield plot("Latency", "of requests", latency, times, _seconds)
-    work = [("in Python", "c1", "python"), ("sending", "c2", "sending")]
-    lines = [Line(name, kind, history.rates(counter, 1e-6), kind == "c1") for name, kind, counter in work]
+    yield plot("Latency", "logarithmic", latency, times, _seconds, is_log=True)
+    work = [("Python", "c1", "python"), ("sending", "c2", "sending"), ("waiting", "c3", "waiting")]
+    lines = [line(name, kind, history.rates(counter, 1e-6), kind == "c1") for name, kind, counter in work]
     yield plot("Threads at work", "on average", lines, times, _short)
-    requests_and_none = [count or None for count in history.requests]
     waits = [
-        None if count is None else waited * 1e-6 / count
-        for waited, count in zip(history.bins["waiting"], requests_and_none)
+        waited * 1e-6 / count if count else None for waited, count in zip(history.bins["waiting"], history.requests)
     ]
-    yield plot("Waiting for the lock", "per request", [Line("mean", "c3", waits, True)], times, _seconds)
+    yield plot("Waiting for the lock", "per request", [line("mean", "c3", waits, True)], times, _seconds)
     memory = [value * 1024 / (history.seconds * 1000) for value in history.bins["memory"]]
-    yield plot("Memory", "of all children", [Line("resident", "c2", memory, True)], times, _bytes)
+    yield plot("Memory", "of all children", [line("resident", "c2", memory, True)], times, _bytes)
 
 
 # Tables
@@ -218,6 +223,8 @@ def _applications(rows: Sequence[Application]) -> str:
     cells = []
     for one in rows:
         count = one.requests
+        if not count and not one.counts["errors"]:
+            continue
         classes = [
             (_bad(one.counts[name] if name == "5xx" else 0), _count(one.counts[name])) for name in _measures.CLASSES[1:]
         ]
@@ -274,20 +281,24 @@ def _children(rows: Sequence[Child]) -> str:
         [("", str(one.pid)), ("", _age(now - one.born)), ("", _bytes(one.memory)), ("", f"{one.processor:,.2f} s")]
         for one in rows
     ]
-    return _section("Children", heads, cells)
+    return _section("Children", heads, cells, kind="fit")
 
 
 def _section(
-    title: str, heads: Sequence[tuple[str, str]], rows: Sequence[Sequence[tuple[str, str]]], about: str = ""
+    title: str,
+    heads: Sequence[tuple[str, str]],
+    rows: Sequence[Sequence[tuple[str, str]]],
+    about: str = "",
+    kind: str = "",
 ) -> str:
     small = f"<small>{escape(about)}</small>" if about else ""
-    return f"<section><h2>{escape(title)}{small}</h2><div class=wide>{_table(heads, rows)}</div></section>"
+    return f"<section><h2>{escape(title)}{small}</h2><div class=wide>{_table(heads, rows, kind)}</div></section>"
 
 
-def _table(heads: Sequence[tuple[str, str]], rows: Sequence[Sequence[tuple[str, str]]]) -> str:
+def _table(heads: Sequence[tuple[str, str]], rows: Sequence[Sequence[tuple[str, str]]], kind: str = "") -> str:
     head = "".join(_cell("th", kind, text) for kind, text in heads)
     body = "\n".join(f"<tr>{''.join(_cell('td', kind, text) for kind, text in row)}</tr>" for row in rows)
-    return f"<table><thead><tr>{head}</tr></thead><tbody>\n{body}\n</tbody></table>"
+    return f"<table{f' class={kind}' if kind else ''}><thead><tr>{head}</tr></thead><tbody>\n{body}\n</tbody></table>"
 
 
 def _cell(name: str, kind: str, text: str) -> str:
@@ -312,7 +323,7 @@ def _short(value: float) -> str:
             return f"{value / (1e3 if unit == 'k' else 1e6):.3g}{unit}"
     if value >= 100:
         return f"{value:,.0f}"
-    return f"{value:.3g}" if value >= 0.001 or not value else "<0.001"
+    return f"{value:.3g}" if value >= 1 or not value else f"{value:.2g}" if value >= 0.01 else "<0.01"
 
 
 def _split(seconds: Optional[float]) -> tuple[str, str]:

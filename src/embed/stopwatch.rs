@@ -2,15 +2,16 @@
 //! stands apart: sending, and other calls of Python inside of this one, which are measured by themselves.
 
 use super::interpreter::{Cx, PerInterpreter};
-use super::threads;
+use super::threads::Here;
 use super::totals::{self, Garbage};
 use crate::httpd::clock::{SECOND, now};
 use pyo3::prelude::*;
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Measures one call of Python, or several behind one another.
+/// Measures one call of Python.
 pub(crate) struct Stopwatch {
+    here: Here,
     /// What the thread had waited, and what stood apart, before.
     before: (u64, u64),
     /// When the interpreter was asked for; 0: it was not attached.
@@ -32,22 +33,33 @@ impl Stopwatch {
     /// Begins to measure; called before `enter`.
     #[inline]
     pub(crate) fn new() -> Stopwatch {
+        let here = Here::new();
+        here.begin();
         Stopwatch {
-            before: threads::begin(),
+            here,
+            before: here.spent(),
             asked: Cell::new(0),
         }
+    }
+
+    /// What was waited and stood apart since it has begun.
+    #[inline]
+    fn since(&self) -> (u64, u64) {
+        let (waited, apart) = self.here.spent();
+        (
+            waited.wrapping_sub(self.before.0),
+            apart.wrapping_sub(self.before.1),
+        )
     }
 
     /// The interpreter is attached: gives the time.
     #[inline]
     pub(crate) fn attached(&self) -> u64 {
-        let (waited, _) = threads::spent();
-        let seen = match threads::attached_at() {
+        let seen = match self.here.attached_at() {
             0 => now(),
             seen => seen,
         };
-        let waited = waited.wrapping_sub(self.before.0);
-        self.asked.set(seen.saturating_sub(waited));
+        self.asked.set(seen.saturating_sub(self.since().0));
         seen
     }
 
@@ -58,15 +70,15 @@ impl Stopwatch {
         if asked == 0 {
             return None;
         }
-        let (waited, apart) = threads::spent();
-        let waited = waited.wrapping_sub(self.before.0);
-        let apart = apart.wrapping_sub(self.before.1);
-        let end = now();
-        let whole = end.saturating_sub(asked);
-        threads::stand_apart(self.before, whole);
+        let (waited, apart) = self.since();
+        let ended = now();
+        let whole = ended.saturating_sub(asked);
+        // For what this is a part of, all of it stands apart.
+        self.here
+            .set_spent((self.before.0, self.before.1.wrapping_add(whole)));
         Some(Lap {
             asked,
-            ended: end,
+            ended,
             waited,
             ran: whole.saturating_sub(waited).saturating_sub(apart),
         })
@@ -76,18 +88,16 @@ impl Stopwatch {
 /// Measures `body`, which sends something: it stands apart from Python's time. Gives what it took, without waiting for locks.
 #[inline]
 pub(crate) fn apart<R>(body: impl FnOnce() -> R) -> (R, u64) {
-    let before = threads::spent();
+    let here = Here::new();
+    let (waited_before, apart_before) = here.spent();
     let begun = now();
     let result = body();
-    let end = now();
-    let whole = end.saturating_sub(begun);
-    let (waited, inner) = threads::spent();
-    let waited = waited.wrapping_sub(before.0);
-    let inner = inner.wrapping_sub(before.1);
-    let took = whole.saturating_sub(waited).saturating_sub(inner);
-    let spent = (waited.wrapping_add(before.0), before.1);
-    threads::stand_apart(spent, whole.saturating_sub(waited));
-    (result, took)
+    let whole = now().saturating_sub(begun);
+    let (waited, apart) = here.spent();
+    let rest = whole.saturating_sub(waited.wrapping_sub(waited_before));
+    here.set_spent((waited, apart_before.wrapping_add(rest)));
+    let inner = apart.wrapping_sub(apart_before);
+    (result, rest.saturating_sub(inner))
 }
 
 /// What the garbage collector of an interpreter has said last.

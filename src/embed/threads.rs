@@ -179,34 +179,47 @@ pub(super) fn assert_detached() {
     }
 }
 
-/// As `spent`, and when the thread is attached next will be known.
-#[inline]
-pub(super) fn begin() -> (u64, u64) {
-    THREAD.with(|thread| {
-        thread.attached_at.set(0);
+/// This thread's clock for `stopwatch`, found once for several looks. It stays in its thread.
+#[derive(Clone, Copy)]
+pub(super) struct Here(*const Thread);
+
+impl Here {
+    #[inline]
+    pub(super) fn new() -> Here {
+        THREAD.with(|thread| Here(thread))
+    }
+
+    fn thread(&self) -> &Thread {
+        // SAFETY: this thread's (a pointer is not Send), which has no destructor and lies there until the thread has ended.
+        unsafe { &*self.0 }
+    }
+
+    /// Forgets when the thread was attached.
+    #[inline]
+    pub(super) fn begin(&self) {
+        self.thread().attached_at.set(0);
+    }
+
+    /// What this thread has waited for locks, and what stood apart.
+    #[inline]
+    pub(super) fn spent(&self) -> (u64, u64) {
+        let thread = self.thread();
         (thread.waited.get(), thread.apart.get())
-    })
-}
+    }
 
-/// What this thread has waited for locks, and what stood apart.
-#[inline]
-pub(super) fn spent() -> (u64, u64) {
-    THREAD.with(|thread| (thread.waited.get(), thread.apart.get()))
-}
+    /// When this thread was attached last, since `begin`; 0 where it was before.
+    #[inline]
+    pub(super) fn attached_at(&self) -> u64 {
+        self.thread().attached_at.get()
+    }
 
-/// When this thread was attached last, since `begin`; 0 where it was before.
-#[inline]
-pub(super) fn attached_at() -> u64 {
-    THREAD.with(|thread| thread.attached_at.get())
-}
-
-/// What has been measured stands apart from what it is a part of.
-#[inline]
-pub(super) fn stand_apart((waited, apart): (u64, u64), whole: u64) {
-    THREAD.with(|thread| {
+    /// Sets what has been waited for, and what stood apart.
+    #[inline]
+    pub(super) fn set_spent(&self, (waited, apart): (u64, u64)) {
+        let thread = self.thread();
         thread.waited.set(waited);
-        thread.apart.set(apart.wrapping_add(whole));
-    });
+        thread.apart.set(apart);
+    }
 }
 
 /// Is this thread inside `enter`, even if it is detached for a while?

@@ -142,8 +142,10 @@ const MOST_KNOWN: usize = 2 * ROWS;
 
 thread_local! {
     static THREAD: Thread = const {
-        Thread { last: Cell::new(None), current: Cell::new(None), stripe: Cell::new(STRIPES), known: RefCell::new(None) }
+        Thread { last: Cell::new(None), current: Cell::new(None), stripe: Cell::new(STRIPES) }
     };
+    /// The names that this thread has asked for, by the interpreter's address, and their rows.
+    static KNOWN: RefCell<FxHashMap<usize, Names>> = RefCell::default();
 }
 
 /// Where something is counted that an interpreter does for an application.
@@ -163,50 +165,60 @@ struct Thread {
     /// Where errors are counted.
     current: Cell<Option<usize>>,
     stripe: Cell<usize>,
-    /// The names that have been asked for, and their rows.
-    known: RefCell<Option<FxHashMap<usize, Names>>>,
 }
 
 /// The number of the row where an interpreter's work for an application is counted. Empty is the application's name for what belongs
 /// to none.
 #[inline]
 pub(crate) fn place(interpreter: &'static Interpreter, application: &str) -> usize {
-    let place = THREAD.try_with(|thread| match thread.last.get() {
+    THREAD.with(|thread| match thread.last.get() {
         Some(last)
             if std::ptr::eq(last.interpreter, interpreter) && last.application == application =>
         {
             last.place
         }
-        _ => thread.look_up(interpreter, application),
-    });
-    place.unwrap_or(OTHER)
+        _ => {
+            let found =
+                KNOWN.try_with(|known| look_up(&mut known.borrow_mut(), interpreter, application));
+            let found = found.ok().flatten();
+            thread.last.set(found.or(thread.last.get()));
+            found.map_or_else(
+                || find(interpreter.name(), application),
+                |found| found.place,
+            )
+        }
+    })
+}
+
+/// None where the thread remembers too many names.
+#[cold]
+#[inline(never)]
+fn look_up(
+    known: &mut FxHashMap<usize, Names>,
+    interpreter: &'static Interpreter,
+    application: &str,
+) -> Option<Known> {
+    let names = known
+        .entry(std::ptr::from_ref(interpreter).addr())
+        .or_default();
+    let (application, place) = match names.get_key_value(application) {
+        Some((name, place)) => (*name, *place),
+        None if names.len() >= MOST_KNOWN => return None,
+        None => {
+            let application: &'static str = Box::leak(application.into());
+            let place = find(interpreter.name(), application);
+            names.insert(application, place);
+            (application, place)
+        }
+    };
+    Some(Known {
+        interpreter,
+        application,
+        place,
+    })
 }
 
 impl Thread {
-    #[cold]
-    #[inline(never)]
-    fn look_up(&self, interpreter: &'static Interpreter, application: &str) -> usize {
-        let address = std::ptr::from_ref(interpreter).addr();
-        let mut known = self.known.borrow_mut();
-        let known = known.get_or_insert_default().entry(address).or_default();
-        let (application, place) = match known.get_key_value(application) {
-            Some((name, place)) => (*name, *place),
-            None if known.len() >= MOST_KNOWN => return find(interpreter.name(), application),
-            None => {
-                let application: &'static str = Box::leak(application.into());
-                let place = find(interpreter.name(), application);
-                known.insert(application, place);
-                (application, place)
-            }
-        };
-        self.last.set(Some(Known {
-            interpreter,
-            application,
-            place,
-        }));
-        place
-    }
-
     /// The stripe that this thread adds to.
     #[inline]
     fn stripe(&self) -> usize {
@@ -229,21 +241,19 @@ pub(crate) struct Current(Option<usize>);
 impl Current {
     #[inline]
     pub(crate) fn new(place: usize) -> Current {
-        let before = THREAD.try_with(|thread| thread.current.replace(Some(place)));
-        Current(before.ok().flatten())
+        Current(THREAD.with(|thread| thread.current.replace(Some(place))))
     }
 }
 
 impl Drop for Current {
     #[inline]
     fn drop(&mut self) {
-        let _ = THREAD.try_with(|thread| thread.current.set(self.0));
+        THREAD.with(|thread| thread.current.set(self.0));
     }
 }
 
 fn stripe(place: usize) -> Option<&'static Stripe> {
-    let stripe = THREAD.try_with(Thread::stripe).unwrap_or(0);
-    row(place)?.stripes.get(stripe)
+    row(place)?.stripes.get(THREAD.with(Thread::stripe))
 }
 
 impl Stripe {
@@ -259,10 +269,7 @@ impl Stripe {
 
 /// Counts an error of an interpreter's.
 pub(crate) fn count_error(interpreter: &'static Interpreter) {
-    let current = THREAD
-        .try_with(|thread| thread.current.get())
-        .ok()
-        .flatten();
+    let current = THREAD.with(|thread| thread.current.get());
     let place = current.unwrap_or_else(|| place(interpreter, ""));
     if let Some(stripe) = stripe(place) {
         stripe.add(ERRORS, 1);
