@@ -225,7 +225,7 @@ struct EndOfStreams;
 impl Drop for EndOfStreams {
     fn drop(&mut self) {
         streams::stop();
-        children::look();
+        children::leave();
     }
 }
 

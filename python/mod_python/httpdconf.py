@@ -185,6 +185,7 @@ _ONE = [
     "PythonOption",
     "PythonOutputFilter",
     "PythonPostReadRequestHandler",
+    "PythonSlowLog",
     "PythonTransHandler",
     "PythonTypeHandler",
     "PythonWSGI",

@@ -61,20 +61,40 @@ pub(crate) fn enter() {
     look();
 }
 
+/// This process's place, while it has one.
+fn mine() -> Option<&'static Child> {
+    // SAFETY: NULL, or a place in memory that is never given up.
+    unsafe { MINE.load(Ordering::Acquire).as_ref() }
+}
+
 /// Measures this child.
 pub(crate) fn look() {
-    // SAFETY: NULL, or a place in memory that is never given up.
-    let mine = unsafe { MINE.load(Ordering::Acquire).as_ref() };
-    let (Some(child), Some(table)) = (mine, TABLE.get()) else {
-        return;
-    };
-    let used = processor();
-    // Where two threads look at once, the later one adds what is missing.
-    let before = child.processor.fetch_max(used, Ordering::Relaxed);
-    table
-        .processor
-        .fetch_add(used.saturating_sub(before), Ordering::Relaxed);
-    child.memory.store(memory(), Ordering::Relaxed);
+    if let Some(child) = mine() {
+        child.count();
+        child.memory.store(memory(), Ordering::Relaxed);
+    }
+}
+
+/// Counts what processor time this child has used, and gives its place up. On prefork this may run in a signal handler: nothing is
+/// allocated here.
+pub(crate) fn leave() {
+    if let Some(child) = mine() {
+        child.count();
+        MINE.store(std::ptr::null_mut(), Ordering::Release);
+        child.pid.store(0, Ordering::Release);
+    }
+}
+
+impl Child {
+    /// Adds the processor time that this process has used since to that of all.
+    fn count(&self) {
+        let used = processor();
+        // Where two threads look at once, the later one adds what is missing.
+        let more = used.saturating_sub(self.processor.fetch_max(used, Ordering::Relaxed));
+        if let Some(table) = TABLE.get() {
+            table.processor.fetch_add(more, Ordering::Relaxed);
+        }
+    }
 }
 
 /// This process's processor time in microseconds (getrusage).

@@ -46,8 +46,9 @@ impl Growth {
             return self.amount;
         }
         let gone = u128::from(time.saturating_sub(self.from));
-        let whole = u128::from(self.to - self.from);
-        u64::try_from(u128::from(self.amount) * gone / whole).unwrap_or(self.amount)
+        let whole = u128::from(self.to.saturating_sub(self.from));
+        let part = (u128::from(self.amount) * gone).checked_div(whole);
+        part.map_or(0, |part| u64::try_from(part).unwrap_or(self.amount))
     }
 }
 

@@ -10,7 +10,7 @@ pub(crate) fn now() -> u64 {
     };
     // SAFETY: fills the structure, or leaves it as it is.
     unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &raw mut time) };
-    time.tv_sec.unsigned_abs() * SECOND + time.tv_nsec.unsigned_abs()
+    time.tv_sec.cast_unsigned() * SECOND + time.tv_nsec.cast_unsigned()
 }
 
 /// Nanoseconds of a second.
