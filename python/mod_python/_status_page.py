@@ -65,17 +65,16 @@ th{font-weight:500;color:var(--soft);font-size:12px;line-height:16px;vertical-al
 td{border-top:1px solid var(--grid)}
 th:first-child,td:first-child{padding-left:0}
 .l{text-align:left}
-td.l{white-space:normal;overflow-wrap:anywhere;min-width:11em}
+td.l{white-space:normal;overflow-wrap:anywhere;min-width:13em}
 .fit{width:auto}.fit th,.fit td{padding-left:48px}.fit th:first-child,.fit td:first-child{padding-left:0}
-td.none{text-align:left;color:var(--soft)}
-td.o{color:var(--soft)}
+td.o{color:var(--soft);min-width:4em}
 td.bad{color:var(--c4);font-weight:600}
 footer{margin-top:20px;color:var(--soft);font-size:12px;display:flex;flex-wrap:wrap;gap:4px 20px}
 .late footer #at{color:var(--c4)}
 @media(max-width:1100px){.plots{grid-template-columns:repeat(2,1fr)}.tiles{grid-template-columns:repeat(3,1fr)}}
 @media(max-width:700px){main{padding:16px 12px 32px}.plots{grid-template-columns:1fr;gap:12px}
 .tiles{grid-template-columns:repeat(2,1fr)}.tiles div{padding:10px 14px}figure,section{padding:12px 14px}
-h1 small{display:block;margin:0}.wide{margin:0 -14px -6px;padding:0 14px}}
+.fit th,.fit td{padding-left:20px}h1 small{display:block;margin:0}.wide{margin:0 -14px -6px;padding:0 14px}}
 """
 _SCRIPT = """
 async function renew(){try{const answer=await fetch(location.href,{cache:"no-store"});
