@@ -1,6 +1,7 @@
 //! THE table of directives: httpd, the README and the tests read it.
 
 mod applications;
+mod pools;
 mod setting;
 
 use crate::config::interpreters::{MAIN, pool_of};
@@ -13,6 +14,7 @@ use crate::embed::class::{Args, Function, function};
 use crate::gateway::{GATEWAYS, asgi, wsgi};
 use crate::httpd::io::filter::names;
 use crate::httpd::module::command::{Context, Directive, Section, Setter};
+use pools::add_pool;
 use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
@@ -397,28 +399,6 @@ fn add_filter<'c>(
     let directory: &mut Directory<'c> = setting.directory;
     let same = |a: &Filter<'_>, b: &Filter<'_>| a.input == b.input && a.name == b.name;
     directory.filters = cover(pool, directory.filters, pool.concat(&filter, &[]), same);
-    Ok(())
-}
-
-/// Adds a pool of interpreters: `PythonInterpreterPool name size=4`.
-fn add_pool<'c>(setting: &mut Set<'_, 'c>, name: &'c str, size: &'c str) -> Result<(), String> {
-    const MOST: usize = 256;
-    if name == MAIN {
-        return Err("cannot be main_interpreter: there is one of it; choose another name".into());
-    }
-    let number = size
-        .strip_prefix("size=")
-        .and_then(|size| size.parse().ok());
-    let Some(number) = number.filter(|number| (1..=MOST).contains(number)) else {
-        return Err(format!(
-            "needs a size from 1 to {MOST}, such as size=4, not {size:?}"
-        ));
-    };
-    if setting.server.pools.iter().any(|(other, _)| *other == name) {
-        return Err(format!("names {name:?} a second time"));
-    }
-    let pool = [(name, number)];
-    setting.server.pools = setting.pool.concat(setting.server.pools, &pool);
     Ok(())
 }
 
