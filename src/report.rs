@@ -2,7 +2,7 @@
 
 use crate::config::options::may_log_objects;
 use crate::config::{Entry, Phase};
-use crate::embed::{self, Cx, exception, text};
+use crate::embed::{self, Cx, exception, text, totals};
 use crate::exchange::RequestLease;
 use crate::httpd::io::output::Output;
 use crate::httpd::log;
@@ -271,6 +271,7 @@ pub(crate) fn count(cx: Cx<'_>) {
     if let Some(row) = cx.interpreter.row() {
         row.count_error();
     }
+    totals::count_error(cx.interpreter);
 }
 
 /// Counts an error and writes it to the request's log.

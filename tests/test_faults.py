@@ -365,6 +365,8 @@ def test_an_end_that_hangs(serve: Serve, faults: Faults) -> None:
         server.stop()
     assert "the child's end took too long" in server.log_text()
     assert "AH00046" not in server.log_text(), "it had to be killed"
+
+
 @pytest.mark.parametrize("entry", ["watcher=panic", "deadline=panic"])
 def test_a_deadline_after_a_panic(serve: Serve, faults: Faults, entry: str) -> None:
     """What looks after deadlines looks again."""

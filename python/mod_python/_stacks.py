@@ -52,6 +52,6 @@ def _shown(frames: list[tuple[FrameType, int]]) -> str:
     for frame, line in own or frames:
         code: CodeType = frame.f_code
         summary.append(
-            traceback.FrameSummary(_tracebacks.inner(code.co_filename), line, _tracebacks.inner(code.co_name))
+            traceback.FrameSummary(_tracebacks.in_line(code.co_filename), line, _tracebacks.in_line(code.co_name))
         )
     return "".join(summary.format()).rstrip()

@@ -63,12 +63,7 @@ def describe(error: BaseException) -> str:
 
 def is_inner(filename: str) -> bool:
     """Does a frame of this file tell nothing about the application?"""
-    return filename.startswith(_INNER)
-
-
-def inner(text: str) -> str:
-    """Text that stays in its line when it is logged."""
-    return _inner(text)
+    return filename.startswith(INNER)
 
 
 def place(error: BaseException, name: Optional[str]) -> None:

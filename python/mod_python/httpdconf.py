@@ -186,6 +186,7 @@ _ONE = [
     "PythonOption",
     "PythonOutputFilter",
     "PythonPostReadRequestHandler",
+    "PythonSlowLog",
     "PythonTimeout",
     "PythonTransHandler",
     "PythonTypeHandler",

@@ -5,7 +5,7 @@ use crate::config::limit::Answerer;
 use crate::config::{ModPython, Phase};
 use crate::embed::in_flight::{self, Work};
 use crate::embed::{self, Cx, deadlines, exception, text};
-use crate::exchange::{Cleanup, Exchange, RequestLease};
+use crate::exchange::{Cleanup, Exchange, RequestLease, account};
 use crate::httpd::log::{self, Level};
 use crate::httpd::request::Request;
 use crate::httpd::request::lease::{Ending, Lease, Spare};
@@ -40,6 +40,10 @@ impl Ending for Exchange {
 
     fn end_again(request: Request<'_>, lease: &Arc<Lease<Exchange>>) -> bool {
         run_cleanups(request, lease)
+    }
+
+    fn close(request: Request<'_>, lease: &Lease<Exchange>) {
+        account::close(request, lease.times());
     }
 
     fn release(lease: &Lease<Exchange>) {

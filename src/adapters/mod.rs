@@ -15,8 +15,9 @@ use crate::embed::deadlines;
 use crate::embed::handlers::{self, Importing};
 use crate::embed::in_flight::{self, Work};
 use crate::embed::interpreter::Interpreter;
+use crate::embed::stopwatch::{Stopwatch, look_at_garbage};
 use crate::embed::{self, Cx, exception};
-use crate::exchange::RequestLease;
+use crate::exchange::{RequestLease, account};
 use crate::gateway;
 use crate::httpd::guard::guard;
 use crate::httpd::io::stdio::Serving;
@@ -63,7 +64,9 @@ fn serve<R>(
         Subject::Connection(..) => in_flight::show(None, interpreter),
         Subject::Child => None,
     };
-    embed::enter(interpreter, |cx| {
+    let watch = Stopwatch::new();
+    let served = embed::enter(interpreter, |cx| {
+        let now = watch.attached();
         let _opened = match subject {
             Subject::Request(request, lease) => Some(cx.open(lease.turn(), request.address())),
             Subject::Connection(connection, lease) => {
@@ -71,8 +74,18 @@ fn serve<R>(
             }
             Subject::Child => None,
         };
-        body(cx)
-    })
+        let result = body(cx);
+        look_at_garbage(cx, now);
+        result
+    });
+    if let Some(lap) = watch.lap() {
+        let times = match subject {
+            Subject::Request(_, lease) => Some(lease.times()),
+            Subject::Connection(..) | Subject::Child => None,
+        };
+        account::add(times, interpreter, &lap);
+    }
+    served
 }
 
 /// What becomes of a call of Python.

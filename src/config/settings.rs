@@ -3,6 +3,7 @@
 
 use super::cover::cover;
 use super::limit::{Answerer, Limit};
+use super::seconds::Seconds;
 use crate::httpd::apr::pool::Pool;
 use std::time::Duration;
 
@@ -26,6 +27,12 @@ impl<'c> Shown<'c> for bool {
 impl<'c> Shown<'c> for &'c Limit<'c> {
     fn shown(self) -> &'c str {
         self.text
+    }
+}
+
+impl<'c> Shown<'c> for Seconds<'c> {
+    fn shown(self) -> &'c str {
+        self.text()
     }
 }
 
@@ -82,6 +89,7 @@ settings! {
     timeout: &'c Limit<'c> = "PythonTimeout handler";
     wsgi_timeout: &'c Limit<'c> = "PythonTimeout wsgi";
     asgi_timeout: &'c Limit<'c> = "PythonTimeout asgi";
+    slow_log: Seconds<'c> = "PythonSlowLog";
 }
 
 impl<'c> Common<'c> {

@@ -1,23 +1,25 @@
 //! THE table of directives: httpd, the README and the tests read it.
 
 mod applications;
+mod pools;
 mod setting;
 
 use crate::config::interpreters::{MAIN, pool_of};
 use crate::config::limit::{self, Answerer};
 use crate::config::{
     ByExtension, Common, Directory, Doubt, Entry, Filter, Gil, HandlerList, ModPython, Phase,
-    Source, cover, filter_key, key, options, parse_handlers,
+    Seconds, Source, cover, filter_key, key, options, parse_handlers,
 };
 use crate::embed::Cx;
 use crate::embed::class::{Args, Function, function};
 use crate::gateway::{GATEWAYS, asgi, wsgi};
 use crate::httpd::io::filter::names;
 use crate::httpd::module::command::{Context, Directive, Section, Setter};
+use pools::add_pool;
 use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
-use setting::{Set, add_pool, beside, longer};
+use setting::{Set, beside, longer};
 use std::ffi::CStr;
 
 const fn handler(
@@ -36,7 +38,7 @@ const fn handler(
 }
 
 /// Every directive: name, arguments, context, default, help, setter.
-pub(crate) static DIRECTIVES: [Directive<ModPython>; 33] = [
+pub(crate) static DIRECTIVES: [Directive<ModPython>; 34] = [
     handler(c"PythonPostReadRequestHandler", Context::Server, c"Python handlers that run when a request has been read"),
     handler(c"PythonTransHandler", Context::Server, c"Python handlers that translate a URI to a file name"),
     handler(c"PythonHeaderParserHandler", Context::Everywhere, c"Python handlers that run when the sections of a request are known"),
@@ -182,6 +184,18 @@ pub(crate) static DIRECTIVES: [Directive<ModPython>; 33] = [
         help: c"On: handlers run in the debugger, where httpd runs in the foreground with -DONE_PROCESS",
         setter: Setter::Flag(|setting, on| {
             common(setting, |common| common.enable_pdb = Some(on));
+            Ok(())
+        }),
+    },
+    Directive {
+        name: c"PythonSlowLog",
+        arguments: "seconds|Off",
+        context: Context::Section,
+        default: "Off",
+        help: c"a request that takes longer is logged, with how long it waited for the interpreter's lock, was in Python, and was sent",
+        setter: Setter::One(|setting, value| {
+            let seconds = Seconds::parse(value)?;
+            common(setting, |common| common.slow_log = Some(seconds));
             Ok(())
         }),
     },

@@ -5,7 +5,7 @@
 
 use super::interpreter::{self, Interpreter};
 use super::question::{Question, fill, text};
-use super::scoreboard;
+use super::shared;
 use crate::config::Phase;
 use crate::httpd::request::Request;
 use std::cell::{Cell, OnceCell};
@@ -207,7 +207,7 @@ fn take() -> Option<&'static Place> {
     let me = std::process::id().cast_signed();
     let place = table()?.places.iter().find(|place| {
         let owner = place.pid.load(Ordering::Relaxed);
-        (owner == 0 || owner != me && !scoreboard::lives(owner))
+        (owner == 0 || owner != me && !shared::lives(owner))
             && place
                 .pid
                 .compare_exchange(owner, me, Ordering::AcqRel, Ordering::Relaxed)
@@ -418,7 +418,7 @@ fn now() -> i64 {
 pub(crate) fn entries() -> Vec<Entry> {
     let places = table().map_or(&[][..], |table| &table.places);
     let all = places.iter().filter_map(Place::read);
-    all.filter(|entry| scoreboard::lives(entry.pid)).collect()
+    all.filter(|entry| shared::lives(entry.pid)).collect()
 }
 
 /// What a thread of this process is in Python for: the request's line, when it began, and what for.

@@ -1,6 +1,6 @@
 //! A question of one child to another: where is a thread of yours? It lies in memory that all children share (`in_flight.rs`).
 
-use super::scoreboard;
+use super::shared;
 use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
 
 /// How many bytes of an answer about a stack are kept.
@@ -29,7 +29,7 @@ impl Question {
     /// Asks another child where a thread of it is. Gives the number of the question; None while another one is asked.
     pub(super) fn ask(&self, pid: i32, thread: u64) -> Option<u32> {
         let state = self.state.load(Ordering::Acquire);
-        let is_left = |owner: &AtomicI32| !scoreboard::lives(owner.load(Ordering::Relaxed));
+        let is_left = |owner: &AtomicI32| !shared::lives(owner.load(Ordering::Relaxed));
         let is_free = state % STEP == FREE || is_left(&self.asker) || is_left(&self.pid);
         if !is_free {
             return None;

@@ -1,6 +1,7 @@
 //! What the module keeps for one request, behind its lease: body and output, the handlers' cursor, what Python has added, and
 //! the request's objects.
 
+pub(crate) mod account;
 mod cleanups;
 mod cursor;
 mod filters;

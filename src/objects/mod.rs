@@ -10,6 +10,7 @@ pub(crate) mod hlist;
 pub(crate) mod in_flight;
 mod locks;
 mod logging;
+pub(crate) mod measures;
 mod memo;
 pub(crate) mod query;
 mod records;
