@@ -7,7 +7,8 @@ cd "$(dirname "$0")/.."
 seconds=${1:-60}
 [ $# -eq 0 ] || shift
 host=$(rustc -vV | sed -n 's/^host: //p')
-rust="query=objects::query header=httpd::header handlers=config::handlers environ=wsgi::headers proxies=config::proxies status=wsgi::head directives=config::directives"
+rust="query=objects::query header=httpd::request::header handlers=config::handlers mounts=config::mount environ=gateway::wsgi::names
+proxies=config::proxies status=gateway::headers directives=directives cookie=library::cookies websocket=gateway::asgi::websocket::frames"
 python="psp multipart cookie query session"
 wanted=${*:-all}
 
@@ -34,6 +35,8 @@ one() { # language, name, module
     fi
     runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
     covered=$(grep -o 'cov: [0-9]*' "$log" | tail -1)
+    # A target that has been moved away from here would be no test, and pass.
+    [ "$status" != 0 ] || [ -n "$runs" ] || status=1
     [ "$status" = 0 ] && result="no finding" || result="FINDING, see $log"
     printf '%-6s %-10s %10s runs in %s s, %s: %s\n' "$1" "$2" "${runs:-?}" "$seconds" "$covered" "$result"
     return "$status"

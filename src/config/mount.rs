@@ -330,6 +330,6 @@ mod tests {
 
     #[test]
     fn fuzzed() {
-        crate::fuzz::run("handlers", check);
+        crate::fuzz::run("mounts", check);
     }
 }
