@@ -15,6 +15,7 @@ from typing import Any, Optional
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
+import frameworks
 import instructions
 import load
 import pages
@@ -125,6 +126,7 @@ class Bench:
         self.open_rate = 0
         self.million: dict[str, Result] = {}
         self.pages: dict[str, pages.Costs] = {}
+        self.frameworks: dict[str, frameworks.Costs] = {}
         self.instructions: dict[str, tuple[float, dict[str, float]]] = {}
         self.profiles: list[Table] = []
         self.growth: dict[str, dict[int, float]] = {}
@@ -139,6 +141,7 @@ class Bench:
         self.measure_million()
         self.measure_instructions()
         self.measure_pages()
+        self.measure_frameworks()
 
     # Rates, processor time, memory
 
@@ -271,6 +274,18 @@ class Bench:
                 pages.count_instructions(page, self.pages[page.label])
         except (OSError, RuntimeError) as error:
             self.miss("pages", error)
+
+    def measure_frameworks(self) -> None:
+        """Flask's and Django's hello."""
+        self.say("frameworks: Flask, Django")
+        try:
+            layout = Layout(1, 32, self.server_cores)
+            self.frameworks = frameworks.measure_cpu(layout, self.rounds, self.seconds, self.pin)
+            for framework, costs in self.frameworks.items():
+                self.say(f"instructions: {framework}")
+                frameworks.count_instructions(framework, costs)
+        except (OSError, RuntimeError) as error:
+            self.miss("frameworks", error)
 
     # Servers
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import charts
+import frameworks
 import pages as sites
 import verdicts
 
@@ -35,6 +36,7 @@ def write(bench: Bench) -> None:
         errors(bench),
         instructions(bench),
         pages(bench),
+        with_frameworks(bench),
         growth(bench),
         profiles(bench),
         missing(bench),
@@ -165,6 +167,16 @@ def pages(bench: Bench) -> str:
         "browsers. The ratio is that of processor times in rounds that followed one another; in bold what is not as asked.\n"
     )
     return f"## What sites are made of\n\n{text}\n{table(sites.HEADER, sites.rows(bench.pages))}"
+
+
+def with_frameworks(bench: Bench) -> str:
+    if not bench.frameworks:
+        return ""
+    text = (
+        "One child of 32 threads, wrk with 16 kept connections; uWSGI with its default of one thread a process. Most of the time is\n"
+        "the framework's own. Ratios as above.\n"
+    )
+    return f"## Frameworks\n\n{text}\n{table(frameworks.HEADER, frameworks.rows(bench.frameworks))}"
 
 
 def growth(bench: Bench) -> str:

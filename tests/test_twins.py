@@ -9,7 +9,7 @@ import pytest
 from conftest import Serve, Server, places
 
 CORPUS = Path(__file__).parent / "fuzz/corpus"
-INPUTS = [path for name in ("query", "cookie") for path in sorted((CORPUS / name).iterdir())]
+INPUTS = [path for name in ("query", "cookie", "session") for path in sorted((CORPUS / name).iterdir())]
 OPTIONS = """
 <Location /twins>
     PythonOption a.one 1
@@ -33,6 +33,11 @@ def httpd(serve_module: Serve, mpm: str) -> Server:
 @pytest.mark.parametrize("path", INPUTS, ids=[f"{path.parent.name}-{path.name[:12]}" for path in INPUTS])
 def test_parsers(httpd: Server, path: Path) -> None:
     assert httpd.ok("/twins/handler", method="POST", body=path.read_bytes()).text.endswith(" tried")
+
+
+@pytest.mark.parametrize("what", ["cookies", "records?1"])
+def test_what_is_made_natively(httpd: Server, what: str) -> None:
+    assert httpd.ok(f"/twins/{what}").text == "alike"
 
 
 def test_settings(httpd: Server) -> None:

@@ -149,6 +149,11 @@ def _place(req: object, /) -> Optional[bytes]:
     return None
 
 
+def _page(req: object, /) -> Optional[tuple[bool, bool, bool, Optional[bytes]]]:
+    """Left to the caller."""
+    return None
+
+
 def _signature(path: str, /) -> Optional[tuple[int, int, int]]:
     """What tells a regular file from what it was before."""
     try:
@@ -158,9 +163,24 @@ def _signature(path: str, /) -> Optional[tuple[int, int, int]]:
     return (status.st_mtime_ns, status.st_size, status.st_ino) if _status.S_ISREG(status.st_mode) else None
 
 
-def _query_texts(req: object, keep_blank_values: object, most: int, /) -> Optional[list[tuple[str, str]]]:
+def _query_texts(
+    req: object, keep_blank_values: object, most: int, block: int, /
+) -> Union[list[tuple[str, str]], bytes, None]:
     """Looks closer."""
     return None
+
+
+def _text_fields(
+    texts: list[tuple[str, str]], wanted: object, cls: Callable[[str], Any], attribute: str, /
+) -> list[Any]:
+    """The texts of a name as instances of a class."""
+    made = []
+    for name, text in texts:
+        if name == wanted:
+            field = cls(text)
+            object.__setattr__(field, attribute, name)
+            made.append(field)
+    return made
 
 
 def _form_fields(
@@ -188,6 +208,27 @@ def _text_or_bytes(data: bytes) -> _Text:
 
 def _cookie_pairs(text: str, /) -> Optional[list[tuple[str, str]]]:
     """Left to the caller."""
+    return None
+
+
+def _cookies_sent(req: object, cls: type, names: tuple[str, ...], /) -> Optional[dict[str, Any]]:
+    """Left to the caller, and so are the following ones."""
+    return None
+
+
+def _cookie_value(req: object, name: str, /) -> Union[str, bool, None]:
+    return False
+
+
+def _cookie_set(req: object, name: object, value: object, attributes: dict[str, Any], /) -> bool:
+    return False
+
+
+def _record_pack(record: object, /) -> Optional[bytes]:
+    return None
+
+
+def _record_unpack(data: object, /) -> Optional[dict[str, Any]]:
     return None
 
 

@@ -6,12 +6,18 @@ follows a block of code stands at the indentation that the block ended with, one
 
 from __future__ import annotations
 
-import ast
 import os
 import re
 from collections.abc import Iterator
 from types import CodeType
-from typing import NamedTuple, Optional, Union
+from typing import TYPE_CHECKING, NamedTuple, Optional, Union
+
+from mod_python._later import later
+
+if TYPE_CHECKING:
+    import ast
+else:
+    ast = later("ast")
 
 _TAB = "\t"
 _MAX_DEPTH = 30

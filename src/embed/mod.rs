@@ -6,6 +6,7 @@
 mod alarm;
 mod apache;
 mod attach;
+pub(crate) mod blank;
 pub(crate) mod bytes;
 pub(crate) mod cell;
 pub(crate) mod class;

@@ -78,21 +78,24 @@ fn unescape(text: &[u8]) -> Cow<'_, [u8]> {
         return Cow::Borrowed(text);
     }
     let mut result = Vec::with_capacity(text.len());
-    let mut rest = text.iter();
-    while let Some(&byte) = rest.next() {
-        result.push(match byte {
-            b'+' => b' ',
-            b'%' => match escaped(rest.as_slice()) {
-                Some(value) => {
-                    rest.nth(1);
-                    value
-                }
-                None => b'%',
-            },
-            _ => byte,
+    let mut rest = text;
+    loop {
+        let special = rest.iter().position(|&byte| byte == b'+' || byte == b'%');
+        let (plain, others) = rest.split_at(special.unwrap_or(rest.len()));
+        result.extend_from_slice(plain);
+        let Some((&byte, others)) = others.split_first() else {
+            return Cow::Owned(result);
+        };
+        rest = others;
+        result.push(match escaped(rest) {
+            _ if byte == b'+' => b' ',
+            Some(value) => {
+                rest = rest.get(2..).unwrap_or_default();
+                value
+            }
+            None => b'%',
         });
     }
-    Cow::Owned(result)
 }
 
 /// The byte that two digits stand for.
