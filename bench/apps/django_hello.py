@@ -19,5 +19,5 @@ def hello(request):
     return HttpResponse("Hello World!", content_type="text/plain")
 
 
-urlpatterns = [path("", hello)]
+urlpatterns = [path("", hello), path("django", hello)]
 application = get_wsgi_application()

@@ -1,4 +1,4 @@
-"""Flask's hello."""
+"""Flask's hello, where it is mounted, and by its path for servers that mount nothing."""
 
 from flask import Flask, Response
 
@@ -6,5 +6,6 @@ application = Flask(__name__)
 
 
 @application.route("/")
+@application.route("/flask")
 def hello() -> Response:
     return Response("Hello World!", mimetype="text/plain")
