@@ -51,3 +51,7 @@ def test_a_session_is_read_whole(httpd: Server) -> None:
         found = [pool.submit(httpd.ok, f"/twins/sessions?twins-{httpd.port}") for _ in range(8)]
         assert {one.result().text for one in found} == {"0o40700 0o100600"}
     assert httpd.ok(f"/twins/left?twins-{httpd.port}").text == "1"
+
+
+def test_a_session_file_that_changes_between_reading_and_writing(httpd: Server) -> None:
+    assert httpd.ok(f"/twins/opened?twins-opened-{httpd.port}").text == "cd" + "0" * 30

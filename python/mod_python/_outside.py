@@ -170,17 +170,12 @@ def _query_texts(
     return None
 
 
-def _text_fields(
-    texts: list[tuple[str, str]], wanted: object, cls: Callable[[str], Any], attribute: str, /
-) -> list[Any]:
+def _text_fields(texts: list[tuple[str, str]], name: object, cls: Callable[[str], Any], attribute: str, /) -> list[Any]:
     """The texts of a name as instances of a class."""
-    made = []
-    for name, text in texts:
-        if name == wanted:
-            field = cls(text)
-            object.__setattr__(field, attribute, name)
-            made.append(field)
-    return made
+    made = [(known, cls(text)) for known, text in texts if known == name]
+    for known, field in made:
+        object.__setattr__(field, attribute, known)
+    return [field for _, field in made]
 
 
 def _form_fields(
@@ -222,6 +217,11 @@ def _cookie_value(req: object, name: str, /) -> Union[str, bool, None]:
 
 def _cookie_set(req: object, name: object, value: object, attributes: dict[str, Any], /) -> bool:
     return False
+
+
+def _is_sid(text: str, /) -> bool:
+    """32 hexadecimal digits in lower case?"""
+    return len(text) == 32 and not text.strip("0123456789abcdef")
 
 
 def _record_pack(record: object, /) -> Optional[bytes]:

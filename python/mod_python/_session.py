@@ -95,7 +95,13 @@ class BaseSession(dict[Any, Any]):
     """
 
     __hash__ = object.__hash__  # type: ignore[assignment]
-    _locked: bool
+    _secret: Union[str, bytes, None] = None
+    _locked = False
+    _new = True
+    _invalid = False
+    _created = 0.0
+    _accessed = 0.0
+    _timeout: float = 0
     _requests: tuple[mp_request, mp_request]
     _settings: _Settings
 
@@ -131,20 +137,19 @@ class BaseSession(dict[Any, Any]):
         super().__init__()
         if self._requests[0] is not req:
             self._req = req
-        self._secret, self._lock, self._locked = secret, bool(lock), False
-        self._new, self._invalid = True, False
-        self._created = self._accessed = 0.0
-        self._timeout = 0
+        if secret:
+            self._secret = secret
+        self._lock = bool(lock)
         self._sid = ""
         self._settings = settings = _settings(req)
         self.cookie_name, self._pickle = settings.cookie_name, settings.pickle
         self.init_lock()
-        if sid and not _is_sid(str(sid)):
+        if sid and not _apache._is_sid(str(sid)):
             raise ValueError("a session id is 32 hexadecimal digits in lower case")
         noted = None if sid else self._noted()
         wanted = str(sid) if sid else noted or self._sid_from_cookie()
         is_stored = False
-        if wanted and _is_sid(wanted):
+        if wanted and _apache._is_sid(wanted):
             self._sid = wanted
             self.lock()
             is_stored = self.load()
@@ -420,14 +425,6 @@ def _said(values: tuple[Optional[str], ...]) -> _Settings:
     except ValueError:
         patience = math.nan
     return _Settings(name or before or COOKIE_NAME, serializer == "pickle", lock_timeout, patience)
-
-
-def _is_sid(text: str) -> bool:
-    """Are these the 32 hexadecimal digits of a session's id? What has others is sorted out without a pattern."""
-    return len(text) == 32 and not text.strip(_DIGITS)
-
-
-_DIGITS = "0123456789abcdef"
 
 
 def _application_path(req: mp_request) -> str:

@@ -120,15 +120,13 @@ class FileSession(BaseSession):
         verify_cleanup: Any = -1,
     ) -> None:
         if not hasattr(self, "_sid"):
-            fast, verify, self._grace, self._limit, own = _file_settings(_apache._options(req, _FILE_OPTIONS))
+            self._said = _file_settings(_apache._options(req, _FILE_OPTIONS))
+            fast, verify, _, _, self._place = self._said
             # One that is no flag raises here.
             for given, said in ((fast_cleanup, fast), (verify_cleanup, verify)):
                 if given == -1 and type(said) is str:
                     true_or_false(said)
-            self._fast = fast is True if fast_cleanup == -1 else bool(fast_cleanup)
-            self._verify = verify is True if verify_cleanup == -1 else bool(verify_cleanup)
-            self._usual = timeout or DFT_TIMEOUT
-            self._place = own
+            self._cleanup = (fast_cleanup, verify_cleanup, timeout)
         super().__init__(req, sid=sid, secret=secret, timeout=timeout, lock=lock)
 
     @contextlib.contextmanager
@@ -158,7 +156,7 @@ class FileSession(BaseSession):
 
     def _clean(self) -> None:
         """Walks the directories until the time is up; goes on from there the next time."""
-        begun, removed = time.time(), 0
+        begun, removed, limit = time.time(), 0, self._said[3]
         with _private.entered(self._place) as place, _private.alone(".mp_sess.lck", place) as is_alone:
             if not is_alone:
                 return
@@ -173,13 +171,17 @@ class FileSession(BaseSession):
                 if f"{bucket:02x}" in known:
                     with _private.entered(f"{bucket:02x}", place) as descriptor:
                         removed += self._clean_bucket(descriptor)
-                if self._limit and time.time() - begun > self._limit:
+                if limit and time.time() - begun > limit:
                     break
             _private.replace(status, str((bucket + 1) % 256).encode(), place)
         self._req.log_error(f"{removed} sessions that were over have been removed", apache.APLOG_INFO)
 
     def _clean_bucket(self, bucket: int) -> int:
         removed = 0
+        (fast, verify, timeout), (said_fast, said_verify, grace, *_) = self._cleanup, self._said
+        is_fast = said_fast is True if fast == -1 else bool(fast)
+        is_verified = said_verify is True if verify == -1 else bool(verify)
+        usual = (timeout or DFT_TIMEOUT) + grace + _TOUCHED
         for name in os.listdir(bucket):
             try:
                 age = time.time() - os.stat(name, dir_fd=bucket, follow_symlinks=False).st_mtime
@@ -188,10 +190,10 @@ class FileSession(BaseSession):
             if not SID.fullmatch(name):
                 # What a process left that died while it wrote.
                 over = age > 3600
-            elif self._fast and age <= self._usual + self._grace + _TOUCHED:
+            elif is_fast and age <= usual:
                 over = False
             else:
-                over = not self._verify or self._is_over(name)
+                over = not is_verified or self._is_over(name)
             if over and self._remove(name, bucket):
                 removed += 1
         return removed
@@ -204,7 +206,7 @@ class FileSession(BaseSession):
             record = _serializer.loads(data, self._pickle)
         except Exception:
             return True
-        return bool(time.time() - record["_accessed"] > record["_timeout"] + self._grace)
+        return bool(time.time() - record["_accessed"] > record["_timeout"] + self._said[2])
 
     def _remove(self, sid: str, bucket: int) -> bool:
         """Not while a request has the session, this one included."""

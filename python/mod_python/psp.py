@@ -30,7 +30,7 @@ else:
     dbm = later("dbm")
     html = later("html")
 
-_HIDDEN = {"annotations", "TYPE_CHECKING"}
+_HIDDEN = {"annotations", "TYPE_CHECKING", "later"}
 
 
 def escape(text: object, quote: bool = True) -> str:

@@ -19,7 +19,7 @@ import types
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from types import CodeType, FunctionType, MethodType, ModuleType
-from typing import TYPE_CHECKING, Any, NoReturn, Optional, Union
+from typing import TYPE_CHECKING, Any, NoReturn, Optional
 
 import _apache
 
@@ -460,15 +460,17 @@ def _in_a_loop(coroutine: Any, waits_for: Any) -> Any:
 def _write(req: mp_request, object: Any) -> bool:
     if object is None:
         return False
-    if type(object) is str:
-        data: Union[str, bytes] = object
-    else:
-        data = bytes(object) if isinstance(object, (bytes, bytearray)) else str(object)
+    is_binary = isinstance(object, (bytes, bytearray))
+    data: Any = object if type(object) is str else bytes(object) if is_binary else str(object)
     if not req._content_type_set:
-        tail = (data[-100:] if isinstance(data, str) else data[-100:].decode("latin-1")).rstrip()
-        kind = "text/html" if tail.endswith(">") and _HTML_END.search(tail) else "text/plain"
-        req.content_type = f"{kind}; charset=utf-8" if isinstance(data, str) else kind
+        tail = (data[-100:].decode("latin-1") if is_binary else data[-100:]).rstrip()
+        is_html = tail.endswith(">") and _HTML_END.search(tail)
+        req.content_type = (_HTML if is_html else _PLAIN)[is_binary]
     if not data:
         return False
     req.write(data, 0)
     return True
+
+
+_HTML = ("text/html; charset=utf-8", "text/html")
+_PLAIN = ("text/plain; charset=utf-8", "text/plain")

@@ -93,7 +93,7 @@ pub(super) fn query_texts<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Obj
     Ok(if is_plain { list.into_any() } else { block })
 }
 
-/// Is the body what a form without a content type is, and nothing more said of it?
+/// Is the body what a form without a content type is, and nothing else said of it?
 fn is_encoded(request: Host<'_>) -> bool {
     let table = request.headers_in();
     let mut sent = table
@@ -102,7 +102,9 @@ fn is_encoded(request: Host<'_>) -> bool {
         .filter(|(name, _)| same(name, c"content-type"))
         .map(|(_, value)| value.map(CStr::to_bytes).unwrap_or_default());
     let first = sent.next().unwrap_or_default();
-    (first.is_empty() || first == ENCODED) && sent.next().is_none()
+    let is_ours = |rest: &[u8]| rest.is_empty() || rest.eq_ignore_ascii_case(b"; charset=utf-8");
+    let is_encoded = first.is_empty() || first.strip_prefix(ENCODED).is_some_and(is_ours);
+    is_encoded && sent.next().is_none()
 }
 
 /// Adds the names and values of a form; false where that needs a closer look.

@@ -84,6 +84,11 @@ pub(crate) static FUNCTIONS: &[Function] = &[
         records::unpack,
     ),
     function!(
+        c"_is_sid(text, /)",
+        c"is this a session's id: 32 hexadecimal digits in lower case?",
+        sessions::is_sid,
+    ),
+    function!(
         c"_session_read(place, sid, touch, refusal, /)",
         c"what a session's file in a private directory holds, None without one; OSError, or what refusal(name, is_directory) makes.",
         sessions::read,

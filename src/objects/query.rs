@@ -74,28 +74,33 @@ pub(crate) fn pair(part: &[u8]) -> (Cow<'_, [u8]>, Cow<'_, [u8]>) {
 
 /// `+` is a space, `%xx` a byte; a `%` without two digits stays.
 fn unescape(text: &[u8]) -> Cow<'_, [u8]> {
-    if !text.iter().any(|&byte| byte == b'+' || byte == b'%') {
+    if !text.contains(&b'+') && !text.contains(&b'%') {
         return Cow::Borrowed(text);
     }
-    let mut result = Vec::with_capacity(text.len());
-    let mut rest = text;
-    loop {
-        let special = rest.iter().position(|&byte| byte == b'+' || byte == b'%');
-        let (plain, others) = rest.split_at(special.unwrap_or(rest.len()));
-        result.extend_from_slice(plain);
-        let Some((&byte, others)) = others.split_first() else {
-            return Cow::Owned(result);
-        };
-        rest = others;
-        result.push(match escaped(rest) {
-            _ if byte == b'+' => b' ',
-            Some(value) => {
-                rest = rest.get(2..).unwrap_or_default();
-                value
-            }
-            None => b'%',
-        });
+    let mut spaced = text.to_vec();
+    for byte in &mut spaced {
+        *byte = if *byte == b'+' { b' ' } else { *byte };
     }
+    if !spaced.contains(&b'%') {
+        return Cow::Owned(spaced);
+    }
+    let mut result = Vec::with_capacity(spaced.len());
+    let mut pieces = spaced.split(|&byte| byte == b'%');
+    result.extend_from_slice(pieces.next().unwrap_or_default());
+    for piece in pieces {
+        let plain = match escaped(piece) {
+            Some(value) => {
+                result.push(value);
+                piece.get(2..).unwrap_or_default()
+            }
+            None => {
+                result.push(b'%');
+                piece
+            }
+        };
+        result.extend_from_slice(plain);
+    }
+    Cow::Owned(result)
 }
 
 /// The byte that two digits stand for.

@@ -246,6 +246,41 @@ def sessions(req):
     return apache.OK
 
 
+def opened(req):
+    """A file that has been read is written again without being looked for; what has happened to it meanwhile counts."""
+    place, sid = os.path.join(tempfile.gettempdir(), req.args), "cd" + "0" * 30
+    file = f"{place}/cd/{sid}"
+
+    def read():
+        return _apache._session_read(place, sid, True, _refusal)
+
+    def write(data):
+        _apache._session_write(place, sid, data, _refusal)
+        assert read() == data
+
+    write(b"J1")
+    write(b"J2")
+    read()
+    os.unlink(file)
+    write(b"J3")
+    read()
+    with open(f"{file}.new", "wb") as other:
+        other.write(b"Jother")
+    os.chmod(f"{file}.new", 0o600)
+    os.replace(f"{file}.new", file)
+    write(b"J4")
+    read()
+    os.chmod(file, 0o666)
+    write(b"J" + b"5" * 5000)
+    assert oct(os.stat(file).st_mode) == "0o100600"
+    long_ago = os.stat(file).st_mtime - 1000
+    os.utime(file, (long_ago, long_ago))
+    read()
+    assert os.stat(file).st_mtime > long_ago + 900
+    req.write(" ".join(os.listdir(f"{place}/cd")))
+    return apache.OK
+
+
 def left(req):
     """What writing has left beside the session's file."""
     place = f"{tempfile.gettempdir()}/{req.args}"
