@@ -18,7 +18,7 @@ pub(crate) fn instance<'py>(class: &Object<'py>) -> PyResult<Object<'py>> {
     // SAFETY: object's own function, with a live class that is laid out as an object (what has the same `tp_new` is), an empty
     // tuple, and no names.
     unsafe {
-        let base = (*(&raw const ffi::PyBaseObject_Type)).tp_new;
+        let base = ffi::PyBaseObject_Type.tp_new;
         let own = (*class.as_type_ptr()).tp_new;
         let new = base.filter(|&base| own.is_some_and(|own| std::ptr::fn_addr_eq(own, base)));
         let Some(new) = new else {
