@@ -40,7 +40,7 @@ def handler(req: mp_request) -> int:
     if req.args == "modules":
         req.write(_status_page.modules(report))
         return apache.OK
-    asked = re.fullmatch(r"stack=(\d{1,9}):(\d{1,20})", req.args or "")
+    asked = re.fullmatch(r"stack=(\d{1,9}):(\d{1,18})", req.args or "")
     if asked:
         req.write(_status_page.stack(report, int(asked[1]), int(asked[2])))
         return apache.OK

@@ -7,6 +7,7 @@ mod alarm;
 mod apache;
 mod armed;
 mod attach;
+pub(crate) mod blank;
 pub(crate) mod bytes;
 pub(crate) mod cell;
 pub(crate) mod children;
