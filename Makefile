@@ -8,6 +8,8 @@ export PYO3_PYTHON := $(PYTHON)
 VENV := target/venv
 MODULE := target/release/libmod_python.so
 TESTED := --features test-faults
+# A file of tests runs in one process: its servers are kept from test to test.
+PARALLEL := -n logical --maxprocesses 4 --dist loadfile
 # See .cargo/config.toml: what pyo3 would have to defer aborts.
 STRICT := RUSTFLAGS="--cfg pyo3_disable_reference_pool"
 
@@ -30,7 +32,7 @@ run: build setup-run ## serve SITE=directory on 127.0.0.1, PORT=8888, in the for
 test: build setup-tests $(VENV)/ready ## run every test, on event, worker and prefork; some beside Debian's modules, some on a debug Python
 	$(STRICT) cargo build --locked $(TESTED)
 	$(STRICT) cargo test --locked $(TESTED)
-	$(VENV)/bin/pytest -q tests $(ARGS)
+	$(VENV)/bin/pytest -q $(if $(ARGS),,$(PARALLEL)) tests $(ARGS)
 	$(if $(ARGS),,tools/test_beside.sh $(VENV))
 	$(if $(ARGS),,tools/debug_python.sh)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import random
 import re
 import shutil
 import signal
@@ -50,11 +51,22 @@ def program() -> str:
     raise FileNotFoundError("no httpd; install apache2-bin")
 
 
+_given: set[int] = set()
+
+
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody uses now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port of 127.0.0.1 that nobody uses now, and that nobody is given meanwhile.
+
+    Not one of those that the system gives to clients, who could have it before a server does. Each of pytest's processes has its own.
+    """
+    number, count = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]), 8
+    while True:
+        port = random.randrange(1250, 4050) * count + number % count
+        if port not in _given:
+            with socket.socket() as probe, contextlib.suppress(OSError):
+                probe.bind(("127.0.0.1", port))
+                _given.add(port)
+                return port
 
 
 def children_can_read(path: Path) -> bool:
