@@ -7,6 +7,7 @@ repository, so that they hold there, too; a directive's or an option's name in c
 
 from __future__ import annotations
 
+import html
 import logging
 import os
 import re
@@ -119,6 +120,11 @@ def brief(section: str) -> str:
     return f"- `{title[1]}` {title[2]} ({title[3]})\n" if title else ""
 
 
+def shown(code: str) -> str:
+    """A piece of code with a stroke that is no cell's end: GitHub takes the backslash away, Markdown's table does not."""
+    return f"<code>{html.escape(code.strip('`')).replace(chr(92) + '|', '&#124;')}</code>" if "\\|" in code else code
+
+
 class Site:
     """The pages: what each is made of, and where links lead."""
 
@@ -194,9 +200,9 @@ class Site:
             first = match[4].removeprefix("PythonOption ").split(" ")[0]
             target = self.names.get(first) or self.names.get(match[4].split(" ")[0])
             if target is None or target in linked:
-                return match[0]
+                return shown(match[0])
             linked.add(target)
-            return f"[{match[0]}]({relative(target)})"
+            return f"[{shown(match[0])}]({relative(target)})"
 
         lines: list[str] = []
         for part in FENCE.split(text):
