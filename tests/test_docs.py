@@ -83,7 +83,9 @@ def test_names_in_code_lead_to_their_pages(site: making.Site) -> None:
 
 def test_the_library_has_signatures_and_texts(site: making.Site) -> None:
     page = site.pages["library/util.md"]
-    assert "redirect(req: mp_request, location: str, permanent: int=0, text: Optional[str]=None) -> NoReturn" in page
+    assert "redirect(\n    req: mp_request,\n    location: str,\n    permanent: int = 0,\n" in page
+    assert "    body: Union[bytes, str] = b'',\n" in site.pages["library/testing.md"]
+    assert "\nlog_error(message: str, level: int = 0, /) -> None\n" in site.pages["library/testing.md"]
     assert "## FieldStorage" in page and "FieldStorage.getfirst" in page
     assert "| `OK` | `0` |" in site.pages["library/apache.md"]
     assert all(f"library/{name}.md" in site.pages for name in ("Session", "Cookie", "testing", "httpdconf"))

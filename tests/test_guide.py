@@ -77,15 +77,15 @@ def test_the_chapter_on_tests_runs() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_examples_of_directives_are_right(serve: Serve) -> None:
-    """Each in a virtual host of its own."""
-    page = PROJECT / "docs/directives.md"
+@pytest.mark.parametrize("name", ["directives", "deployment", "asgi"])
+def test_other_examples_of_configurations_are_right(serve: Serve, name: str) -> None:
+    """Each in a virtual host of its own, but for what is the whole server's."""
     server = serve("", start=False, modules=MODULES)
-    hosts = "".join(
-        f"<VirtualHost 127.0.0.1:@PORT@>\nServerName host{number}\n{text}</VirtualHost>\n"
-        for number, text in enumerate(blocks(page, "apache"))
-        if not text.startswith(("PythonHome", "PythonEnablePdb"))
-    )
-    server.configure(hosts.replace("/srv/site", "@ROOT@/site"))
+    config = ""
+    for number, text in enumerate(blocks(PROJECT / f"docs/{name}.md", "apache")):
+        if not text.startswith(("PythonHome", "PythonEnablePdb")):
+            host = f"<VirtualHost 127.0.0.1:@PORT@>\nServerName host{number}\n{text}</VirtualHost>\n"
+            config += text if "mpm_event" in text else host
+    server.configure(config.replace("/srv/site", "@ROOT@/site"))
     checked = server.check()
     assert checked.returncode == 0 and "Syntax OK" in checked.stderr, checked.stderr

@@ -48,7 +48,7 @@ def module(package: Path, name: str, tree: ast.Module) -> str:
     constants = [one for one in found if isinstance(one.node, (ast.Assign, ast.AnnAssign))]
     for one in functions:
         assert isinstance(one.node, (ast.FunctionDef, ast.AsyncFunctionDef))
-        text += f"\n## {one.name}\n\n{signature(one.node)}\n{prose(ast.get_docstring(one.node) or '')}\n"
+        text += f"\n## {one.name}\n\n{signature(one.node)}{prose(ast.get_docstring(one.node) or '')}\n"
     for one in classes:
         assert isinstance(one.node, ast.ClassDef)
         text += kind(one.name, one.node)
@@ -92,7 +92,7 @@ def kind(name: str, node: ast.ClassDef) -> str:
     first = methods.pop("__init__", None)
     bases = [ast.unparse(base) for base in node.bases if not ast.unparse(base).lstrip("*").startswith("_")]
     text = f"\n## {name}\n\n"
-    text += signature(first, name, is_method=True) if first else f"```python\nclass {name}({', '.join(bases)})\n```\n"
+    text += signature(first, name, is_method=True) if first else f"```python\nclass {name}({', '.join(bases)})\n```\n\n"
     documented = [ast.get_docstring(node), ast.get_docstring(first) if first else None]
     text += "\n\n".join(prose(doc) for doc in documented if doc) + "\n"
     if first and bases:
@@ -106,21 +106,45 @@ def kind(name: str, node: ast.ClassDef) -> str:
         ):
             continue
         is_property = any(ast.unparse(one).endswith("property") for one in method.decorator_list)
-        shown = f"```python\n{name}.{method.name}\n```\n" if is_property else signature(method, is_method=True)
-        text += f"\n### {name}.{method.name}\n\n{shown}\n{prose(doc)}\n"
+        shown = f"```python\n{name}.{method.name}\n```\n\n" if is_property else signature(method, is_method=True)
+        text += f"\n### {name}.{method.name}\n\n{shown}{prose(doc)}\n"
     return text
 
 
 def signature(node: Function, name: Optional[str] = None, is_method: bool = False) -> str:
-    """A function as it is called, with the types of what it takes and gives."""
-    static = any(ast.unparse(one) == "staticmethod" for one in node.decorator_list)
-    arguments = node.args
-    if is_method and not static:
-        arguments = ast.parse(f"def f({ast.unparse(arguments)}): ...").body[0].args  # type: ignore[attr-defined]
-        (arguments.posonlyargs or arguments.args).pop(0)
+    """A function as it is called, with the types of what it takes and gives; a long one an argument a line."""
+    parts = parameters(node.args)
+    if is_method and not any(ast.unparse(one) == "staticmethod" for one in node.decorator_list):
+        del parts[0]
+        parts = parts[1:] if parts[:1] == ["/"] else parts
     returned = f" -> {ast.unparse(node.returns)}" if node.returns and name is None else ""
-    prefix = "async " if isinstance(node, ast.AsyncFunctionDef) else ""
-    return f"```python\n{prefix}{name or node.name}({ast.unparse(arguments)}){returned}\n```\n"
+    start = ("async " if isinstance(node, ast.AsyncFunctionDef) else "") + (name or node.name)
+    text = f"{start}({', '.join(parts)}){returned}"
+    if len(text) > 96:
+        text = f"{start}(\n" + "".join(f"    {part},\n" for part in parts) + f"){returned}"
+    return f"```python\n{text}\n```\n\n"
+
+
+def parameters(arguments: ast.arguments) -> list[str]:
+    """What a function takes, each as it is written, with the marks between them."""
+    plain = [*arguments.posonlyargs, *arguments.args]
+    defaults = [None] * (len(plain) - len(arguments.defaults)) + list(arguments.defaults)
+    parts = [parameter(argument, default) for argument, default in zip(plain, defaults)]
+    if arguments.posonlyargs:
+        parts.insert(len(arguments.posonlyargs), "/")
+    if arguments.vararg:
+        parts.append("*" + ast.unparse(arguments.vararg))
+    elif arguments.kwonlyargs:
+        parts.append("*")
+    parts += [parameter(argument, default) for argument, default in zip(arguments.kwonlyargs, arguments.kw_defaults)]
+    return parts + (["**" + ast.unparse(arguments.kwarg)] if arguments.kwarg else [])
+
+
+def parameter(argument: ast.arg, default: Optional[ast.expr]) -> str:
+    """One of them."""
+    text = ast.unparse(argument)
+    equals = " = " if argument.annotation else "="
+    return text if default is None else f"{text}{equals}{ast.unparse(default)}"
 
 
 def constant(one: Named) -> str:
