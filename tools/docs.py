@@ -35,6 +35,8 @@ COPIED = (
 FENCE = re.compile(r"^(```.*?^```\n?)", re.M | re.S)
 PIECE = re.compile(r"(!?\[[^\]]*\]\()([^)\s]+)(\))|(?<![`\[])`([^`\n]+)`(?!`)")
 """A link, or a piece of code."""
+TITLE = re.compile(r"\*\*(.*?)\*\* \((\w+)\)")
+"""What a section of docs/codes.md begins with: what it is, and the level."""
 ROW = re.compile(r"^\| `([\w.]+)` \| (.*) \|$", re.M)
 
 GUIDE = (
@@ -91,7 +93,8 @@ def option(name: str, row: list[str], text: str) -> str:
 
 def code(name: str, row: list[str], text: str) -> str:
     """A code's page."""
-    return f"# {name}\n\n{text}"
+    title = TITLE.match(text)
+    return f"# {name}: {title[1]}\n\nLevel: {title[2]}.\n{text[title.end() :]}" if title else f"# {name}\n\n{text}"
 
 
 SPLITS = (
@@ -116,8 +119,9 @@ def sections(text: str, level: str) -> dict[str, str]:
 
 def brief(section: str) -> str:
     """What stays of a section that has become a page: a line for one that has a title."""
-    title = re.search(r"^#+ (\S+)\n+\*\*(.*?)\*\* \((\w+)\)", section)
-    return f"- `{title[1]}` {title[2]} ({title[3]})\n" if title else ""
+    heading, _, text = section.partition("\n\n")
+    title = TITLE.match(text)
+    return f"- `{heading.split()[-1]}` {title[1]} ({title[2]})\n" if title else ""
 
 
 def shown(code: str) -> str:
@@ -279,7 +283,7 @@ class Site:
     def branch(self, place: str) -> dict[str, Any]:
         """A page that others are below."""
         title = re.match(r"# (.*)", self.pages[place])
-        below = [{Path(child).stem: child} for child in self.children[place]]
+        below = [{Path(child).stem.removeprefix("mod_python."): child} for child in self.children[place]]
         return {title[1] if title else place: [place, *below]}
 
 
