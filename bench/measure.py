@@ -16,6 +16,7 @@ from typing import Any, Optional
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 import asgi
+import frameworks
 import instructions
 import load
 import pages
@@ -127,6 +128,7 @@ class Bench:
         self.million: dict[str, Result] = {}
         self.pages: dict[str, pages.Costs] = {}
         self.asgi: dict[str, asgi.Costs] = {}
+        self.frameworks: dict[str, frameworks.Costs] = {}
         self.instructions: dict[str, tuple[float, dict[str, float]]] = {}
         self.profiles: list[Table] = []
         self.growth: dict[str, dict[int, float]] = {}
@@ -142,6 +144,7 @@ class Bench:
         self.measure_instructions()
         self.measure_pages()
         self.measure_asgi()
+        self.measure_frameworks()
 
     # Rates, processor time, memory
 
@@ -283,6 +286,18 @@ class Bench:
             self.asgi = asgi.measure(layout, 2 if self.quick else 3, self.seconds, self.pin, [])
         except (OSError, RuntimeError) as error:
             self.miss("ASGI", error)
+
+    def measure_frameworks(self) -> None:
+        """Flask's and Django's hello."""
+        self.say("frameworks: Flask, Django")
+        try:
+            layout = Layout(1, 32, self.server_cores)
+            self.frameworks = frameworks.measure_cpu(layout, self.rounds, self.seconds, self.pin)
+            for framework, costs in self.frameworks.items():
+                self.say(f"instructions: {framework}")
+                frameworks.count_instructions(framework, costs)
+        except (OSError, RuntimeError) as error:
+            self.miss("frameworks", error)
 
     # Servers
 

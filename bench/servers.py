@@ -251,14 +251,9 @@ def mod_wsgi(layout: Layout, *, daemon: bool = False, debian: bool = False, **mo
         module = f"{query_apxs('LIBEXECDIR')}/mod_wsgi.so"
         name = "mod_wsgi 4.9 embedded"
     else:
-        express = subprocess.run(
-            [str(VENV / "bin/mod_wsgi-express"), "module-config"], check=True, capture_output=True, text=True
-        )
-        module = re.findall(r'LoadModule \S+ "(.*)"', express.stdout)[0]
+        module = mod_wsgi_module()
         home = f"WSGIPythonHome {VENV}"
         name = "mod_wsgi " + ("daemon" if daemon else "embedded")
-        if not children_can_read(Path(module)):
-            raise RuntimeError(f"{CHILD_USER} cannot read {module}")
     processes = ""
     if daemon:
         processes = (
@@ -269,14 +264,29 @@ def mod_wsgi(layout: Layout, *, daemon: bool = False, debian: bool = False, **mo
     return Apache(name, text, layout, **more)  # type: ignore[arg-type]
 
 
-def nginx(layout: Layout, *, uwsgi: bool = False) -> Processes:
+def mod_wsgi_module() -> str:
+    """The newest mod_wsgi's file. Raises RuntimeError where httpd's children cannot read it."""
+    command = [str(VENV / "bin/mod_wsgi-express"), "module-config"]
+    express = subprocess.run(command, check=True, capture_output=True, text=True)
+    module: str = re.findall(r'LoadModule \S+ "(.*)"', express.stdout)[0]
+    if not children_can_read(Path(module)):
+        raise RuntimeError(f"{CHILD_USER} cannot read {module}")
+    return module
+
+
+def nginx(
+    layout: Layout, *, uwsgi: bool = False, module: str = "hello_wsgi:application", location: str = "/wsgi",
+    home: Optional[Path] = None,
+) -> Processes:  # fmt: skip
     """nginx with static files, or with uWSGI behind it."""
     front = [["/usr/sbin/nginx", "-c", "@ROOT@/nginx.conf", "-p", "@ROOT@"]]
     behind = ["/usr/bin/uwsgi", "--plugin", "python3", "--master", "--need-app", "--disable-logging", "--die-on-term"]
     behind += ["--processes", "@WORKERS@", "--socket", "@ROOT@/run/hello.sock", "--chmod-socket=666"]
-    behind += ["--chdir", "@ROOT@/apps", "--module", "hello_wsgi:application"]
+    behind += ["--chdir", "@ROOT@/apps", "--module", module, *(["--virtualenv", str(home)] if home else [])]
     name = "uWSGI behind nginx" if uwsgi else "nginx static"
-    return Processes(name, [behind, *front] if uwsgi else front, layout, {"nginx.conf": conf("nginx.conf")})
+    return Processes(
+        name, [behind, *front] if uwsgi else front, layout, {"nginx.conf": conf("nginx.conf", LOCATION=location)}
+    )
 
 
 def gunicorn(layout: Layout) -> Processes:

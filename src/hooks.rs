@@ -4,8 +4,8 @@ use crate::adapters::{self, filter, include, phases};
 use crate::config::interpreters::Plan;
 use crate::config::{HANDLERS, ModPython, Phase, Server, options};
 use crate::embed::class::Function;
-use crate::embed::{home, lifecycle, package, registry, scoreboard};
-use crate::exchange::lease_of;
+use crate::embed::{children, home, in_flight, lifecycle, package, registry};
+use crate::exchange::{account, lease_of};
 use crate::gateway::{self, mounts};
 use crate::httpd::apr::key_locks;
 use crate::httpd::apr::mutex;
@@ -156,7 +156,8 @@ fn post_config(pool: Pool<'_>, server: ServerRec<'_>) -> Result<(), String> {
             .filter(|path| !path.is_empty());
         key_locks::create();
         mutex::create(pool, server, lock_count(server)?, directory)?;
-        scoreboard::share();
+        account::share();
+        in_flight::share();
     }
     hooks::add_version_component(pool, concat!("mod_python/", env!("CARGO_PKG_VERSION")));
     hooks::add_version_component(pool, concat!("Python/", env!("MOD_PYTHON_PYTHON_VERSION")));
@@ -198,6 +199,8 @@ fn lock_count(server: ServerRec<'_>) -> Result<usize, String> {
 /// The functions of `_apache`.
 const FUNCTIONS: &[&[Function]] = &[
     objects::FUNCTIONS,
+    objects::in_flight::FUNCTIONS,
+    objects::measures::FUNCTIONS,
     library::FUNCTIONS,
     gateway::FUNCTIONS,
     directives::FUNCTIONS,
@@ -206,17 +209,24 @@ const FUNCTIONS: &[&[Function]] = &[
 fn child_init(pool: Pool<'static>, server: ServerRec<'static>) {
     key_locks::adopt();
     mutex::adopt(pool, server);
+    children::enter();
     let config: &Server<'_> = server.config::<ModPython>();
     // Not before: what the parent says when it starts is for who has started it.
     ServerRec::log_as_objects(|server| options::logs_objects(&server.config::<ModPython>().common));
     Request::log_as_objects(|request| options::logs_objects(&request.config::<ModPython>().common));
     log::set_json_of_process(options::logs_objects(&config.common));
-    if lifecycle::start(pool, config, FUNCTIONS, objects::populate, streams::stop) {
+    if lifecycle::start(pool, config, FUNCTIONS, objects::populate, before_end) {
         registry::follow(plan(server));
     }
     for server in successors(Some(server), |server| server.next()) {
         adapters::imports::run(server);
     }
+}
+
+/// Before Python ends: the child's streams say good-bye, and its numbers are what they are.
+fn before_end() {
+    streams::stop();
+    children::leave();
 }
 
 /// Runs the server's PythonInitHandlers, then its PythonPostReadRequestHandlers.

@@ -2,7 +2,7 @@
 
 use crate::config::options::may_log_objects;
 use crate::config::{Entry, Phase};
-use crate::embed::{self, Cx, exception, text};
+use crate::embed::{self, Cx, exception, text, totals};
 use crate::exchange::RequestLease;
 use crate::httpd::io::output::Output;
 use crate::httpd::log;
@@ -271,6 +271,7 @@ pub(crate) fn count(cx: Cx<'_>) {
     if let Some(row) = cx.interpreter.row() {
         row.count_error();
     }
+    totals::count_error(cx.interpreter);
 }
 
 /// Counts an error and writes it to the request's log.
@@ -298,9 +299,19 @@ impl From<String> for Described {
 pub(crate) fn traceback(cx: Cx<'_>, request: Request<'_>, place: &str, what: &Described) {
     count(cx);
     with_extra(cx.extra(), place, what, |text, extra| {
-        cx.detached((request, text, extra), |(request, text, extra)| {
-            log::traceback(request, Level::Error as i32, text.as_bytes(), extra);
-        });
+        write_lines(cx, request, text, extra);
+    });
+}
+
+/// Counts an error and writes lines of it to the request's log.
+pub(crate) fn lines(cx: Cx<'_>, request: Request<'_>, text: &str) {
+    count(cx);
+    write_lines(cx, request, text, cx.extra());
+}
+
+fn write_lines(cx: Cx<'_>, request: Request<'_>, text: &str, extra: Extra<'_>) {
+    cx.detached((request, text, extra), |(request, text, extra)| {
+        log::traceback(request, Level::Error as i32, text.as_bytes(), extra);
     });
 }
 

@@ -81,6 +81,20 @@ class Browser:
         self._in_session("POST", f"/element/{self._find(selector)}/click", {})
         Httpd._wait(lambda: self._is_gone(before) and self._is_loaded(), "the click leads nowhere")
 
+    def run(self, script: str) -> Any:
+        """What a script returns; where that is a promise, what becomes of it."""
+        return self._in_session("POST", "/execute/sync", {"script": script, "args": []})
+
+    def look_like(self, width: int, height: int, scheme: str = "light") -> None:
+        """A window of this size (CSS pixels), of a user who prefers light or dark."""
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        self._command("Emulation.setDeviceMetricsOverride", size)
+        feature = {"name": "prefers-color-scheme", "value": scheme}
+        self._command("Emulation.setEmulatedMedia", {"features": [feature]})
+
+    def _command(self, name: str, parameters: dict[str, Any]) -> None:
+        self._in_session("POST", "/goog/cdp/execute", {"cmd": name, "params": parameters})
+
     def screenshot(self, file: Path) -> None:
         """Save a picture of the window."""
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -227,7 +227,7 @@ def test_a_broken_htaccess_is_500(serve: Serve) -> None:
 def test_the_sample_configuration(serve: Serve, mpm: str) -> None:
     """apache/python.conf as it is, and with its examples uncommented."""
     sample = (PROJECT / "apache/python.conf").read_text()
-    server = serve(sample, mpm=mpm, start=False)
+    server = serve(sample, mpm=mpm, start=False, modules=("authz_host",))
     (server.root / "site").mkdir()
     server.write("site/mp.py", (PROJECT / "examples/mp.py").read_text())
     server.start()
@@ -240,6 +240,7 @@ def test_the_sample_configuration(serve: Serve, mpm: str) -> None:
     assert checked.returncode == 0, checked.stderr
     server.start()
     assert server.ok("/hello").text == "Hello World!"
+    assert "Requests" in server.ok("/python-status").text and "mod_python_requests" in server.ok("/python-metrics").text
 
 
 def test_the_load_file_names_the_installed_module() -> None:

@@ -7,6 +7,7 @@ import os
 import re
 import socket
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -364,6 +365,25 @@ def test_an_end_that_hangs(serve: Serve, faults: Faults) -> None:
         server.stop()
     assert "the child's end took too long" in server.log_text()
     assert "AH00046" not in server.log_text(), "it had to be killed"
+
+
+@pytest.mark.parametrize("entry", ["watcher=panic", "deadline=panic"])
+def test_a_deadline_after_a_panic(serve: Serve, faults: Faults, entry: str) -> None:
+    """What looks after deadlines looks again."""
+    config = "PythonPath \"sys.path+['@ROOT@/apps']\"\nPythonTimeout 0.3\nSetHandler mod_python\nPythonHandler stuck\n"
+    server = serve(config, mpm="event", module=DEBUG, children=1)
+    server.ok("/")
+    faults.set(entry)
+    answers: list[Any] = []
+    thread = threading.Thread(target=lambda: answers.append(server.get("/?spin")))
+    thread.start()
+    name = entry.partition("=")[0]
+    server.wait_log(f"a deliberate panic in {name}")
+    faults.clear()
+    thread.join()
+    server.claims += [f"a deliberate panic in {name}", "PythonTimeout: ", r"\]   ( |File)"]
+    assert [answer.status for answer in answers] == [504]
+    assert server.ok("/").text == "done"
 
 
 def test_every_entry_is_tried() -> None:

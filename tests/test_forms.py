@@ -281,3 +281,29 @@ def test_a_bad_option_names_itself() -> None:
         util.FieldStorage(req)
     with pytest.raises(apache.SERVER_RETURN):
         util.FieldStorage(FakeRequest("/?a&b", options={"mod_python.form.max_fields": "1"}))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("kind", "status"),
+    [
+        (None, 200),
+        ("application/x-www-form-urlencoded", 200),
+        ("application/x-www-form-urlencoded; charset=UTF-8", 200),
+        ("application/x-www-form-urlencoded; charset=latin-1", 200),
+        ("application/x-www-form-urlencoded;charset=utf-8; x=y", 200),
+        ("; charset=utf-8", 501),
+        ("application/x-www-form-urlencoded-not", 501),
+    ],
+)
+@pytest.mark.parametrize("size", [0, 1, 65367, 65368, 65369, 140_000])
+def test_a_body_around_what_is_read_at_once(httpd: Server, kind: Optional[str], status: int, size: int) -> None:
+    """A query's field comes first, whatever the body's size and how its type is written."""
+    body = b"a=%C3%BC&b=" + b"x" * max(size - 11, 0)
+    body = body[:size]
+    answer = httpd.get("/forms/everything?q=1", "POST", body=body, headers={"Content-Type": kind} if kind else {})
+    assert answer.status == status, answer.text
+    if status == 200:
+        text = "\u00fc" if kind is None or "latin" not in kind else "\u00c3\u00bc"
+        expected = [["q", "1"], ["a", text], ["b", "x" * (size - 11)]]
+        expected = expected if size > 1 else [["q", "1"], ["a", ""]][: 1 + size]
+        assert json.loads(answer.text)["items"] == expected

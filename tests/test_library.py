@@ -475,3 +475,30 @@ def test_the_package_outside_httpd() -> None:
 def test_constants_are_httpd_s() -> None:
     assert (apache.AP_CONN_UNKNOWN, apache.AP_CONN_CLOSE, apache.AP_CONN_KEEPALIVE) == (0, 1, 2)
     assert (apache.APR_NOFILE, apache.APR_REG, apache.APR_DIR, apache.APR_UNKFILE) == (0, 1, 2, 127)
+
+
+def test_what_most_sites_never_use_is_not_imported() -> None:
+    """Each child would hold it: sqlite3, urllib.request, email, ssl and what they bring take 6 MB."""
+    names = ("Cookie", "Session", "apache", "cache", "psp", "publisher", "util")
+    lines = [f"import {', '.join(f'mod_python.{name}' for name in names)}", "import sys", "print(*sys.modules)"]
+    command = [
+        sys.executable,
+        "-S",
+        "-E",
+        "-c",
+        f"import sys; sys.path.insert(0, {str(PROJECT / 'python')!r}); {'; '.join(lines)}",
+    ]
+    found = set(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split())
+    dear = {
+        "asyncio",
+        "dbm",
+        "email",
+        "http.client",
+        "pickle",
+        "socket",
+        "sqlite3",
+        "ssl",
+        "tempfile",
+        "urllib.request",
+    }
+    assert "mod_python.publisher" in found and not found & dear

@@ -9,7 +9,7 @@ import pytest
 from conftest import Serve, Server, places
 
 CORPUS = Path(__file__).parent / "fuzz/corpus"
-INPUTS = [path for name in ("query", "cookie") for path in sorted((CORPUS / name).iterdir())]
+INPUTS = [path for name in ("query", "cookie", "session") for path in sorted((CORPUS / name).iterdir())]
 OPTIONS = """
 <Location /twins>
     PythonOption a.one 1
@@ -35,6 +35,11 @@ def test_parsers(httpd: Server, path: Path) -> None:
     assert httpd.ok("/twins/handler", method="POST", body=path.read_bytes()).text.endswith(" tried")
 
 
+@pytest.mark.parametrize("what", ["cookies", "records?1"])
+def test_what_is_made_natively(httpd: Server, what: str) -> None:
+    assert httpd.ok(f"/twins/{what}").text == "alike"
+
+
 def test_settings(httpd: Server) -> None:
     assert httpd.ok("/twins/options").text == "('1', 'zwei äö', None, None) (False, True)"
     assert httpd.ok("/twins/set").text == "(True, False) True"
@@ -46,3 +51,7 @@ def test_a_session_is_read_whole(httpd: Server) -> None:
         found = [pool.submit(httpd.ok, f"/twins/sessions?twins-{httpd.port}") for _ in range(8)]
         assert {one.result().text for one in found} == {"0o40700 0o100600"}
     assert httpd.ok(f"/twins/left?twins-{httpd.port}").text == "1"
+
+
+def test_a_session_file_that_changes_between_reading_and_writing(httpd: Server) -> None:
+    assert httpd.ok(f"/twins/opened?twins-opened-{httpd.port}").text == "cd" + "0" * 30

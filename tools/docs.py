@@ -254,7 +254,7 @@ class Site:
             self.branch(place) for place in ("directives.md", "options.md", "codes.md", "library.md")
         ]
         reference += ["objects.md", "command.md"]
-        running = ["deployment.md", "check.md", "logging.md", "asgi.md", "hostile.md"]
+        running = ["deployment.md", "operations.md", "check.md", "logging.md", "asgi.md", "hostile.md"]
         named = {
             *guide,
             *moving,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple, Optional, Union
 
 MODULES = (
-    *("apache", "util", "Cookie", "Session", "psp", "publisher", "cache", "testing", "status"),
+    *("apache", "util", "Cookie", "Session", "psp", "publisher", "cache", "testing", "status", "metrics"),
     *("wsgi", "asgi", "cgihandler", "testhandler", "httpdconf"),
 )
 Function = Union[ast.FunctionDef, ast.AsyncFunctionDef]

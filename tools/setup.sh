@@ -52,6 +52,7 @@ if [ "$purpose" = tests ]; then
     need redis-server "sessions in Redis" has redis-server
     need chromium "a browser" has chromium
     need chromium-driver "what drives the browser" has chromedriver
+    need prometheus "what reads the metrics" has prometheus
     need libapache2-mod-xsendfile "a module to run beside" test -e "$modules/mod_xsendfile.so"
     need libapache2-mod-security2 "a module to run beside" test -e "$modules/mod_security2.so"
     # Another Python than Debian's has no debug build of the same version there.

@@ -8,22 +8,27 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
-import hmac
 import json
 import marshal
 import re
-from calendar import timegm
 from collections.abc import Iterator
-from email.utils import formatdate, parsedate_tz
 from typing import TYPE_CHECKING, Any, ClassVar, Optional, TypeVar, Union
 
 import _apache
 
 from mod_python._cookie_values import ENCODINGS
+from mod_python._later import later
 
 if TYPE_CHECKING:
+    import calendar
+    import email.utils as email_utils
+    import hashlib
+    import hmac
+
     from _apache import mp_request
+else:
+    calendar, email_utils = later("calendar"), later("email.utils")
+    hashlib, hmac = later("hashlib"), later("hmac")
 
 _cookie_pairs, _options = _apache._cookie_pairs, _apache._options
 _Secret = Union[str, bytes, None]
@@ -177,12 +182,12 @@ def _matched(text: str) -> Iterator[tuple[str, str]]:
 def _date(value: Any) -> str:
     """A date for Expires, in the form of RFC 9110 (IMF-fixdate)."""
     if isinstance(value, str):
-        parsed = parsedate_tz(value.replace("-", " "))
+        parsed = email_utils.parsedate_tz(value.replace("-", " "))
         if parsed is None or not value.endswith("GMT"):
             raise ValueError(f"{value!r} is not a date such as 'Sun, 06 Nov 1994 08:49:37 GMT'")
-        value = timegm((*parsed[:6], 0, 0, 0))
+        value = calendar.timegm((*parsed[:6], 0, 0, 0))
     try:
-        return formatdate(float(value), usegmt=True)
+        return email_utils.formatdate(float(value), usegmt=True)
     except (OverflowError, OSError, ValueError) as error:
         raise ValueError(f"{value!r} is not a time in seconds since the epoch: {error}") from None
 
@@ -315,6 +320,10 @@ class MarshalCookie(SignedCookie):
 
 
 _OURS = frozenset((Cookie, SignedCookie, JsonCookie, MarshalCookie))
+_GIVEN = ("__data__", "name", "value")
+"""What `Cookie.__init__` sets where there is nothing else."""
+_init, _SIZE = Cookie.__init__, len(vars(Cookie))
+"""By which an application's own defaults or ways for all cookies are known: then nothing is done in another way."""
 
 
 def add_cookie(req: mp_request, cookie: Union[Cookie, str], value: Any = "", **kw: Any) -> None:
@@ -323,6 +332,8 @@ def add_cookie(req: mp_request, cookie: Union[Cookie, str], value: Any = "", **k
     Where the cookie names no encoding, ``PythonOption mod_python.cookie.encoding`` does. Raises CookieError.
     """
     if not isinstance(cookie, Cookie):
+        if len(vars(Cookie)) == _SIZE and _apache._cookie_set(req, cookie, value, kw):
+            return
         cookie = Cookie(cookie, value, **kw)
     encoding = _option(req)
     if encoding and "encoding" not in vars(cookie):
@@ -346,6 +357,10 @@ def get_cookies(req: mp_request, Class: type[Cookie] = Cookie, **kw: Any) -> dic
 
     ``PythonOption mod_python.cookie.encoding`` says how values are encoded where ``kw`` does not.
     """
+    if Class is Cookie and not kw and Cookie.__init__ is _init:
+        found: Optional[dict[str, Cookie]] = _apache._cookies_sent(req, Cookie, _GIVEN)
+        if found is not None:
+            return found
     headers = req.headers_in
     if "cookie" not in headers:
         return {}

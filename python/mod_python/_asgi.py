@@ -18,7 +18,7 @@ from typing import Any, Callable, Optional, Protocol
 
 import _apache
 
-from mod_python import _asgi_lifespan, _tracebacks, apache
+from mod_python import _asgi_lifespan, _stacks, _tracebacks, apache
 
 Message = MutableMapping[str, Any]
 
@@ -39,8 +39,10 @@ class Native(Protocol):
 
     def fileno(self) -> int: ...
     def kind(self) -> str: ...
-    def take(self) -> tuple[list[Any], list[int]]: ...
-    def close(self) -> tuple[list[Any], list[int]]: ...
+    def take(self) -> tuple[list[Any], list[int], list[int]]: ...
+    def close(self) -> tuple[list[Any], list[int], list[int]]: ...
+    def begin_step(self, due: int, limit: int, /) -> None: ...
+    def end_step(self) -> None: ...
     def log(
         self,
         level: int,
@@ -136,27 +138,34 @@ class Server:
 
     def look(self) -> None:
         """Take what has come: requests to begin with, and whose waiting has an end."""
-        begun, woken = self._take()
+        begun, woken, cancelled = self._take()
         for number in woken:
             for future in self._waiting.pop(number, ()):
                 if not future.done():
                     future.set_result(None)
-        for exchange, target, name, scope, mode in begun:
+        for number in cancelled:
+            timed = _timed.get(number)
+            if timed is not None and timed.call.task is not None:
+                timed.call.task.cancel()
+        for exchange, target, name, scope, mode, *deadline in begun:
             application = self._applications.get(id(target)) or self._adopt(target, name, mode)
             if application.queue is None:
-                self.start(application, exchange, scope)
+                self.start(application, exchange, scope, *deadline)
             else:
-                application.queue.append((exchange, scope))
+                application.queue.append((exchange, scope, *deadline))
 
-    def start(self, application: Application, exchange: Exchange, scope: dict[str, Any]) -> None:
-        """Begin with a request, whose application is ready."""
+    def start(
+        self, application: Application, exchange: Exchange, scope: dict[str, Any], due: int = 0, limit: int = 0
+    ) -> None:
+        """Begin with a request, whose application is ready. ``due`` and ``limit`` are 0 where it may take as long as it likes."""
         if application.failure is not None:
             exchange.end(RuntimeError(application.failure))
             return
         if application.state is not None:
             scope["state"] = application.state.copy()
         call = Call(self, exchange)
-        coroutine = self._serve(application, call, exchange, scope)
+        timed = _Timed(self, call, due, limit) if limit else None
+        coroutine = self._serve(application, call, exchange, scope, timed)
         # It runs until it waits for something: what answers at once costs no turn of the loop.
         if sys.version_info >= (3, 12):
             task = asyncio.Task(coroutine, loop=self.loop, eager_start=True)
@@ -169,13 +178,25 @@ class Server:
             call.task = task
             self._tasks.add(task)
 
-    async def _serve(self, application: Application, call: Call, exchange: Exchange, scope: dict[str, Any]) -> None:
+    async def _serve(
+        self,
+        application: Application,
+        call: Call,
+        exchange: Exchange,
+        scope: dict[str, Any],
+        timed: Optional[_Timed],
+    ) -> None:
         error: Optional[BaseException] = None
         application.running += 1
         try:
-            await application.call(scope, call.receive, call.send)
+            if timed is None:
+                await application.call(scope, call.receive, call.send)
+            else:
+                await timed.begin(application, scope)
         except BaseException as raised:  # whatever it is, it is the request's, and not the loop's
             error = raised
+        if timed is not None:
+            timed.end()
         try:
             if not exchange.end(error) and error is not None:
                 self._late(application, exchange, scope, error)
@@ -186,12 +207,12 @@ class Server:
             if application.is_retired and not application.running:
                 self._dismiss(application)
             # The error's traceback refers to this frame.
-            del error, call, exchange, scope
+            del error, call, exchange, scope, timed
 
     def _late(self, application: Application, exchange: Exchange, scope: dict[str, Any], error: BaseException) -> None:
         """Log an error that changes no answer any more: that is complete, or nobody is there to read it."""
         place = f"{application.name} {scope.get('method', scope['type'])} {scope['path']!r}"
-        if isinstance(error, asyncio.CancelledError):
+        if isinstance(error, (asyncio.CancelledError, apache.RequestTimeout)):
             self.native.log(_INFO, f"{place}: cancelled")
         elif exchange.is_gone():
             # No error of the application's: a client could fill the log with them.
@@ -261,8 +282,8 @@ class Server:
                 self.native.log(_ERROR, f"{place}: {error!s}")
             self.loop.call_later(_PAUSE, self._forget, application)
         queue, application.queue = application.queue or [], None
-        for exchange, scope in queue:
-            self.start(application, exchange, scope)
+        for waiting in queue:
+            self.start(application, *waiting)
 
     def _forget(self, application: Application) -> None:
         """Have the application's start-up tried again by the next request."""
@@ -329,7 +350,7 @@ class Server:
     def abandon(self) -> None:
         """Let go of requests that nobody goes on with: their workers wait to hear of it."""
         for application in self._applications.values():
-            for exchange, _ in application.queue or ():
+            for exchange, *_ in application.queue or ():
                 exchange.end(None)
         for task in list(self._tasks):
             coroutine = task.get_coro()
@@ -346,13 +367,92 @@ class Application:
         """Kept, so that no other object can have its id."""
         self.name = name
         self.call = _asgi_lifespan.single(target)
-        self.queue: Optional[list[tuple[Exchange, dict[str, Any]]]] = []
+        self.queue: Optional[list[Any]] = []
         """The requests that wait for the start-up; None once that has come to an end."""
         self.lifespan: Optional[_asgi_lifespan.Lifespan] = None
         self.state: Optional[dict[str, Any]] = None
         self.failure: Optional[str] = None
         self.running = 0
         self.is_retired = False
+
+
+_timed: dict[int, _Timed] = {}
+"""The requests that may take only so long, by the numbers that the loop knows them by."""
+
+
+def where_is(number: int) -> str:
+    """Where the task of a request is that has taken too long. Called by its worker; the task may run meanwhile."""
+    timed = _timed.get(number)
+    if timed is None:
+        return ""
+    awaited = timed.awaited
+    if getattr(awaited, "cr_running", False):
+        return _stacks.of_thread(timed.thread, _STEPS)
+    return _stacks.of_coroutine(awaited)
+
+
+class _Timed:
+    """Awaits an application that may take only so long: each step of it, from one wait to the next, is one that the server can end.
+
+    ``RequestTimeout`` is raised inside a step alone, so that it reaches neither the loop nor another request's task.
+    """
+
+    __slots__ = ("_due", "_limit", "_native", "_number", "_send", "_throw", "awaited", "call", "thread")
+
+    def __init__(self, server: Server, call: Call, due: int, limit: int) -> None:
+        self._native = server.native
+        self._due = due
+        self._limit = limit
+        self._number = call.number()
+        self.call = call
+        self.thread = threading.get_ident()
+        self.awaited: Any = None
+
+    def begin(self, application: Application, scope: dict[str, Any]) -> _Timed:
+        self.awaited = application.call(scope, self.call.receive, self.call.send)
+        iterator = self.awaited.__await__()
+        self._send: Callable[[Any], Any] = getattr(iterator, "send", None) or (lambda _: next(iterator))
+        self._throw: Any = getattr(iterator, "throw", None)
+        _timed[self._number] = self
+        return self
+
+    def end(self) -> None:
+        # It may have been raised behind the step's end, before that was told.
+        self._native.end_step()
+        _timed.pop(self._number, None)
+
+    def __await__(self) -> Any:
+        return self
+
+    def __iter__(self) -> Any:
+        return self
+
+    def __next__(self) -> Any:
+        return self.send(None)
+
+    def send(self, value: Any) -> Any:
+        self._native.begin_step(self._due, self._limit)
+        try:
+            return self._send(value)
+        finally:
+            self._native.end_step()
+
+    def throw(self, *error: Any) -> Any:
+        if self._throw is None:
+            raise error[-1] if isinstance(error[-1], BaseException) else error[0]
+        self._native.begin_step(self._due, self._limit)
+        try:
+            return self._throw(*error)
+        finally:
+            self._native.end_step()
+
+    def close(self) -> None:
+        close = getattr(self.awaited, "close", None)
+        if close is not None:
+            close()
+
+
+_STEPS = frozenset((_Timed.send.__code__, _Timed.throw.__code__))
 
 
 class Call:
@@ -366,6 +466,9 @@ class Call:
         self._receive = exchange.receive
         self._send = exchange.send
         self.task: Optional[asyncio.Task[None]] = None
+
+    def number(self) -> int:
+        return self._exchange.number()
 
     async def receive(self) -> Message:
         while True:

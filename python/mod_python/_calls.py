@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Iterable
 from types import CodeType, FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, Optional
 
+from mod_python._later import later
+
 if TYPE_CHECKING:
+    import inspect
+
     from mod_python._forms import FieldStorage
+else:
+    inspect = later("inspect")
 
 _Names = tuple[str, ...]
 _MISSING: Any = object()
+_VARKEYWORDS = 8
+"""inspect.CO_VARKEYWORDS: a function takes any name."""
 _PLACEHOLDER = getattr(functools, "Placeholder", _MISSING)
 """What stands in a partial for an argument that is still to come (Python 3.14)."""
 
@@ -76,6 +83,20 @@ def call(object: Any, parameters: Optional[_Parameters], fs: FieldStorage, args:
         return object()
     any_name, named, preset = parameters.any_name, parameters.named, parameters.preset
     given: dict[Any, Any] = {}
+    texts: Any = getattr(fs, "_texts", None)
+    if texts is not None and not (any_name or parameters.by_place or preset or fs._made):
+        # Most functions. Nobody can have renamed a field.
+        for name, value in texts:
+            if name in named and name not in args:
+                if name in given:
+                    break
+                given[name] = value
+        else:
+            for name, value in args.items():
+                if name in named:
+                    given[name] = value
+            return object(**given)
+        given.clear()
     several: set[Any] = set()
     for name, value in _values(fs):
         if (name in named or (any_name and name is not None)) and name not in args and name not in preset:
@@ -156,7 +177,7 @@ def _around(wrapped: Any, parameters: _Parameters, depth: int) -> _Parameters:
 
 def _of_code(code: CodeType) -> _Parameters:
     names, only, both = code.co_varnames, code.co_posonlyargcount, code.co_argcount
-    any_name = bool(code.co_flags & inspect.CO_VARKEYWORDS)
+    any_name = bool(code.co_flags & _VARKEYWORDS)
     return _Parameters(names[:only], names[only:both], names[both : both + code.co_kwonlyargcount], any_name)
 
 

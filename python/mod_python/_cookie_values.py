@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import Callable, Optional
-from urllib.parse import quote, unquote_to_bytes
+from typing import TYPE_CHECKING, Callable, Optional
+
+from mod_python._later import later
+
+if TYPE_CHECKING:
+    import urllib.parse as urllib_parse
+else:
+    urllib_parse = later("urllib.parse")
 
 _VALUE = re.compile(r'[!#-+\--:<-\[\]-~]*|"[!#-+\--:<-\[\]-~]*"')
 _CONTROL = re.compile(r"[\0-\x1f\x7f]")
@@ -44,13 +50,13 @@ def _unescape(match: re.Match[str]) -> str:
 def _percent_encoded(text: str) -> str:
     if _CONTROL.search(text):
         raise ValueError("holds a control character")
-    return quote(_utf_8(text), safe="!#$&'()*+/:<=>?@[]^`{|}")
+    return urllib_parse.quote(_utf_8(text), safe="!#$&'()*+/:<=>?@[]^`{|}")
 
 
 def _percent_decoded(text: str) -> str:
     if "%" not in text:
         return text
-    value = _decoded(unquote_to_bytes(text.encode("utf-8", "surrogatepass")))
+    value = _decoded(urllib_parse.unquote_to_bytes(text.encode("utf-8", "surrogatepass")))
     return text if _CONTROL.search(value) else value
 
 

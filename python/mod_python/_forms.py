@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import tempfile
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Callable, NoReturn, Optional, Union
 
@@ -11,12 +10,17 @@ import _apache
 
 from mod_python import _charsets, apache
 from mod_python._encoded import EncodedParser
-from mod_python._fields import AnyField, Field, FieldList, StringField, _Named, sent_field, text_field
+from mod_python._fields import AnyField, Field, FieldList, StringField, _Named, text_field
+from mod_python._later import later
 from mod_python._mime import base_name, parse_header, split
 from mod_python._multipart import MultipartError, MultipartParser, PartEnd, PartHeaders
 
 if TYPE_CHECKING:
     from _apache import mp_request
+
+    from mod_python import _spool
+else:
+    _spool = later("mod_python._spool")
 
 readBlockSize = 65368
 """Bytes that are read from the client at once."""
@@ -39,6 +43,7 @@ _CHARSET_FIELD = "_charset_"
 
 _PREFIX = "mod_python.form."
 _DEFAULTS = {"max_fields": 1000, "max_header_bytes": 16384, "max_memory_bytes": 10 << 20, "max_total_bytes": 0}
+_MOST = _DEFAULTS["max_fields"]
 _OPTIONS = tuple(_PREFIX + name for name in (*_DEFAULTS, "charset"))
 
 
@@ -61,8 +66,8 @@ def _said(values: tuple[Optional[str], ...]) -> tuple[int, int, int, int, str, O
 class Limits:
     """What a form may cost, from PythonOption, and what it has cost. The docstring of ``util`` says which there are."""
 
-    def __init__(self, req: mp_request) -> None:
-        self.req = req
+    def __init__(self, req: mp_request, first: Optional[bytes] = None) -> None:
+        self.req, self._first = req, first
         self.fields, self.header, self.memory, self.total, self.charset, complaint = _said(
             _apache._options(req, _OPTIONS)
         )
@@ -86,7 +91,7 @@ class Limits:
         if self.memory and self._kept > self.memory:
             self.refuse(apache.HTTP_REQUEST_ENTITY_TOO_LARGE, f"the form has more than {self.memory} bytes of text")
 
-    def spool(self, file: Spool, size: int) -> None:
+    def spool(self, file: _spool.Spool, size: int) -> None:
         """That many bytes more of a file that may lie in memory: it goes to disk where all of them take too much."""
         if file.on_disk:
             return
@@ -99,7 +104,7 @@ class Limits:
 
     def read(self) -> bytes:
         """The next block of the body."""
-        data = self.req.read(readBlockSize)
+        data, self._first = self.req.read(readBlockSize) if self._first is None else self._first, None
         self._read += len(data)
         if self.total and self._read > self.total:
             self.refuse(apache.HTTP_REQUEST_ENTITY_TOO_LARGE, f"the form has more than {self.total} bytes")
@@ -139,11 +144,14 @@ class FieldStorage:
     ) -> None:
         # What is text in UTF-8 becomes fields when somebody asks for them.
         self._made: dict[str, _Fields] = {}
+        self._texts: Optional[_Items] = []
         self._renamed = _Named.renamed
-        self._texts = _apache._query_texts(req, keep_blank_values, _DEFAULTS["max_fields"])
-        if self._texts is not None:
+        found = _apache._query_texts(req, keep_blank_values, _MOST, readBlockSize)
+        if isinstance(found, list):
+            self._texts = found
             return
-        self._texts, limits = [], Limits(req)
+        # What has been read of the body, if anything.
+        limits = Limits(req, found)
         query = req.args
         if query:
             self._add_whole(limits, query, keep_blank_values)
@@ -180,7 +188,7 @@ class FieldStorage:
         found = self._made.get(key)
         if found is not None:
             return found
-        made = [sent_field(name, text) for name, text in texts if name == key]
+        made: _Fields = _apache._text_fields(texts, key, StringField, "_name")
         return self._made.setdefault(key, made) if made else ()
 
     def _add_body(self, limits: Limits, keep_blank_values: int, declared: Optional[str]) -> None:
@@ -338,28 +346,6 @@ class FieldStorage:
         return repr(self.list.table())
 
 
-class Spool(tempfile.SpooledTemporaryFile[bytes]):
-    """A file in memory that is told when to go to disk. Complete as a file before Python 3.11, too."""
-
-    held = 0
-    """Bytes of it, while they lie in memory."""
-
-    on_disk = False
-
-    def __init__(self) -> None:
-        # A form may have many of them: the buffer of each, once it is on disk, is 128 KB otherwise (Python 3.14).
-        super().__init__(buffering=8192)
-
-    def readable(self) -> bool:
-        return True
-
-    def writable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-
 class Part:
     """A part of a multipart form while it is received."""
 
@@ -379,7 +365,7 @@ class Part:
         given = self._disposition[1].get("filename")
         self._is_file = given is not None
         if given is not None:
-            self._file = file_callback(self._filename or "") if callable(file_callback) else Spool()
+            self._file = file_callback(self._filename or "") if callable(file_callback) else _spool.Spool()
         else:
             self._file = field_callback() if callable(field_callback) else None
 
@@ -418,7 +404,7 @@ class Part:
             self._text += data
             return 0
         self._file.write(data)
-        if isinstance(self._file, Spool):
+        if isinstance(self._file, _spool.Spool):
             self._limits.spool(self._file, len(data))
         return len(data)
 

@@ -169,6 +169,11 @@ def _place(req: object, /) -> Optional[bytes]:
     return None
 
 
+def _page(req: object, /) -> Optional[tuple[bool, bool, bool, Optional[bytes]]]:
+    """Left to the caller."""
+    return None
+
+
 def _signature(path: str, /) -> Optional[tuple[int, int, int]]:
     """What tells a regular file from what it was before."""
     try:
@@ -178,9 +183,19 @@ def _signature(path: str, /) -> Optional[tuple[int, int, int]]:
     return (status.st_mtime_ns, status.st_size, status.st_ino) if _status.S_ISREG(status.st_mode) else None
 
 
-def _query_texts(req: object, keep_blank_values: object, most: int, /) -> Optional[list[tuple[str, str]]]:
+def _query_texts(
+    req: object, keep_blank_values: object, most: int, block: int, /
+) -> Union[list[tuple[str, str]], bytes, None]:
     """Looks closer."""
     return None
+
+
+def _text_fields(texts: list[tuple[str, str]], name: object, cls: Callable[[str], Any], attribute: str, /) -> list[Any]:
+    """The texts of a name as instances of a class."""
+    made = [(known, cls(text)) for known, text in texts if known == name]
+    for known, field in made:
+        object.__setattr__(field, attribute, known)
+    return [field for _, field in made]
 
 
 def _form_fields(
@@ -208,6 +223,32 @@ def _text_or_bytes(data: bytes) -> _Text:
 
 def _cookie_pairs(text: str, /) -> Optional[list[tuple[str, str]]]:
     """Left to the caller."""
+    return None
+
+
+def _cookies_sent(req: object, cls: type, names: tuple[str, ...], /) -> Optional[dict[str, Any]]:
+    """Left to the caller, and so are the following ones."""
+    return None
+
+
+def _cookie_value(req: object, name: str, /) -> Union[str, bool, None]:
+    return False
+
+
+def _cookie_set(req: object, name: object, value: object, attributes: dict[str, Any], /) -> bool:
+    return False
+
+
+def _is_sid(text: str, /) -> bool:
+    """32 hexadecimal digits in lower case?"""
+    return len(text) == 32 and not text.strip("0123456789abcdef")
+
+
+def _record_pack(record: object, /) -> Optional[bytes]:
+    return None
+
+
+def _record_unpack(data: object, /) -> Optional[dict[str, Any]]:
     return None
 
 

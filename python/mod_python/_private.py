@@ -7,18 +7,24 @@ another file a moment later.
 from __future__ import annotations
 
 import contextlib
-import dbm
 import errno
 import importlib
 import os
 import stat
-import tempfile
 from collections.abc import Iterator
-from typing import Any, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 import _apache
 
 from mod_python import apache
+from mod_python._later import later
+
+if TYPE_CHECKING:
+    import dbm
+    import tempfile
+else:
+    dbm = later("dbm")
+    tempfile = later("tempfile")
 
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -161,7 +167,7 @@ def open_dbm(path: str, flag: Any, kind: Any = dbm) -> Any:
     dbm itself would look at names again that it has looked at, and dbm.dumb would change the process's umask. A new one is
     never dbm.sqlite3's, since SQLite follows names by itself.
     """
-    if kind is dbm:
+    if kind.__name__ == "dbm":
         found = dbm.whichdb(path)
         if found == "":
             raise dbm.error[0](f"{os.path.basename(path)} is no database that this Python knows")

@@ -6,12 +6,18 @@ follows a block of code stands at the indentation that the block ended with, one
 
 from __future__ import annotations
 
-import ast
 import os
 import re
 from collections.abc import Iterator
 from types import CodeType
-from typing import NamedTuple, Optional, Union
+from typing import TYPE_CHECKING, NamedTuple, Optional, Union
+
+from mod_python._later import later
+
+if TYPE_CHECKING:
+    import ast
+else:
+    ast = later("ast")
 
 _TAB = "\t"
 _MAX_DEPTH = 30
@@ -164,11 +170,10 @@ def _join(statements: list[ast.stmt]) -> None:
             and isinstance(before.func, ast.Name)
             and before.func.id == "str"
         ):
-            pieces = ast.Tuple([before, text], ast.Load())
-            join = ast.Attribute(ast.Constant(""), "join", ast.Load())
+            value = ast.FormattedValue(before, -1)
             call = statements[place - 1].value  # type: ignore[attr-defined]
-            call.args[0] = ast.Call(join, [pieces], [])
-            for made in (pieces, join, join.value, call.args[0]):
+            call.args[0] = ast.JoinedStr([value, text])
+            for made in (value, call.args[0]):
                 ast.copy_location(made, before)
             del statements[place]
 

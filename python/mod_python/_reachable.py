@@ -6,14 +6,22 @@ library, from mod_python or from C is not there to be published, whatever a page
 
 from __future__ import annotations
 
-import inspect
+import functools
 import os
 import sys
-import sysconfig
 import types
 from functools import partial
 from types import FunctionType, MethodType, ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from mod_python._later import later
+
+if TYPE_CHECKING:
+    import inspect
+    import sysconfig
+else:
+    inspect = later("inspect")
+    sysconfig = later("sysconfig")
 
 HIDDEN: tuple[type, ...] = (
     type,
@@ -62,11 +70,15 @@ _VALUES = frozenset(
 _HEAP = 1 << 9
 """Py_TPFLAGS_HEAPTYPE: a class that has been made, not compiled in."""
 
-_LIBRARY = tuple(
-    os.path.realpath(path) + os.sep for name, path in sysconfig.get_paths().items() if name in ("stdlib", "platstdlib")
-)
 _DEPTH = 100
 """So many wrappers may lie around a function."""
+
+
+@functools.cache
+def _library() -> tuple[str, ...]:
+    """Where Python's library lies."""
+    places = [path for name, path in sysconfig.get_paths().items() if name in ("stdlib", "platstdlib")]
+    return tuple(os.path.realpath(path) + os.sep for path in places)
 
 
 def is_searchable(found: Any) -> bool:
@@ -156,4 +168,4 @@ def _is_library(name: object) -> bool:
 
 def _lies_in_library(file: str) -> bool:
     file = os.path.realpath(file)
-    return file.startswith(_LIBRARY) and "-packages" + os.sep not in file
+    return file.startswith(_library()) and "-packages" + os.sep not in file

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-import base64
-import datetime
 import json
-import pickle
-from typing import Any, Callable
+from typing import TYPE_CHECKING, Any, Callable, Optional
+
+import _apache
+
+from mod_python._later import later
+
+if TYPE_CHECKING:
+    import base64
+    import datetime
+    import pickle
+else:
+    base64 = later("base64")
+    datetime = later("datetime")
+    pickle = later("pickle")
 
 _TAG = "!"
 """The only key of an object that stands for something JSON does not have."""
@@ -16,11 +26,15 @@ def dumps(record: dict[str, Any], use_pickle: bool = False) -> bytes:
     """A record as bytes. Raises TypeError for what JSON cannot carry."""
     if use_pickle:
         return b"P" + pickle.dumps(record, 4)
-    return b"J" + _encode(record if _is_plain(record) else _plain(record)).encode("utf-8", "surrogatepass")
+    packed: Optional[bytes] = _apache._record_pack(record)
+    return b"J" + _encode(_plain(record)).encode("utf-8", "surrogatepass") if packed is None else packed
 
 
 def loads(data: bytes, use_pickle: bool = False) -> dict[str, Any]:
     """The record. Raises ValueError for data that are none, and for pickled ones where pickle is not asked for."""
+    found: Optional[dict[str, Any]] = _apache._record_unpack(data)
+    if found is not None:
+        return found
     if data[:1] == b"P":
         if not use_pickle:
             raise ValueError("the session was pickled; PythonOption mod_python.session.serializer says json")
@@ -41,22 +55,6 @@ def loads(data: bytes, use_pickle: bool = False) -> dict[str, Any]:
 
 _decode = json.JSONDecoder().decode
 _encode = json.JSONEncoder(separators=(",", ":")).encode
-_STR = frozenset((str,))
-_SIMPLE = frozenset((str, int, float, bool, type(None)))
-
-
-def _is_plain(value: Any) -> bool:
-    """Is it surely what `_plain` would make of it? Looks at two levels of dicts alone."""
-    if type(value) is not dict or _TAG in value:
-        return False
-    for key, item in value.items():
-        if type(key) is not str or not (type(item) in _SIMPLE or (type(item) is dict and _is_flat(item))):
-            return False
-    return True
-
-
-def _is_flat(value: dict[Any, Any]) -> bool:
-    return _TAG not in value and _STR.issuperset(map(type, value)) and _SIMPLE.issuperset(map(type, value.values()))
 
 
 def _plain(value: Any) -> Any:
@@ -76,7 +74,7 @@ def _plain(value: Any) -> Any:
         return {_TAG: [kind.__name__, [_plain(item) for item in value]]}
     if kind in (bytes, bytearray):
         return {_TAG: [kind.__name__, base64.b64encode(value).decode()]}
-    if kind in (datetime.datetime, datetime.date, datetime.time):
+    if kind.__module__ == "datetime" and kind in (datetime.datetime, datetime.date, datetime.time):
         return {_TAG: [kind.__name__, value.isoformat()]}
     if isinstance(value, str):
         return str(value)
@@ -91,11 +89,11 @@ _MAKERS: dict[str, Callable[[Any], Any]] = {
     "tuple": lambda items: tuple(map(_rich, items)),
     "set": lambda items: set(map(_rich, items)),
     "frozenset": lambda items: frozenset(map(_rich, items)),
-    "bytes": base64.b64decode,
+    "bytes": lambda text: base64.b64decode(text),
     "bytearray": lambda text: bytearray(base64.b64decode(text)),
-    "datetime": datetime.datetime.fromisoformat,
-    "date": datetime.date.fromisoformat,
-    "time": datetime.time.fromisoformat,
+    "datetime": lambda text: datetime.datetime.fromisoformat(text),
+    "date": lambda text: datetime.date.fromisoformat(text),
+    "time": lambda text: datetime.time.fromisoformat(text),
 }
 
 

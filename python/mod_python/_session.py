@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 import random
 import re
-import secrets
 import time
-from typing import TYPE_CHECKING, Any, Optional, Union
+from typing import TYPE_CHECKING, Any, NamedTuple, Optional, Union
 
 import _apache
 
@@ -95,20 +95,31 @@ class BaseSession(dict[Any, Any]):
     """
 
     __hash__ = object.__hash__  # type: ignore[assignment]
-    _locked: bool
+    _secret: Union[str, bytes, None] = None
+    _locked = False
+    _new = True
+    _invalid = False
+    _created = 0.0
+    _accessed = 0.0
+    _timeout: float = 0
+    _requests: tuple[mp_request, mp_request]
+    _settings: _Settings
 
     @classmethod
     def _given_sid(cls, args: tuple[Any, ...], kw: dict[str, Any]) -> Any:
         return kw.get("sid") or (args[0] if args else None)
 
     def __new__(cls, req: mp_request, *args: Any, **kw: Any) -> Any:
-        sessions = getattr(root_of(req), "_mp_sessions", None)
-        known = sessions and sessions.get((cls, _identity(req)[0]))
+        root = root_of(req)
+        sessions = getattr(root, "_mp_sessions", None)
+        known = sessions and sessions.get((cls, _settings(req).cookie_name))
         if known is not None and not known._invalid and cls._given_sid(args, kw) in (None, 0, "", known.id()):
             # The sub-request that it was made in may be over.
-            known._req = req
+            known._requests = (req, root)
             return known
-        return super().__new__(cls)
+        new = dict.__new__(cls)
+        new._requests = (req, root)
+        return new
 
     def __init__(
         self,
@@ -124,20 +135,21 @@ class BaseSession(dict[Any, Any]):
                 self._lock_again(timeout)
             return
         super().__init__()
-        self._req, self._secret, self._lock, self._locked = req, secret, bool(lock), False
-        self._new, self._invalid = True, False
-        self._created = self._accessed = 0.0
-        self._timeout = 0
+        if self._requests[0] is not req:
+            self._req = req
+        if secret:
+            self._secret = secret
+        self._lock = bool(lock)
         self._sid = ""
-        self.cookie_name, serializer = _identity(req)
-        self._pickle = serializer == "pickle"
+        self._settings = settings = _settings(req)
+        self.cookie_name, self._pickle = settings.cookie_name, settings.pickle
         self.init_lock()
-        if sid and not SID.fullmatch(str(sid)):
+        if sid and not _apache._is_sid(str(sid)):
             raise ValueError("a session id is 32 hexadecimal digits in lower case")
-        noted = None if sid else self._notes().get(self._note())
+        noted = None if sid else self._noted()
         wanted = str(sid) if sid else noted or self._sid_from_cookie()
         is_stored = False
-        if wanted and SID.fullmatch(wanted):
+        if wanted and _apache._is_sid(wanted):
             self._sid = wanted
             self.lock()
             is_stored = self.load()
@@ -163,7 +175,7 @@ class BaseSession(dict[Any, Any]):
         self._created = time.time()
         self._timeout = timeout or DFT_TIMEOUT
         if not noted:
-            self._sid = secrets.token_hex(16)
+            self._sid = os.urandom(16).hex()
             self.lock()
             self._notes()[self._note()] = self._sid
             Cookie.add_cookie(_answered(self._req), self.make_cookie())
@@ -199,11 +211,19 @@ class BaseSession(dict[Any, Any]):
     def _note(self) -> str:
         return f"mod_python.session.{type(self).__module__}.{type(self).__qualname__}.{self.cookie_name}"
 
+    def _noted(self) -> Optional[str]:
+        """The id that this request has begun a session with elsewhere."""
+        found: Optional[str] = self._notes().get(self._note())
+        return found
+
     def _sid_from_cookie(self) -> Optional[str]:
         if self._secret:
             arguments = {"secret": self._secret, "mismatch": Cookie.Cookie.IGNORE}
             found = Cookie.get_cookie(self._req, self.cookie_name, Cookie.SignedCookie, **arguments)
         else:
+            sent = _apache._cookie_value(self._req, self.cookie_name)
+            if not isinstance(sent, bool):
+                return sent
             found = Cookie.get_cookie(self._req, self.cookie_name)
         return found.value if found else None
 
@@ -258,15 +278,21 @@ class BaseSession(dict[Any, Any]):
         record = self.do_load()
         if record is None or time.time() - record["_accessed"] > record["_timeout"]:
             return False
-        self._created, self._accessed, self._timeout = (record[name] for name in ("_created", "_accessed", "_timeout"))
+        self._created, self._accessed, self._timeout = record["_created"], record["_accessed"], record["_timeout"]
         self.update(record["_data"])
         return True
 
     def save(self) -> None:
         """Keep the data. Nothing is kept without it. Raises TypeError for data that the serializer cannot carry."""
         if not self._invalid:
-            names = ("_created", "_accessed", "_timeout")
-            self.do_save({"_data": dict(self), **{name: getattr(self, name) for name in names}})
+            self.do_save(
+                {
+                    "_data": dict(self),
+                    "_created": self._created,
+                    "_accessed": self._accessed,
+                    "_timeout": self._timeout,
+                }
+            )
 
     def delete(self) -> None:
         """Forget the data."""
@@ -331,14 +357,12 @@ class BaseSession(dict[Any, Any]):
 
     def _patience(self) -> float:
         """Seconds to wait for the lock; negative: for ever."""
-        name = "mod_python.session.lock_timeout"
-        text = option(self._req, name)
-        try:
-            seconds = DFT_LOCK_TIMEOUT if text is None else float(text)
-        except ValueError:
-            seconds = math.nan
+        seconds = self._settings.patience
+        if seconds is None:
+            return DFT_LOCK_TIMEOUT
         if math.isnan(seconds):
-            raise ValueError(f"PythonOption {name}: {text!r} is not a number of seconds")
+            text = self._settings.lock_timeout
+            raise ValueError(f"PythonOption mod_python.session.lock_timeout: {text!r} is not a number of seconds")
         return seconds
 
     def _pack(self, record: Record) -> bytes:
@@ -368,15 +392,39 @@ class BaseSession(dict[Any, Any]):
         """Remove every record that is over."""
 
 
-_IDENTITY = ("mod_python.session.cookie_name", "session_cookie_name", "mod_python.session.serializer")
+_OPTIONS = (
+    "mod_python.session.cookie_name",
+    "session_cookie_name",
+    "mod_python.session.serializer",
+    "mod_python.session.lock_timeout",
+)
 
 
-def _identity(req: mp_request) -> tuple[str, str]:
-    """The cookie's name, and the serializer's. Raises ValueError for one that there is not."""
-    name, before, serializer = _apache._options(req, _IDENTITY)
+class _Settings(NamedTuple):
+    """What the options say that every session needs."""
+
+    cookie_name: str
+    pickle: bool
+    lock_timeout: Optional[str]
+    patience: Optional[float]
+    """The same as a number, if it is one; None where there is no such option."""
+
+
+def _settings(req: mp_request) -> _Settings:
+    """The same for a request. Raises ValueError for a serializer that there is not."""
+    return _said(_apache._options(req, _OPTIONS))
+
+
+@functools.lru_cache(maxsize=64)
+def _said(values: tuple[Optional[str], ...]) -> _Settings:
+    name, before, serializer, lock_timeout = values
     if serializer not in (None, "json", "pickle"):
         raise ValueError(f"PythonOption mod_python.session.serializer: {serializer!r} is neither json nor pickle")
-    return name or before or COOKIE_NAME, serializer or "json"
+    try:
+        patience = None if lock_timeout is None else float(lock_timeout)
+    except ValueError:
+        patience = math.nan
+    return _Settings(name or before or COOKIE_NAME, serializer == "pickle", lock_timeout, patience)
 
 
 def _application_path(req: mp_request) -> str:

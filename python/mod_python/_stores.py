@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import dbm
 import functools
 import os
-import secrets
-import sqlite3
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Callable, ClassVar, Optional
+from typing import TYPE_CHECKING, Any, Callable, ClassVar, Optional, Union
 
 import _apache
 
 from mod_python import _private, _serializer, apache
+from mod_python._later import later
 from mod_python._session import (
     DFT_CLEANUP_TIME_LIMIT,
     DFT_FAST_CLEANUP,
@@ -31,7 +29,12 @@ from mod_python._session import (
 )
 
 if TYPE_CHECKING:
+    import sqlite3
+
     from _apache import mp_request
+else:
+    sqlite3 = later("sqlite3")
+_dbm = later("dbm")
 
 
 class MemorySession(BaseSession):
@@ -81,14 +84,26 @@ _FILE_OPTIONS = (
 
 
 @functools.lru_cache(maxsize=64)
-def _file_settings(values: tuple[Optional[str], ...]) -> tuple[str, str, int, int, str]:
-    """What these options say: two flags as they are written, two numbers, the private directory. Raises ValueError."""
+def _file_settings(values: tuple[Optional[str], ...]) -> tuple[Union[bool, str], Union[bool, str], int, int, str]:
+    """What these options say: two flags (as they are written where they are none), two numbers, the private directory. Raises
+    ValueError."""
     fast, verify, grace, limit = (values[place] or values[place + 1] for place in range(0, 8, 2))
     return (
-        *(fast or str(DFT_FAST_CLEANUP), verify or str(DFT_VERIFY_CLEANUP)),
+        *(_flag(fast or str(DFT_FAST_CLEANUP)), _flag(verify or str(DFT_VERIFY_CLEANUP))),
         *(int(grace or DFT_GRACE_PERIOD), int(limit or DFT_CLEANUP_TIME_LIMIT)),
         private_place(values[8] or values[9] or values[10]),
     )
+
+
+def _flag(text: str) -> Union[bool, str]:
+    try:
+        return true_or_false(text)
+    except ValueError:
+        return text
+
+
+_TOUCHED = 10
+"""Seconds by which a file's time may be behind its last use (session_file.rs)."""
 
 
 class FileSession(BaseSession):
@@ -105,11 +120,13 @@ class FileSession(BaseSession):
         verify_cleanup: Any = -1,
     ) -> None:
         if not hasattr(self, "_sid"):
-            fast, verify, self._grace, self._limit, own = _file_settings(_apache._options(req, _FILE_OPTIONS))
-            self._fast = true_or_false(fast) if fast_cleanup == -1 else bool(fast_cleanup)
-            self._verify = true_or_false(verify) if verify_cleanup == -1 else bool(verify_cleanup)
-            self._usual = timeout or DFT_TIMEOUT
-            self._place = own
+            self._said = _file_settings(_apache._options(req, _FILE_OPTIONS))
+            fast, verify, _, _, self._place = self._said
+            # One that is no flag raises here.
+            for given, said in ((fast_cleanup, fast), (verify_cleanup, verify)):
+                if given == -1 and type(said) is str:
+                    true_or_false(said)
+            self._cleanup = (fast_cleanup, verify_cleanup, timeout)
         super().__init__(req, sid=sid, secret=secret, timeout=timeout, lock=lock)
 
     @contextlib.contextmanager
@@ -139,7 +156,7 @@ class FileSession(BaseSession):
 
     def _clean(self) -> None:
         """Walks the directories until the time is up; goes on from there the next time."""
-        begun, removed = time.time(), 0
+        begun, removed, limit = time.time(), 0, self._said[3]
         with _private.entered(self._place) as place, _private.alone(".mp_sess.lck", place) as is_alone:
             if not is_alone:
                 return
@@ -154,13 +171,17 @@ class FileSession(BaseSession):
                 if f"{bucket:02x}" in known:
                     with _private.entered(f"{bucket:02x}", place) as descriptor:
                         removed += self._clean_bucket(descriptor)
-                if self._limit and time.time() - begun > self._limit:
+                if limit and time.time() - begun > limit:
                     break
             _private.replace(status, str((bucket + 1) % 256).encode(), place)
         self._req.log_error(f"{removed} sessions that were over have been removed", apache.APLOG_INFO)
 
     def _clean_bucket(self, bucket: int) -> int:
         removed = 0
+        (fast, verify, timeout), (said_fast, said_verify, grace, *_) = self._cleanup, self._said
+        is_fast = said_fast is True if fast == -1 else bool(fast)
+        is_verified = said_verify is True if verify == -1 else bool(verify)
+        usual = (timeout or DFT_TIMEOUT) + grace + _TOUCHED
         for name in os.listdir(bucket):
             try:
                 age = time.time() - os.stat(name, dir_fd=bucket, follow_symlinks=False).st_mtime
@@ -169,10 +190,10 @@ class FileSession(BaseSession):
             if not SID.fullmatch(name):
                 # What a process left that died while it wrote.
                 over = age > 3600
-            elif self._fast and age <= self._usual + self._grace:
+            elif is_fast and age <= usual:
                 over = False
             else:
-                over = not self._verify or self._is_over(name)
+                over = not is_verified or self._is_over(name)
             if over and self._remove(name, bucket):
                 removed += 1
         return removed
@@ -185,7 +206,7 @@ class FileSession(BaseSession):
             record = _serializer.loads(data, self._pickle)
         except Exception:
             return True
-        return bool(time.time() - record["_accessed"] > record["_timeout"] + self._grace)
+        return bool(time.time() - record["_accessed"] > record["_timeout"] + self._said[2])
 
     def _remove(self, sid: str, bucket: int) -> bool:
         """Not while a request has the session, this one included."""
@@ -217,7 +238,7 @@ class DbmSession(BaseSession):
         dbm: Optional[str] = None,
         sid: Any = 0,
         secret: Any = None,
-        dbmtype: Any = dbm,
+        dbmtype: Any = _dbm,
         timeout: int = 0,
         lock: Any = 1,
     ) -> None:
@@ -363,7 +384,7 @@ class RedisSession(BaseSession):
         begun, limit = time.monotonic(), self._patience()
         if self._acquire(limit) > 1:
             return
-        had, token = False, secrets.token_hex(16)
+        had, token = False, os.urandom(16).hex()
         left = None if limit < 0 else max(limit - (time.monotonic() - begun), 0)
         try:
             had = self._lock_in_redis().acquire(blocking=left != 0, blocking_timeout=left, token=token)

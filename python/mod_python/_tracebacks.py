@@ -61,6 +61,11 @@ def describe(error: BaseException) -> str:
     return "\n".join([text, *(f"mod_python: {in_line(hint)}" for hint in hints)])
 
 
+def is_inner(filename: str) -> bool:
+    """Does a frame of this file tell nothing about the application?"""
+    return filename.startswith(INNER)
+
+
 def place(error: BaseException, name: Optional[str]) -> None:
     """Remember what of the application's was served when it was raised: a page's file. It is shown where no frame says so."""
     with contextlib.suppress(Exception):  # classes of applications may refuse attributes

@@ -102,6 +102,18 @@ if TYPE_CHECKING:
 make_table = table
 
 
+class RequestTimeout(BaseException):
+    """A request has been in Python for longer than ``PythonTimeout`` says.
+
+    Raised by the server in the thread that runs the request's code, wherever that stands (PyThreadState_SetAsyncExc); in code of C and in
+    what waits, such as ``time.sleep()`` or a lock, when that returns. No ``Exception``, so that ``except Exception`` does not stop
+    it; raised again each second (each quarter of ``PythonTimeout``, if that is less) in what catches it and goes on.
+    """
+
+    def __str__(self) -> str:
+        return str(self.args[0]) if self.args else "the request has been in Python for longer than PythonTimeout says"
+
+
 class _RefusedBody(SERVER_RETURN, OSError):
     """httpd has refused the request's body (its argument is the status): a handler that lets it pass answers so, and what reads
     the body as a file, such as a WSGI framework, knows it as a file's error."""

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-import email.utils
 import itertools
 import os
 import re
 import threading
 import time
-import urllib.error
-import urllib.request
 import weakref
 from types import ModuleType
-from typing import Any, Callable, Optional
+from typing import TYPE_CHECKING, Any, Callable, Optional
+
+from mod_python._later import later
+
+if TYPE_CHECKING:
+    import email.utils as email_utils
+    import urllib.error as urllib_error
+    import urllib.request as urllib_request
+else:
+    email_utils, urllib_error, urllib_request = map(later, ("email.utils", "urllib.error", "urllib.request"))
 
 _EMPTY = object()
 
@@ -208,7 +214,7 @@ class HTTPCache(Cache):
     """Seconds."""
 
     def check(self, key: Any, name: Any, entry: Entry) -> Any:
-        request = urllib.request.Request(key)
+        request = urllib_request.Request(key)
         if entry.is_built:
             expires, etag, modified = entry.timestamp
             if expires is not None and time.time() < expires:
@@ -218,8 +224,8 @@ class HTTPCache(Cache):
             if modified:
                 request.add_header("If-Modified-Since", modified)
         try:
-            answer = urllib.request.urlopen(request, timeout=self.timeout)
-        except urllib.error.HTTPError as error:
+            answer = urllib_request.urlopen(request, timeout=self.timeout)
+        except urllib_error.HTTPError as error:
             if error.code == 304:
                 return None
             raise
@@ -235,8 +241,8 @@ def _expiry(headers: Any) -> Optional[float]:
     found = re.search(r"max-age\s*=\s*(\d+)", headers.get("Cache-Control", ""), re.I)
     if found:
         return time.time() + int(found[1])
-    parsed = email.utils.parsedate_tz(headers.get("Expires", ""))
-    return float(email.utils.mktime_tz(parsed)) if parsed else None
+    parsed = email_utils.parsedate_tz(headers.get("Expires", ""))
+    return float(email_utils.mktime_tz(parsed)) if parsed else None
 
 
 class HttpModuleCache(HTTPCache):

@@ -186,6 +186,8 @@ _ONE = [
     "PythonOption",
     "PythonOutputFilter",
     "PythonPostReadRequestHandler",
+    "PythonSlowLog",
+    "PythonTimeout",
     "PythonTransHandler",
     "PythonTypeHandler",
     "PythonWSGI",

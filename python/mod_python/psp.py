@@ -7,8 +7,6 @@ or a session is made only for a page that names it.
 
 from __future__ import annotations
 
-import dbm
-import html
 import importlib.util
 import marshal
 import os
@@ -20,12 +18,19 @@ from typing import TYPE_CHECKING, Any, NoReturn, Optional, Union
 import _apache
 
 from mod_python import Session, _private, _psp, _tracebacks, apache, util
+from mod_python._later import later
 from mod_python.cache import Cache, Entry
 
 if TYPE_CHECKING:
-    from _apache import mp_request
+    import dbm
+    import html
 
-_HIDDEN = {"annotations", "TYPE_CHECKING"}
+    from _apache import mp_request
+else:
+    dbm = later("dbm")
+    html = later("html")
+
+_HIDDEN = {"annotations", "TYPE_CHECKING", "later"}
 
 
 def escape(text: object, quote: bool = True) -> str:

@@ -11,11 +11,8 @@ mod_python.publisher.imported off`` refuses functions of all other modules, too.
 
 from __future__ import annotations
 
-import ast
 import base64
 import binascii
-import hmac
-import inspect
 import os
 import re
 import types
@@ -27,10 +24,19 @@ from typing import TYPE_CHECKING, Any, NoReturn, Optional
 import _apache
 
 from mod_python import _calls, _reachable, _tracebacks, apache, util
+from mod_python._later import later
 from mod_python.cache import ModuleCache
 
 if TYPE_CHECKING:
+    import ast
+    import hmac
+    import inspect
+
     from _apache import mp_request
+else:
+    ast = later("ast")
+    hmac = later("hmac")
+    inspect = later("inspect")
 
 
 class PageCache(ModuleCache):
@@ -40,17 +46,6 @@ class PageCache(ModuleCache):
         """A page's module; without ``auto_reload`` the one that is there, whatever has become of its file."""
         entry = None if auto_reload else self._entries.get(file)
         module: ModuleType = entry.value if entry is not None and entry.is_built else self[file]
-        return module
-
-    def fresh(self, file: str, auto_reload: bool) -> Optional[ModuleType]:
-        """The module that is there and still good; None where it must be looked at closer."""
-        entry = self._entries.get(file)
-        if entry is None:
-            return None
-        now = _apache._signature(file)
-        with entry.lock:
-            is_good = now is not None and (entry.timestamp == now or not auto_reload) and entry.is_built
-            module: Optional[ModuleType] = entry.value if is_good else None
         return module
 
 
@@ -77,11 +72,9 @@ _METHODS = ["GET", "POST", "HEAD"]
 
 def handler(req: mp_request) -> int:
     """Publish what the URL names. Raises SERVER_RETURN: 405, 404, 403, 401, 400."""
-    req.allow_methods(_METHODS)
-    if req.method not in _METHODS:
+    is_known, debugs, reloads, key = _apache._page(req) or _asked(req)
+    if not is_known:
         raise apache.SERVER_RETURN(apache.HTTP_METHOD_NOT_ALLOWED)
-    debugs, reloads = _apache._switches(req)
-    key = _apache._place(req)
     plain = None if key is None else _plain_functions.get(key)
     function = None if plain is None else plain.function(reloads)
     if plain is not None and function is not None:
@@ -92,7 +85,8 @@ def handler(req: mp_request) -> int:
     try:
         if plain is not None and function is not None:
             req.form = form = util.FieldStorage(req, keep_blank_values=1)
-            published = publish_object(req, _calls.call(function, plain.parameters, form, {"req": req}))
+            result = _calls.call(function, plain.parameters, form, {"req": req})
+            published = _write(req, result) if type(result) in _TEXTS else publish_object(req, result)
         else:
             module = page_cache.load(file, reloads)
             found = resolve_object(req, module, path)
@@ -107,6 +101,12 @@ def handler(req: mp_request) -> int:
     return apache.OK
 
 
+def _asked(req: mp_request) -> tuple[bool, bool, bool, Optional[bytes]]:
+    """What `_apache._page` says, piece by piece."""
+    req.allow_methods(_METHODS)
+    return (req.method in _METHODS, *_apache._switches(req), _apache._place(req))
+
+
 class _PlainFunction:
     """Where the URL and the configuration have led to: a function of the page's own, without markers anywhere, as most are.
 
@@ -116,6 +116,8 @@ class _PlainFunction:
 
     code: CodeType
     parameters: Any
+    _seen: tuple[Any, Optional[ModuleType]] = (None, None)
+    """The time of the page's file, and the module that was made of it."""
 
     def __init__(self, file: str, missing: Optional[str], name: str) -> None:
         self.file, self._missing, self._name = file, missing, name
@@ -124,8 +126,16 @@ class _PlainFunction:
         """The function, if all is as it was."""
         if self._missing is not None and _apache._signature(self._missing) is not None:
             return None
-        module = page_cache.fresh(self.file, reloads)
-        return None if module is None else self.find(module)
+        entry = page_cache._entries.get(self.file)
+        now = None if entry is None else _apache._signature(self.file)
+        if entry is None or now is None:
+            return None
+        made_at, module = self._seen
+        # A new time comes before a new module: with the same one before and behind it, the module is this time's.
+        if entry.timestamp is not made_at or entry._value is not module or entry.timestamp is not made_at:
+            with entry.lock:
+                made_at, module = self._seen = entry.timestamp, entry.value if entry.is_built else None
+        return None if module is None or (reloads and made_at != now) else self.find(module)
 
     def find(self, module: ModuleType) -> Optional[FunctionType]:
         """The function in a page's module, if nothing there asks for anything, or makes up names."""
@@ -450,12 +460,17 @@ def _in_a_loop(coroutine: Any, waits_for: Any) -> Any:
 def _write(req: mp_request, object: Any) -> bool:
     if object is None:
         return False
-    data = bytes(object) if isinstance(object, (bytes, bytearray)) else str(object)
+    is_binary = isinstance(object, (bytes, bytearray))
+    data: Any = object if type(object) is str else bytes(object) if is_binary else str(object)
     if not req._content_type_set:
-        tail = (data[-100:] if isinstance(data, str) else data[-100:].decode("latin-1")).rstrip()
-        kind = "text/html" if tail.endswith(">") and _HTML_END.search(tail) else "text/plain"
-        req.content_type = f"{kind}; charset=utf-8" if isinstance(data, str) else kind
+        tail = (data[-100:].decode("latin-1") if is_binary else data[-100:]).rstrip()
+        is_html = tail.endswith(">") and _HTML_END.search(tail)
+        req.content_type = (_HTML if is_html else _PLAIN)[is_binary]
     if not data:
         return False
     req.write(data, 0)
     return True
+
+
+_HTML = ("text/html; charset=utf-8", "text/html")
+_PLAIN = ("text/plain; charset=utf-8", "text/plain")

@@ -1,6 +1,7 @@
 """What the interpreters of all children do: ``PythonHandler mod_python.status``.
 
-A page, or JSON with ``?json``. It shows names of modules and of the configuration: protect it as mod_status is protected::
+A page (``?range=10m``, ``4h`` or ``7d``; ``?modules`` has the loaded modules; ``?stack=pid:thread`` where a thread is), or JSON with ``?json``. It shows names of modules and of
+the configuration: protect it as mod_status is protected::
 
     <Location /python-status>
         SetHandler mod_python
@@ -11,25 +12,20 @@ A page, or JSON with ``?json``. It shows names of modules and of the configurati
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import sys
+import threading
 import time
-from html import escape
 from typing import TYPE_CHECKING, Any
 
 import _apache
 
-from mod_python import apache, version
+from mod_python import _measures, _status_page, apache, version
 
 if TYPE_CHECKING:
     from _apache import mp_request
-
-_STYLE = """
-body { font: 15px/1.4 system-ui, sans-serif; margin: 2em auto; max-width: 70em; padding: 0 1em; color: #222 }
-h1 { font-size: 1.6em } h2 { font-size: 1.15em; margin-top: 2em } table { border-collapse: collapse; width: 100% }
-th, td { border-bottom: 1px solid #ddd; padding: .3em .6em; text-align: left; vertical-align: top; overflow-wrap: anywhere }
-td.n { text-align: right; font-variant-numeric: tabular-nums }
-"""
 
 
 def handler(req: mp_request) -> int:
@@ -37,13 +33,19 @@ def handler(req: mp_request) -> int:
     report = status()
     req.headers_out["Cache-Control"] = "no-store"
     if req.args == "json":
-        import json
-
         req.content_type = "application/json"
         req.write(json.dumps(report, indent=1) + "\n")
-    else:
-        req.content_type = "text/html; charset=utf-8"
-        req.write(_page(report))
+        return apache.OK
+    req.content_type = "text/html; charset=utf-8"
+    if req.args == "modules":
+        req.write(_status_page.modules(report))
+        return apache.OK
+    asked = re.fullmatch(r"stack=(\d{1,9}):(\d{1,18})", req.args or "")
+    if asked:
+        req.write(_status_page.stack(report, int(asked[1]), int(asked[2])))
+        return apache.OK
+    chosen = (req.args or "").partition("range=")[2]
+    req.write(_status_page.page(report, chosen if chosen in _measures.RANGES else "10m"))
     return apache.OK
 
 
@@ -53,7 +55,12 @@ def status() -> dict[str, Any]:
     ``interpreters`` is a list of dicts with ``pid``, ``name``, ``gil`` ("own" or "shared", "none" in a free-threaded Python), ``made`` (seconds since the
     epoch), ``milliseconds`` (that it took to make), ``requests`` and ``errors``; of ASGI, ``tasks`` that the event loop has in
     hand, open ``websockets``, requests that are ``detached`` from their workers, and the ``lag`` with which the loop has begun with the last ones
-    (microseconds). ``modules`` maps names to files.
+    (microseconds). ``applications`` is a list of dicts of what all children have done since httpd was started: ``interpreter``,
+    ``application``, ``requests`` that have ended, ``errors``, ``1xx`` to ``5xx``, ``bytes``, and seconds of all requests together: ``waiting``
+    for the interpreter's lock, in ``python``, ``sending``, and their ``duration``. ``children`` have ``pid``, ``born`` (seconds since the
+    epoch), ``memory`` (bytes) and ``processor`` (seconds). ``in_flight`` are the requests that are in Python, but for this one: ``pid``, ``thread``
+    (as threading.get_ident() has it there), ``interpreter``, ``work`` (a directive, "wsgi" or "asgi"), ``request`` (method and URI, without a query)
+    and ``age`` in seconds. ``modules`` maps names to files.
     """
     names = (
         *("pid", "name", "gil", "made", "milliseconds", "requests", "errors"),
@@ -66,40 +73,25 @@ def status() -> dict[str, Any]:
         "pid": os.getpid(),
         "interpreter": apache.interpreter,
         "interpreters": [dict(zip(names, row)) for row in rows],
+        "applications": [_application(one) for one in _measures.applications()],
+        "in_flight": _in_flight(),
+        "children": [child._asdict() for child in _measures.children()[1]],
         "modules": {name: getattr(module, "__file__", None) for name, module in sorted(sys.modules.items())},
     }
 
 
-def _page(report: dict[str, Any]) -> str:
-    now = time.time()
-    rows = [
-        f"<tr><td class=n>{one['pid']}<td>{escape(one['name'])}<td>{one['gil']}<td class=n>{_age(now - one['made'])}"
-        f"<td class=n>{one['milliseconds']}<td class=n>{one['requests']}<td class=n>{one['errors']}"
-        f"<td class=n>{one['tasks']}<td class=n>{one['websockets']}<td class=n>{one['detached']}<td class=n>{one['lag'] / 1000:.1f}</tr>"
-        for one in report["interpreters"]
-    ]
-    modules = [
-        f"<tr><td>{escape(name)}<td>{escape(str(file or 'built in'))}</tr>" for name, file in report["modules"].items()
-    ]
-    title = f"mod_python {escape(report['mod_python'])}, Python {escape(report['python'])}"
-    return "\n".join(
-        [
-            f"<!DOCTYPE html>\n<html lang=en><head><meta charset=utf-8><title>{title}</title><style>{_STYLE}</style></head>",
-            f"<body><h1>{title}</h1>",
-            "<h2>Interpreters of all children</h2>",
-            "<table><tr><th>child<th>interpreter<th>GIL<th>age<th>made in ms<th>requests<th>errors"
-            "<th>tasks<th>WebSockets<th>detached<th>loop's lag in ms</tr>",
-            *rows,
-            "</table>",
-            f"<h2>Modules of {escape(str(report['interpreter']))} in child {report['pid']}</h2>",
-            "<table><tr><th>module<th>file</tr>",
-            *modules,
-            "</table></body></html>\n",
-        ]
+def _application(one: _measures.Application) -> dict[str, Any]:
+    times = {name: round(getattr(one, name), 6) for name in ("waiting", "python", "sending", "duration")}
+    named = {"interpreter": one.interpreter, "application": one.application, "requests": one.requests}
+    return {**named, **one.counts, **times}
+
+
+def _in_flight() -> list[dict[str, Any]]:
+    """Those that have been here for longest come first."""
+    names, now, own = (
+        ("pid", "thread", "interpreter", "work", "request"),
+        time.time(),
+        (os.getpid(), threading.get_ident()),
     )
-
-
-def _age(seconds: float) -> str:
-    minutes, rest = divmod(max(0, int(seconds)), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}"
+    found = sorted((one for one in _apache._in_flight() if one[:2] != own), key=lambda one: one[5])
+    return [{**dict(zip(names, one)), "age": round(max(0.0, now - one[5] / 1e6), 3)} for one in found]

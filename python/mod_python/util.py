@@ -20,7 +20,6 @@ A refusal is a line of level info in the log, and ends the connection.
 
 from __future__ import annotations
 
-import html
 from typing import TYPE_CHECKING, NoReturn, Optional
 
 from _apache import parse_qs as parse_qs
@@ -33,11 +32,16 @@ from mod_python._fields import FieldList as FieldList
 from mod_python._fields import StringField as StringField
 from mod_python._forms import FieldStorage as FieldStorage
 from mod_python._forms import readBlockSize as readBlockSize
+from mod_python._later import later
 from mod_python._mime import base_name as base_name
 from mod_python._mime import parse_header as parse_header
 
 if TYPE_CHECKING:
+    import html
+
     from _apache import mp_request
+else:
+    html = later("html")
 
 
 def redirect(req: mp_request, location: str, permanent: int = 0, text: Optional[str] = None) -> NoReturn:

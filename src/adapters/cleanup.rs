@@ -1,9 +1,11 @@
 //! What httpd calls Python for when a request ends: its clean-ups, PythonCleanupHandler, then its objects go.
 
 use super::{Subject, phases, serve};
+use crate::config::limit::Answerer;
 use crate::config::{ModPython, Phase};
-use crate::embed::{self, Cx, exception, text};
-use crate::exchange::{Cleanup, Exchange, RequestLease};
+use crate::embed::in_flight::{self, Work};
+use crate::embed::{self, Cx, deadlines, exception, text};
+use crate::exchange::{Cleanup, Exchange, RequestLease, account};
 use crate::httpd::log::{self, Level};
 use crate::httpd::request::Request;
 use crate::httpd::request::lease::{Ending, Lease, Spare};
@@ -40,6 +42,10 @@ impl Ending for Exchange {
         run_cleanups(request, lease)
     }
 
+    fn close(request: Request<'_>, lease: &Lease<Exchange>) {
+        account::close(request, lease.times());
+    }
+
     fn release(lease: &Lease<Exchange>) {
         Exchange::release(lease);
         Exchange::leave_pool(lease);
@@ -74,9 +80,20 @@ fn run_cleanups(request: Request<'_>, lease: &RequestLease) -> bool {
 }
 
 fn run(cx: Cx<'_>, lease: &RequestLease, cleanup: &Cleanup) {
+    let limit = embed::acquire(cx.py, lease).ok().and_then(|held| {
+        let common = &held.request().config::<ModPython>().common;
+        common.limit(Answerer::Handler)
+    });
+    in_flight::is_at(Work::of_phase(Phase::Cleanup));
     let callable = cleanup.callable.bind(cx.py);
+    let armed = deadlines::arm(cx, limit, Some(lease));
     let called = exception::call(cx, &callable, &cleanup.argument.bind(cx.py));
+    armed.close();
     let Err(raised) = called else { return };
+    if cx.is_request_timeout(&raised) {
+        // The log has been told.
+        return;
+    }
     let shown = |text: PyResult<Bound<'_, PyString>>| {
         exception::or_discard(cx.py, text)
             .map_or_else(|| "(it cannot be shown)".into(), |text| text::lossy(&text))

@@ -3,6 +3,7 @@
 use super::{Outcome, Subject, call, serve};
 use crate::config::interpreters::MAIN;
 use crate::config::{Common, Entry, ModPython};
+use crate::embed::in_flight::{self, Work};
 use crate::embed::registry::{self, Found};
 use crate::embed::{Cx, class, exception};
 use crate::httpd::request::connection::Connection as ConnRec;
@@ -57,21 +58,24 @@ fn handle(
     entry: &Entry<'_>,
     common: &Common<'_>,
 ) -> Result<Status, Described> {
+    in_flight::is_at(Work::CONNECTION);
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     let now = i64::try_from(now.unwrap_or_default().as_micros()).unwrap_or(i64::MAX);
     let argument = class::instance(cx, Connection::of_handler(lease.clone(), entry.text));
     let outcome = argument.map_or_else(
         |error| Some(Outcome::Raised(exception::value(cx.py, error))),
-        |argument| call(cx, entry, common, now, &argument),
+        |argument| call(cx, entry, common, now, None, &argument),
     );
     let status = match outcome {
         Some(Outcome::Returned(result) | Outcome::ServerReturn(result, _)) => {
             exception::exact_int(&result).and_then(Status::of_handler)
         }
-        Some(Outcome::Raised(raised)) => {
+        Some(Outcome::Raised(raised) | Outcome::TimedOut(Some(raised))) => {
             report::count(cx);
             return Err(report::describe(cx, &raised));
         }
+        // The log has been told.
+        Some(Outcome::TimedOut(None)) => Some(Status::INTERNAL_SERVER_ERROR),
         None => None,
     };
     status.ok_or_else(|| {

@@ -3,6 +3,7 @@
 use super::lend::lend;
 use super::{Object, Outcome, Subject, call, serve};
 use crate::config::{Entry, ModPython};
+use crate::embed::in_flight::{self, Work};
 use crate::embed::{self, Cx, class, exception};
 use crate::exchange::{Exchange, RequestLease, lease_of};
 use crate::httpd::io::filter as host;
@@ -115,7 +116,13 @@ impl Run<'_> {
         };
         let argument = filter::object(cx, parts, &object::object(cx, self.lease)?)?;
         let common = &self.request.config::<ModPython>().common;
-        match call(cx, self.entry, common, self.request.time(), &argument) {
+        in_flight::is_at(if self.input {
+            Work::INPUT
+        } else {
+            Work::OUTPUT
+        });
+        let (now, lease) = (self.request.time(), Some(self.lease));
+        match call(cx, self.entry, common, now, lease, &argument) {
             // Its body has not run: what it was to look at would pass.
             Some(Outcome::Returned(result)) if !result.is_none() => refuse_suspended(&result)?,
             Some(Outcome::Returned(_)) | None => {}
@@ -124,7 +131,10 @@ impl Run<'_> {
                     return Ok(Verdict::Failed(refused));
                 }
             }
-            Some(Outcome::Raised(raised)) => return Err(PyErr::from_value(raised)),
+            Some(Outcome::Raised(raised) | Outcome::TimedOut(Some(raised))) => {
+                return Err(PyErr::from_value(raised));
+            }
+            Some(Outcome::TimedOut(None)) => return Ok(Verdict::Failed(Status::GATEWAY_TIME_OUT)),
         }
         let disabled =
             class::payload::<Filter>(cx, &argument).is_some_and(|filter| filter.disabled.get());

@@ -3,7 +3,8 @@
 use super::lend::lend;
 use super::{Subject, serve};
 use crate::config::ModPython;
-use crate::embed::{self, Cx, exception};
+use crate::config::limit::Answerer;
+use crate::embed::{self, Cx, deadlines, exception};
 use crate::exchange::{Exchange, RequestLease, lease_of};
 use crate::httpd::io::filter::Invocation;
 use crate::httpd::io::include::{self, Code};
@@ -73,5 +74,13 @@ fn evaluate(
     };
     let path = request.config::<ModPython>().common.path;
     let arguments = (argument, filter, kind, text.to_string_lossy(), path);
-    cx.apache()?.getattr("_include")?.call1(arguments).map(drop)
+    let limit = request
+        .config::<ModPython>()
+        .common
+        .limit(Answerer::Handler);
+    let include = cx.apache()?.getattr("_include")?;
+    let armed = deadlines::arm(cx, limit, Some(lease));
+    let done = include.call1(arguments).map(drop);
+    armed.close();
+    done
 }

@@ -9,11 +9,15 @@ pub(crate) mod include;
 mod lend;
 pub(crate) mod phases;
 
+use crate::config::limit::Answerer;
 use crate::config::{Common, Entry};
+use crate::embed::deadlines;
 use crate::embed::handlers::{self, Importing};
+use crate::embed::in_flight::{self, Work};
 use crate::embed::interpreter::Interpreter;
+use crate::embed::stopwatch::{Stopwatch, look_at_garbage};
 use crate::embed::{self, Cx, exception};
-use crate::exchange::RequestLease;
+use crate::exchange::{RequestLease, account};
 use crate::gateway;
 use crate::httpd::guard::guard;
 use crate::httpd::io::stdio::Serving;
@@ -55,7 +59,14 @@ fn serve<R>(
         Subject::Request(request, lease) => Some(Serving::new(request, lease.turn())),
         Subject::Connection(..) | Subject::Child => None,
     };
-    embed::enter(interpreter, |cx| {
+    let _shown = match subject {
+        Subject::Request(request, _) => in_flight::show(Some(request), interpreter),
+        Subject::Connection(..) => in_flight::show(None, interpreter),
+        Subject::Child => None,
+    };
+    let watch = Stopwatch::new();
+    let served = embed::enter(interpreter, |cx| {
+        let now = watch.attached();
         let _opened = match subject {
             Subject::Request(request, lease) => Some(cx.open(lease.turn(), request.address())),
             Subject::Connection(connection, lease) => {
@@ -63,8 +74,18 @@ fn serve<R>(
             }
             Subject::Child => None,
         };
-        body(cx)
-    })
+        let result = body(cx);
+        look_at_garbage(cx, now);
+        result
+    });
+    if let Some(lap) = watch.lap() {
+        let times = match subject {
+            Subject::Request(_, lease) => Some(lease.times()),
+            Subject::Connection(..) | Subject::Child => None,
+        };
+        account::add(times, interpreter, &lap);
+    }
+    served
 }
 
 /// What becomes of a call of Python.
@@ -74,11 +95,19 @@ enum Outcome<'py> {
     ServerReturn(Object<'py>, Option<i32>),
     /// Another exception, or a SERVER_RETURN without arguments.
     Raised(Object<'py>),
+    /// It has taken longer than PythonTimeout says, which the log has been told; and what it has raised beside that.
+    TimedOut(Option<Object<'py>>),
 }
 
 impl<'py> Outcome<'py> {
-    fn of(cx: Cx<'py>, called: Result<Object<'py>, Object<'py>>) -> Outcome<'py> {
+    /// `has_passed`: has its time, so that something was done about it?
+    fn of(cx: Cx<'py>, called: Result<Object<'py>, Object<'py>>, has_passed: bool) -> Outcome<'py> {
         match called {
+            Err(raised) if cx.is_request_timeout(&raised) => Outcome::TimedOut(None),
+            Err(raised) if has_passed && !cx.is_server_return(&raised) => {
+                Outcome::TimedOut(Some(raised))
+            }
+            _ if has_passed => Outcome::TimedOut(None),
             Ok(result) => Outcome::Returned(result),
             Err(raised) if cx.is_server_return(&raised) => Outcome::server_return(cx, &raised),
             Err(raised) => Outcome::Raised(raised),
@@ -108,18 +137,18 @@ fn call<'py>(
     entry: &Entry<'_>,
     common: &Common<'_>,
     now: i64,
+    lease: Option<&RequestLease>,
     argument: &Object<'py>,
 ) -> Option<Outcome<'py>> {
-    let callable = match handlers::resolve(cx, entry, Importing::new(common, now), argument) {
-        Ok(callable) => callable?,
-        Err(error) => return Some(Outcome::Raised(exception::value(cx.py, error))),
+    let armed = deadlines::arm(cx, common.limit(Answerer::Handler), lease);
+    let called = match handlers::resolve(cx, entry, Importing::new(common, now), argument) {
+        Ok(Some(callable)) if is_debugged(common) => debug(cx, &callable, argument),
+        Ok(Some(callable)) => exception::call(cx, &callable, argument),
+        Ok(None) => return None,
+        Err(error) => Err(exception::value(cx.py, error)),
     };
-    let called = if is_debugged(common) {
-        debug(cx, &callable, argument)
-    } else {
-        exception::call(cx, &callable, argument)
-    };
-    Some(Outcome::of(cx, called))
+    let has_passed = armed.close();
+    Some(Outcome::of(cx, called, has_passed))
 }
 
 /// What becomes of a request that a gateway answers.
@@ -135,11 +164,18 @@ fn answer<'py>(
     entry: &Entry<'_>,
     common: &Common<'_>,
     may_leave: bool,
+    lease: &RequestLease,
     request: &Object<'py>,
 ) -> Option<Answered<'py>> {
     if is_debugged(common) {
         return None;
     }
+    let answerer = gateway::answerer(entry.key)?;
+    in_flight::is_at(match answerer {
+        Answerer::Asgi => Work::ASGI,
+        _ => Work::WSGI,
+    });
+    let armed = deadlines::arm(cx, common.limit(answerer), Some(lease));
     // As where Python calls: a panic is an error of the handler's, and ends as one.
     let answered = guard("python", || {
         gateway::answer(cx, entry.key, request, may_leave)
@@ -148,13 +184,15 @@ fn answer<'py>(
         cx.log_process(Level::Critical, &place);
         Some(Err(PySystemError::new_err(place)))
     });
+    // What it has returned by then, it has returned knowing.
+    armed.close();
     let answered = match answered? {
         Ok(Status::SUSPENDED) => return Some(Answered::Suspended),
         Ok(status) => status.0.into_bound_py_any(cx.py),
         Err(error) => Err(error),
     };
     let answered = answered.map_err(|error| exception::value(cx.py, error));
-    Some(Answered::Here(Outcome::of(cx, answered)))
+    Some(Answered::Here(Outcome::of(cx, answered, false)))
 }
 
 fn is_debugged(common: &Common<'_>) -> bool {

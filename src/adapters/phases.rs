@@ -2,6 +2,10 @@
 
 use super::{Answered, Object, Outcome, Subject, answer, call, serve};
 use crate::config::{BROKEN, Directory, Entry, ModPython, Phase};
+use crate::embed::in_flight::{self, Work};
+use crate::embed::interpreter::Interpreter;
+use crate::embed::stopwatch::apart;
+use crate::embed::totals::{self, Current};
 use crate::embed::{self, Cx, exception};
 use crate::exchange::{Exchange, RequestLease, lease_of};
 use crate::httpd::io::Aborted;
@@ -77,7 +81,15 @@ fn run_listed(request: Request<'_>, phase: Phase) -> Status {
         }
     };
     // Without the interpreter: sending may block, and nobody has to wait for its lock again.
-    if pending.is_some_and(|pending| pending.send(request).is_err()) {
+    let sent = pending.map(|pending| {
+        let (sent, took) = apart(|| pending.send(request));
+        run.lease.times().add_sent(took);
+        sent
+    });
+    if status == Status::SUSPENDED {
+        run.lease.times().set_left();
+    }
+    if sent.is_some_and(|sent| sent.is_err()) {
         let text = "the client closed the connection before the answer was sent";
         log::entry(request, Level::Debug, text);
     }
@@ -139,15 +151,25 @@ struct Run<'a, 'r> {
 }
 
 impl<'r> Run<'_, 'r> {
-    /// Runs handlers in the interpreter of the first one.
-    fn leg(&self, leg: Leg<'r>) -> Result<Done<'r>, String> {
-        let interpreter = Exchange::interpreter(self.request, self.config, leg.first)?;
-        if self.phase == Phase::Content
-            && leg.position == 0
+    /// Says where the request is counted, and counts it; gives its place in the table of totals.
+    fn account(&self, interpreter: &'static Interpreter, leg: &Leg<'r>) -> usize {
+        if leg.position == 0
             && let Some(row) = interpreter.row()
         {
             row.count_request();
         }
+        let mounted = self.config.mount.map(|mount| mount.target.name);
+        let named = || leg.first.map_or("", |entry| entry.text);
+        let place = totals::place(interpreter, mounted.unwrap_or_else(named));
+        self.lease.times().set_account(place);
+        place
+    }
+
+    /// Runs handlers in the interpreter of the first one.
+    fn leg(&self, leg: Leg<'r>) -> Result<Done<'r>, String> {
+        let interpreter = Exchange::interpreter(self.request, self.config, leg.first)?;
+        let place = (self.phase == Phase::Content).then(|| self.account(interpreter, &leg));
+        let _errors = place.map(Current::new);
         serve(
             Subject::Request(self.request, self.lease),
             interpreter,
@@ -319,10 +341,14 @@ impl<'a, 'py, 'r> Attached<'a, 'py, 'r> {
     fn handler(&self, entry: &Entry<'r>, argument: &Object<'py>) -> Option<Status> {
         let common = &self.config.common;
         let may_leave = self.phase == Phase::Content;
-        let outcome = match answer(self.cx, entry, common, may_leave, argument) {
+        in_flight::is_at(Work::of_phase(self.phase));
+        let outcome = match answer(self.cx, entry, common, may_leave, self.lease, argument) {
             Some(Answered::Here(outcome)) => outcome,
             Some(Answered::Suspended) => return Some(Status::SUSPENDED),
-            None => call(self.cx, entry, common, self.request.time(), argument)?,
+            None => {
+                let (now, lease) = (self.request.time(), Some(self.lease));
+                call(self.cx, entry, common, now, lease, argument)?
+            }
         };
         Some(match outcome {
             Outcome::Returned(result) => self.status(entry, &result, "returned"),
@@ -336,6 +362,7 @@ impl<'a, 'py, 'r> Attached<'a, 'py, 'r> {
                 self.status(entry, &result, "raised SERVER_RETURN with")
             }
             Outcome::Raised(raised) => self.failed(Some(entry), &raised),
+            Outcome::TimedOut(raised) => self.timed_out(entry, raised),
         })
     }
 
@@ -353,6 +380,19 @@ impl<'a, 'py, 'r> Attached<'a, 'py, 'r> {
     fn failed(&self, entry: Option<&Entry<'r>>, raised: &Object<'_>) -> Status {
         let debug = self.has_failed();
         report::exception(self.cx, self.lease, self.phase, entry, raised, debug)
+    }
+
+    /// What has been written, and has not left, makes way for an error's page.
+    #[cold]
+    fn timed_out(&self, entry: &Entry<'r>, raised: Option<Object<'_>>) -> Status {
+        self.has_failed();
+        if let Some(raised) = raised {
+            report::exception(self.cx, self.lease, self.phase, Some(entry), &raised, false);
+        }
+        if let Some(held) = self.hold() {
+            held.value().output.borrow_mut().discard();
+        }
+        Status::GATEWAY_TIME_OUT
     }
 
     /// Notes the failure; is it to be shown to the browser?

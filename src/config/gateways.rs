@@ -1,11 +1,15 @@
 //! What a gateway's handler and options are called. Code that serves all gateways is given these names, and so names none itself.
 
+use super::limit::Answerer;
+
 /// What stands between requests and applications of one kind.
 pub(crate) struct Gateway {
     /// What PythonHandler calls it: a module of the package.
     pub(crate) handler: &'static str,
     /// The function there, as handlers are looked up.
     pub(crate) key: &'static str,
+    /// Which limits count for it.
+    pub(crate) answerer: Answerer,
     /// The option that names the application.
     pub(crate) application: &'static str,
     /// The option that says which part of the URI is the application's own place.
@@ -37,10 +41,11 @@ impl Gateway {
 
 /// Makes a gateway of its name, `wsgi`, of the options that others have not, and of what checks them.
 macro_rules! gateway {
-    ($word:literal, $own:expr, $check:expr) => {
+    ($word:literal, $answerer:expr, $own:expr, $check:expr) => {
         $crate::config::gateways::Gateway {
             handler: concat!("mod_python.", $word),
             key: concat!("mod_python.", $word, "::handler"),
+            answerer: $answerer,
             application: concat!("mod_python.", $word, ".application"),
             base_uri: concat!("mod_python.", $word, ".base_uri"),
             trusted_proxies: concat!("mod_python.", $word, ".trusted_proxies"),
@@ -56,5 +61,9 @@ pub(crate) use gateway;
 
 /// As WSGI's, for unit tests.
 #[cfg(test)]
-pub(crate) static SOME: Gateway =
-    gateway!("wsgi", &["mod_python.wsgi.chunked_buffer"], |_, _| Ok(()));
+pub(crate) static SOME: Gateway = gateway!(
+    "wsgi",
+    Answerer::Wsgi,
+    &["mod_python.wsgi.chunked_buffer"],
+    |_, _| Ok(())
+);

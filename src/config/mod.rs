@@ -7,16 +7,19 @@ mod cover;
 pub(crate) mod gateways;
 mod handlers;
 pub(crate) mod interpreters;
+pub(crate) mod limit;
 mod merge;
 pub(crate) mod mount;
 pub(crate) mod options;
 mod phase;
 pub(crate) mod proxies;
+mod seconds;
 mod settings;
 
 pub(crate) use cover::cover;
 pub(crate) use handlers::{Entry, HandlerList, filter_key, key, parse as parse_handlers};
 pub(crate) use phase::{PHASES, Phase};
+pub(crate) use seconds::Seconds;
 pub(crate) use settings::Common;
 
 use crate::httpd::apr::pool::Pool;

@@ -2,7 +2,10 @@
 //! what `req.get_config()` and `server.get_config()` list.
 
 use super::cover::cover;
+use super::limit::{Answerer, Limit};
+use super::seconds::Seconds;
 use crate::httpd::apr::pool::Pool;
+use std::time::Duration;
 
 /// A value as `get_config()` shows it.
 trait Shown<'c>: Copy {
@@ -18,6 +21,18 @@ impl<'c> Shown<'c> for &'c str {
 impl<'c> Shown<'c> for bool {
     fn shown(self) -> &'c str {
         if self { "1" } else { "0" }
+    }
+}
+
+impl<'c> Shown<'c> for &'c Limit<'c> {
+    fn shown(self) -> &'c str {
+        self.text
+    }
+}
+
+impl<'c> Shown<'c> for Seconds<'c> {
+    fn shown(self) -> &'c str {
+        self.text()
     }
 }
 
@@ -71,6 +86,10 @@ settings! {
     debug: bool = "PythonDebug";
     auto_reload: bool = "PythonAutoReload";
     enable_pdb: bool = "PythonEnablePdb";
+    timeout: &'c Limit<'c> = "PythonTimeout handler";
+    wsgi_timeout: &'c Limit<'c> = "PythonTimeout wsgi";
+    asgi_timeout: &'c Limit<'c> = "PythonTimeout asgi";
+    slow_log: Seconds<'c> = "PythonSlowLog";
 }
 
 impl<'c> Common<'c> {
@@ -79,5 +98,16 @@ impl<'c> Common<'c> {
         let mut all = self.options.iter();
         let found = all.find(|(key, _)| *key == name || key.eq_ignore_ascii_case(name));
         found.map(|(_, value)| *value)
+    }
+
+    /// For how long may this be in Python? None: for as long as it likes.
+    #[inline]
+    pub(crate) fn limit(&self, answerer: Answerer) -> Option<Duration> {
+        let limit = match answerer {
+            Answerer::Handler => self.timeout,
+            Answerer::Wsgi => self.wsgi_timeout,
+            Answerer::Asgi => self.asgi_timeout,
+        };
+        limit.and_then(|limit| limit.time)
     }
 }

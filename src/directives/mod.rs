@@ -1,18 +1,21 @@
 //! THE table of directives: httpd, `docs/directives.md` and the tests read it.
 
 mod applications;
+mod pools;
 mod setting;
 
 use crate::config::interpreters::{MAIN, pool_of};
+use crate::config::limit::{self, Answerer};
 use crate::config::{
     ByExtension, Common, Directory, Doubt, Entry, Filter, Gil, HandlerList, ModPython, Phase,
-    Source, cover, filter_key, key, options, parse_handlers,
+    Seconds, Source, cover, filter_key, key, options, parse_handlers,
 };
 use crate::embed::Cx;
 use crate::embed::class::{Args, Function, function};
 use crate::gateway::{GATEWAYS, asgi, wsgi};
 use crate::httpd::io::filter::names;
 use crate::httpd::module::command::{Context, Directive, Section, Setter};
+use pools::add_pool;
 use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
@@ -35,7 +38,7 @@ const fn handler(
 }
 
 /// Every directive: name, arguments, context, default, help, setter.
-pub(crate) static DIRECTIVES: [Directive<ModPython>; 32] = [
+pub(crate) static DIRECTIVES: [Directive<ModPython>; 34] = [
     handler(c"PythonPostReadRequestHandler", Context::Server, c"Python handlers that run when a request has been read"),
     handler(c"PythonTransHandler", Context::Server, c"Python handlers that translate a URI to a file name"),
     handler(c"PythonHeaderParserHandler", Context::Everywhere, c"Python handlers that run when the sections of a request are known"),
@@ -185,6 +188,18 @@ pub(crate) static DIRECTIVES: [Directive<ModPython>; 32] = [
         }),
     },
     Directive {
+        name: c"PythonSlowLog",
+        arguments: "seconds|Off",
+        context: Context::Section,
+        default: "Off",
+        help: c"a request that takes longer is logged, with how long it waited for the interpreter's lock, was in Python, and was sent",
+        setter: Setter::One(|setting, value| {
+            let seconds = Seconds::parse(value)?;
+            common(setting, |common| common.slow_log = Some(seconds));
+            Ok(())
+        }),
+    },
+    Directive {
         name: c"PythonAutoReload",
         arguments: "On|Off",
         context: Context::Everywhere,
@@ -192,6 +207,24 @@ pub(crate) static DIRECTIVES: [Directive<ModPython>; 32] = [
         help: c"Off: a module that has been changed is not loaded again",
         setter: Setter::Flag(|setting, on| {
             common(setting, |common| common.auto_reload = Some(on));
+            Ok(())
+        }),
+    },
+    Directive {
+        name: c"PythonTimeout",
+        arguments: "seconds [handler|wsgi|asgi]",
+        context: Context::Section,
+        default: "0",
+        help: c"the deadline for a request in Python: what is stuck is logged, ended, and answered with 504; 0 is none",
+        setter: Setter::OneOrTwo(|setting, seconds, answerer| {
+            let limit = setting.pool.store(limit::parse(seconds)?);
+            let only = answerer.map(Answerer::parse).transpose()?;
+            let is_for = |one| only.is_none_or(|only| only == one);
+            common(setting, |common| {
+                if is_for(Answerer::Handler) { common.timeout = Some(limit); }
+                if is_for(Answerer::Wsgi) { common.wsgi_timeout = Some(limit); }
+                if is_for(Answerer::Asgi) { common.asgi_timeout = Some(limit); }
+            });
             Ok(())
         }),
     },
@@ -385,28 +418,6 @@ fn add_filter<'c>(
     let directory: &mut Directory<'c> = setting.directory;
     let same = |a: &Filter<'_>, b: &Filter<'_>| a.input == b.input && a.name == b.name;
     directory.filters = cover(pool, directory.filters, pool.concat(&filter, &[]), same);
-    Ok(())
-}
-
-/// Adds a pool of interpreters: `PythonInterpreterPool name size=4`.
-fn add_pool<'c>(setting: &mut Set<'_, 'c>, name: &'c str, size: &'c str) -> Result<(), String> {
-    const MOST: usize = 256;
-    if name == MAIN {
-        return Err("cannot be main_interpreter: there is one of it; choose another name".into());
-    }
-    let number = size
-        .strip_prefix("size=")
-        .and_then(|size| size.parse().ok());
-    let Some(number) = number.filter(|number| (1..=MOST).contains(number)) else {
-        return Err(format!(
-            "needs a size from 1 to {MOST}, such as size=4, not {size:?}"
-        ));
-    };
-    if setting.server.pools.iter().any(|(other, _)| *other == name) {
-        return Err(format!("names {name:?} a second time"));
-    }
-    let pool = [(name, number)];
-    setting.server.pools = setting.pool.concat(setting.server.pools, &pool);
     Ok(())
 }
 

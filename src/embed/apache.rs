@@ -10,6 +10,8 @@ struct Apache {
     module: Ref,
     /// `SERVER_RETURN`, the exception.
     server_return: Ref,
+    /// `RequestTimeout`, which the watcher raises.
+    request_timeout: Ref,
 }
 
 static APACHE: PerInterpreter<Apache> = PerInterpreter::new();
@@ -26,6 +28,7 @@ pub(super) fn start(cx: Cx<'_>) -> PyResult<()> {
             .call1((cx.interpreter.name(), package::VERSION))?;
         Ok(Apache {
             server_return: Ref::new(module.getattr("SERVER_RETURN")?),
+            request_timeout: Ref::new(module.getattr("RequestTimeout")?),
             module: Ref::new(module.into_any()),
         })
     };
@@ -46,6 +49,24 @@ impl<'py> Cx<'py> {
         apache
             .map(|apache| apache.module.bind(self.py))
             .ok_or_else(|| PySystemError::new_err("mod_python.apache is not ready"))
+    }
+
+    /// The class `apache.RequestTimeout`.
+    ///
+    /// # Errors
+    /// SystemError before the interpreter is ready.
+    pub(crate) fn request_timeout(self) -> PyResult<Bound<'py, PyAny>> {
+        let apache = APACHE.find(self.interpreter);
+        apache
+            .map(|apache| apache.request_timeout.bind(self.py))
+            .ok_or_else(|| PySystemError::new_err("mod_python.apache is not ready"))
+    }
+
+    /// Is this an `apache.RequestTimeout`?
+    pub(crate) fn is_request_timeout(self, raised: &Bound<'py, PyAny>) -> bool {
+        APACHE.find(self.interpreter).is_some_and(|apache| {
+            exception::is_instance(raised, &apache.request_timeout.bind(self.py))
+        })
     }
 
     /// Is this an `apache.SERVER_RETURN`?

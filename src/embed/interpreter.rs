@@ -4,7 +4,7 @@
 //! Interpreters are never destroyed (Py_EndInterpreter aborts while a daemon thread lives), so references to them, and to what
 //! they keep, are `'static`.
 
-use super::scoreboard::Row;
+use super::scoreboard::{self, Row};
 use pyo3::{Python, ffi};
 use std::convert::Infallible;
 use std::iter::successors;
@@ -109,6 +109,14 @@ impl Interpreter {
     /// Its row in the table of all children, once it is ready.
     pub(crate) fn row(&self) -> Option<&'static Row> {
         self.row.get().copied()
+    }
+
+    /// The number of that row; of none, before there is one.
+    #[inline]
+    pub(super) fn number(&self) -> u32 {
+        self.row
+            .get()
+            .map_or(u32::MAX, |row| scoreboard::number_of(row))
     }
 
     /// The first row that it is given stays its row.

@@ -3,7 +3,7 @@
 use super::class::Function;
 use super::home::{self, Home};
 use super::module::{self, Populate};
-use super::{alarm, exception, interpreter, main_thread, package, registry, threads};
+use super::{alarm, deadlines, exception, interpreter, main_thread, package, registry, threads};
 use crate::config;
 use crate::config::interpreters::MAIN;
 use crate::httpd::apr::pool::Pool;
@@ -60,6 +60,7 @@ pub(crate) fn start(
 ) -> bool {
     let begun = Instant::now();
     log::check_waits(threads::assert_detached);
+    deadlines::follow_requests();
     STARTING.store(true, Ordering::SeqCst);
     pool.on_end(Exit { before: before_end });
     let started =

@@ -5,24 +5,36 @@
 
 mod alarm;
 mod apache;
+mod armed;
 mod attach;
+pub(crate) mod blank;
 pub(crate) mod bytes;
 pub(crate) mod cell;
+pub(crate) mod children;
 pub(crate) mod class;
+pub(crate) mod deadlines;
 pub(crate) mod dict;
 pub(crate) mod exception;
 pub(crate) mod handlers;
 pub(crate) mod home;
+pub(crate) mod in_flight;
 pub(crate) mod interpreter;
 pub(crate) mod lifecycle;
 pub(crate) mod main_thread;
 pub(crate) mod module;
 pub(crate) mod package;
 pub(crate) mod pools;
+mod question;
+pub(crate) mod rates;
 pub(crate) mod registry;
 pub(crate) mod scoreboard;
+pub(crate) mod series;
+mod shared;
+mod stacks;
+pub(crate) mod stopwatch;
 pub(crate) mod text;
 mod threads;
+pub(crate) mod totals;
 
 pub(crate) use attach::{Detachable, acquire, capsule, detached, enter, spawn};
 pub(crate) use interpreter::{Cx, PerInterpreter};

@@ -1,11 +1,11 @@
 //! What the interpreters of all children have done: a table in memory that httpd's parent shares with them.
 //!
-//! The parent maps it before it starts children, a new one for each generation of them. A child takes a row for each interpreter,
+//! The parent maps it before it starts children, and keeps it through restarts. A child takes a row for each interpreter,
 //! also one of a child that has gone. An interpreter for which no row is free counts in memory of its own, which nobody else sees.
 
+use super::shared::{Segment, Shareable, Text, lives, me};
 use crate::config::Gil;
-use std::ptr::null_mut;
-use std::sync::atomic::{AtomicI32, AtomicI64, AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 const ROWS: usize = 2048;
@@ -20,8 +20,8 @@ pub(crate) struct Row {
     /// Seconds since the epoch.
     made: AtomicU64,
     milliseconds: AtomicU32,
-    /// The interpreter's name in UTF-8, cut if it is too long; each word holds eight bytes.
-    name: [AtomicU64; NAME / 8],
+    /// The interpreter's name.
+    name: Text<{ NAME / 8 }>,
     requests: AtomicU64,
     errors: AtomicU64,
     /// How many there are now, in the order of `Gauge`.
@@ -67,47 +67,43 @@ pub(crate) struct Entry {
     pub(crate) lag: u64,
 }
 
-/// The table of this generation of children. The parent unmaps it when it maps the next one; a child keeps the one it has started
-/// with.
-static TABLE: AtomicPtr<Row> = AtomicPtr::new(null_mut());
+/// The rows of all children.
+struct Table([Row; ROWS]);
 
-/// Maps a table for the children to come; called in the parent, once for each generation.
+// SAFETY: atomics alone; all zeros are free rows.
+unsafe impl Shareable for Table {}
+
+static TABLE: Segment<Table> = Segment::new();
+
+/// Maps the table for the children to come; called in the parent.
 pub(crate) fn share() {
-    const SIZE: usize = size_of::<Row>() * ROWS;
-    // SAFETY: a new anonymous mapping; the old one is the parent's alone to give up, children keep theirs.
-    unsafe {
-        let table = libc::mmap(
-            null_mut(),
-            SIZE,
-            libc::PROT_READ | libc::PROT_WRITE,
-            libc::MAP_SHARED | libc::MAP_ANONYMOUS,
-            -1,
-            0,
-        );
-        let table = if table == libc::MAP_FAILED {
-            null_mut()
-        } else {
-            table.cast()
-        };
-        let before = TABLE.swap(table, Ordering::AcqRel);
-        if !before.is_null() {
-            libc::munmap(before.cast(), SIZE);
-        }
-    }
+    TABLE.share();
 }
 
 fn rows() -> &'static [Row] {
-    let table = TABLE.load(Ordering::Acquire);
-    if table.is_null() {
-        return &[];
-    }
-    // SAFETY: mapped by `share`, zeroed or filled by this module; a child never gives it up.
-    unsafe { std::slice::from_raw_parts(table, ROWS) }
+    TABLE.get().map_or(&[], |table| &table.0)
+}
+
+/// Gives the number by which others find a row; one that no row has, where nobody else sees it.
+pub(super) fn number_of(row: &Row) -> u32 {
+    let first = std::ptr::from_ref(rows()).addr();
+    let distance = std::ptr::from_ref(row).addr().wrapping_sub(first);
+    let number = distance / size_of::<Row>();
+    u32::try_from(number)
+        .ok()
+        .filter(|_| number < ROWS)
+        .unwrap_or(u32::MAX)
+}
+
+/// Gives the name in the row that has this number.
+pub(crate) fn name_of(number: u32) -> Option<String> {
+    let row = rows().get(usize::try_from(number).ok()?)?;
+    Some(row.read(0).name)
 }
 
 /// Takes a row for a new interpreter of this process.
 pub(super) fn enter(name: &str, gil: Gil, took: Duration) -> &'static Row {
-    let me = std::process::id().cast_signed();
+    let me = me();
     let row = rows().iter().find(|row| row.take(me));
     let row = row.unwrap_or_else(|| Box::leak(Box::new(Row::free())));
     let now = SystemTime::now()
@@ -124,11 +120,7 @@ pub(super) fn enter(name: &str, gil: Gil, took: Duration) -> &'static Row {
     for gauge in &row.gauges {
         gauge.store(0, Ordering::Relaxed);
     }
-    let mut bytes = name.bytes();
-    for word in &row.name {
-        let chunk: [u8; 8] = std::array::from_fn(|_| bytes.next().unwrap_or(0));
-        word.store(u64::from_ne_bytes(chunk), Ordering::Relaxed);
-    }
+    row.name.set(name);
     row.pid.store(me, Ordering::Release);
     row
 }
@@ -149,7 +141,7 @@ impl Row {
             own_gil: AtomicU32::new(0),
             made: AtomicU64::new(0),
             milliseconds: AtomicU32::new(0),
-            name: [const { AtomicU64::new(0) }; NAME / 8],
+            name: Text::empty(),
             requests: AtomicU64::new(0),
             errors: AtomicU64::new(0),
             gauges: [const { AtomicI64::new(0) }; GAUGES],
@@ -168,15 +160,9 @@ impl Row {
     }
 
     fn read(&self, pid: i32) -> Entry {
-        let bytes: Vec<u8> = self
-            .name
-            .iter()
-            .flat_map(|word| word.load(Ordering::Relaxed).to_ne_bytes())
-            .take_while(|&byte| byte != 0)
-            .collect();
         Entry {
             pid,
-            name: String::from_utf8_lossy(&bytes).into_owned(),
+            name: self.name.get(),
             own_gil: self.own_gil.load(Ordering::Relaxed) != 0,
             made: self.made.load(Ordering::Relaxed),
             milliseconds: self.milliseconds.load(Ordering::Relaxed),
@@ -212,12 +198,6 @@ impl Row {
     pub(crate) fn count_error(&self) {
         self.errors.fetch_add(1, Ordering::Relaxed);
     }
-}
-
-/// Is there a process of this number?
-fn lives(pid: i32) -> bool {
-    // SAFETY: asks only; the signal 0 is not sent.
-    unsafe { libc::kill(pid, 0) == 0 || *libc::__errno_location() != libc::ESRCH }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Thread states: one for each pair of thread and interpreter, kept until the thread ends.
 
 use super::interpreter::Interpreter;
+use crate::httpd::clock;
 use crate::httpd::faults;
 use crate::httpd::log::{self, Level};
 use pyo3::ffi;
@@ -21,7 +22,7 @@ pub(super) fn announce_end() {
 }
 
 /// Is the child about to exit? Then no thread attaches any more of its own accord.
-fn is_ending() -> bool {
+pub(super) fn is_ending() -> bool {
     ENDING.load(Ordering::SeqCst)
 }
 
@@ -37,6 +38,12 @@ struct Thread {
     last: Cell<(*const Interpreter, *mut ffi::PyThreadState)>,
     /// In a thread that Python has started: the thread state that Python has made for it, while a call of ours has detached it.
     own: Cell<*mut ffi::PyThreadState>,
+    /// How long it has waited for interpreters' locks, and how long it has done something else than what is measured (`stopwatch`), in
+    /// nanoseconds.
+    waited: Cell<u64>,
+    apart: Cell<u64>,
+    /// When it was attached last; 0: not since `begin`.
+    attached_at: Cell<u64>,
 }
 
 impl Thread {
@@ -47,6 +54,9 @@ impl Thread {
             depth: Cell::new(0),
             last: Cell::new((null(), null_mut())),
             own: Cell::new(null_mut()),
+            waited: Cell::new(0),
+            apart: Cell::new(0),
+            attached_at: Cell::new(0),
         }
     }
 
@@ -169,6 +179,49 @@ pub(super) fn assert_detached() {
     }
 }
 
+/// This thread's clock for `stopwatch`, found once for several looks. It stays in its thread.
+#[derive(Clone, Copy)]
+pub(super) struct Here(*const Thread);
+
+impl Here {
+    #[inline]
+    pub(super) fn new() -> Here {
+        THREAD.with(|thread| Here(thread))
+    }
+
+    fn thread(&self) -> &Thread {
+        // SAFETY: this thread's (a pointer is not Send), which has no destructor and lies there until the thread has ended.
+        unsafe { &*self.0 }
+    }
+
+    /// Forgets when the thread was attached.
+    #[inline]
+    pub(super) fn begin(&self) {
+        self.thread().attached_at.set(0);
+    }
+
+    /// What this thread has waited for locks, and what stood apart.
+    #[inline]
+    pub(super) fn spent(&self) -> (u64, u64) {
+        let thread = self.thread();
+        (thread.waited.get(), thread.apart.get())
+    }
+
+    /// When this thread was attached last, since `begin`; 0 where it was before.
+    #[inline]
+    pub(super) fn attached_at(&self) -> u64 {
+        self.thread().attached_at.get()
+    }
+
+    /// Sets what has been waited for, and what stood apart.
+    #[inline]
+    pub(super) fn set_spent(&self, (waited, apart): (u64, u64)) {
+        let thread = self.thread();
+        thread.waited.set(waited);
+        thread.apart.set(apart);
+    }
+}
+
 /// Is this thread inside `enter`, even if it is detached for a while?
 pub(super) fn is_inside() -> bool {
     THREAD.with(|thread| thread.depth.get()) > 0
@@ -258,8 +311,15 @@ impl Drop for Detached {
 }
 
 fn attach(thread: &Thread, state: *mut ffi::PyThreadState) {
+    let asked = clock::now();
     // SAFETY: a state of this thread, not attached anywhere.
     unsafe { ffi::PyEval_RestoreThread(state) };
+    let now = clock::now();
+    let waited = thread.waited.get();
+    thread
+        .waited
+        .set(waited.wrapping_add(now.saturating_sub(asked)));
+    thread.attached_at.set(now);
     thread.attached.set(state);
     if thread.bound.get() != state {
         bind(state);

@@ -1,10 +1,12 @@
 //! What the module keeps for one request, behind its lease: body and output, the handlers' cursor, what Python has added, and
 //! the request's objects.
 
+pub(crate) mod account;
 mod cleanups;
 mod cursor;
 mod filters;
 mod release;
+mod rescue;
 mod soon;
 mod state;
 mod way_out;

@@ -4,7 +4,8 @@ use super::soon::{self, HEAD};
 use super::state::{Exchange, RequestLease};
 use crate::config::options::FLUSH;
 use crate::config::{ModPython, Phase};
-use crate::embed::{Cx, detached};
+use crate::embed::stopwatch::apart;
+use crate::embed::{Cx, deadlines, detached};
 use crate::httpd::io::Aborted;
 use crate::httpd::io::file_part::FilePart;
 use crate::httpd::io::output::{Brigade, ENOUGH, End};
@@ -87,7 +88,10 @@ impl Exchange {
             return Ok(true);
         }
         held.value().output.borrow_mut().tell(held.request());
-        pass(held.request())
+        let _paused = deadlines::pause();
+        let (result, took) = apart(|| pass(held.request()));
+        held.times().add_sent(took);
+        result
     }
 
     /// Breaks the answer off, behind its head and what has been written if that is to be kept; nothing where the answer is
@@ -134,7 +138,9 @@ impl Exchange {
         }
         let (request, exchange) = (held.request(), held.value());
         let brigade = exchange.output.borrow_mut().take(request, end);
-        let result = pass(request, &brigade);
+        let _paused = deadlines::pause();
+        let (result, took) = apart(|| pass(request, &brigade));
+        held.times().add_sent(took);
         exchange.output.borrow_mut().put_back(brigade);
         result
     }

@@ -10,7 +10,7 @@ use super::application::{self, Mounted};
 use super::request_body;
 use crate::config::gateways::Gateway;
 use crate::embed::class;
-use crate::embed::{self, Cx, exception};
+use crate::embed::{self, Cx, deadlines, exception};
 use crate::exchange::{Exchange, RequestLease};
 use crate::httpd::faults;
 use crate::httpd::io::Aborted;
@@ -190,6 +190,9 @@ impl Call<'_> {
     /// # Errors
     /// RuntimeError with the text `not_started` where that was nothing.
     pub(super) fn finish(&self, answer: &Answer, not_started: &'static str) -> PyResult<Status> {
+        if deadlines::over(self.cx) {
+            return self.failed(answer, self.time_out());
+        }
         let held = self.hold()?;
         faults::detonate("finish");
         match answer.finish(held.request()) {
@@ -209,6 +212,7 @@ impl Call<'_> {
     /// # Errors
     /// What was raised, where nothing has left.
     pub(super) fn stopped(&self, answer: &Answer, stop: Stop) -> PyResult<Status> {
+        deadlines::over(self.cx);
         match stop {
             Stop::Gone => {
                 let text = "the client went away before the answer was complete";
@@ -227,6 +231,7 @@ impl Call<'_> {
     /// # Errors
     /// What was raised, where nothing has left.
     pub(super) fn failed(&self, answer: &Answer, error: PyErr) -> PyResult<Status> {
+        let has_passed = deadlines::over(self.cx);
         let held = self.hold()?;
         if let Some(status) = request_body::refusal(&held).filter(|_| !answer.has_left()) {
             exception::discard(self.cx.py, error);
@@ -234,6 +239,14 @@ impl Call<'_> {
         }
         if !answer.has_left() {
             held.value().output.borrow_mut().discard();
+            drop(held);
+            if has_passed {
+                let raised = exception::value(self.cx.py, error);
+                if !self.cx.is_request_timeout(&raised) {
+                    self.log(PyErr::from_value(raised))?;
+                }
+                return Err(self.time_out());
+            }
             return Err(error);
         }
         if held.request().connection().aborted() {
@@ -241,7 +254,10 @@ impl Call<'_> {
             return Ok(Status::OK);
         }
         drop(held);
-        self.log(error)?;
+        let raised = exception::value(self.cx.py, error);
+        if !self.cx.is_request_timeout(&raised) {
+            self.log(PyErr::from_value(raised))?;
+        }
         if answer.has_ended() {
             return Ok(Status::OK);
         }
@@ -257,6 +273,13 @@ impl Call<'_> {
         let place = format!("PythonHandler {}", self.gateway.handler);
         report::traceback(self.cx, self.hold()?.request(), &place, &what);
         Ok(())
+    }
+
+    /// The exception of a request that has taken longer than PythonTimeout says.
+    pub(super) fn time_out(&self) -> PyErr {
+        let class = self.cx.request_timeout();
+        let made = class.and_then(|class| class.call0());
+        made.map_or_else(|error| error, PyErr::from_value)
     }
 
     fn broken(&self, held: &Held<'_, Exchange>, reason: &str) -> Status {

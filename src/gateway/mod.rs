@@ -16,6 +16,7 @@ mod request_headers;
 pub(crate) mod wsgi;
 
 use crate::config::gateways::Gateway;
+use crate::config::limit::Answerer;
 use crate::embed::Cx;
 use crate::embed::class::Function;
 use crate::httpd::status::Status;
@@ -40,6 +41,12 @@ macro_rules! gateways {
 // The table of gateways.
 gateways! {
     wsgi, asgi,
+}
+
+/// Which limits count for the handler of that name (`Entry::key`), where it is a gateway's.
+pub(crate) fn answerer(key: &str) -> Option<Answerer> {
+    let known = ANSWERING.iter().find(|(gateway, _)| gateway.key == key);
+    known.map(|(gateway, _)| gateway.answerer)
 }
 
 /// Answers a request as the handler of that name (`Entry::key`) does, without a look at Python's module of it; None where it is no

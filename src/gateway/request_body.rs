@@ -7,7 +7,7 @@
 
 use crate::config::gateways::Gateway;
 use crate::config::{ModPython, options};
-use crate::embed::Cx;
+use crate::embed::{Cx, deadlines};
 use crate::exchange::Exchange;
 use crate::httpd::io::body::ReadError;
 use crate::httpd::log::Level;
@@ -59,6 +59,7 @@ pub(super) fn prepare(
     let result = {
         let mut input = Exchange::input(held)?;
         let reading = (request, &mut *input, limit);
+        let _paused = deadlines::pause();
         cx.detached(reading, |(request, input, limit)| {
             input.preload(request, limit)
         })

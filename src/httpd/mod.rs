@@ -6,6 +6,7 @@
 
 pub(crate) mod apr;
 pub(crate) mod callback;
+pub(crate) mod clock;
 pub(crate) mod faults;
 pub(crate) mod guard;
 pub(crate) mod io;

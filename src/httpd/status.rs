@@ -24,4 +24,5 @@ impl Status {
     pub(crate) const REQUEST_TIME_OUT: Status = Status(408);
     pub(crate) const NOT_FOUND: Status = Status(404);
     pub(crate) const INTERNAL_SERVER_ERROR: Status = Status(500);
+    pub(crate) const GATEWAY_TIME_OUT: Status = Status(504);
 }

@@ -1,10 +1,17 @@
-//! `_cookie_pairs(text)`: what a Cookie header holds, before anything is decoded.
+//! `_cookie_pairs(text)`: what a Cookie header holds, before anything is decoded. `_cookies_sent`, `_cookie_value`: the same of a
+//! request's, where nothing has to be decoded and no option says how.
 
-use crate::embed::class::Args;
-use crate::embed::{Cx, text};
+use crate::config::ModPython;
+use crate::embed::class::{self, Args};
+use crate::embed::{Cx, blank, text};
+use crate::httpd::apr::table::same;
+use crate::objects::refusal::hold;
+use crate::objects::request::{Made, Request};
+use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyList, PyString};
+use pyo3::types::{PyDict, PyList, PyString, PyTuple};
+use std::ffi::CStr;
 
 type Object<'py> = Bound<'py, PyAny>;
 
@@ -24,6 +31,79 @@ pub(super) fn pairs<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object<'p
         list.append((text(name), text(value)))?;
     }
     Ok(list.into_any())
+}
+
+/// `_cookies_sent(req, class, names)`: cookies by name, as instances of a class, with a dict, the name and the value as the
+/// attributes of these names; None for what needs a closer look.
+pub(super) fn sent<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
+    let (class, names) = (args.required(1)?, args.required(2)?);
+    let names = names.cast::<PyTuple>()?;
+    let (data, name, value) = (names.get_item(0)?, names.get_item(1)?, names.get_item(2)?);
+    let Some(header) = plain_header(cx, &args.required(0)?)? else {
+        return Ok(cx.py.None().into_bound(cx.py));
+    };
+    let found = PyDict::new(cx.py);
+    for (key, sent) in plain_pairs(&header) {
+        let (key, cookie) = (PyString::new(cx.py, key), blank::instance(&class)?);
+        blank::set(&cookie, &data, PyDict::new(cx.py).as_any())?;
+        blank::set(&cookie, &name, key.as_any())?;
+        blank::set(&cookie, &value, PyString::new(cx.py, sent).as_any())?;
+        found.set_item(key, cookie)?;
+    }
+    Ok(found.into_any())
+}
+
+/// `_cookie_value(req, name)`: the value of the last cookie of that name, None without one; False for what needs a closer look.
+pub(super) fn value<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
+    let wanted = args.required(1)?;
+    let wanted = wanted.cast::<PyString>()?;
+    let header = plain_header(cx, &args.required(0)?)?;
+    let (Some(header), Some(wanted)) = (header, text::ascii(wanted)) else {
+        return false.into_bound_py_any(cx.py);
+    };
+    let found = plain_pairs(&header).filter(|(name, _)| name.as_bytes() == wanted);
+    found
+        .last()
+        .map(|(_, value)| value)
+        .into_bound_py_any(cx.py)
+}
+
+/// A request's Cookie headers, as one; None where an option says how values are encoded, or there is something to decode.
+fn plain_header(cx: Cx<'_>, request: &Object<'_>) -> PyResult<Option<String>> {
+    let known = class::payload::<Request>(cx, request);
+    let Some(known) = known.filter(|known| known.made(cx, Made::Options).is_none()) else {
+        return Ok(None);
+    };
+    let held = hold(cx.py, known.lease())?;
+    let request = held.request();
+    let encoding = request.config::<ModPython>().common.option(ENCODING);
+    if encoding.is_some_and(|encoding| !encoding.is_empty()) {
+        return Ok(None);
+    }
+    let entries = request
+        .headers_in()
+        .into_iter()
+        .flat_map(|table| table.entries());
+    let mut header = Vec::new();
+    for (_, value) in entries.filter(|(name, _)| same(name, c"cookie")) {
+        if !header.is_empty() {
+            header.extend(b"; ");
+        }
+        header.extend(value.map(CStr::to_bytes).unwrap_or_default());
+    }
+    let header = String::from_utf8(header).ok();
+    Ok(header.filter(|header| header.is_ascii() && !header.contains('"')))
+}
+
+/// The option that says how values are encoded.
+pub(super) const ENCODING: &str = "mod_python.cookie.encoding";
+
+/// Names and values of a header in ASCII; names that begin with `$` are none of cookies (RFC 2109).
+fn plain_pairs(header: &str) -> impl Iterator<Item = (&str, &str)> {
+    let text = |part| std::str::from_utf8(part).unwrap_or_default();
+    let pairs =
+        Pairs(trimmed(header.as_bytes())).map(move |(name, value)| (text(name), text(value)));
+    pairs.filter(|(name, _)| !name.starts_with('$'))
 }
 
 /// What `str.isspace` says of ASCII.

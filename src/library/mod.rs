@@ -4,7 +4,9 @@
 mod cookies;
 mod form;
 mod places;
+mod records;
 mod sessions;
+mod set_cookie;
 mod settings;
 
 use crate::embed::class::{Function, function};
@@ -27,14 +29,24 @@ pub(crate) static FUNCTIONS: &[Function] = &[
         places::place,
     ),
     function!(
+        c"_page(req, /)",
+        c"allows the publisher's methods; is the request's one, what _switches says, what _place does; None: look closer.",
+        places::page,
+    ),
+    function!(
         c"_signature(path, /)",
         c"what tells a regular file from what it was before: time, size, inode; None where there is none.",
         places::signature,
     ),
     function!(
-        c"_query_texts(req, keep_blank_values, most, /)",
-        c"names and texts of the query of a request without a form in its body; None for what needs a closer look.",
+        c"_query_texts(req, keep_blank_values, most, block, /)",
+        c"names and texts of a request's form; None for what needs a closer look, bytes that have been read of its body.",
         form::query_texts,
+    ),
+    function!(
+        c"_text_fields(texts, name, cls, attribute, /)",
+        c"the texts of a name, as instances of a class with that name in an attribute.",
+        form::text_fields,
     ),
     function!(
         c"_form_fields(data, keep_blank_values, most, decode, /)",
@@ -45,6 +57,36 @@ pub(crate) static FUNCTIONS: &[Function] = &[
         c"_cookie_pairs(text, /)",
         c"names and values of a Cookie header, as they were sent; None for what is not ASCII.",
         cookies::pairs,
+    ),
+    function!(
+        c"_cookies_sent(req, cls, names, /)",
+        c"the cookies of a request, as instances of a class, by name; None for what needs a closer look.",
+        cookies::sent,
+    ),
+    function!(
+        c"_cookie_value(req, name, /)",
+        c"the value of a cookie, None without one; False for what needs a closer look.",
+        cookies::value,
+    ),
+    function!(
+        c"_cookie_set(req, name, value, attributes, /)",
+        c"sends a cookie, if there is nothing to encode or to refuse; has it?",
+        set_cookie::set,
+    ),
+    function!(
+        c"_record_pack(record, /)",
+        c"a session's record in JSON; None for one that is not plain.",
+        records::pack,
+    ),
+    function!(
+        c"_record_unpack(data, /)",
+        c"the record in plain JSON; None for anything else.",
+        records::unpack,
+    ),
+    function!(
+        c"_is_sid(text, /)",
+        c"is this a session's id: 32 hexadecimal digits in lower case?",
+        sessions::is_sid,
     ),
     function!(
         c"_session_read(place, sid, touch, refusal, /)",

@@ -1,11 +1,14 @@
 //! `_place(req)`: where the URL and the configuration have led to, as a key. `_signature(path)`: what tells a file from what it was.
 
+use super::settings;
 use crate::config::HANDLERS;
 use crate::embed::Cx;
 use crate::embed::class::{self, Args};
 use crate::embed::text::Encoding;
+use crate::exchange::Exchange;
+use crate::httpd::request::lease::Held;
 use crate::objects::refusal::hold;
-use crate::objects::request::Request;
+use crate::objects::request::{Made, Request};
 use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -22,6 +25,37 @@ pub(super) fn place<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object<'p
         return Ok(cx.py.None().into_bound(cx.py));
     };
     let held = hold(cx.py, known.lease())?;
+    let key = key_of(&held);
+    drop(held);
+    Ok(PyBytes::new(cx.py, &key).into_any())
+}
+
+/// `_page(req)`: allows the publisher's methods; is the request's one of them, what `_switches` says, and what `_place` does. None for
+/// what only looks like a request, or has settings that a handler may have changed.
+pub(super) fn page<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
+    let request = args.required(0)?;
+    let known = class::payload::<Request>(cx, &request);
+    let Some(known) = known.filter(|known| known.made(cx, Made::Config).is_none()) else {
+        return Ok(cx.py.None().into_bound(cx.py));
+    };
+    let held = hold(cx.py, known.lease())?;
+    for method in METHODS {
+        held.request().allow_method(method, false);
+    }
+    let is_known = held
+        .request()
+        .method()
+        .is_some_and(|method| METHODS.contains(&method));
+    let (debugs, reloads) = settings::of(held.request());
+    let key = key_of(&held);
+    drop(held);
+    (is_known, debugs, reloads, PyBytes::new(cx.py, &key)).into_bound_py_any(cx.py)
+}
+
+/// The methods of the publisher.
+const METHODS: [&CStr; 3] = [c"GET", c"POST", c"HEAD"];
+
+fn key_of(held: &Held<'_, Exchange>) -> Vec<u8> {
     let (request, exchange) = (held.request(), held.value());
     let mut key = Key(Vec::with_capacity(256));
     key.add(request.filename().map(CStr::to_bytes));
@@ -33,8 +67,7 @@ pub(super) fn place<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object<'p
     for extension in request.extensions_for(&HANDLERS) {
         key.add(Some(extension.as_bytes()));
     }
-    drop(held);
-    Ok(PyBytes::new(cx.py, &key.0).into_any())
+    key.0
 }
 
 /// Parts that cannot be taken for others: none of them holds a NUL.

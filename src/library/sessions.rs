@@ -1,12 +1,13 @@
-//! `_session_read` and `_session_write`: the files of FileSession, each in one operation that lets other threads run.
+//! `_session_read` and `_session_write`: the files of FileSession, each in one operation that lets other threads run. `_is_sid`.
 
 use crate::embed::Cx;
 use crate::embed::class::Args;
-use crate::embed::text::Encoding;
+use crate::embed::text::{self, Encoding};
 use crate::httpd::io::session_file::{self, Failure, What};
+use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::{PyOSError, PyTypeError};
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
+use pyo3::types::{PyBytes, PyString};
 use std::ffi::CString;
 
 type Object<'py> = Bound<'py, PyAny>;
@@ -42,6 +43,15 @@ pub(super) fn write<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object<'p
         Ok(()) => Ok(cx.py.None().into_bound(cx.py)),
         Err(failure) => Err(raised(&failure, &args.required(3)?)),
     }
+}
+
+/// `_is_sid(text)`: 32 hexadecimal digits in lower case?
+pub(super) fn is_sid<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
+    let text = args.required(0)?;
+    let digits = text.cast::<PyString>().ok().and_then(text::ascii);
+    let is_digit = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    let is_sid = digits.is_some_and(|digits| digits.len() == 32 && digits.iter().all(is_digit));
+    is_sid.into_bound_py_any(cx.py)
 }
 
 fn names(args: &Args<'_, '_>) -> PyResult<(CString, CString)> {

@@ -75,7 +75,8 @@ pub(super) fn switches<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object
     (text::lossy(&debug) == "1", text::lossy(&reload) != "0").into_bound_py_any(cx.py)
 }
 
-fn of(request: Host<'_>) -> (bool, bool) {
+/// Are PythonDebug and PythonAutoReload on?
+pub(super) fn of(request: Host<'_>) -> (bool, bool) {
     let common = &request.config::<ModPython>().common;
     (
         common.debug.unwrap_or(false),

@@ -74,23 +74,31 @@ pub(crate) fn pair(part: &[u8]) -> (Cow<'_, [u8]>, Cow<'_, [u8]>) {
 
 /// `+` is a space, `%xx` a byte; a `%` without two digits stays.
 fn unescape(text: &[u8]) -> Cow<'_, [u8]> {
-    if !text.iter().any(|&byte| byte == b'+' || byte == b'%') {
+    if !text.contains(&b'+') && !text.contains(&b'%') {
         return Cow::Borrowed(text);
     }
-    let mut result = Vec::with_capacity(text.len());
-    let mut rest = text.iter();
-    while let Some(&byte) = rest.next() {
-        result.push(match byte {
-            b'+' => b' ',
-            b'%' => match escaped(rest.as_slice()) {
-                Some(value) => {
-                    rest.nth(1);
-                    value
-                }
-                None => b'%',
-            },
-            _ => byte,
-        });
+    let mut spaced = text.to_vec();
+    for byte in &mut spaced {
+        *byte = if *byte == b'+' { b' ' } else { *byte };
+    }
+    if !spaced.contains(&b'%') {
+        return Cow::Owned(spaced);
+    }
+    let mut result = Vec::with_capacity(spaced.len());
+    let mut pieces = spaced.split(|&byte| byte == b'%');
+    result.extend_from_slice(pieces.next().unwrap_or_default());
+    for piece in pieces {
+        let plain = match escaped(piece) {
+            Some(value) => {
+                result.push(value);
+                piece.get(2..).unwrap_or_default()
+            }
+            None => {
+                result.push(b'%');
+                piece
+            }
+        };
+        result.extend_from_slice(plain);
     }
     Cow::Owned(result)
 }

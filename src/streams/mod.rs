@@ -15,6 +15,7 @@ mod thread;
 use crate::exchange::{Exchange, lease_of};
 use crate::httpd::guard::guard;
 use crate::httpd::request::lease::StayOpen;
+use crate::httpd::request::server::is_stopping;
 use crate::httpd::request::suspended::{Suspended, note_release};
 use crate::httpd::{faults, log};
 use std::cell::RefCell;
@@ -36,9 +37,12 @@ thread_local! {
 }
 
 /// Can a stream be taken over? Otherwise its worker has to serve it. Called by the worker.
+///
+/// Not in a child that ends: event waits for the connections that it knows when it stops listening. A worker may have one from its queue
+/// later; for what a worker serves it waits, too, and not for what has left.
 pub(crate) fn is_ready() -> bool {
     note_release();
-    !faults::strike("streams") && thread::is_ready()
+    !faults::strike("streams") && thread::is_ready() && !is_stopping()
 }
 
 /// Has a request go on without its worker: its handler answers SUSPENDED next.

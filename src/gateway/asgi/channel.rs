@@ -405,6 +405,11 @@ impl Channel {
         self.inbox.is_closed()
     }
 
+    /// Has the application's task cancelled.
+    pub(super) fn cancel(&self) {
+        self.inbox.cancel(self.number);
+    }
+
     /// A part has been sent.
     pub(super) fn sent(&self) {
         let state = self.state();

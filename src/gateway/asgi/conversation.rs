@@ -35,6 +35,8 @@ pub(super) enum Ending {
     Over,
     /// It goes on without its worker.
     Leaves,
+    /// It has taken longer than PythonTimeout says.
+    Late,
 }
 
 impl From<Aborted> for Ending {
@@ -53,6 +55,8 @@ pub(super) struct Conversation {
     patience: Duration,
     /// After how long a silence it leaves its worker; None is never.
     detach_after: Option<Duration>,
+    /// When it has taken longer than PythonTimeout says. What its client takes counts for nothing.
+    due: Option<Instant>,
     /// Has it left its worker, so that it may wait for nothing?
     has_left: bool,
     /// What is being sent.
@@ -93,6 +97,7 @@ impl Conversation {
         channel: Arc<Channel>,
         host: Host<'_>,
         detach_after: Option<Duration>,
+        due: Option<Instant>,
     ) -> Conversation {
         Conversation {
             lease,
@@ -100,6 +105,7 @@ impl Conversation {
             channel,
             patience: Duration::from_secs_f64(host.server().timeout().max(1.0)),
             detach_after,
+            due,
             has_left: false,
             part: None,
             stuck: None,
@@ -125,7 +131,7 @@ impl Conversation {
         let first = self
             .detach_after
             .map_or(SHORT, |detach_after| detach_after.min(SHORT));
-        let job = self.channel.wait(first, true);
+        let job = self.channel.wait(first.min(self.left()), true);
         if let Some(Job::Over) = job {
             return Ending::Over;
         }
@@ -163,7 +169,7 @@ impl Conversation {
                 if self.hold()?.request().connection().aborted() {
                     return Err(Ending::Gone);
                 }
-                job = self.channel.wait(SHORT, false);
+                job = self.channel.wait(SHORT.min(self.left()), false);
                 continue;
             };
             job = self.channel.job_or(&bell.rope());
@@ -245,6 +251,7 @@ impl Conversation {
             due: [
                 due(self.stuck),
                 due(self.reading),
+                self.due,
                 due(Some(Instant::now())),
             ]
             .into_iter()
@@ -288,14 +295,17 @@ impl Conversation {
             Some(Job::Read) => self.reading = Some(Instant::now()),
             None => {}
         }
-        if self.part.is_some() && self.send()? {
+        if self.part.is_some() && self.send_in_time()? {
             return Ok(true);
         }
         if has_none && self.part.is_none() && self.channel.is_abandoned() {
             return Err(Ending::Over);
         }
-        if self.reading.is_some() && self.read()? {
+        if let Some(since) = self.reading
+            && self.read()?
+        {
             self.reading = None;
+            self.put_off(since);
         }
         let is_over =
             |since: Option<Instant>| since.is_some_and(|since| since.elapsed() >= self.patience);
@@ -305,7 +315,33 @@ impl Conversation {
         if is_over(self.reading) {
             self.refuse(Status::REQUEST_TIME_OUT)?;
         }
+        let waits_for_client = self.stuck.or(self.reading).is_some();
+        if !waits_for_client && self.left().is_zero() {
+            return Err(Ending::Late);
+        }
         Ok(false)
+    }
+
+    /// How much of its time is left.
+    fn left(&self) -> Duration {
+        let left = |due: Instant| due.saturating_duration_since(Instant::now());
+        self.due.map_or(Duration::MAX, left)
+    }
+
+    /// Since then it has waited for its client.
+    fn put_off(&mut self, since: Instant) {
+        if let Some(due) = &mut self.due {
+            *due += since.elapsed();
+        }
+    }
+
+    fn send_in_time(&mut self) -> Result<bool, Ending> {
+        let since = self.due.map(|_| self.stuck.unwrap_or_else(Instant::now));
+        let sent = self.send()?;
+        if let Some(since) = since.filter(|_| self.stuck.is_none()) {
+            self.put_off(since);
+        }
+        Ok(sent)
     }
 
     /// Holds the request; nobody else does so for longer than one operation.

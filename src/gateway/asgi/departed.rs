@@ -7,12 +7,13 @@ use crate::config::gateways::Gateway;
 use crate::embed::cell::Ref;
 use crate::embed::interpreter::Interpreter;
 use crate::embed::scoreboard::{Counted, Gauge};
-use crate::embed::{class, enter, exception};
+use crate::embed::{class, deadlines, enter, exception, in_flight, text};
 use crate::exchange::RequestLease;
 use crate::gateway::answer::Answer;
 use crate::gateway::call::{Call, Stop};
 use crate::httpd::log::{self, Level};
 use crate::httpd::status::Status;
+use crate::report;
 use crate::streams::bell::Rope;
 use crate::streams::{Step, Stream};
 use pyo3::exceptions::PyRuntimeError;
@@ -168,10 +169,15 @@ pub(super) fn finish(
             }
             false => Ok(status),
         },
+        Ending::Late => late(call, answer, exchange, None),
         Ending::Wrong(text) => call.stopped(answer, Stop::Broken(text)),
         Ending::Over => {
+            let object = exchange;
             let exchange = class::this::<Http>(call.cx, exchange)?;
             let error = match exchange.error.get(call.cx.py) {
+                Some(error) if call.cx.is_request_timeout(&error) => {
+                    return late(call, answer, object, Some(&error));
+                }
                 Some(error) => PyErr::from_value(error),
                 None => PyRuntimeError::new_err(match answer.has_left() {
                     true => "ASGI: the application has ended before its answer was complete",
@@ -181,4 +187,38 @@ pub(super) fn finish(
             call.failed(answer, error)
         }
     }
+}
+
+/// It has taken longer than PythonTimeout says: says where its task is, has that cancelled, and ends the answer. `raised` is what has ended
+/// it already.
+fn late(
+    call: &Call<'_>,
+    answer: &Answer,
+    exchange: &Object<'_>,
+    raised: Option<&Object<'_>>,
+) -> PyResult<Status> {
+    let cx = call.cx;
+    let channel = &class::this::<Http>(cx, exchange)?.channel;
+    let stack = match raised {
+        Some(raised) => report::describe(cx, raised).text,
+        None => {
+            let asked = || -> PyResult<String> {
+                let module = cx.py.import("mod_python._asgi")?;
+                let stack = module.getattr("where_is")?.call1((channel.number,))?;
+                Ok(text::lossy(&stack.str()?))
+            };
+            exception::or_discard(cx.py, asked()).unwrap_or_default()
+        }
+    };
+    channel.cancel();
+    let held = call.hold()?;
+    let request = held.request();
+    let age = deadlines::age(u64::try_from(request.time()).unwrap_or(0));
+    let (line, name) = (in_flight::line_of(request), cx.interpreter.name());
+    let text = format!(
+        "PythonTimeout: {line} has taken {age:.2} s (asgi, interpreter {name}): its task is cancelled where it stands\n{stack}"
+    );
+    report::lines(cx, request, text.trim_end());
+    drop(held);
+    call.failed(answer, call.time_out())
 }

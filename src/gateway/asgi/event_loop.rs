@@ -6,7 +6,7 @@ use super::options;
 use crate::config::Common;
 use crate::embed::cell::Ref;
 use crate::embed::class::{self, Args, Class, Key, Method, This, method};
-use crate::embed::{self, Cx, PerInterpreter, exception};
+use crate::embed::{self, Cx, PerInterpreter, deadlines, exception};
 use crate::httpd::log::{Extra, Level};
 use crate::report;
 use pyo3::IntoPyObjectExt;
@@ -107,7 +107,7 @@ impl Class for Loop {
         method!(
             Loop,
             c"take()",
-            c"gives all that has come: what to begin with, and the numbers of those that can go on.",
+            c"gives all that has come: what to begin with, the numbers of those that can go on, and of those to be cancelled.",
             |this: This<'_, '_, Loop>, _| taken(this.cx, this.inbox.take())
         ),
         method!(
@@ -115,6 +115,25 @@ impl Class for Loop {
             c"close()",
             c"takes nothing more; gives what take() would.",
             |this: This<'_, '_, Loop>, _| taken(this.cx, this.inbox.close())
+        ),
+        method!(
+            Loop,
+            c"begin_step(due, limit, /)",
+            c"has RequestTimeout raised in this thread when a request's time has passed, until end_step().",
+            |this: This<'_, '_, Loop>, args| {
+                let number = |place| args.integer_or(place, 0).map(|one| u64::try_from(one).unwrap_or(0));
+                deadlines::begin_step(this.cx, number(0)?, number(1)?);
+                Ok(this.cx.py.None().into_bound(this.cx.py))
+            }
+        ),
+        method!(
+            Loop,
+            c"end_step()",
+            c"has nothing raised any more.",
+            |this: This<'_, '_, Loop>, _| {
+                deadlines::end_step(this.cx);
+                Ok(this.cx.py.None().into_bound(this.cx.py))
+            }
         ),
         method!(
             Loop,
@@ -136,7 +155,9 @@ fn taken<'py>(cx: Cx<'py>, post: Post) -> PyResult<Object<'py>> {
         .into_iter()
         .map(|object| object.into_bound(cx.py));
     let begun = PyList::new(cx.py, begun.collect::<Vec<_>>())?;
-    (begun, PyList::new(cx.py, post.woken)?).into_bound_py_any(cx.py)
+    let [woken, cancelled] =
+        [post.woken, post.cancelled].map(|numbers| PyList::new(cx.py, numbers));
+    (begun, woken?, cancelled?).into_bound_py_any(cx.py)
 }
 
 fn log_text<'py>(this: This<'_, 'py, Loop>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {

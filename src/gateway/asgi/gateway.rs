@@ -2,5 +2,6 @@
 
 use super::options;
 use crate::config::gateways::{Gateway, gateway};
+use crate::config::limit::Answerer;
 
-pub(crate) static GATEWAY: Gateway = gateway!("asgi", options::OWN, options::check);
+pub(crate) static GATEWAY: Gateway = gateway!("asgi", Answerer::Asgi, options::OWN, options::check);

@@ -8,8 +8,8 @@ use super::http::{Can, Http};
 use super::scope::{Failure, may_debug, scope};
 use super::{event_loop, options, websocket};
 use crate::config::ModPython;
-use crate::embed::Cx;
 use crate::embed::class::{self, Args, Function, function};
+use crate::embed::{Cx, deadlines};
 use crate::gateway::call::{Answerer, Call};
 use crate::httpd::log::Level;
 use crate::httpd::request::Request as Host;
@@ -18,6 +18,7 @@ use crate::streams;
 use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 use std::sync::Arc;
+use std::time::Instant;
 
 type Object<'py> = Bound<'py, PyAny>;
 
@@ -44,6 +45,8 @@ pub(in crate::gateway) fn answer<'py>(call: &Call<'py>, request: &Object<'py>) -
     };
     let host = held.request();
     if websocket::is_asked_for(host) {
+        // It lasts for as long as its two ends like.
+        deadlines::over(cx);
         let prepared = websocket::prepare(call, &held, &mounted, application, request)?;
         drop(held);
         return prepared.map_or_else(Ok, |prepared| prepared.run(call));
@@ -71,7 +74,22 @@ pub(in crate::gateway) fn answer<'py>(call: &Call<'py>, request: &Object<'py>) -
     };
     let exchange = class::instance(cx, Http::new(channel.clone(), host.header_only(), can))?;
     let lifespan = options::lifespan(common);
-    let parts = (&exchange, application, &*mounted.name, scope, lifespan);
+    let Ok(left) = deadlines::hand_over(cx) else {
+        return Err(call.time_out());
+    };
+    let limit = common
+        .limit(call.gateway.answerer)
+        .map_or(0, |limit| limit.as_nanos());
+    let due = left.map_or(0, deadlines::due_in);
+    let parts = (
+        &exchange,
+        application,
+        &*mounted.name,
+        scope,
+        lifespan,
+        due,
+        limit,
+    );
     let parts = parts.into_bound_py_any(cx.py)?;
     let leaves = call.may_leave && !has_body && host.may_leave() && streams::is_ready();
     let mut conversation = Conversation::new(
@@ -79,13 +97,18 @@ pub(in crate::gateway) fn answer<'py>(call: &Call<'py>, request: &Object<'py>) -
         channel,
         host,
         options::detach_after(common)?.filter(|_| leaves),
+        left.map(|left| Instant::now() + left),
     );
     // Not held while the application runs, which may use the request object.
     drop(held);
     event_loop::begin(&inbox, parts)?;
     let ending = cx.detached(&mut conversation, |conversation| {
         conversation.channel().ring();
-        conversation.run()
+        let ending = conversation.run();
+        if let Ending::Late = ending {
+            deadlines::late();
+        }
+        ending
     });
     if let Ending::Leaves = ending {
         streams::depart(Box::new(Departed::new(call, conversation, exchange)));

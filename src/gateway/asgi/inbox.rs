@@ -25,6 +25,8 @@ pub(super) struct Post {
     pub(super) begun: Vec<Ref>,
     /// The numbers of those that wait and can go on.
     pub(super) woken: Vec<u64>,
+    /// The numbers of those whose tasks are to be cancelled.
+    pub(super) cancelled: Vec<u64>,
     /// Since when the loop has been woken, and has not looked yet.
     rung: Option<Instant>,
     /// Has the loop ended?
@@ -82,6 +84,15 @@ impl Inbox {
         let mut post = self.post();
         if !post.is_closed {
             post.woken.push(number);
+            self.wake_for(post);
+        }
+    }
+
+    /// Has the task of this number cancelled. Needs no interpreter.
+    pub(super) fn cancel(&self, number: u64) {
+        let mut post = self.post();
+        if !post.is_closed {
+            post.cancelled.push(number);
             self.wake_for(post);
         }
     }

@@ -9,11 +9,13 @@
 //! What is checked is what has been opened. Everything here may block, and knows nothing of Python.
 
 use crate::httpd::faults;
+use std::cell::Cell;
 use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::FileExt;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Why a file cannot be read or written, and the name of what is the matter.
 pub(crate) enum Failure {
@@ -28,14 +30,32 @@ pub(crate) enum What {
     File,
 }
 
-/// What the file holds; None where there is none. With `touch` it counts as used now.
+/// A session's file that has been read in this thread, so that the request which then saves it need not look for it again. It is
+/// closed by that, or when the thread reads another one.
+struct Opened {
+    place: CString,
+    sid: CString,
+    file: File,
+}
+
+thread_local! {
+    static OPENED: Cell<Option<Opened>> = const { Cell::new(None) };
+}
+
+/// What the file holds; None where there is none. With `touch` it counts as used now, give or take `TOUCHED`.
 ///
 /// # Errors
 /// `Failure`.
 pub(crate) fn read(place: &CStr, sid: &CStr, touch: bool) -> Result<Option<Vec<u8>>, Failure> {
+    OPENED.take();
     let bucket = bucket(place, sid)?;
-    let flags = libc::O_RDONLY | libc::O_NOFOLLOW | libc::O_NONBLOCK;
-    let file = match open(bucket.as_raw_fd(), sid, flags) {
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    let within = bucket.as_raw_fd();
+    let to_write = open(within, sid, libc::O_RDWR | flags);
+    let can_write = to_write.is_ok();
+    // It may be root's, or lie where nobody writes.
+    let opened = to_write.or_else(|_| open(within, sid, libc::O_RDONLY | flags));
+    let file = match opened {
         Ok(file) => File::from(file),
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) => return Ok(None),
         Err(error) => return Err(Failure::System(sid.into(), error)),
@@ -59,11 +79,27 @@ pub(crate) fn read(place: &CStr, sid: &CStr, touch: bool) -> Result<Option<Vec<u
         }
     }
     if touch {
-        // SAFETY: an open descriptor; NULL means now.
-        let done = unsafe { libc::futimens(file.as_raw_fd(), std::ptr::null()) };
-        check(done).map_err(system)?;
+        if !is_fresh(&status) {
+            // SAFETY: an open descriptor; NULL means now.
+            let done = unsafe { libc::futimens(file.as_raw_fd(), std::ptr::null()) };
+            check(done).map_err(system)?;
+        }
+        if can_write {
+            let (place, sid) = (place.into(), sid.into());
+            OPENED.set(Some(Opened { place, sid, file }));
+        }
     }
     Ok(Some(content))
+}
+
+/// Seconds by which a file's time may be behind its last use.
+const TOUCHED: i64 = 10;
+
+/// Has it been used a moment ago, as far as its time says?
+fn is_fresh(status: &libc::stat) -> bool {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now = now.map_or(0, |now| now.as_secs().cast_signed());
+    (status.st_mtime..status.st_mtime + TOUCHED).contains(&now)
 }
 
 /// Replaces what the file holds.
@@ -71,6 +107,12 @@ pub(crate) fn read(place: &CStr, sid: &CStr, touch: bool) -> Result<Option<Vec<u
 /// # Errors
 /// `Failure`.
 pub(crate) fn write(place: &CStr, sid: &CStr, data: &[u8]) -> Result<(), Failure> {
+    if let Some(opened) = OPENED.take()
+        && (&*opened.place, &*opened.sid) == (place, sid)
+        && write_over(&opened.file, data).unwrap_or(false)
+    {
+        return Ok(());
+    }
     let bucket = bucket(place, sid)?;
     let flags = libc::O_RDWR | libc::O_NOFOLLOW | libc::O_NONBLOCK;
     let written = match open(bucket.as_raw_fd(), sid, flags) {

@@ -5,5 +5,6 @@ pub(crate) mod hooks;
 pub(crate) mod kept;
 pub(crate) mod reach;
 pub(crate) mod record;
+pub(crate) mod retirement;
 pub(in crate::httpd) mod slot;
 pub(crate) mod tree;

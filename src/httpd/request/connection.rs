@@ -125,6 +125,21 @@ impl<'r> Connection<'r> {
         self.set_keepalive(sys::ap_conn_keepalive_e_AP_CONN_CLOSE.cast_signed());
     }
 
+    /// Shuts the client's socket in both directions (shutdown(2)), for a thread that is not the connection's own: that closes it, and
+    /// sends nothing more. False where the connection has no socket of its own, such as a stream of HTTP/2.
+    pub(crate) fn shut(self) -> bool {
+        let Some(descriptor) = self.descriptor() else {
+            return false;
+        };
+        // SAFETY: a live connection and its socket, which stays open.
+        unsafe {
+            (*self.as_ptr()).keepalive = sys::ap_conn_keepalive_e_AP_CONN_CLOSE;
+            (*self.as_ptr()).aborted = 1;
+            libc::shutdown(descriptor, libc::SHUT_RDWR);
+        }
+        true
+    }
+
     pub(crate) fn keepalives(self) -> c_int {
         self.raw().keepalives
     }

@@ -14,6 +14,7 @@ use crate::httpd::module::kept::Module;
 use crate::httpd::module::slot;
 use crate::httpd::request::Request;
 use crate::httpd::request::connection::Connection;
+use crate::httpd::request::times::Times;
 use crate::httpd::request::turn::{Taken, Turn, Way};
 use std::cell::Cell;
 use std::ffi::c_void;
@@ -29,6 +30,7 @@ pub(crate) struct Lease<T> {
     /// The request_rec or conn_rec.
     host: AtomicPtr<c_void>,
     turn: Arc<Turn>,
+    times: Times,
     value: T,
 }
 
@@ -51,6 +53,9 @@ pub(crate) trait Ending: Default + Send + 'static {
     /// Called for each of the family when all have been ended, and again as long as it gives true for one: has it done anything? So
     /// that what is registered at the end, such as a clean-up by another clean-up, is done, too.
     fn end_again(request: Request<'_>, lease: &Arc<Lease<Self>>) -> bool;
+
+    /// Called last, once for each request, while it is whole.
+    fn close(request: Request<'_>, lease: &Lease<Self>);
 
     /// Drops what is left.
     fn release(lease: &Lease<Self>);
@@ -182,6 +187,7 @@ impl Lease<OwnedTable> {
         let lease = Lease {
             host: AtomicPtr::new(std::ptr::dangling_mut()),
             turn: Arc::default(),
+            times: Times::default(),
             value: table,
         };
         // Open for ever.
@@ -202,6 +208,7 @@ impl<T> Lease<T> {
         Arc::new(Lease {
             host: AtomicPtr::new(host),
             turn,
+            times: Times::default(),
             value,
         })
     }
@@ -209,6 +216,12 @@ impl<T> Lease<T> {
     /// Has the request ended?
     pub(crate) fn is_expired(&self) -> bool {
         self.host.load(Ordering::SeqCst).is_null()
+    }
+
+    /// Where the request's time has gone.
+    #[inline]
+    pub(crate) fn times(&self) -> &Times {
+        &self.times
     }
 
     /// Gives the turn of the request's family.
@@ -281,6 +294,11 @@ impl<T: Ending> Held<'_, T> {
 
     pub(crate) fn value(&self) -> &T {
         &self.0.value
+    }
+
+    /// Where the request's time has gone.
+    pub(crate) fn times(&self) -> &Times {
+        &self.0.times
     }
 
     /// Sets bits of the request's marks.
@@ -409,6 +427,12 @@ impl<T: Ending> Tenancy<T> {
         redirects.chain([self])
     }
 
+    fn close(&self) {
+        if let Some(request) = self.lease.host() {
+            T::close(request, &self.lease);
+        }
+    }
+
     fn revoke(&self) {
         if let Some(request) = self.lease.host() {
             self.lease.revoke();
@@ -453,11 +477,13 @@ impl<T: Ending> Drop for Tenancy<T> {
         let settled = alone
             && Arc::get_mut(&mut self.lease).is_some_and(|lease| lease.value.is_settled(request));
         if settled {
+            T::close(request, &self.lease);
             // Nobody else has the lease, so nobody can be in the middle of an operation.
             self.lease.host.store(null_mut(), Ordering::SeqCst);
             request.forget_lease();
         } else {
             self.end_family();
+            self.family().for_each(Tenancy::close);
             self.family().for_each(Tenancy::revoke);
         }
         let mut redirect = self.next.replace(null()).cast_mut();
@@ -472,6 +498,7 @@ impl<T: Ending> Drop for Tenancy<T> {
             && let Some(turn) = Arc::get_mut(&mut lease.turn)
         {
             turn.reset();
+            lease.times.renew();
             lease.value.renew();
             let lease = self.lease.clone();
             // This fails in a thread that ends: it keeps none.

@@ -20,6 +20,7 @@ pub(crate) mod section;
 pub(crate) mod server;
 mod stand_in;
 pub(crate) mod suspended;
+pub(crate) mod times;
 mod trailers;
 pub(crate) mod turn;
 

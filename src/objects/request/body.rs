@@ -2,7 +2,7 @@
 
 use super::payload::{Object, Request};
 use crate::embed::class::{Args, This};
-use crate::embed::{bytes, text};
+use crate::embed::{bytes, deadlines, text};
 use crate::exchange::{Exchange, write_failed};
 use crate::httpd::io::body::{Input, ReadError};
 use crate::httpd::io::output::End;
@@ -143,6 +143,7 @@ fn read_directly<'py>(this: &This<'_, 'py, Request>, limit: usize) -> PyResult<O
         let mut input = Exchange::input(&held)?;
         bytes::filled(this.cx.py, limit, |room| {
             let reading = (held.request(), &mut *input, room);
+            let _paused = deadlines::pause();
             this.cx.detached(reading, |(request, input, room)| {
                 input.read_into(request, room)
             })
@@ -166,6 +167,7 @@ fn receive<'py>(
     }
     let result = {
         let mut input = Exchange::input(&held)?;
+        let _paused = deadlines::pause();
         this.cx.detached((held.request(), &mut *input, limit), read)
     };
     match result {

@@ -1,0 +1,471 @@
+//! PythonTimeout: a thread of the child's own watches what others are to have done by when, and does something about what is late.
+//!
+//! | when | what |
+//! | --- | --- |
+//! | the deadline | `RequestTimeout` is raised in the thread, and the log told where it stood; again each second, or each quarter of the limit if that is shorter |
+//! | a moment later | the thread has not come back (it sleeps, waits, or is in C): its client is answered without it (`Rescue`) |
+//! | the limit once more, and a second at least | it is given up: the child ends, when what others do is done |
+//!
+//! The watcher itself never attaches: a thread that keeps the interpreter's lock would keep it, too. Whatever has to attach is done by
+//! threads that are made for it, one an interpreter at a time. It looks each `TICK` while anything is armed, and sleeps otherwise; in the
+//! child of a fork there is none, and nothing is armed.
+
+use super::armed::{self, Desk, Entry, UNARMED, desks, now};
+use super::attach::enter;
+use super::in_flight::{self, is_forked};
+use super::interpreter::{Cx, Interpreter};
+use super::question::Question;
+use super::{exception, main_thread, stacks, threads};
+use crate::httpd::guard::guard;
+use crate::httpd::log::{self, Extra, Level};
+use crate::httpd::module::retirement;
+use crate::httpd::request::server::mpm_query;
+use pyo3::ffi;
+use pyo3::prelude::*;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, Once, PoisonError};
+use std::time::Duration;
+
+pub(crate) use super::armed::{
+    Armed, Rescue, Rescued, begin_step, end_step, hand_over, late, over, pause,
+};
+
+/// How often the watcher looks.
+const TICK: Duration = Duration::from_millis(50);
+/// After so many looks at nothing it sleeps.
+const QUIET: u32 = 100;
+/// For so long a thread is given time to come back with the exception before its client is answered without it.
+const PATIENCE: u64 = 150_000_000;
+/// At least so often what does not end is raised again (nanoseconds).
+const AGAIN: u64 = 1_000_000_000;
+
+/// At least so long it has to come back, before it is given up.
+const LEAST: u64 = 1_000_000_000;
+
+static SLEEPS: AtomicBool = AtomicBool::new(false);
+static WATCHER: Once = Once::new();
+/// The interpreters that a thread is at, or waits for.
+static VISITED: Mutex<Vec<usize>> = Mutex::new(Vec::new());
+
+/// Has what this thread does now, attached, ended after a time, until what this gives is closed. None: whenever what it is inside of
+/// is to have ended.
+#[inline]
+pub(crate) fn arm<R: Rescue + 'static>(
+    cx: Cx<'_>,
+    limit: Option<Duration>,
+    rescue: Option<&Arc<R>>,
+) -> Armed {
+    if limit.is_none() && !armed::is_any() {
+        return UNARMED;
+    }
+    let rescue = rescue.map(|rescue| rescue.clone() as Arc<dyn Rescue>);
+    let armed = armed::arm(cx, limit, None, rescue);
+    watch();
+    armed
+}
+
+/// A request whose time passes in so long a time: when that is (`begin_step`), a moment later than the one who waits for it acts.
+pub(crate) fn due_in(left: Duration) -> u64 {
+    now().saturating_add(armed::nanoseconds(left + TICK * 2))
+}
+
+/// Has the watcher run when the first request comes to Python, so that other children can ask where this one's threads are. With prefork
+/// only where something is armed: a process of one thread stays one.
+pub(super) fn follow_requests() {
+    in_flight::at_first(|| {
+        if mpm_query(retirement::IS_THREADED) != 0 {
+            watch();
+        }
+    });
+}
+
+/// Has the watcher run, and be awake.
+#[inline]
+pub(crate) fn watch() {
+    if !WATCHER.is_completed() {
+        start();
+    }
+    if SLEEPS.load(Ordering::SeqCst) && SLEEPS.swap(false, Ordering::SeqCst) {
+        in_flight::ring();
+    }
+}
+
+#[cold]
+fn start() {
+    WATCHER.call_once(|| {
+        if let Err(reason) = main_thread::spawn("mod_python watcher", run) {
+            let text = format!("PythonTimeout: {reason}: no request is ended");
+            log::process(Level::Error, &text);
+        }
+    });
+}
+
+fn run() {
+    let mut quiet = 0;
+    while !threads::is_ending() {
+        let rung = in_flight::rung();
+        let is_busy = guard("watcher", look).unwrap_or_else(|place| {
+            log::process(Level::Critical, &place);
+            true
+        });
+        quiet = if is_busy { 0 } else { quiet + 1 };
+        if quiet <= QUIET {
+            in_flight::sleep(rung, TICK);
+            continue;
+        }
+        SLEEPS.store(true, Ordering::SeqCst);
+        // Whoever has armed before that has not seen it.
+        if !is_anything_armed() {
+            in_flight::sleep(rung, Duration::from_secs(3600));
+        }
+        SLEEPS.store(false, Ordering::SeqCst);
+        quiet = 0;
+    }
+}
+
+fn is_anything_armed() -> bool {
+    desks().iter().any(|desk| desk.entry().is_some())
+}
+
+/// Something that the operator is to be told of.
+struct Report {
+    /// What the thread was at.
+    about: String,
+    text: String,
+    rescue: Option<Arc<dyn Rescue>>,
+}
+
+/// Looks at all threads once. Is anything armed?
+fn look() -> bool {
+    let (all, now) = (desks().clone(), now());
+    let (mut is_any, mut reports, mut given_up) = (false, Vec::new(), false);
+    let mut to_visit: Vec<&'static Interpreter> = Vec::new();
+    for desk in &all {
+        let mut place = desk.entry();
+        let Some(entry) = place.as_mut() else {
+            continue;
+        };
+        is_any = true;
+        if entry.is_to_be_raised(now) {
+            to_visit.push(entry.interpreter);
+        }
+        if entry.has_passed(now) && now - entry.due >= PATIENCE {
+            rescue(entry);
+            let report = |text: String| Report {
+                about: about(desk.thread),
+                text,
+                rescue: entry.rescue.clone(),
+            };
+            if !entry.is_told {
+                let text = "the interpreter's lock is held by another thread, or by code in C, and cannot be had: nothing can be raised".into();
+                reports.push(report(text));
+            }
+            if now - entry.due >= entry.limit.max(LEAST) && !entry.is_given_up {
+                let mut text =
+                    "it does not come back: the child ends when others have finished".to_owned();
+                if !entry.is_told || entry.raised == 0 && entry.raises {
+                    text.push_str(&stacks::of_stuck(entry.state));
+                }
+                reports.push(report(text));
+                entry.is_given_up = true;
+                given_up = true;
+            }
+            entry.is_told = true;
+        }
+    }
+    for interpreter in to_visit {
+        visit(interpreter, None);
+    }
+    if let Some((number, thread)) = in_flight::question().and_then(Question::asked) {
+        let at = in_flight::of_thread(thread).and_then(|at| in_flight::interpreter(at.interpreter));
+        match at {
+            Some(interpreter) => visit(interpreter, Some((number, thread))),
+            None => reply(number, ""),
+        }
+    }
+    reports.into_iter().for_each(tell);
+    if given_up {
+        retire();
+    }
+    is_any
+}
+
+/// Answers the client of a thread that has not come back.
+fn rescue(entry: &mut Entry) {
+    if matches!(entry.rescued, None | Some(Rescued::Busy))
+        && let Some(rescue) = &entry.rescue
+    {
+        entry.rescued = Some(rescue.answer());
+    }
+}
+
+/// Attaches an interpreter in a thread made for it, unless there is one already, and raises what is due in it; answers a question of where
+/// a thread is.
+fn visit(interpreter: &'static Interpreter, question: Option<(u32, u64)>) {
+    let key = std::ptr::from_ref(interpreter).addr();
+    let mut visited = VISITED.lock().unwrap_or_else(PoisonError::into_inner);
+    if visited.contains(&key) {
+        return;
+    }
+    visited.push(key);
+    drop(visited);
+    let spawned = main_thread::spawn("mod_python deadline", move || {
+        let entered = guard("deadline", || {
+            enter(interpreter, |cx| {
+                if let Some((number, thread)) = question {
+                    reply(number, &stacks::of_thread(cx, thread));
+                }
+                raise(cx)
+            })
+        });
+        let mut visited = VISITED.lock().unwrap_or_else(PoisonError::into_inner);
+        visited.retain(|other| *other != key);
+        drop(visited);
+        match entered {
+            Ok(Ok(reports)) => reports.into_iter().for_each(tell),
+            Ok(Err(reason)) | Err(reason) => log::process(Level::Error, &reason),
+        }
+    });
+    if let Err(reason) = spawned {
+        let mut visited = VISITED.lock().unwrap_or_else(PoisonError::into_inner);
+        visited.retain(|other| *other != key);
+        drop(visited);
+        log::process(Level::Error, &reason);
+    }
+}
+
+/// Answers the question that this child has been asked.
+fn reply(number: u32, said: &str) {
+    if let Some(question) = in_flight::question() {
+        question.reply(number, said);
+    }
+}
+
+/// Raises the exception in every thread of this interpreter whose time has passed.
+fn raise(cx: Cx<'_>) -> Vec<Report> {
+    let all = desks().clone();
+    let mut reports = Vec::new();
+    for desk in all {
+        let is_due = |entry: &Entry| {
+            std::ptr::eq(entry.interpreter, cx.interpreter) && entry.is_to_be_raised(now())
+        };
+        let due = desk
+            .entry()
+            .as_ref()
+            .filter(|entry| is_due(entry))
+            .map(|entry| (entry.number, entry.is_told));
+        let Some((number, is_told)) = due else {
+            continue;
+        };
+        // Before it is raised: then the thread goes elsewhere.
+        let stack = if is_told {
+            String::new()
+        } else {
+            stacks::of_thread(cx, desk.thread)
+        };
+        let about = if is_told {
+            String::new()
+        } else {
+            about(desk.thread)
+        };
+        if let Some(rescue) = raise_in(cx, &desk, number)
+            && !is_told
+        {
+            if let Some(row) = cx.interpreter.row() {
+                row.count_error();
+            }
+            let text = format!("RequestTimeout is raised where it stands\n{stack}");
+            reports.push(Report {
+                about,
+                text: text.trim_end().into(),
+                rescue,
+            });
+        }
+    }
+    reports
+}
+
+/// Raises the exception in a thread, if that is still at the same entry.
+fn raise_in(cx: Cx<'_>, desk: &Desk, number: u64) -> Option<Option<Arc<dyn Rescue>>> {
+    let class = exception::or_discard(cx.py, cx.request_timeout())?;
+    let mut place = desk.entry();
+    let now = now();
+    let entry = place
+        .as_mut()
+        .filter(|entry| entry.number == number && entry.is_to_be_raised(now))?;
+    // SAFETY: attached to the interpreter in which the thread is; the class lives as long as that.
+    unsafe { ffi::PyThreadState_SetAsyncExc(desk.thread.cast_signed(), class.as_ptr()) };
+    entry.raised += 1;
+    entry.next = now + (entry.limit / 4).min(AGAIN);
+    entry.is_told = true;
+    Some(entry.rescue.clone())
+}
+
+/// Writes what has happened to the log of the request, or of the main server.
+fn tell(report: Report) {
+    let text = format!("PythonTimeout: {}: {}", report.about, report.text);
+    let is_told = report.rescue.is_some_and(|rescue| rescue.log(&text));
+    if !is_told {
+        log::lines_of_process(Level::Error as i32, &text, Extra::default());
+    }
+}
+
+/// Arms and closes so many times, and calls `body` armed and `after` behind it, while another thread raises in this one at any moment (in
+/// test builds). Gives how often it was raised.
+///
+/// # Errors
+/// What `after` raises: the exception has come too late.
+#[cfg(feature = "test-faults")]
+pub(crate) fn race(
+    cx: Cx<'_>,
+    times: u64,
+    mut body: impl FnMut() -> PyResult<()>,
+    mut after: impl FnMut() -> PyResult<()>,
+) -> PyResult<u64> {
+    static ENDS: AtomicBool = AtomicBool::new(false);
+    ENDS.store(false, Ordering::SeqCst);
+    let (interpreter, mut raised) = (cx.interpreter, 0);
+    let spawned = main_thread::spawn("mod_python race", move || {
+        let entered = enter(interpreter, |cx| {
+            while !ENDS.load(Ordering::SeqCst) {
+                raise(cx);
+                cx.detached((), |()| std::thread::yield_now());
+            }
+        });
+        entered.unwrap_or_else(|reason| log::process(Level::Error, &reason));
+        ENDS.store(false, Ordering::SeqCst);
+    });
+    spawned.map_err(pyo3::exceptions::PyOSError::new_err)?;
+    let mut done = Ok(());
+    for _ in 0..times {
+        let armed = armed::arm(cx, Some(Duration::from_secs(1)), Some(now()), None);
+        armed::is_told_already();
+        if let Err(error) = body() {
+            exception::discard(cx.py, error);
+        }
+        raised += u64::from(armed.close());
+        done = after();
+        if done.is_err() {
+            break;
+        }
+    }
+    ENDS.store(true, Ordering::SeqCst);
+    while ENDS.load(Ordering::SeqCst) {
+        cx.detached((), |()| std::thread::yield_now());
+    }
+    done.map(|()| raised)
+}
+
+/// What a thread is at, since when, and where.
+fn about(thread: u64) -> String {
+    let Some(at) = in_flight::of_thread(thread) else {
+        return format!("thread {thread}");
+    };
+    let age = age(at.since);
+    let name = in_flight::interpreter(at.interpreter).map_or("?", |one| one.name());
+    format!(
+        "{} has taken {age:.2} s ({}, interpreter {name}, thread {thread})",
+        at.line, at.work
+    )
+}
+
+/// How long ago that was, in seconds.
+pub(crate) fn age(since: u64) -> f64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let since = Duration::from_micros(since);
+    now.map_or(0.0, |now| now.saturating_sub(since).as_secs_f64())
+}
+
+/// How many threads have been given up, and are not back: all, and those among them that are httpd's.
+fn given_up() -> (usize, usize) {
+    let of_desk = |desk: &Arc<Desk>| {
+        let place = desk.entry();
+        let entry = place.as_ref().filter(|entry| entry.is_given_up);
+        entry.map_or((0, 0), |entry| (1, usize::from(!entry.is_step)))
+    };
+    let all = desks().clone();
+    all.iter()
+        .map(of_desk)
+        .fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
+}
+
+/// So often nobody else is seen to be at work, before that is believed: what has been accepted may still wait for a worker.
+const LOOKS: u32 = 4;
+
+/// Has the child end, when what the others do is done, or httpd's Timeout has passed.
+fn retire() {
+    static RETIRES: AtomicBool = AtomicBool::new(false);
+    if RETIRES.swap(true, Ordering::SeqCst) {
+        return;
+    }
+    let spawned = main_thread::spawn("mod_python end", || {
+        if let Some(patience) = retirement::begin() {
+            let begun = now();
+            let mut idle = 0;
+            while idle < LOOKS && now() - begun < armed::nanoseconds(patience) {
+                std::thread::sleep(TICK);
+                idle = if retirement::others(given_up().1) {
+                    0
+                } else {
+                    idle + 1
+                };
+            }
+            if given_up().0 > 0 && !threads::is_ending() {
+                log::process(
+                    Level::Warning,
+                    "PythonTimeout: the child ends, with a thread that has not come back",
+                );
+                // SAFETY: ends the process at once. An orderly end would wait for the thread.
+                unsafe { libc::_exit(0) }
+            }
+        }
+    });
+    if let Err(reason) = spawned {
+        log::process(Level::Error, &reason);
+    }
+}
+
+/// Where a thread of any child is in Python, a line or two a frame; None where nobody says so in time. Call it attached to any
+/// interpreter.
+///
+/// # Errors
+/// What Python raises.
+pub(crate) fn stack(cx: Cx<'_>, pid: i32, thread: u64) -> PyResult<Option<String>> {
+    if pid != std::process::id().cast_signed() {
+        return Ok(
+            cx.detached((i64::from(pid), thread.cast_signed()), |(pid, thread)| {
+                elsewhere(i32::try_from(pid).unwrap_or(0), thread.cast_unsigned())
+            }),
+        );
+    }
+    let at = in_flight::of_thread(thread).and_then(|at| in_flight::interpreter(at.interpreter));
+    let Some(interpreter) = at.filter(|_| !is_forked()) else {
+        return Ok(None);
+    };
+    if std::ptr::eq(interpreter, cx.interpreter) {
+        return Ok(Some(stacks::of_thread(cx, thread)));
+    }
+    Ok(enter(interpreter, |cx| stacks::of_thread(cx, thread)).ok())
+}
+
+/// Asks another child.
+fn elsewhere(pid: i32, thread: u64) -> Option<String> {
+    const PAUSE: Duration = Duration::from_millis(5);
+    const TRIES: usize = 300;
+    let number = (0..TRIES).find_map(|_| {
+        let number = in_flight::ask(pid, thread);
+        if number.is_none() {
+            std::thread::sleep(PAUSE);
+        }
+        number
+    })?;
+    let answer = (0..TRIES).find_map(|_| {
+        let answer = in_flight::question()?.answer(number);
+        if answer.is_none() {
+            std::thread::sleep(PAUSE);
+        }
+        answer
+    });
+    in_flight::question()?.give_up(number);
+    answer.filter(|answer| !answer.is_empty())
+}

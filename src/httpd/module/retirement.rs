@@ -1,0 +1,85 @@
+//! A child that is to end for a reason of ours, in order: it accepts nothing more, and what it has in hand comes to its end.
+//!
+//! httpd offers nothing for it, but its MPMs end a child in that very way when accepting a connection fails for want of memory or
+//! descriptors: what waits stays with the kernel, for other children, and the parent starts another child. So accepting fails from now on.
+//! The MPM notices when the next connection comes.
+
+use crate::httpd::request::server::{is_defined, mpm_query};
+use crate::httpd::sys;
+use std::time::Duration;
+
+/// What `mpm_query` is asked whether a child has several threads (AP_MPMQ_IS_THREADED).
+pub(crate) const IS_THREADED: i32 = sys::AP_MPMQ_IS_THREADED;
+
+/// Has this child accept nothing more. Gives for how long it may go on with what it has in hand: httpd's Timeout; None where it is not one
+/// of several children (`httpd -X`).
+pub(crate) fn begin() -> Option<Duration> {
+    if is_defined(c"ONE_PROCESS") || is_defined(c"DEBUG") {
+        return None;
+    }
+    // SAFETY: this child's own copy of httpd's list of listeners, which lives as long as the process; its threads read one pointer of each.
+    unsafe {
+        let mut listener = sys::ap_listeners;
+        while !listener.is_null() {
+            (*listener).accept_func = Some(refuse);
+            listener = (*listener).next;
+        }
+        let timeout = sys::ap_server_conf
+            .as_ref()
+            .map_or(0, |server| server.timeout);
+        Some(Duration::from_micros(u64::try_from(timeout).unwrap_or(0)))
+    }
+}
+
+/// Accepts nothing, as if there were no descriptor left (ap_unixd_accept gives this then).
+unsafe extern "C" fn refuse(
+    accepted: *mut *mut std::ffi::c_void,
+    _listener: *mut sys::ap_listen_rec,
+    _pool: *mut sys::apr_pool_t,
+) -> sys::apr_status_t {
+    // SAFETY: the MPM's own place for the connection; it looks there whatever is returned.
+    unsafe { accepted.write(std::ptr::null_mut()) };
+    sys::APR_EGENERAL
+}
+
+/// Have others something in hand than so many threads, which do not come back?
+pub(crate) fn others(stuck: usize) -> bool {
+    let hard_limit = |code| usize::try_from(mpm_query(code)).unwrap_or(0);
+    let children = hard_limit(sys::AP_MPMQ_HARD_LIMIT_DAEMONS);
+    let threads = hard_limit(sys::AP_MPMQ_HARD_LIMIT_THREADS);
+    let me = std::process::id().cast_signed();
+    // SAFETY: httpd's scoreboard, which has so many places and lives as long as the child; numbers that others may be writing.
+    unsafe {
+        if sys::ap_scoreboard_image.is_null() {
+            return false;
+        }
+        for child in 0..children {
+            let Ok(child) = i32::try_from(child) else {
+                return false;
+            };
+            let process = sys::ap_get_scoreboard_process(child);
+            if process.is_null() || (*process).pid != me {
+                continue;
+            }
+            let busy = (0..threads)
+                .filter_map(|thread| i32::try_from(thread).ok())
+                .filter(|&thread| {
+                    let worker = sys::ap_get_scoreboard_worker_from_indexes(child, thread);
+                    !worker.is_null() && BUSY.contains(&i32::from((*worker).status))
+                })
+                .count();
+            let waiting =
+                (*process).write_completion + (*process).lingering_close + (*process).suspended;
+            return busy > stuck || waiting > 0;
+        }
+    }
+    false
+}
+
+/// What a worker does that serves a request.
+const BUSY: [i32; 4] = [
+    sys::SERVER_BUSY_READ,
+    sys::SERVER_BUSY_WRITE,
+    sys::SERVER_BUSY_LOG,
+    sys::SERVER_BUSY_DNS,
+];

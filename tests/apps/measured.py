@@ -1,0 +1,66 @@
+"""Handlers and applications whose requests are counted."""
+
+import json
+import os
+import time
+
+import _apache
+from mod_python import apache
+
+
+def fine(req):
+    req.content_type = "text/plain"
+    req.write("Hello World!", 0)
+    return apache.OK
+
+
+def fails(req):
+    raise ValueError("measured")
+
+
+def forbids(req):
+    return apache.HTTP_FORBIDDEN
+
+
+def sleeps(req):
+    time.sleep(0.15)
+    return fine(req)
+
+
+def spins(req):
+    """Holds the interpreter's lock while another request waits for it."""
+    end = time.monotonic() + 0.1
+    while time.monotonic() < end:
+        pass
+    return fine(req)
+
+
+def access(req):
+    return apache.OK
+
+
+def series(req):
+    """What the series of each archive add up to, and the counters."""
+    names = list(_apache._counters())
+    sums = []
+    for archive in range(3):
+        step, age, opened, points = _apache._rates(archive)
+        assert 0 <= opened <= step and age < 60_000
+        sums.append([sum(each) for each in points])
+    counts = [sum(column) for column in zip(*(row[2] for row in _apache._totals()))]
+    req.content_type = "application/json"
+    req.write(json.dumps({"names": names, "sums": sums, "counts": counts, "bounds": _apache._bounds()}))
+    return apache.OK
+
+
+def application(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "5")])
+    return [b"Hello"]
+
+
+def waits(req):
+    """Until the test says so."""
+    while not os.path.exists(os.path.join(os.path.dirname(__file__), "go_on")):
+        time.sleep(0.01)
+    req.write("waited")
+    return apache.OK

@@ -1,0 +1,173 @@
+"""Handlers and applications that do not end: what PythonTimeout is for (test_deadlines.py)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import threading
+import time
+
+import _apache
+from mod_python import apache
+
+LONG = 1.2
+"""Longer than the limits and their second time, shorter than a test has patience."""
+
+_held = threading.Lock()
+_held.acquire()
+
+
+def stand(how):
+    """Be stuck."""
+    if how == "spin":
+        end = time.monotonic() + 20
+        while time.monotonic() < end:
+            pass
+    elif how == "sleep":
+        time.sleep(LONG)
+    elif how == "lock":
+        _held.acquire(timeout=LONG)
+    elif how == "c":
+        ctypes.CDLL(None).usleep(int(LONG * 1e6))
+    elif how == "gil":
+        ctypes.PyDLL(None).usleep(int(LONG * 1e6))
+    elif how == "catch":
+        caught = 0
+        while caught < 3:
+            try:
+                stand("spin")
+            except BaseException:
+                caught += 1
+        raise ValueError("caught")
+    elif how == "swallow":
+        with contextlib.suppress(Exception):
+            stand("spin")
+    elif how == "gil for ever":
+        ctypes.PyDLL(None).sleep(60)
+    elif how == "for ever":
+        ctypes.CDLL(None).sleep(60)
+
+
+def handler(req):
+    req.content_type = "text/plain"
+    how = (req.args or "").replace("%20", " ")
+    if how.startswith("part "):
+        req.write("a part", 1)
+        how = how[5:]
+    stand(how)
+    req.write("done")
+    return apache.OK
+
+
+def accesshandler(req):
+    stand(req.args or "")
+    return apache.OK
+
+
+def fixuphandler(req):
+    stand(req.args or "")
+    return apache.OK
+
+
+def quick(req):
+    req.content_type = "text/plain"
+    x = 0
+    for n in range(3000):
+        x += n
+    req.write(f"quick {x}")
+    return apache.OK
+
+
+def outputfilter(filter):
+    data = filter.read()
+    while data:
+        stand(filter.req.args or "")
+        filter.write(data)
+        data = filter.read()
+    if data is None:
+        filter.close()
+
+
+def plain(req):
+    req.content_type = "text/plain"
+    req.write("plain")
+    return apache.OK
+
+
+def cleaned(req):
+    def clean(how):
+        stand(how)
+
+    req.register_cleanup(clean, req.args or "")
+    req.content_type = "text/plain"
+    req.set_content_length(5)
+    req.write("clean")
+    return apache.OK
+
+
+def outer(req):
+    """Another handler with a limit of its own, inside of this one's."""
+    status = apache.OK
+    sub = req.internal_redirect("/handler?spin")
+    return status if sub is None else sub
+
+
+def flight(req):
+    import json
+
+    rows = _apache._in_flight()
+    req.content_type = "application/json"
+    found = [(row, _apache._stack(row[0], row[1])) for row in rows]
+    req.write(json.dumps(found))
+    return apache.OK
+
+
+def race(req):
+    def body():
+        time.sleep(0)
+        for _ in range(3):
+            pass
+
+    def after():
+        for _ in range(3):
+            pass
+
+    req.content_type = "text/plain"
+    race_them = getattr(_apache, "_race_deadlines", None)
+    req.write(str(race_them(int(req.args), body, after)) if race_them else "none")
+    return apache.OK
+
+
+def wsgi(environ, start_response):
+    how = environ["QUERY_STRING"].replace("%20", " ")
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    if how.startswith("iterate "):
+        return iterate(how[8:])
+    stand(how)
+    return [b"done"]
+
+
+def iterate(how):
+    yield b"a part"
+    stand(how)
+    yield b"done"
+
+
+async def asgi(scope, receive, send):
+    how = scope["query_string"].decode().replace("%20", " ")
+    start = {"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]}
+    if how.startswith("part "):
+        await send(start)
+        await send({"type": "http.response.body", "body": b"a part", "more_body": True})
+        await asyncio.sleep(0)
+        how = how[5:]
+    if how == "await":
+        await asyncio.sleep(30)
+    elif how == "pool":
+        await asyncio.get_running_loop().run_in_executor(None, stand, "sleep")
+    else:
+        stand(how)
+    if not how.startswith("part "):
+        await send(start)
+    await send({"type": "http.response.body", "body": b"done"})
