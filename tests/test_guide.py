@@ -17,7 +17,7 @@ from httpd import PROJECT
 GUIDE = PROJECT / "docs/guide"
 FILE = re.compile(r"^`([^`]+)`:\n\n```(\w+)\n(.*?)```", re.M | re.S)
 BLOCK = re.compile(r"^```(\w+)\n(.*?)```", re.M | re.S)
-MODULES = ("alias", "authn_core", "authz_user", "include")
+MODULES = ("alias", "authz_host", "authn_core", "authz_user", "include")
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -77,7 +77,7 @@ def test_the_chapter_on_tests_runs() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-@pytest.mark.parametrize("name", ["directives", "deployment", "asgi"])
+@pytest.mark.parametrize("name", ["directives", "deployment", "asgi", "operations"])
 def test_other_examples_of_configurations_are_right(serve: Serve, name: str) -> None:
     """Each in a virtual host of its own, but for what is the whole server's."""
     server = serve("", start=False, modules=MODULES)
