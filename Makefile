@@ -6,6 +6,7 @@ PREFIX ?= /usr/local
 export PYO3_PYTHON := $(PYTHON)
 
 VENV := target/venv
+DOCS := target/docs/venv
 MODULE := target/release/libmod_python.so
 TESTED := --features test-faults
 # A file of tests runs in one process: its servers are kept from test to test.
@@ -13,7 +14,7 @@ PARALLEL := -n logical --maxprocesses 4 --dist loadfile
 # See .cargo/config.toml: what pyo3 would have to defer aborts.
 STRICT := RUSTFLAGS="--cfg pyo3_disable_reference_pool"
 
-.PHONY: help setup build wheel run test test-matrix soak fuzz apifuzz leaks memcheck hostile audit bench lint fmt install uninstall clean
+.PHONY: help setup build wheel run test test-matrix soak fuzz apifuzz leaks memcheck hostile audit bench docs lint fmt install uninstall clean
 
 help: ## list the verbs
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -35,7 +36,6 @@ test: build setup-tests $(VENV)/ready ## run every test, on event, worker and pr
 	$(VENV)/bin/pytest -q $(if $(ARGS),,$(PARALLEL)) tests $(ARGS)
 	$(if $(ARGS),,tools/test_beside.sh $(VENV))
 	$(if $(ARGS),,tools/debug_python.sh)
-
 test-matrix: ## run the suite on Debian trixie and sid too: Python 3.13 and the newest (as root; debootstrap)
 	tools/matrix.sh trixie sid
 fuzz: build setup-fuzz $(VENV)/ready ## fuzz every parser for SECONDS=60, two at a time
@@ -43,7 +43,6 @@ fuzz: build setup-fuzz $(VENV)/ready ## fuzz every parser for SECONDS=60, two at
 	tools/fuzz.sh $(or $(SECONDS),60) $(ARGS)
 apifuzz: build setup-apifuzz $(VENV)/ready ## random calls of the whole API in a real httpd, SECONDS=60 for each MPM; ARGS="--h2"
 	$(VENV)/bin/python tests/apifuzz.py --seconds $(or $(SECONDS),60) --mpm event,worker,prefork $(ARGS)
-
 soak: ## restart httpd gracefully 1,000 times under load (20 minutes); ARGS="--restarts 100 --mpm worker"
 leaks: ## 1,000,000 requests of each kind, and what memory does (an hour); ARGS="--requests 100000 wsgi psp"
 memcheck: ## a run under valgrind: what it says of this module
@@ -52,18 +51,18 @@ soak leaks memcheck hostile: %: build setup-% $(VENV)/ready
 	$(VENV)/bin/python tests/$@.py $(ARGS)
 audit: $(VENV)/ready ## known vulnerabilities in what is used, from databases on the net (cargo-audit, pip-audit)
 	tools/audit.sh $(VENV)
-
 bench: build setup-bench ## measure this module beside others, and write bench/report.md; QUICK=1 ends in five minutes
 	$(PYTHON) bench/prepare.py
 	target/bench/venv/bin/python bench/run.py $(if $(QUICK),--quick)
 
+docs: $(DOCS)/ready ## make the documentation's site of docs/ and the package: target/docs/site; a broken link fails
+	$(DOCS)/bin/python tools/docs.py
 lint: $(VENV)/ready ## check formatting, lints and types
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	cargo clippy --locked --all-targets $(TESTED) -- -D warnings
 	$(VENV)/bin/ruff format --check . && $(VENV)/bin/ruff check . && $(VENV)/bin/mypy && $(VENV)/bin/python tools/circles.py
 	tools/deny.sh
-
 fmt: $(VENV)/ready ## format Rust and Python
 	cargo fmt
 	$(VENV)/bin/ruff format .
@@ -73,10 +72,11 @@ install: ## install what `make build` has made into the system's httpd (apxs nam
 uninstall: ## remove what was installed, but for settings that were edited
 install uninstall:
 	@DESTDIR="$(DESTDIR)" PREFIX="$(PREFIX)" PYTHON="$(PYTHON)" tools/install.sh $@
-
 clean: ## remove everything that was built
 	rm -rf target dist
-$(VENV)/ready: tests/requirements.txt | setup-venv
-	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/pip install -q --disable-pip-version-check -r tests/requirements.txt
+$(VENV)/ready: tests/requirements.txt
+$(DOCS)/ready: docs/requirements.txt
+$(VENV)/ready $(DOCS)/ready: %/ready: | setup-venv
+	$(PYTHON) -m venv $*
+	$*/bin/pip install -q --disable-pip-version-check -r $(lastword $^)
 	touch $@

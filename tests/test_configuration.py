@@ -75,7 +75,7 @@ def test_an_option_that_nobody_knows_is_in_the_log(serve: Serve, mpm: str) -> No
 
 def test_options_that_are_known_are_no_warning(serve: Serve) -> None:
     """What the pages tell of, and an application's own."""
-    pages = [PROJECT / "README.md", *(PROJECT / "docs").glob("*.md")]
+    pages = [PROJECT / "README.md", *(PROJECT / "docs").rglob("*.md")]
     pages.remove(PROJECT / "docs/check.md")  # shows what is said of one that is not known
     named = {name for page in pages for name in re.findall(r"\bmod_python\.[a-z_]+\.[a-z_]+\b", page.read_text())}
     named = {name for name in named if not name.startswith(("mod_python.in.", "mod_python.apache."))}

@@ -1,4 +1,4 @@
-//! THE table of directives: httpd, the README and the tests read it.
+//! THE table of directives: httpd, `docs/directives.md` and the tests read it.
 
 mod applications;
 mod pools;

@@ -40,7 +40,12 @@ impl Rescue for Lease<Exchange> {
     fn log(&self, text: &str) -> bool {
         let held = self.hold();
         if let Ok(held) = &held {
-            log::traceback(held.request(), Level::Error as i32, text.as_bytes(), Extra::default());
+            log::traceback(
+                held.request(),
+                Level::Error as i32,
+                text.as_bytes(),
+                Extra::default(),
+            );
         }
         held.is_ok()
     }

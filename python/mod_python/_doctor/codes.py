@@ -90,7 +90,7 @@ CODES: dict[str, Code] = {
         "error",
         "a directive that does not exist",
         "httpd does not start with a directive that no module knows.",
-        "Take the name that is proposed. Directives are listed in the README.",
+        "Take the name that is proposed. docs/directives.md lists the directives.",
     ),
     "MP0012": Code(
         "error",

@@ -39,6 +39,7 @@ OPTIONS = (
     "mod_python.form.max_header_bytes",
     "mod_python.form.max_memory_bytes",
     "mod_python.form.max_total_bytes",
+    "mod_python.log.json",
     "mod_python.mutex_directory",
     "mod_python.mutex_locks",
     "mod_python.psp.cache_database_filename",
