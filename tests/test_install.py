@@ -36,6 +36,14 @@ class Tree:
         self.programs = root / "bin"
         self.programs.mkdir()
 
+    def become(self, version: str) -> None:
+        """Another version, module and package."""
+        module = self.built.read_bytes()
+        self.built.unlink()
+        self.built.write_bytes(module.replace(f"mod_python/{VERSION}".encode(), f"mod_python/{version}".encode()))
+        source = self.project / "python/mod_python/version.py"
+        source.write_text(source.read_text().replace(f'"{VERSION}"', f'"{version}"'))
+
     def program(self, name: str, text: str) -> None:
         (self.programs / name).write_text(f"#!/bin/sh\n{text}\n")
         (self.programs / name).chmod(0o755)
@@ -85,7 +93,8 @@ def test_what_is_installed_is_what_uninstall_removes(tree: Tree) -> None:
     }
     top = PROJECT / "python/mod_python"
     sources = {path.relative_to(top) for path in top.rglob("*") if path.suffix in (".py", ".typed")}
-    assert tree.files() == expected | {f"{package}/{name}" for name in sources}
+    shipped = {f"{Path(package).parent}/settings/python.{kind}" for kind in ("load", "conf")}
+    assert tree.files() == expected | shipped | {f"{package}/{name}" for name in sources}
     # Everybody can read it, whatever root's umask is.
     for path in tree.system.rglob("*"):
         assert path.stat().st_mode & (0o005 if path.is_dir() else 0o004), path
@@ -141,14 +150,47 @@ def test_an_edited_setting_stays(tree: Tree, name: str) -> None:
 
 def test_another_version_stays_for_the_httpd_that_runs(tree: Tree) -> None:
     tree.ok("install")
-    version = tree.project / "python/mod_python/version.py"
-    version.write_text(version.read_text().replace(f'"{VERSION}"', '"9.9.9"'))
+    tree.become("9.9.9")
     tree.ok("install")
     packages = {path.name for path in tree.path(f"{LIBEXEC}/python").iterdir()}
     assert packages == {f"mod_python-{VERSION}", "mod_python-9.9.9"}
     assert 'version = "9.9.9"' in tree.path(f"{LIBEXEC}/python/mod_python-9.9.9/mod_python/version.py").read_text()
     tree.ok("uninstall")
     assert tree.files() == set()
+
+
+@pytest.mark.parametrize("name", ["python.conf", "python.load"])
+def test_a_setting_that_nobody_has_edited_follows(tree: Tree, name: str) -> None:
+    tree.ok("install")
+    source, target = tree.project / "apache" / name, tree.path(f"{AVAILABLE}/{name}")
+    source.write_text("# New.\n" + source.read_text())
+    # The same version, built anew, and the next one.
+    assert "stays" not in tree.ok("install") and target.read_text().startswith("# New.\n")
+    tree.become("9.9.9")
+    source.write_text("# Newer.\n" + source.read_text())
+    assert "stays" not in tree.ok("install") and target.read_text().startswith("# Newer.\n")
+    source.write_text("# Not installed.\n")
+    assert "stays" not in tree.ok("uninstall")
+    assert tree.files() == set()
+
+
+def test_module_and_package_are_of_one_version(tree: Tree) -> None:
+    source = tree.project / "python/mod_python/version.py"
+    source.write_text(source.read_text().replace(f'"{VERSION}"', '"9.9.9"'))
+    done = tree.make("install")
+    assert done.returncode != 0 and tree.files() == set()
+    said = f"libmod_python.so is version {VERSION}, but its Python package, python/mod_python, is version 9.9.9"
+    assert said in done.stderr and "run `make build` again" in done.stderr
+
+
+def test_the_python_is_the_one_that_it_was_built_for(tree: Tree) -> None:
+    module = tree.built.read_bytes()
+    tree.built.unlink()
+    tree.built.write_bytes(re.sub(rb"libpython3\.\d+", b"libpython3.8", module))
+    done = tree.make("install")
+    assert done.returncode != 0 and tree.files() == set()
+    assert "was built for Python 3.8" in done.stderr and "the same PYTHON=… as `make build`" in done.stderr
+    assert "PYTHON=/nowhere/python3 does not run" in tree.make("install", "PYTHON=/nowhere/python3").stderr
 
 
 def system_in(tree: Tree) -> None:
