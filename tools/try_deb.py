@@ -75,6 +75,12 @@ def ask(port: int, path: str) -> str:
             time.sleep(0.02)
 
 
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
 def is_enabled() -> bool:
     return subprocess.run(["a2query", "-q", "-m", "python"], check=False).returncode == 0
 
@@ -133,9 +139,7 @@ def main() -> None:
         print(f"       and the module is {'on' if is_enabled() else 'off (README.Debian says so)'}", flush=True)
 
     print("Serving:", flush=True)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     Path("/etc/apache2/ports.conf").write_text(f"Listen 127.0.0.1:{port}\n")
     Path("/etc/apache2/conf-available/try.conf").write_text(f"<IfModule python_module>{SITE}</IfModule>\n")
     run("a2enconf", "-q", "try")
@@ -147,7 +151,7 @@ def main() -> None:
     expect("`mod_python --version` runs", "mod_python" in run("mod_python", "--version"))
     lines = run("mod_python", "module-config")
     expect("`mod_python module-config` is python.load", lines == LOAD.read_text())
-    own = port + 1 if port < 65535 else port - 1
+    own = free_port()
     run("mod_python", "start", "mp.py", "--user", "www-data", "--port", str(own), "--background")
     expect("`mod_python start` serves beside it", ask(own, "/") == "a handler")
     run("mod_python", "stop", "--port", str(own))

@@ -1,6 +1,7 @@
 #!/bin/sh
-# Lets lintian look at the Debian package, and tries it where there is no compiler and no Rust: installs it in place of Debian's own mod_python, serves a handler and
-# a WSGI application, upgrades it, removes it, purges it. Needs root, debootstrap, and the net for Debian's packages.
+# Lets lintian look at the Debian package, and tries it where there is no compiler and no Rust: installs it in place of Debian's own
+# mod_python, serves a handler and a WSGI application, upgrades, removes and purges it. Needs root, debootstrap, and the net for
+# Debian's packages.
 # usage: tools/try_deb.sh dist/libapache2-mod-python-ng_….deb bookworm|trixie     CHROOT=directory: where that Debian is, or is made
 set -eu
 package=$(readlink -f "${1:?which package?}")
