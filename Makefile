@@ -23,10 +23,8 @@ build: setup ## build the module: target/release/libmod_python.so
 
 wheel: build setup-venv ## a wheel of what is built, for pip install: dist/*.whl
 	$(PYTHON) -m venv target/wheel/venv && target/wheel/venv/bin/pip wheel -q --disable-pip-version-check --no-deps -w dist .
-
 deb: setup-deb ## a Debian package of what is built: dist/*.deb
 	@tools/deb.sh
-
 run: build setup-run ## serve SITE=directory on 127.0.0.1, PORT=8888, in the foreground; SITE/.venv is its PythonHome
 	@$(PYTHON) tools/run.py --site "$(SITE)" --port "$(PORT)"
 
@@ -64,7 +62,6 @@ lint: $(VENV)/ready ## check formatting, lints and types
 	cargo clippy --locked --all-targets $(TESTED) -- -D warnings
 	$(VENV)/bin/ruff format --check . && $(VENV)/bin/ruff check . && $(VENV)/bin/mypy && $(VENV)/bin/python tools/circles.py
 	tools/deny.sh
-
 fmt: $(VENV)/ready ## format Rust and Python
 	cargo fmt
 	$(VENV)/bin/ruff format .

@@ -184,3 +184,17 @@ def test_what_is_switched_on_is_not_removed(tree: Tree) -> None:
     enabled.unlink()
     tree.ok("uninstall", prefix, destination=False)
     assert tree.files() == set()
+
+
+def test_the_guide_quotes_what_is_said() -> None:
+    guide = (PROJECT / "docs/install.md").read_text()
+    tables = [guide[guide.index("| it says |") : guide.index("In the error log")], guide[guide.rindex("| it says |") :]]
+    sources = [["tools/install.sh"], ["src/embed/package.rs", "src/embed/lifecycle.rs"]]
+    for table, names in zip(tables, sources):
+        text = "".join((PROJECT / name).read_text() for name in names)
+        rows = re.findall(r"^\| `(.+?)`(?: \(uninstall\))? \|", table, re.M)
+        assert len(rows) >= 3
+        for row in rows:
+            for part in re.split(r"…|\b[XY]\b", row):
+                # What stands for a name of a file or a package is a variable there.
+                assert part.replace("target/release/libmod_python.so", "$built").strip() in text, part

@@ -50,7 +50,8 @@ libapache2-mod-python-ng ($DEB_VERSION) unstable; urgency=medium
  -- $maintainer  $(date -u -R -d "@$SOURCE_DATE_EPOCH")
 END
 log=$project/target/deb/build.log
-(cd "$work" && MINOR=$minor LC_ALL=C.UTF-8 dpkg-buildpackage --build=binary --no-sign >"$log" 2>&1) || {
+# tools/setup.sh has seen to what is needed: not to a compiler, which all of Debian's own packages depend on.
+(cd "$work" && MINOR=$minor LC_ALL=C.UTF-8 dpkg-buildpackage --build=binary --no-check-builddeps --no-sign >"$log" 2>&1) || {
     tail -20 "$log" >&2
     fail "that did not go well; all of it is in target/deb/build.log"
 }
