@@ -17,7 +17,7 @@ fail() {
 tell() { printf '%s\n' "$*"; }
 
 # The Python that the module was built for, such as 3.11 or 3.13t; nothing where it does not say so.
-built_for() { grep -aoE 'libpython3\.[0-9]+[dt]*\.so' "$built" | sed -n '1s/libpython\(.*\)\.so/\1/p'; }
+built_for() { LC_ALL=C grep -aoE 'libpython3\.[0-9]+[dt]*\.so' "$built" | sed -n '1s/libpython\(.*\)\.so/\1/p'; }
 
 action=${1:?install or uninstall?}
 if [ "$action" = built-for ]; then
@@ -50,7 +50,7 @@ refuse_packaged() {
 # What is installed has to belong together: a mod_python.so looks for the package of its own version, and the command mod_python
 # runs on the Python that the module embeds.
 refuse_mixed() {
-    found=$(grep -aoE 'mod_python/[0-9]+\.[0-9]+\.[0-9]+' "$built" | sed -n '1s|.*/||p')
+    found=$(LC_ALL=C grep -aoE 'mod_python/[0-9]+\.[0-9]+\.[0-9]+' "$built" | sed -n '1s|.*/||p')
     [ -z "$found" ] || [ "$found" = "$version" ] ||
         fail "$built is version $found, but its Python package, python/mod_python, is version $version: run \`make build\` again"
     embedded=$(built_for)

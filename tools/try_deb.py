@@ -104,7 +104,7 @@ def leftovers() -> set[str]:
     names = ("mod_python", "mod-python", "python.load", "python.conf")
     info = {str(path) for path in Path("/var/lib/dpkg/info").iterdir()}
     return {
-        name for name in everything() | info if any(part in name for part in names) and not name.startswith("/srv/try")
+        name for name in everything() | info if any(part in name for part in names) and not name.startswith("/srv/")
     }
 
 
@@ -183,10 +183,8 @@ def main() -> None:
     apt("remove", NAME)
     expect("the settings stay", CONF.read_text() == edited)
     expect("the module is off, and httpd serves on", not is_enabled() and ask(port, "/hello") == "404")
-    expect(
-        "the rest is gone",
-        not [name for name in leftovers() if "/mods-available/" not in name and "/dpkg/" not in name],
-    )
+    rest = {name for name in leftovers() if "/mods-available/" not in name and "/dpkg/" not in name}
+    expect(f"the rest is gone: {sorted(rest)}", not rest)
     apt("install", "./first.deb")
     expect("installed again, it is on, with the same settings", is_enabled() and CONF.read_text() == edited)
     serves(port, "installed again")
@@ -199,6 +197,18 @@ def main() -> None:
     serves(port, "anew")
     apt("purge", NAME)
     expect(f"purged, every file is as before: {sorted(everything() ^ before_all)}", everything() == before_all)
+
+    if there_is_one:
+        print("Back to Debian's own:", flush=True)
+        # PythonWSGI is unknown there.
+        run("a2disconf", "-q", "try")
+        apt("install", "./first.deb")
+        apt("install", "libapache2-mod-python")
+        state = run("dpkg-query", "-W", "-f", "${db:Status-Status}", NAME)
+        expect("this one is removed", state == "config-files" and "Syntax OK" in run("apache2ctl", "configtest"))
+        expect("the other is on", is_enabled())
+        apt("purge", NAME, "libapache2-mod-python")
+        expect(f"both purged, nothing is left: {sorted(leftovers())}", not leftovers())
     run("service", "apache2", "stop")
 
 
