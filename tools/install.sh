@@ -133,12 +133,12 @@ install)
     done
     ;;
 uninstall)
+    refuse_packaged
     enabled=$destination${settings%available}enabled/python.load
     if [ -e "$enabled" ] || [ -L "$enabled" ]; then
         fail "$enabled still loads it: a2dismod python, and restart httpd, first"
     fi
     [ -n "$destination" ] || [ -w "$modules" ] || fail "$modules is not yours to write to: run it as root"
-    refuse_packaged
     prepare
     rm -f "$destination$modules/mod_python.so" "$destination$program" "$destination$manual"
     rm -rf "$destination$modules/python/mod_python" "$destination$modules"/python/mod_python-*
