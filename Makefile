@@ -14,7 +14,7 @@ PARALLEL := -n logical --maxprocesses 4 --dist loadfile
 # See .cargo/config.toml: what pyo3 would have to defer aborts.
 STRICT := RUSTFLAGS="--cfg pyo3_disable_reference_pool"
 
-.PHONY: help setup build wheel run test test-matrix soak fuzz apifuzz leaks memcheck hostile audit bench docs lint fmt install uninstall clean
+.PHONY: help setup build wheel deb run test test-matrix soak fuzz apifuzz leaks memcheck hostile audit bench docs lint fmt install uninstall clean
 
 help: ## list the verbs
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -26,7 +26,8 @@ build: setup ## build the module: target/release/libmod_python.so
 
 wheel: build setup-venv ## a wheel of what is built, for pip install: dist/*.whl
 	$(PYTHON) -m venv target/wheel/venv && target/wheel/venv/bin/pip wheel -q --disable-pip-version-check --no-deps -w dist .
-
+deb: setup-deb ## a Debian package of what is built: dist/*.deb
+	@tools/deb.sh
 run: build setup-run ## serve SITE=directory on 127.0.0.1, PORT=8888, in the foreground; SITE/.venv is its PythonHome
 	@$(PYTHON) tools/run.py --site "$(SITE)" --port "$(PORT)"
 

@@ -9,59 +9,13 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from checkout import VERSION, Tree
 from conftest import Serve, places
 
-from httpd import PROJECT, RELEASE, query_apxs
+from httpd import PROJECT, query_apxs
 
 LIBEXEC = query_apxs("LIBEXECDIR")
 AVAILABLE = query_apxs("SYSCONFDIR") + "/mods-available"
-VERSION = re.findall(r'^version = "(.*)"', (PROJECT / "python/mod_python/version.py").read_text(), re.M)[0]
-
-
-class Tree:
-    """A copy of the checkout whose build is the module under test, and programs that stand for the system's."""
-
-    def __init__(self, root: Path) -> None:
-        self.project, self.system = root / "project", root / "system"
-        for name in ("Makefile", "Cargo.toml", "Cargo.lock", "build.rs"):
-            self.project.mkdir(exist_ok=True)
-            shutil.copy(PROJECT / name, self.project / name)
-        for name in ("apache", "tools", "python", "docs"):
-            shutil.copytree(PROJECT / name, self.project / name, ignore=shutil.ignore_patterns("__pycache__"))
-        (self.project / "src").mkdir()
-        self.built = self.project / "target/release/libmod_python.so"
-        self.built.parent.mkdir(parents=True)
-        self.built.symlink_to(RELEASE.resolve())
-        # No cargo, as under sudo.
-        self.programs = root / "bin"
-        self.programs.mkdir()
-
-    def program(self, name: str, text: str) -> None:
-        (self.programs / name).write_text(f"#!/bin/sh\n{text}\n")
-        (self.programs / name).chmod(0o755)
-
-    def make(self, verb: str, *arguments: str, destination: bool = True) -> subprocess.CompletedProcess[str]:
-        if destination:
-            arguments = (*arguments, f"DESTDIR={self.system}")
-        path = f"{self.programs}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-        command = ["make", "-s", verb, *arguments]
-        environment = {"PATH": path, "HOME": "/nowhere"}
-        return subprocess.run(
-            command, capture_output=True, text=True, check=False, cwd=self.project, env=environment, timeout=60
-        )
-
-    def ok(self, verb: str, *arguments: str, destination: bool = True) -> str:
-        done = self.make(verb, *arguments, destination=destination)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    def path(self, name: str) -> Path:
-        """An installed file."""
-        return self.system / name.lstrip("/")
-
-    def files(self) -> set[str]:
-        found = (path for path in self.system.rglob("*") if not path.is_dir())
-        return {f"/{path.relative_to(self.system)}" for path in found}
 
 
 @pytest.fixture
@@ -85,7 +39,8 @@ def test_what_is_installed_is_what_uninstall_removes(tree: Tree) -> None:
     }
     top = PROJECT / "python/mod_python"
     sources = {path.relative_to(top) for path in top.rglob("*") if path.suffix in (".py", ".typed")}
-    assert tree.files() == expected | {f"{package}/{name}" for name in sources}
+    shipped = {f"{Path(package).parent}/settings/python.{kind}" for kind in ("load", "conf")}
+    assert tree.files() == expected | shipped | {f"{package}/{name}" for name in sources}
     # Everybody can read it, whatever root's umask is.
     for path in tree.system.rglob("*"):
         assert path.stat().st_mode & (0o005 if path.is_dir() else 0o004), path
@@ -141,14 +96,47 @@ def test_an_edited_setting_stays(tree: Tree, name: str) -> None:
 
 def test_another_version_stays_for_the_httpd_that_runs(tree: Tree) -> None:
     tree.ok("install")
-    version = tree.project / "python/mod_python/version.py"
-    version.write_text(version.read_text().replace(f'"{VERSION}"', '"9.9.9"'))
+    tree.become("9.9.9")
     tree.ok("install")
     packages = {path.name for path in tree.path(f"{LIBEXEC}/python").iterdir()}
     assert packages == {f"mod_python-{VERSION}", "mod_python-9.9.9"}
     assert 'version = "9.9.9"' in tree.path(f"{LIBEXEC}/python/mod_python-9.9.9/mod_python/version.py").read_text()
     tree.ok("uninstall")
     assert tree.files() == set()
+
+
+@pytest.mark.parametrize("name", ["python.conf", "python.load"])
+def test_a_setting_that_nobody_has_edited_follows(tree: Tree, name: str) -> None:
+    tree.ok("install")
+    source, target = tree.project / "apache" / name, tree.path(f"{AVAILABLE}/{name}")
+    source.write_text("# New.\n" + source.read_text())
+    # The same version, built anew, and the next one.
+    assert "stays" not in tree.ok("install") and target.read_text().startswith("# New.\n")
+    tree.become("9.9.9")
+    source.write_text("# Newer.\n" + source.read_text())
+    assert "stays" not in tree.ok("install") and target.read_text().startswith("# Newer.\n")
+    source.write_text("# Not installed.\n")
+    assert "stays" not in tree.ok("uninstall")
+    assert tree.files() == set()
+
+
+def test_module_and_package_are_of_one_version(tree: Tree) -> None:
+    source = tree.project / "python/mod_python/version.py"
+    source.write_text(source.read_text().replace(f'"{VERSION}"', '"9.9.9"'))
+    done = tree.make("install")
+    assert done.returncode != 0 and tree.files() == set()
+    said = f"libmod_python.so is version {VERSION}, but its Python package, python/mod_python, is version 9.9.9"
+    assert said in done.stderr and "run `make build` again" in done.stderr
+
+
+def test_the_python_is_the_one_that_it_was_built_for(tree: Tree) -> None:
+    module = tree.built.read_bytes()
+    tree.built.unlink()
+    tree.built.write_bytes(re.sub(rb"libpython3\.\d+", b"libpython3.8", module))
+    done = tree.make("install")
+    assert done.returncode != 0 and tree.files() == set()
+    assert "was built for Python 3.8" in done.stderr and "the same PYTHON=… as `make build`" in done.stderr
+    assert "PYTHON=/nowhere/python3 does not run" in tree.make("install", "PYTHON=/nowhere/python3").stderr
 
 
 def system_in(tree: Tree) -> None:
@@ -196,3 +184,17 @@ def test_what_is_switched_on_is_not_removed(tree: Tree) -> None:
     enabled.unlink()
     tree.ok("uninstall", prefix, destination=False)
     assert tree.files() == set()
+
+
+def test_the_guide_quotes_what_is_said() -> None:
+    guide = (PROJECT / "docs/install.md").read_text()
+    tables = [guide[guide.index("| it says |") : guide.index("In the error log")], guide[guide.rindex("| it says |") :]]
+    sources = [["tools/install.sh"], ["src/embed/package.rs", "src/embed/lifecycle.rs"]]
+    for table, names in zip(tables, sources):
+        text = "".join((PROJECT / name).read_text() for name in names)
+        rows = re.findall(r"^\| `(.+?)`(?: \(uninstall\))? \|", table, re.M)
+        assert len(rows) >= 3
+        for row in rows:
+            for part in re.split(r"…|\b[XY]\b", row):
+                # What stands for a name of a file or a package is a variable there.
+                assert part.replace("target/release/libmod_python.so", "$built").strip() in text, part

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what building needs and this machine lacks, and what else is needed to run, to test … Says what and why; quick when nothing
 # is missing.
-# usage: tools/setup.sh [python [run|venv|tests|fuzz|apifuzz|soak|leaks|hostile|memcheck|bench]]
+# usage: tools/setup.sh [python [run|venv|deb|tests|fuzz|apifuzz|soak|leaks|hostile|memcheck|bench]]
 set -eu
 python=${1:-/usr/bin/python3}
 purpose=${2:-}
@@ -30,7 +30,7 @@ need python3 "the Python to embed" has "$python"
 need python3-dev "Python's headers and shared library" has_python_h
 
 # Names of purposes that the Makefile uses; without one: what building needs.
-runs_httpd() { case $purpose in "" | venv) return 1 ;; esac; }
+runs_httpd() { case $purpose in "" | venv | deb) return 1 ;; esac; }
 is_for_tests() { runs_httpd && [ "$purpose" != run ]; }
 
 if runs_httpd; then
@@ -45,6 +45,13 @@ fi
 
 if [ "$purpose" = venv ] || is_for_tests; then
     need python3-venv "virtual environments: PythonHome, and the tests' own" "$python" -c 'import ensurepip, venv'
+fi
+
+if [ "$purpose" = deb ] || [ "$purpose" = tests ]; then
+    need dpkg-dev "what makes Debian packages" has dpkg-buildpackage
+    need debhelper "the conventions of Debian packages" has dh
+    need dh-python "Python in Debian packages" has dh_python3
+    need chrpath "a search path that a package must not have" has chrpath
 fi
 
 if [ "$purpose" = tests ]; then
