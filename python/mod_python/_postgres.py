@@ -31,6 +31,7 @@ _OF_THE_CLIENT = {
     "keepalives_count": "3",
     "application_name": "mod_python",
 }
+_CUT = "the connection to PostgreSQL that held the session's lock has been cut; nothing has been saved since"
 _IDLE_SESSIONS_END_SINCE = 140000
 
 
@@ -172,18 +173,28 @@ class Pool:
     @contextlib.contextmanager
     def _slot(self) -> Iterator[_Slot]:
         """One whose turn is ours: of those in use if possible."""
-        for slot in sorted(self._slots, key=lambda slot: not slot.is_used()):
-            if slot.turn.acquire(False):
-                break
-        else:
-            self._turn += 1
-            slot = self._slots[self._turn % len(self._slots)]
-            if not slot.turn.acquire(timeout=TIME_LIMIT):
-                raise TimeoutError(f"no connection to PostgreSQL has become free for {TIME_LIMIT:g} seconds")
+        had = False
         try:
+            for slot in sorted(self._slots, key=lambda slot: not slot.is_used()):
+                had = slot.turn.acquire(False)
+                if had:
+                    break
+            else:
+                self._turn += 1
+                slot = self._slots[self._turn % len(self._slots)]
+                had = slot.turn.acquire(timeout=TIME_LIMIT)
+                if not had:
+                    self._forget(slot)
+                    raise TimeoutError(f"no connection to PostgreSQL has become free for {TIME_LIMIT:g} seconds")
             yield slot
         finally:
-            slot.turn.release()
+            if had:
+                slot.turn.release()
+
+    def _forget(self, slot: _Slot) -> None:
+        """Do without one that somebody does not give back. Its connection ends, and the locks with it, when nobody refers to it any more."""
+        self._slots = [_Slot() if one is slot else one for one in self._slots]
+        slot.connection = None
 
     def ask(self, statement: str, *values: bytes) -> Optional[bytes]:
         """The same as `Connection.ask`, on any connection. Raises TimeoutError where all are busy."""
@@ -198,14 +209,21 @@ class Pool:
         slot, connection, holder = self._held[key]
         if holder != owner:
             raise KeyError(key)
-        if not slot.turn.acquire(timeout=TIME_LIMIT):
-            raise TimeoutError(f"the session's connection to PostgreSQL has been busy for {TIME_LIMIT:g} seconds")
+        had = False
         try:
+            had = slot.turn.acquire(timeout=TIME_LIMIT)
+            if not had:
+                raise TimeoutError(f"the session's connection to PostgreSQL has been busy for {TIME_LIMIT:g} seconds")
             if slot.connection is not connection or connection.is_closed:
-                raise ConnectionError("the connection to PostgreSQL that held the session's lock has been cut")
+                raise ConnectionError(_CUT)
             return connection.ask(statement, *values)
+        except _driver().Error as error:
+            if connection.is_closed and not connection.is_late:
+                raise ConnectionError(_CUT) from error
+            raise
         finally:
-            slot.turn.release()
+            if had:
+                slot.turn.release()
 
     def is_held(self, key: int, owner: str) -> bool:
         """Has the owner taken it, here?"""
@@ -216,7 +234,8 @@ class Pool:
         """Take the lock if nobody has it, here or elsewhere."""
         with self._slot() as slot:
             # Taking one twice on the same connection succeeds.
-            if key in self._held:
+            found = self._held.get(key)
+            if found is not None and found[0].connection is found[1] and not found[1].is_closed:
                 return False
             try:
                 had = slot.ask(self._url, "SELECT pg_try_advisory_lock($1::int8)", struct.pack("!q", key)) == b"\x01"
@@ -238,15 +257,22 @@ class Pool:
         if found is None or found[2] != owner:
             return
         slot, connection, _ = found
-        with slot.turn:
-            try:
-                if slot.connection is connection and not connection.is_closed:
-                    connection.ask("SELECT pg_advisory_unlock($1::int8)", struct.pack("!q", key))
-            except BaseException:
+        had = False
+        try:
+            had = slot.turn.acquire(timeout=TIME_LIMIT)
+            if not had:
+                self._forget(slot)
+            elif slot.connection is connection and not connection.is_closed:
+                connection.ask("SELECT pg_advisory_unlock($1::int8)", struct.pack("!q", key))
+        except BaseException:
+            if had:
                 connection.close()
-                raise
-            finally:
-                self._held.pop(key, None)
+            raise
+        finally:
+            if self._held.get(key) is found:
+                del self._held[key]
+            if had:
+                slot.turn.release()
 
 
 _pools: dict[tuple[int, str, int], Pool] = {}
