@@ -117,7 +117,7 @@ def served(serve: Serve, database: Database) -> Server:
     config = re.sub(r"PythonOption mod_python.postgres_session.url .*\n", lambda _: database.config(), config)
     # The one that is killed takes a lock in Redis with it, for as long as the lease lasts.
     config += "PythonOption mod_python.redis_session.lock_lease 2\nCustomLog @ROOT@/access_log %a\n"
-    server = serve(config, start=False, children=2, threads=16, modules=("remoteip",))
+    server = serve(config, start=False, threads=16, modules=("remoteip",))
     server.write("site/shop.py", printed("python")).parent.chmod(0o755)
     install(server, database.package)
     return server.start()
