@@ -85,7 +85,7 @@ class Visitor:
 
     def __init__(self, port: int, cookie: str) -> None:
         self.cookie, self.good, self.bad = cookie, 0, 0
-        self._port, self._leaves = port, False
+        self._port, self._leaves = port, threading.Event()
         self._thread = threading.Thread(target=self._run)
 
     def ask(self) -> Optional[Answer]:
@@ -95,7 +95,8 @@ class Visitor:
         return None
 
     def _run(self) -> None:
-        while not self._leaves:
+        # A load, and not all that two processors can bear.
+        while not self._leaves.wait(0.01):
             answer = self.ask()
             if answer is not None and answer.status == 200:
                 self.good += 1
@@ -107,7 +108,7 @@ class Visitor:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._leaves = True
+        self._leaves.set()
         self._thread.join()
 
 

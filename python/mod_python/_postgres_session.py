@@ -9,8 +9,6 @@ import struct
 import time
 from typing import TYPE_CHECKING, Any, Optional
 
-import _apache
-
 from mod_python import _postgres, apache
 from mod_python._session import BaseSession, Record, option, root_of
 
@@ -49,6 +47,9 @@ class PostgresSession(BaseSession):
             url = option(req, "mod_python.postgres_session.url") or ""
             self._pool = _postgres.pool(url, _number_of_connections(req))
         super().__init__(req, sid=sid, secret=secret, timeout=timeout, lock=lock)
+
+    def _quoted(self) -> str:
+        return ".".join(f'"{part}"' for part in self._table.split("."))
 
     def _key(self) -> int:
         return _postgres.lock_key("mod_python", self._table, self._sid)
@@ -93,14 +94,10 @@ class PostgresSession(BaseSession):
             )
 
     def do_unlock(self) -> None:
-        # The next request of this server is not let in before the lock is free: it need not try again and again.
-        count = _apache._session_lock(self._req, self._sid, 0)
-        if count:
-            _apache._session_unlock(self._req, self._sid)
         try:
             owner = self._notes().get(self._owner())
             # One that another interpreter has taken stays the request's until its end.
-            if count <= 2 and owner is not None and self._pool.is_held(self._key(), owner):
+            if owner is not None and self._is_last() and self._pool.is_held(self._key(), owner):
                 del self._notes()[self._owner()]
                 self._free(self._key(), owner)
         finally:
@@ -108,7 +105,7 @@ class PostgresSession(BaseSession):
 
     def _run(self, statement: str, *values: bytes) -> Optional[bytes]:
         """With the lock where it is ours, on its connection; `{}` is the table."""
-        text = statement.format(self._table)
+        text = statement.format(self._quoted())
         try:
             return self._ask(text, *values)
         except Exception as error:
@@ -130,7 +127,7 @@ class PostgresSession(BaseSession):
             "CREATE INDEX IF NOT EXISTS {}_over ON {} (over)",
         ):
             name = self._table.rpartition(".")[2][:58]
-            text = statement.replace("{}_over", f"{name}_over").replace("{}", self._table)
+            text = statement.replace("{}_over", f'"{name}_over"').replace("{}", self._quoted())
             try:
                 self._pool.ask(text)
             except Exception as error:
@@ -162,7 +159,7 @@ class PostgresSession(BaseSession):
             f"WITH gone AS (DELETE FROM {{0}} WHERE {over} AND sid IN (SELECT sid FROM {{0}} WHERE {over} LIMIT {_REMOVED_AT_ONCE}) "
             "RETURNING 1) SELECT count(*) FROM gone"
         )
-        removed = struct.unpack("!q", self._pool.ask(statement.format(self._table)) or bytes(8))[0]
+        removed = struct.unpack("!q", self._pool.ask(statement.format(self._quoted())) or bytes(8))[0]
         self._req.log_error(f"{removed} sessions that were over have been removed", apache.APLOG_INFO)
 
 

@@ -6,8 +6,6 @@ import secrets
 import time
 from typing import TYPE_CHECKING, Any, ClassVar, Optional
 
-import _apache
-
 from mod_python import apache
 from mod_python._session import BaseSession, Record, option
 
@@ -86,12 +84,15 @@ class RedisSession(BaseSession):
         self._notes()[self._name("lock")] = token
 
     def do_unlock(self) -> None:
-        if _apache._session_unlock(self._req, self._sid):
-            return
-        token = self._notes().get(self._name("lock"))
-        if token is None:
-            return
-        del self._notes()[self._name("lock")]
+        try:
+            token = self._notes().get(self._name("lock"))
+            if token is not None and self._is_last():
+                del self._notes()[self._name("lock")]
+                self._free(token)
+        finally:
+            super().do_unlock()
+
+    def _free(self, token: str) -> None:
         lock = self._lock_in_redis()
         lock.local.token = token.encode()
         try:

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 
 import _apache
 from mod_python import Session, _postgres, apache
@@ -37,6 +38,19 @@ def forks(req):
     session["n"] = status
     session.save()
     req.write(str(status))
+    return apache.OK
+
+
+def crosses(req):
+    """Takes two sessions, the second one when everybody has his first."""
+    place, first, second = req.args.split(",")
+    Session.Session(req, sid=first)
+    with open(f"{place}/{first}", "w"):
+        pass
+    while not os.path.exists(f"{place}/{second}"):
+        time.sleep(0.005)
+    Session.Session(req, sid=second)
+    req.write("both")
     return apache.OK
 
 
