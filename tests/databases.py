@@ -84,7 +84,7 @@ class Database:
 
 class Redis(Database):
     store = "RedisSession"
-    package = "redis"
+    packages: tuple[str, ...] = ("redis",)
 
     def command(self) -> list[str]:
         return [
@@ -104,7 +104,7 @@ class Redis(Database):
 
 class Postgres(Database):
     store = "PostgresSession"
-    package = "psycopg"
+    packages: tuple[str, ...] = ("psycopg", "psycopg-binary")
 
     @staticmethod
     def program(name: str) -> str:

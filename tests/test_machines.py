@@ -120,7 +120,7 @@ def served(serve: Serve, database: Database) -> Server:
     config += "PythonOption mod_python.redis_session.lock_lease 2\nCustomLog @ROOT@/access_log %a\n"
     server = serve(config, start=False, threads=16, modules=("remoteip",))
     server.write("site/shop.py", printed("python")).parent.chmod(0o755)
-    install(server, database.package)
+    install(server, *database.packages)
     return server.start()
 
 

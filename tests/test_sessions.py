@@ -32,7 +32,7 @@ def served(
     if os.geteuid() == 0:
         shutil.chown(directory, CHILD_USER)
     if database:
-        install(server, database.package)
+        install(server, *database.packages)
     return server.start()
 
 

@@ -20,7 +20,7 @@ from typing import Any, Optional
 TIME_LIMIT = 10.0
 """Seconds for a statement, and to wait for a free connection."""
 _SETTINGS = (
-    "SET statement_timeout = 10000; SET default_transaction_isolation = 'read committed'; "
+    "SET statement_timeout = 9000; SET default_transaction_isolation = 'read committed'; "
     # A machine that vanishes does not keep its locks for the two hours that are usual.
     "SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3"
 )

@@ -165,6 +165,9 @@ class PostgresSession(BaseSession):
 
 def _end(session_key_owner: tuple[PostgresSession, int, str]) -> None:
     session, key, owner = session_key_owner
+    # What another interpreter does with the session after this has to lock it anew.
+    if session._notes().get(session._owner()) == owner:
+        del session._notes()[session._owner()]
     session._free(key, owner)
 
 

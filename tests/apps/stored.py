@@ -19,6 +19,8 @@ def count(req):
     session["n"] = session.get("n", 0) + 1
     session.save()
     req.write(f"{session['n']} {req.interpreter}")
+    if req.args and "psycopg" in sys.modules:
+        req.write(f" {sys.modules['psycopg'].pq.__impl__}")
     return apache.OK
 
 
