@@ -15,6 +15,7 @@ from typing import Any, Callable
 
 import pytest
 from client import Answer, ask
+from databases import Postgres, Redis
 
 from httpd import INTERPRETER, MODE, Httpd, entries
 
@@ -74,6 +75,22 @@ class Server(Httpd):
 def mpm(request: pytest.FixtureRequest) -> str:
     """The MPM under test."""
     return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def redis() -> Iterator[Redis]:
+    """A Redis server."""
+    server = Redis()
+    yield server
+    server.remove()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server."""
+    server = Postgres()
+    yield server
+    server.remove()
 
 
 Serve = Callable[..., Server]

@@ -8,48 +8,46 @@ import stat
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Optional
 
 import pytest
 from conftest import Serve, Server, install, places
+from databases import Database, Postgres, Redis
 
-from httpd import CHILD_USER, Httpd, free_port
+from httpd import CHILD_USER
 
-STORES = ("FileSession", "DbmSession", "SqliteSession", "RedisSession")
-
-
-@pytest.fixture(scope="session")
-def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """The port of a Redis server."""
-    port = free_port()
-    command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir"]
-    process = subprocess.Popen([*command, str(tmp_path_factory.mktemp("redis"))], stdout=subprocess.DEVNULL)
-    Httpd._wait(
-        lambda: subprocess.run(["redis-cli", "-p", str(port), "ping"], capture_output=True).returncode == 0, "no Redis"
-    )
-    yield port
-    process.terminate()
-    process.wait()
+STORES = ("FileSession", "DbmSession", "SqliteSession", "RedisSession", "PostgresSession")
 
 
-def served(serve: Serve, mpm: str, store: str, more: str = "", redis_port: int = 0, **settings: object) -> Server:
+def served(
+    serve: Serve, mpm: str, store: str, more: str = "", database: Optional[Database] = None, **settings: object
+) -> Server:
     config = places("sessions") + f"PythonOption mod_python.session.session_type {store}\n"
-    config += "PythonOption mod_python.session.database_directory @ROOT@/sessions\n"
-    config += f"PythonOption mod_python.redis_session.url redis://127.0.0.1:{redis_port}/0\n{more}"
+    config += f"PythonOption mod_python.session.database_directory @ROOT@/sessions\n{more}"
+    config += database.config() if database else ""
     server = serve(config, mpm=mpm, start=False, **settings)
     directory = server.root / "sessions"
     directory.mkdir()
     if os.geteuid() == 0:
         shutil.chown(directory, CHILD_USER)
-    if store == "RedisSession":
-        install(server, "redis")
+    if database:
+        install(server, *database.packages)
     return server.start()
 
 
 @pytest.fixture(params=STORES)
-def store(request: pytest.FixtureRequest, redis: int) -> tuple[str, int]:
-    return request.param, redis
+def store(request: pytest.FixtureRequest) -> tuple[str, Optional[Database]]:
+    name = request.param
+    database = {"RedisSession": "redis", "PostgresSession": "postgres"}.get(name)
+    return name, request.getfixturevalue(database) if database else None
+
+
+@pytest.fixture(params=("redis", "postgres"))
+def database(request: pytest.FixtureRequest) -> Database:
+    found = request.getfixturevalue(request.param)
+    assert isinstance(found, Database)
+    return found
 
 
 def cookie(answer: object) -> dict[str, str]:
@@ -59,8 +57,8 @@ def cookie(answer: object) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("mpm", ["event", "prefork"])
-def test_no_update_is_lost_among_four_children(serve: Serve, mpm: str, store: tuple[str, int]) -> None:
-    server = served(serve, mpm, store[0], redis_port=store[1], children=4, threads=8)
+def test_no_update_is_lost_among_four_children(serve: Serve, mpm: str, store: tuple[str, Optional[Database]]) -> None:
+    server = served(serve, mpm, store[0], database=store[1], children=4, threads=8)
     first = server.ok("/sessions/count")
     sent = cookie(first)
     command = ["ab", "-q", "-n", "400", "-c", "16", "-H", f"Cookie: {sent['Cookie']}", server.url("/sessions/count")]
@@ -70,8 +68,8 @@ def test_no_update_is_lost_among_four_children(serve: Serve, mpm: str, store: tu
     assert (number, new, kind) == ("402", "False", store[0]) and sid == first.text.split()[2]
 
 
-def test_what_a_session_holds(serve: Serve, store: tuple[str, int]) -> None:
-    server = served(serve, "event", store[0], redis_port=store[1])
+def test_what_a_session_holds(serve: Serve, store: tuple[str, Optional[Database]]) -> None:
+    server = served(serve, "event", store[0], database=store[1])
     answer = server.ok("/sessions/data")
     sid = answer.text
     assert server.ok("/sessions/data", headers=cookie(answer)).text == sid
@@ -207,8 +205,8 @@ def clean(server: Server) -> int:
     raise AssertionError(server.log_text())
 
 
-def test_redis_across_two_servers(serve: Serve, redis: int) -> None:
-    one, two = (served(serve, "event", "RedisSession", redis_port=redis, children=2) for _ in range(2))
+def test_no_update_is_lost_among_two_servers(serve: Serve, database: Database) -> None:
+    one, two = (served(serve, "event", database.store, database=database, children=2) for _ in range(2))
     answer = one.ok("/sessions/count")
     sent = cookie(answer)
     command = ["ab", "-q", "-n", "100", "-c", "4", "-H", f"Cookie: {sent['Cookie']}"]
@@ -222,7 +220,7 @@ def test_redis_across_two_servers(serve: Serve, redis: int) -> None:
     assert two.ok("/sessions/count", headers=sent).text.split()[0] == "202"
 
 
-def test_redis_s_lock_belongs_to_the_root_request(serve: Serve, redis: int) -> None:
+def test_a_database_s_lock_belongs_to_the_root_request(serve: Serve, database: Database) -> None:
     """Whatever the interpreter; and nobody waits longer than the option says."""
     more = places("visits") + (
         "PythonOption go @ROOT@/sessions/go\nPythonOption mod_python.session.application_path /\n"
@@ -230,7 +228,7 @@ def test_redis_s_lock_belongs_to_the_root_request(serve: Serve, redis: int) -> N
         "<Location /apart>\nPythonInterpPerDirective On\nSetHandler mod_python\nPythonAccessHandler visits::apart\n</Location>\n"
         "<Location /apart/inner>\nPythonHandler visits::apart\n</Location>\n"
     )
-    one, two = (served(serve, "event", "RedisSession", more, redis_port=redis) for _ in range(2))
+    one, two = (served(serve, "event", database.store, more, database) for _ in range(2))
     sent = cookie(one.ok("/visits/count"))
     for number in (2, 4, 6):
         lines = one.ok("/apart/inner", headers=sent).text.splitlines()
@@ -251,9 +249,12 @@ def test_mistakes_are_told(serve: Serve) -> None:
     server = served(serve, "event", "NoSession")
     assert server.get("/sessions/count").status == 500
     server.claim("mod_python.session.session_type: 'NoSession' is none of FileSession")
-    server = served(serve, "event", "RedisSession", redis_port=1)
-    assert server.get("/sessions/count").status == 500
-    server.claim("redis.exceptions.ConnectionError")
+    for kind, error in ((Redis, "redis.exceptions.ConnectionError"), (Postgres, "psycopg.OperationalError: .*refused")):
+        nowhere = kind.__new__(kind)
+        nowhere.port = 1
+        server = served(serve, "event", kind.store, database=nowhere)
+        assert server.get("/sessions/count").status == 500
+        server.claim(error)
 
 
 def test_the_kind_is_chosen_by_the_mpm(serve: Serve) -> None:

@@ -20,6 +20,8 @@ has() { command -v "$1"; }
 has_httpd() { has apache2 || [ -x /usr/sbin/apache2 ] || has httpd || [ -x /usr/sbin/httpd ]; }
 # Not libclang-cpp, which other packages bring along.
 has_libclang() { ls /usr/lib/llvm-*/lib/libclang[.-]*.so* /usr/lib*/libclang.so* /usr/lib/*/libclang[.-]*.so* 2>/dev/null | grep -v cpp | grep -q .; }
+has_postgres() { has initdb || ls /usr/lib/postgresql/*/bin/initdb; }
+has_haproxy() { has haproxy || [ -x /usr/sbin/haproxy ]; }
 has_python_h() { "$python" -c 'import os, sys, sysconfig; sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))'; }
 
 need apache2-dev "apxs and the headers to build a module with" has apxs
@@ -57,6 +59,8 @@ fi
 if [ "$purpose" = tests ]; then
     modules=$(apxs -q LIBEXECDIR 2>/dev/null || echo /usr/lib/apache2/modules)
     need redis-server "sessions in Redis" has redis-server
+    need postgresql "sessions in PostgreSQL" has_postgres
+    need haproxy "a load balancer in front of two servers" has_haproxy
     need chromium "a browser" has chromium
     need chromium-driver "what drives the browser" has chromedriver
     need prometheus "what reads the metrics" has prometheus

@@ -16,6 +16,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mod_python import apache
+from mod_python._postgres_session import PostgresSession as PostgresSession
+from mod_python._redis_session import RedisSession as RedisSession
 from mod_python._session import (
     CLEANUP_CHANCE as CLEANUP_CHANCE,
 )
@@ -32,14 +34,14 @@ from mod_python._session import true_or_false as true_or_false
 from mod_python._stores import DbmSession as DbmSession
 from mod_python._stores import FileSession as FileSession
 from mod_python._stores import MemorySession as MemorySession
-from mod_python._stores import RedisSession as RedisSession
 from mod_python._stores import SqliteSession as SqliteSession
 
 if TYPE_CHECKING:
     from _apache import mp_request
 
 _TYPES: dict[str, type[BaseSession]] = {
-    kind.__name__: kind for kind in (FileSession, DbmSession, MemorySession, SqliteSession, RedisSession)
+    kind.__name__: kind
+    for kind in (FileSession, DbmSession, MemorySession, SqliteSession, RedisSession, PostgresSession)
 }
 
 

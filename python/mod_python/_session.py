@@ -347,6 +347,14 @@ class BaseSession(dict[Any, Any]):
             raise self._in_use(seconds)
         return count
 
+    def _is_last(self) -> bool:
+        """The same: is this the last of the request's sessions that need the lock? What lies elsewhere is freed before the lock of this
+        httpd is, so that who comes next need not try it again and again."""
+        count = _apache._session_lock(self._req, self._sid, 0)
+        if count:
+            _apache._session_unlock(self._req, self._sid)
+        return count <= 2
+
     def _in_use(self, seconds: float) -> apache.SERVER_RETURN:
         text = (
             f"session {self._sid[:8]}...: another request has had it for {seconds:g} seconds, answered with 503; see "

@@ -1,4 +1,4 @@
-"""Where sessions are kept: memory, files, dbm, SQLite, Redis; see ``Session``."""
+"""Where sessions are kept on one machine: memory, files, dbm, SQLite; see ``Session``."""
 
 from __future__ import annotations
 
@@ -348,74 +348,3 @@ class SqliteSession(BaseSession):
         self._req.register_cleanup(
             lambda session: session._run("DELETE FROM session WHERE over < ?", time.time()), self
         )
-
-
-class RedisSession(BaseSession):
-    """Sessions in a Redis server, for several machines: ``PythonOption mod_python.redis_session.url redis://host:6379/0``.
-
-    Needs the package ``redis``. The lock lies in Redis, too, and is given up after a minute: a machine that dies does not
-    keep it.
-    """
-
-    _LOCK_SECONDS = 60
-    _clients: ClassVar[dict[str, Any]] = {}
-
-    def __init__(self, req: mp_request, sid: Any = 0, secret: Any = None, timeout: int = 0, lock: Any = 1) -> None:
-        if not hasattr(self, "_sid"):
-            url = option(req, "mod_python.redis_session.url") or "redis://127.0.0.1:6379/0"
-            if url not in self._clients:
-                try:
-                    import redis
-                except ImportError as error:
-                    raise ImportError("RedisSession needs the package redis: pip install redis") from error
-                self._clients[url] = redis.Redis.from_url(url, socket_timeout=10, socket_connect_timeout=5)
-            self._client = self._clients[url]
-        super().__init__(req, sid=sid, secret=secret, timeout=timeout, lock=lock)
-
-    def _name(self, what: str = "session") -> str:
-        return f"mod_python:{what}:{self._sid}"
-
-    def _lock_in_redis(self) -> Any:
-        # Not bound to a thread: the request's end, which unlocks, may come in another one.
-        return self._client.lock(self._name("lock"), timeout=self._LOCK_SECONDS, sleep=0.01, thread_local=False)
-
-    def do_lock(self) -> None:
-        """Of one request's sessions with this id, the first takes the lock in Redis, and the last gives it back."""
-        begun, limit = time.monotonic(), self._patience()
-        if self._acquire(limit) > 1:
-            return
-        had, token = False, os.urandom(16).hex()
-        left = None if limit < 0 else max(limit - (time.monotonic() - begun), 0)
-        try:
-            had = self._lock_in_redis().acquire(blocking=left != 0, blocking_timeout=left, token=token)
-        finally:
-            if not had:
-                super().do_unlock()
-        if not had:
-            raise self._in_use(limit)
-        self._notes()[self._name("lock")] = token
-
-    def do_unlock(self) -> None:
-        if _apache._session_unlock(self._req, self._sid):
-            return
-        token = self._notes().get(self._name("lock"))
-        if token is None:
-            return
-        del self._notes()[self._name("lock")]
-        lock = self._lock_in_redis()
-        lock.local.token = token.encode()
-        try:
-            lock.release()
-        except Exception as error:
-            self._req.log_error(f"session {self._sid[:8]}... was locked too long: {error}", apache.APLOG_WARNING)
-
-    def do_load(self) -> Optional[Record]:
-        data = self._client.get(self._name())
-        return None if data is None else self._unpack(data)
-
-    def do_save(self, dict: Record) -> None:
-        # Redis forgets it by itself.
-        self._client.set(self._name(), self._pack(dict), ex=max(int(dict["_timeout"]) + 1, 1))
-
-    def do_delete(self) -> None:
-        self._client.delete(self._name())
