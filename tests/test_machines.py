@@ -52,7 +52,11 @@ class Balancer:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.place, **AS_USER
             )
-        Httpd._wait(self._accepts, "HAProxy does not answer")
+        try:
+            Httpd._wait(self._accepts, "HAProxy does not answer")
+        except BaseException:
+            self.stop()
+            raise
 
     def _accepts(self) -> bool:
         assert self._process.poll() is None, (self.place / "log").read_text()
