@@ -28,8 +28,12 @@ class Database:
         self.process: Optional[subprocess.Popen[bytes]] = None
         if os.geteuid() == 0:
             shutil.chown(self.place, CHILD_USER, CHILD_USER)
-        self.prepare()
-        self.start()
+        try:
+            self.prepare()
+            self.start()
+        except BaseException:
+            self.remove()
+            raise
 
     def prepare(self) -> None:
         """What has to be done once."""
@@ -52,7 +56,10 @@ class Database:
             self.process = subprocess.Popen(
                 self.command(), cwd=self.place, stdin=subprocess.DEVNULL, stdout=log, stderr=log, **AS_USER
             )
-        Httpd._wait(self.is_ready, f"{self.command()[0]} does not answer: {(self.place / 'log').read_text()}")
+        try:
+            Httpd._wait(self.is_ready, f"{self.command()[0]} does not answer")
+        except TimeoutError as error:
+            raise RuntimeError((self.place / "log").read_text()) from error
 
     def stop(self) -> None:
         """End it, and whoever is connected."""

@@ -52,7 +52,11 @@ class Balancer:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.place, **AS_USER
             )
-        Httpd._wait(self._accepts, "HAProxy does not answer")
+        try:
+            Httpd._wait(self._accepts, "HAProxy does not answer")
+        except BaseException:
+            self.stop()
+            raise
 
     def _accepts(self) -> bool:
         assert self._process.poll() is None, (self.place / "log").read_text()
@@ -165,10 +169,13 @@ def test_no_session_is_lost(serve: Serve, kind: str, request: pytest.FixtureRequ
         both_answer()
         assert failed() == 0
         # The plug is pulled.
+        # The child last: it has all connections, and is the last to listen, so that nobody meets a dying httpd a second time.
         assert two._process is not None
-        os.killpg(two.pid, signal.SIGKILL)
+        group = two.pid
+        two._process.kill()
         two._process.wait()
         two._process = None
+        os.killpg(group, signal.SIGKILL)
         Httpd._wait(lambda: balancer.state("two")[0].startswith("DOWN"), "HAProxy does not notice")
         go_on()
         lost = failed()

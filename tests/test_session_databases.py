@@ -209,7 +209,8 @@ def test_interpreters_of_one_process(serve: Serve, database: Database) -> None:
 
 
 def test_forks_and_large_sessions(serve: Serve, postgres: Postgres) -> None:
-    server = served(serve, postgres)
+    # No other interpreter than the main one may fork.
+    server = served(serve, postgres, interpreter=None)
     sent = cookie(server.ok("/stored/count"))
     assert [server.ok("/stored/forks", headers=sent).text for _ in range(3)] == ["0"] * 3
     assert [server.ok("/stored/big", headers=sent).text for _ in range(2)] == ["False", "True"]
