@@ -53,8 +53,7 @@ soak leaks memcheck hostile: %: build setup-% $(VENV)/ready
 audit: $(VENV)/ready ## known vulnerabilities in what is used, from databases on the net (cargo-audit, pip-audit)
 	tools/audit.sh $(VENV)
 bench: build setup-bench ## measure this module beside others, and write bench/report.md; QUICK=1 ends in five minutes
-	$(PYTHON) bench/prepare.py
-	target/bench/venv/bin/python bench/run.py $(if $(QUICK),--quick)
+	$(PYTHON) bench/prepare.py && target/bench/venv/bin/python bench/run.py $(if $(QUICK),--quick)
 
 docs: $(DOCS)/ready ## make the documentation's site of docs/ and the package: target/docs/site; a broken link fails
 	$(DOCS)/bin/python tools/docs.py
@@ -66,9 +65,7 @@ lint: $(VENV)/ready ## check formatting, lints and types
 	tools/deny.sh
 fmt: $(VENV)/ready ## format Rust and Python
 	cargo fmt
-	$(VENV)/bin/ruff format .
-	$(VENV)/bin/ruff check --fix .
-
+	$(VENV)/bin/ruff format . && $(VENV)/bin/ruff check --fix .
 install: ## install what `make build` has made into the system's httpd (apxs names the place); DESTDIR=… for packages
 uninstall: ## remove what was installed, but for settings that were edited
 install uninstall:

@@ -139,10 +139,7 @@ class Server:
     def look(self) -> None:
         """Take what has come: requests to begin with, and whose waiting has an end."""
         begun, woken, cancelled = self._take()
-        for number in woken:
-            for future in self._waiting.pop(number, ()):
-                if not future.done():
-                    future.set_result(None)
+        self._wake(woken)
         for number in cancelled:
             timed = _timed.get(number)
             if timed is not None and timed.call.task is not None:
@@ -153,6 +150,12 @@ class Server:
                 self.start(application, exchange, scope, *deadline)
             else:
                 application.queue.append((exchange, scope, *deadline))
+
+    def _wake(self, numbers: list[int]) -> None:
+        for number in numbers:
+            for future in self._waiting.pop(number, ()):
+                if not future.done():
+                    future.set_result(None)
 
     def start(
         self, application: Application, exchange: Exchange, scope: dict[str, Any], due: int = 0, limit: int = 0
@@ -325,7 +328,8 @@ class Server:
                 self.native.log(_WARNING, "an event loop does not end: something in it does not yield")
 
     def _stop(self) -> None:
-        self.native.close()
+        # Requests that have just come are given up; who waits is told what has come for it.
+        self._wake(self.native.close()[1])
         # Referred to while it runs.
         self._end = self.loop.create_task(self._finish())
 
@@ -409,11 +413,15 @@ class _Timed:
         self.awaited: Any = None
 
     def begin(self, application: Application, scope: dict[str, Any]) -> _Timed:
-        self.awaited = application.call(scope, self.call.receive, self.call.send)
-        iterator = self.awaited.__await__()
+        _timed[self._number] = self
+        try:
+            self._native.begin_step(self._due, self._limit)
+            self.awaited = application.call(scope, self.call.receive, self.call.send)
+            iterator = self.awaited.__await__()
+        finally:
+            self._native.end_step()
         self._send: Callable[[Any], Any] = getattr(iterator, "send", None) or (lambda _: next(iterator))
         self._throw: Any = getattr(iterator, "throw", None)
-        _timed[self._number] = self
         return self
 
     def end(self) -> None:
@@ -431,8 +439,8 @@ class _Timed:
         return self.send(None)
 
     def send(self, value: Any) -> Any:
-        self._native.begin_step(self._due, self._limit)
         try:
+            self._native.begin_step(self._due, self._limit)
             return self._send(value)
         finally:
             self._native.end_step()
@@ -440,8 +448,8 @@ class _Timed:
     def throw(self, *error: Any) -> Any:
         if self._throw is None:
             raise error[-1] if isinstance(error[-1], BaseException) else error[0]
-        self._native.begin_step(self._due, self._limit)
         try:
+            self._native.begin_step(self._due, self._limit)
             return self._throw(*error)
         finally:
             self._native.end_step()

@@ -34,6 +34,8 @@ _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _REST = r"[\w.\-]{0,40}[\"']?\s{0,3}"
 _QUOTED = re.compile(rf"""({_WORD}{_REST}(?:=|:)\s{{0,3}}[bru]{{0,2}})("[^"]*"?|'[^']*'?)""", re.IGNORECASE)
 _BARE = re.compile(rf"({_WORD}{_REST}=\s{{0,3}})([^\s'\",;&<>()\[\]{{}}#]+)", re.IGNORECASE)
+# `postgres://user:password@host`.
+_IN_URL = re.compile(r"(?<=://)[^/\s:@'\"]{0,100}:[^@/\s'\"]{1,200}(?=@)")
 _IN_URI = re.compile(r"(?<=[?&;])([^=&;#?\s]{1,100})=([^&;#\s]*)")
 
 
@@ -48,7 +50,7 @@ def is_secret(name: str) -> bool:
 
 def without_secrets(text: str, *, only_quoted: bool = False) -> str:
     """Hide values behind names of secrets in a text."""
-    text = _QUOTED.sub(rf"\1{HIDDEN}", text)
+    text = _IN_URL.sub(HIDDEN, _QUOTED.sub(rf"\1{HIDDEN}", text))
     return text if only_quoted else _BARE.sub(rf"\1{HIDDEN}", text)
 
 

@@ -260,7 +260,7 @@ impl Drop for Armed {
 }
 
 /// A step of a task in an event loop's thread begins, attached: it is to be over when the request's time, `due`, has passed.
-pub(crate) fn begin_step(cx: Cx<'_>, due: u64, limit: u64) {
+pub(super) fn begin_step(cx: Cx<'_>, due: u64, limit: u64) {
     let limit = Duration::from_nanos(limit);
     let mut armed = arm(cx, Some(limit), Some(due), None);
     armed.desk.take();

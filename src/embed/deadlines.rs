@@ -15,7 +15,7 @@ use super::attach::enter;
 use super::in_flight::{self, is_forked};
 use super::interpreter::{Cx, Interpreter};
 use super::question::Question;
-use super::{exception, main_thread, stacks, threads};
+use super::{exception, main_thread, stacks, threads, totals};
 use crate::httpd::guard::guard;
 use crate::httpd::log::{self, Extra, Level};
 use crate::httpd::module::retirement;
@@ -26,9 +26,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::time::Duration;
 
-pub(crate) use super::armed::{
-    Armed, Rescue, Rescued, begin_step, end_step, hand_over, late, over, pause,
-};
+pub(crate) use super::armed::{Armed, Rescue, Rescued, end_step, hand_over, late, over, pause};
 
 /// How often the watcher looks.
 const TICK: Duration = Duration::from_millis(50);
@@ -77,6 +75,13 @@ pub(super) fn follow_requests() {
             watch();
         }
     });
+}
+
+/// A step of a task in an event loop's thread begins, attached: it is to be over when the request's time, `due`, has passed. Its worker
+/// may have left it, and nobody else be watched.
+pub(crate) fn begin_step(cx: Cx<'_>, due: u64, limit: u64) {
+    armed::begin_step(cx, due, limit);
+    watch();
 }
 
 /// Has the watcher run, and be awake.
@@ -274,6 +279,7 @@ fn raise(cx: Cx<'_>) -> Vec<Report> {
             if let Some(row) = cx.interpreter.row() {
                 row.count_error();
             }
+            totals::count_error(cx.interpreter);
             let text = format!("RequestTimeout is raised where it stands\n{stack}");
             reports.push(Report {
                 about,

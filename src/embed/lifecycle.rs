@@ -8,7 +8,7 @@ use crate::config;
 use crate::config::interpreters::MAIN;
 use crate::httpd::apr::pool::Pool;
 use crate::httpd::log::{self, Level};
-use crate::httpd::module::reach;
+use crate::httpd::module::{reach, retirement};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use std::ffi::{CStr, CString, OsString};
@@ -63,6 +63,7 @@ pub(crate) fn start(
     deadlines::follow_requests();
     STARTING.store(true, Ordering::SeqCst);
     pool.on_end(Exit { before: before_end });
+    pool.before_end(Warning);
     let started =
         initialize(server, functions, populate).and_then(|()| registry::adopt_main(begun));
     STARTING.store(false, Ordering::SeqCst);
@@ -173,6 +174,21 @@ impl Drop for Config {
     }
 }
 
+/// Owned by the child's pool: dropped before any other part of the child's end, such as the clean-ups of a request that it has come
+/// in the middle of.
+struct Warning;
+
+impl Drop for Warning {
+    fn drop(&mut self) {
+        alarm::set(if is_interrupted() { AT_ONCE } else { LAST });
+    }
+}
+
+/// Does the end come in the middle of Python, or of its start?
+fn is_interrupted() -> bool {
+    threads::is_inside() || STARTING.load(Ordering::SeqCst)
+}
+
 /// Owned by the child's pool: ends Python when it is dropped.
 struct Exit {
     before: fn(),
@@ -180,9 +196,7 @@ struct Exit {
 
 impl Drop for Exit {
     fn drop(&mut self) {
-        let is_inside = threads::is_inside() || STARTING.load(Ordering::SeqCst);
-        alarm::set(if is_inside { AT_ONCE } else { LAST });
-        if is_inside {
+        if is_interrupted() {
             // prefork stops a child from a signal handler, perhaps in the middle of Python: nothing can be run then.
             threads::announce_end();
             return;
@@ -209,6 +223,11 @@ impl Drop for Exit {
             exception::or_discard(cx.py, ended);
         });
         stop_threads();
+        if retirement::has_begun() {
+            // httpd would end such a child with a status by which its parent takes all children for sick, and might end itself.
+            // SAFETY: ends the process at once; Python has ended.
+            unsafe { libc::_exit(0) }
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use crate::config::ModPython;
 use crate::embed::interpreter::Interpreter;
 use crate::embed::stopwatch::Lap;
 use crate::embed::totals::{self, Done};
-use crate::embed::{children, scoreboard, series};
+use crate::embed::{children, in_flight, scoreboard, series};
 use crate::httpd::clock::now;
 use crate::httpd::log::{self, Level};
 use crate::httpd::request::Request;
@@ -75,7 +75,7 @@ const SWITCHING_PROTOCOLS: i64 = 101;
 #[inline(never)]
 fn tell(request: Request<'_>, duration: u64, shares: Shares) {
     let seconds = |time: u64| format!("{:.3} s", Duration::from_nanos(time).as_secs_f64());
-    let line = request.the_request().unwrap_or_default().to_string_lossy();
+    let line = in_flight::line_of(request);
     let text = format!(
         "slow request ({line}): {}, of them {} waiting for the interpreter's lock, {} in Python, {} sending, {} elsewhere",
         seconds(duration),

@@ -106,6 +106,7 @@ impl Exchange {
             let _ = Exchange::send(cx, held, End::Flush);
         }
         held.value().output.borrow_mut().discard();
+        let _paused = deadlines::pause();
         cx.detached(held.request().last(), |request| request.break_off());
     }
 

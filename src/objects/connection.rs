@@ -9,7 +9,7 @@ use super::table::{Rules, Table};
 use crate::embed::cell::Slot;
 use crate::embed::class::{self, Args, Attribute, Class, Key, Method, This, method};
 use crate::embed::text::{self, Encoding, Text};
-use crate::embed::{Detachable, capsule};
+use crate::embed::{Detachable, capsule, deadlines};
 use crate::exchange::{Exchange, RequestLease};
 use crate::httpd::io::connection::{Amount, Broken, Wire};
 use crate::httpd::log;
@@ -267,6 +267,7 @@ impl<'py> This<'_, 'py, Connection> {
             let busy =
                 |_| PyRuntimeError::new_err("the connection is being read or written already");
             let mut wire = self.wire.try_lock().map_err(busy)?;
+            let _paused = deadlines::pause();
             Ok(self.cx.detached((&mut *wire, (host, with)), body))
         })
     }

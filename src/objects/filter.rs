@@ -3,7 +3,7 @@
 use super::refusal::refused;
 use crate::embed::cell::{Flag, Number, Slot};
 use crate::embed::class::{self, Args, Attribute, Class, Key, Method, This, method};
-use crate::embed::{Cx, text};
+use crate::embed::{Cx, deadlines, text};
 use crate::exchange::{Exchange, RequestLease};
 use crate::httpd::io::filter::{Failed, Invocation};
 use crate::httpd::request::lease::Held;
@@ -173,6 +173,8 @@ impl<'py> This<'_, 'py, Filter> {
         let taken = lock(&self.running).take();
         let mut invocation =
             taken.ok_or_else(|| PyRuntimeError::new_err("filter object has expired"))?;
+        // Who sends slowly, or takes slowly, is no deadline's business.
+        let _paused = deadlines::pause();
         let result = self.cx.detached((&mut *invocation, with), body);
         *lock(&self.running) = Some(invocation);
         Ok(result)

@@ -77,9 +77,9 @@ pub(in crate::gateway) fn answer<'py>(call: &Call<'py>, request: &Object<'py>) -
     let Ok(left) = deadlines::hand_over(cx) else {
         return Err(call.time_out());
     };
-    let limit = common
-        .limit(call.gateway.answerer)
-        .map_or(0, |limit| limit.as_nanos());
+    // Where nothing is armed, as behind a handler that calls this one, nothing is due.
+    let limit = left.and_then(|_| common.limit(call.gateway.answerer));
+    let limit = limit.map_or(0, |limit| limit.as_nanos());
     let due = left.map_or(0, deadlines::due_in);
     let parts = (
         &exchange,

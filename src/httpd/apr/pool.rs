@@ -97,7 +97,7 @@ impl<'p> Pool<'p> {
 
     /// As `on_end`, but dropped before the pools below this one are destroyed (apr_pool_pre_cleanup_register): for what looks at a
     /// request or connection when it ends.
-    pub(in crate::httpd) fn before_end<T: 'static>(self, value: T) -> &'p T {
+    pub(crate) fn before_end<T: 'static>(self, value: T) -> &'p T {
         let place = self.place(value);
         // SAFETY: as in `on_end`.
         unsafe {

@@ -6,6 +6,7 @@
 
 use crate::httpd::request::server::{is_defined, mpm_query};
 use crate::httpd::sys;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// What `mpm_query` is asked whether a child has several threads (AP_MPMQ_IS_THREADED).
@@ -17,6 +18,7 @@ pub(crate) fn begin() -> Option<Duration> {
     if is_defined(c"ONE_PROCESS") || is_defined(c"DEBUG") {
         return None;
     }
+    BEGUN.store(true, Ordering::SeqCst);
     // SAFETY: this child's own copy of httpd's list of listeners, which lives as long as the process; its threads read one pointer of each.
     unsafe {
         let mut listener = sys::ap_listeners;
@@ -29,6 +31,13 @@ pub(crate) fn begin() -> Option<Duration> {
             .map_or(0, |server| server.timeout);
         Some(Duration::from_micros(u64::try_from(timeout).unwrap_or(0)))
     }
+}
+
+static BEGUN: AtomicBool = AtomicBool::new(false);
+
+/// Is this child to end for a reason of ours?
+pub(crate) fn has_begun() -> bool {
+    BEGUN.load(Ordering::SeqCst)
 }
 
 /// Accepts nothing, as if there were no descriptor left (ap_unixd_accept gives this then).
@@ -77,9 +86,11 @@ pub(crate) fn others(stuck: usize) -> bool {
 }
 
 /// What a worker does that serves a request.
-const BUSY: [i32; 4] = [
+const BUSY: [i32; 5] = [
     sys::SERVER_BUSY_READ,
     sys::SERVER_BUSY_WRITE,
     sys::SERVER_BUSY_LOG,
     sys::SERVER_BUSY_DNS,
+    // A busy one of a child that ends.
+    sys::SERVER_GRACEFUL,
 ];

@@ -4,6 +4,7 @@ use super::body::is_complete;
 use super::payload::{Object, Request};
 use crate::config::{Phase, parse_handlers};
 use crate::embed::class::{self, Args, This};
+use crate::embed::deadlines;
 use crate::embed::text::{self, Encoding, Text};
 use crate::exchange::{Exchange, write_failed};
 use crate::httpd::io::file_part::{SentFile, Unsendable};
@@ -85,6 +86,8 @@ pub(super) fn internal_redirect<'py>(
     if request.has_begun_to_leave() && request.main().is_none() {
         request.refuse_error_pages(request.status());
     }
+    // Handlers of what it is redirected to have deadlines of their own.
+    let _paused = deadlines::pause();
     this.cx
         .detached((request, uri.as_c_str()), |(request, uri)| {
             request.internal_redirect(uri)
@@ -146,6 +149,7 @@ pub(super) fn discard_request_body<'py>(
         Status::OK
     } else {
         drop(Exchange::input(&held)?);
+        let _paused = deadlines::pause();
         this.cx
             .detached(held.request(), |request| request.discard_body())
     };
