@@ -286,11 +286,11 @@ def test_the_documents_example_runs(serve: Serve, mpm: str) -> None:
 
 
 def traced_application(server: Server) -> None:
-    """What the documents show, with the ASGI middleware beside it."""
+    """What the documents show."""
     text = (PROJECT / "docs/logging.md").read_text()
     wsgi, asgi = re.findall(r"```python\n((?:from opentelemetry).*?)```", text, re.S)
     server.write("apps/traced_wsgi.py", wsgi + SPANS)
-    server.write("apps/traced_asgi.py", wsgi.replace("OpenTelemetryMiddleware(shop)", "None") + ASGI + asgi)
+    server.write("apps/traced_asgi.py", asgi)
 
 
 SPANS = """
@@ -305,17 +305,6 @@ def inner(environ, start_response):
 
 
 traced, application = application, inner
-"""
-ASGI = """
-
-async def shop(scope, receive, send):
-    if scope["type"] == "lifespan":
-        raise RuntimeError("none")
-    text = format(trace.get_current_span().get_span_context().trace_id, "032x").encode()
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
-    await send({"type": "http.response.body", "body": text})
-
-
 """
 
 

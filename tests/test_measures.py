@@ -166,7 +166,7 @@ def test_a_slow_request_is_logged(httpd: Server) -> None:
     httpd.ok("/measured/spins?fast")
     httpd.ok("/measured/sleeps?key=value")
     line = httpd.wait_log("slow request")
-    assert ":warn]" in line and "(GET /measured/sleeps?key=value HTTP/1.1)" in line
+    assert ":warn]" in line and "(GET /measured/sleeps)" in line
     times = [float(text) for text in re.findall(r"([\d.]+) s\b", line)]
     whole, waiting, python, sending, elsewhere = times
     assert whole >= 0.15 and python > 0.14 and abs(waiting + python + sending + elsewhere - whole) < 0.01
