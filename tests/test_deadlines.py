@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import http.client
 import json
+import socket
 import threading
 import time
 from typing import Any
@@ -75,6 +76,18 @@ PythonTimeout {LIMIT}
 <Location /imported>
     SetHandler mod_python
     PythonHandler slow_import
+</Location>
+<Location /received>
+    SetHandler mod_python
+    PythonHandler stuck::received
+    PythonInputFilter stuck::inputfilter PLAIN
+    SetInputFilter PLAIN
+</Location>
+<Location /wrapped>
+    SetHandler mod_python
+    PythonHandler stuck::wrapped
+    PythonTimeout 0 handler
+    PythonOption mod_python.asgi.application stuck::asgi
 </Location>
 PythonWSGI /wsgi stuck:wsgi
 PythonASGI /asgi stuck:asgi
@@ -291,6 +304,28 @@ def test_what_keeps_the_lock_is_shown_all_the_same(serve: Serve) -> None:
     server.wait_log(r"the interpreter's lock is held by another thread, or by code in C")
     told(server, "GET /handler", "it does not come back: the child ends", *(("in stand",) if IS_DUMPED else ()))
     server.wait_log("the child ends, with a thread that has not come back")
+
+
+def test_a_slow_client_is_no_deadlines_business(httpd: Server) -> None:
+    """Not where a filter of Python's reads what it sends, either."""
+    pids = httpd.child_pids()
+    with socket.create_connection(("127.0.0.1", httpd.port), timeout=PATIENCE) as client:
+        client.sendall(b"POST /received HTTP/1.1\r\nHost: x\r\nContent-Length: 6\r\nConnection: close\r\n\r\n123")
+        begun = time.monotonic()
+        while time.monotonic() - begun < 5 * LIMIT:
+            assert httpd.ok("/quick").status == 200
+        client.sendall(b"456")
+        answer = client.makefile("rb").read()
+    assert answer.startswith(b"HTTP/1.1 200") and b"123456" in answer
+    assert set(pids) <= set(httpd.child_pids())
+
+
+def test_an_application_that_a_handler_calls(httpd: Server) -> None:
+    """Nothing is due where nothing has been armed."""
+    pids = httpd.child_pids()
+    for _ in range(3):
+        assert httpd.ok("/wrapped?").text == "done"
+    assert set(pids) <= set(httpd.child_pids())
 
 
 def test_requests_in_flight(lasting: Server) -> None:

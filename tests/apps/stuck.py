@@ -10,6 +10,7 @@ import time
 
 import _apache
 from mod_python import apache
+from mod_python.asgi import handler as asgi_handler
 
 LONG = 1.2
 """Longer than the limits and their second time, shorter than a test has patience."""
@@ -171,3 +172,21 @@ async def asgi(scope, receive, send):
     if not how.startswith("part "):
         await send(start)
     await send({"type": "http.response.body", "body": b"done"})
+
+
+def inputfilter(filter):
+    """Passes everything on."""
+    while data := filter.read():
+        filter.write(data)
+    if data is None:
+        filter.close()
+
+
+def received(req):
+    req.write(req.read())
+    return apache.OK
+
+
+def wrapped(req):
+    """An application's server inside of a handler."""
+    return asgi_handler(req)
