@@ -271,12 +271,14 @@ def test_counters_do_not_go_back(serve: Serve, mpm: str) -> None:
 
 
 def test_prometheus_reads_them(serve: Serve, tmp_path: Path) -> None:
-    server = serve(CONFIG)
-    for _ in range(3):
-        server.ok("/app")
+    """From two httpds, as from two machines."""
+    server, other = serve(CONFIG), serve(CONFIG)
+    for asked in (server, server, server, other, other):
+        asked.ok("/app")
     port = free_port()
     config = tmp_path / "prometheus.yml"
-    target = f"{{metrics_path: /metrics, static_configs: [{{targets: ['127.0.0.1:{server.port}']}}]"
+    targets = f"['127.0.0.1:{server.port}', '127.0.0.1:{other.port}']"
+    target = f"{{metrics_path: /metrics, static_configs: [{{targets: {targets}}}]"
     config.write_text(
         f"scrape_configs:\n  - {{job_name: httpd, scrape_interval: 1s, scrape_timeout: 1s, {target[1:]}}}\n"
     )
@@ -294,16 +296,16 @@ def test_prometheus_reads_them(serve: Serve, tmp_path: Path) -> None:
 
     def is_up() -> bool:
         with contextlib.suppress(OSError, ValueError, KeyError):
-            return [one["health"] for one in api("targets")["activeTargets"]] == ["up"]
+            return [one["health"] for one in api("targets")["activeTargets"]] == ["up", "up"]
         return False
 
     def count() -> list[str]:
         query = "query?query=mod_python_requests_total%7Bapplication%3D%22measured%3A%3Aapplication%22%2Ccode%3D%222xx%22%7D"
-        return [one["value"][1] for one in api(query)["result"]]
+        return sorted(one["value"][1] for one in api(query)["result"])
 
     try:
-        server._wait(is_up, "the target is not up")
-        server._wait(lambda: count() == ["3"], "Prometheus does not know the requests")
+        server._wait(is_up, "the targets are not up")
+        server._wait(lambda: count() == ["2", "3"], "Prometheus does not know the requests")
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait()
