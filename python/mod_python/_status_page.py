@@ -70,7 +70,7 @@ th{font-weight:500;color:var(--soft);font-size:12px;line-height:16px;vertical-al
 td{border-top:1px solid var(--grid)}
 th:first-child,td:first-child{padding-left:0}
 .l{text-align:left}
-td.l{white-space:normal;overflow-wrap:anywhere;min-width:13em}
+td.l{white-space:normal;overflow-wrap:anywhere;min-width:6em}
 .fit{width:auto}.fit th,.fit td{padding-left:48px}.fit th:first-child,.fit td:first-child{padding-left:0}
 td.o{color:var(--soft);min-width:4em}
 td.bad{color:var(--c4);font-weight:600}
@@ -139,7 +139,9 @@ def document(title: str, body: str, renews: bool = False) -> str:
 def stack(report: dict[str, Any], pid: int, thread: int) -> str:
     """The page of where a thread of a child is in Python."""
     found = _apache._stack(pid, thread)
-    text = found or "It is not in Python any more, or its child does not answer."
+    text = found or (
+        "It is not in Python now: it waits for its event loop (asgi), has come to its end, or its child does not answer."
+    )
     body = (
         f"<header><h1>Where it is<small>thread {thread} of child {pid}</small></h1><nav><a href='?'>status</a></nav></header>"
         f"<section><pre>{escape(text)}</pre></section>"

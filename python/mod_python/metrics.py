@@ -15,6 +15,7 @@ are those of all children that there have been since httpd was started: they do 
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -110,6 +111,8 @@ def _of_applications() -> Iterable[_Family]:
     yield _Family("requests", "counter", "Requests that have ended, by the class of their status.", codes)
     errors = [("_total", labels, one.counts["errors"]) for labels, one in rows]
     yield _Family("errors", "counter", "Errors of Python code, whatever the client was told.", errors)
+    late = [("_total", labels, one.counts["timeouts"]) for labels, one in rows]
+    yield _Family("timeouts", "counter", "Calls of Python that PythonTimeout has ended.", late)
     histogram = [sample for labels, one in served for sample in _histogram(labels, one)]
     about = "How long requests took, but for those that have left their worker."
     yield _Family("request_duration_seconds", "histogram", about, histogram, "seconds")
@@ -178,6 +181,11 @@ def _of_interpreters() -> Iterable[_Family]:
     for place, (name, about) in enumerate(families.items()):
         samples = [("", {"interpreter": name}, sum(row[place] for row in each)) for name, each in sorted(rows.items())]
         yield _Family(name, "gauge", about, samples)
+    present = Counter(one[2] for one in _apache._in_flight())
+    about = "Requests that are in Python now, the one that asks among them."
+    yield _Family(
+        "requests_in_flight", "gauge", about, [("", {"interpreter": name}, present[name]) for name in sorted(rows)]
+    )
     lag = [("", {"interpreter": name}, max(row[3] for row in each) * 1e-6) for name, each in sorted(rows.items())]
     about = "How long the slowest event loop has had the last requests wait."
     yield _Family("loop_lag_seconds", "gauge", about, lag, "seconds")

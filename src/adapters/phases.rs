@@ -1,12 +1,13 @@
 //! Runs a phase's handlers: finds the interpreter, calls each handler in turn, turns results into a status.
 
 use super::{Answered, Object, Outcome, Subject, answer, call, serve};
+use crate::config::limit::Answerer;
 use crate::config::{BROKEN, Directory, Entry, ModPython, Phase};
 use crate::embed::in_flight::{self, Work};
 use crate::embed::interpreter::Interpreter;
 use crate::embed::stopwatch::apart;
 use crate::embed::totals::{self, Current};
-use crate::embed::{self, Cx, exception};
+use crate::embed::{self, Cx, deadlines, exception};
 use crate::exchange::{Exchange, RequestLease, lease_of};
 use crate::httpd::io::Aborted;
 use crate::httpd::io::output::{Brigade, End};
@@ -379,7 +380,12 @@ impl<'a, 'py, 'r> Attached<'a, 'py, 'r> {
 
     fn failed(&self, entry: Option<&Entry<'r>>, raised: &Object<'_>) -> Status {
         let debug = self.has_failed();
-        report::exception(self.cx, self.lease, self.phase, entry, raised, debug)
+        // What an exception says of itself is code of the application's, too.
+        let limit = self.run.config.common.limit(Answerer::Handler);
+        let armed = deadlines::arm(self.cx, limit, Some(self.lease));
+        let status = report::exception(self.cx, self.lease, self.phase, entry, raised, debug);
+        armed.close();
+        status
     }
 
     /// What has been written, and has not left, makes way for an error's page.

@@ -280,6 +280,7 @@ fn raise(cx: Cx<'_>) -> Vec<Report> {
                 row.count_error();
             }
             totals::count_error(cx.interpreter);
+            totals::count_timeout(cx.interpreter);
             let text = format!("RequestTimeout is raised where it stands\n{stack}");
             reports.push(Report {
                 about,
@@ -437,21 +438,22 @@ fn retire() {
 /// # Errors
 /// What Python raises.
 pub(crate) fn stack(cx: Cx<'_>, pid: i32, thread: u64) -> PyResult<Option<String>> {
-    if pid != std::process::id().cast_signed() {
+    let here = || {
+        let at = in_flight::of_thread(thread)?;
+        let interpreter = in_flight::interpreter(at.interpreter)?;
+        Some(std::ptr::eq(interpreter, cx.interpreter))
+    };
+    let is_own = pid == std::process::id().cast_signed();
+    // Another interpreter may have a lock of its own, which is kept: it is asked as another child is, for so long.
+    if !is_own || here() == Some(false) {
         return Ok(
             cx.detached((i64::from(pid), thread.cast_signed()), |(pid, thread)| {
                 elsewhere(i32::try_from(pid).unwrap_or(0), thread.cast_unsigned())
             }),
         );
     }
-    let at = in_flight::of_thread(thread).and_then(|at| in_flight::interpreter(at.interpreter));
-    let Some(interpreter) = at.filter(|_| !is_forked()) else {
-        return Ok(None);
-    };
-    if std::ptr::eq(interpreter, cx.interpreter) {
-        return Ok(Some(stacks::of_thread(cx, thread)));
-    }
-    Ok(enter(interpreter, |cx| stacks::of_thread(cx, thread)).ok())
+    let is_there = here() == Some(true) && !is_forked();
+    Ok(is_there.then(|| stacks::of_thread(cx, thread)))
 }
 
 /// Asks another child.

@@ -33,9 +33,9 @@ pub(crate) const BOUNDS: [u64; 17] = [
 
 /// What is counted, in this order; behind it a counter a bucket of the histogram, the last for what is longer than all bounds. Times are
 /// in microseconds.
-pub(crate) const NAMES: [&str; 11] = [
+pub(crate) const NAMES: [&str; 12] = [
     "errors", "1xx", "2xx", "3xx", "4xx", "5xx", "bytes", "waiting", "python", "sending",
-    "duration",
+    "duration", "timeouts",
 ];
 const ERRORS: usize = 0;
 const CLASSES: usize = 1;
@@ -44,6 +44,7 @@ const WAITING: usize = 7;
 const PYTHON: usize = 8;
 const SENDING: usize = 9;
 const DURATION: usize = 10;
+const TIMEOUTS: usize = 11;
 const BUCKETS: usize = NAMES.len();
 
 pub(crate) const COUNTERS: usize = BUCKETS + BOUNDS.len() + 1;
@@ -269,10 +270,19 @@ impl Stripe {
 
 /// Counts an error of an interpreter's.
 pub(crate) fn count_error(interpreter: &'static Interpreter) {
+    count_one(interpreter, ERRORS);
+}
+
+/// Counts a call of Python that PythonTimeout has ended.
+pub(crate) fn count_timeout(interpreter: &'static Interpreter) {
+    count_one(interpreter, TIMEOUTS);
+}
+
+fn count_one(interpreter: &'static Interpreter, what: usize) {
     let current = THREAD.with(|thread| thread.current.get());
     let place = current.unwrap_or_else(|| place(interpreter, ""));
     if let Some(stripe) = stripe(place) {
-        stripe.add(ERRORS, 1);
+        stripe.add(what, 1);
         stripe
             .touched
             .store(crate::httpd::clock::now(), Ordering::Relaxed);

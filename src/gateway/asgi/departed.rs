@@ -7,7 +7,7 @@ use crate::config::gateways::Gateway;
 use crate::embed::cell::Ref;
 use crate::embed::interpreter::Interpreter;
 use crate::embed::scoreboard::{Counted, Gauge};
-use crate::embed::{class, deadlines, enter, exception, in_flight, text};
+use crate::embed::{class, deadlines, enter, exception, in_flight, text, totals};
 use crate::exchange::RequestLease;
 use crate::gateway::answer::Answer;
 use crate::gateway::call::{Call, Stop};
@@ -219,6 +219,7 @@ fn late(
         "PythonTimeout: {line} has taken {age:.2} s (asgi, interpreter {name}): its task is cancelled where it stands\n{stack}"
     );
     report::lines(cx, request, text.trim_end());
+    totals::count_timeout(cx.interpreter);
     drop(held);
     call.failed(answer, call.time_out())
 }
