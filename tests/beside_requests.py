@@ -253,13 +253,17 @@ GUARDED_BY_MANY = (
 )
 
 
+MOST = 4096
+"""So many parts of an answer are read: none of the site's has as many."""
+
+
 def answer_to(port: int, asked: Question) -> bytes:
     """All that a server sends until it closes; an exception's name where it does not end in order."""
     parts: list[bytes] = []
     try:
         with socket.create_connection(("127.0.0.1", port), PATIENCE) as connection:
             connection.sendall(asked.data)
-            while part := connection.recv(65536):
+            while (part := connection.recv(65536)) and len(parts) < MOST:
                 parts.append(part)
     except OSError as error:
         parts.append(f"<{type(error).__name__}>".encode())

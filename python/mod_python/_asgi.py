@@ -63,6 +63,7 @@ class Exchange(Protocol):
     def has_room(self) -> bool: ...
     def end(self, error: Optional[BaseException], /) -> bool: ...
     def number(self) -> int: ...
+    def waited(self) -> int: ...
     def is_gone(self) -> bool: ...
 
 
@@ -74,8 +75,8 @@ def run(native: Native) -> None:
     cleanup = (server.stop, None)
     apache._cleanups.append(cleanup)
     loop.add_reader(native.fileno(), server.look)
+    loop.call_soon(server.look)
     try:
-        server.look()
         loop.run_forever()
     finally:
         server.abandon()
@@ -173,9 +174,10 @@ class Server:
         if sys.version_info >= (3, 12):
             task = asyncio.Task(coroutine, loop=self.loop, eager_start=True)
         else:
+            before = len(self._ready) if self._ready is not None else 0
             task = self.loop.create_task(coroutine)
-            if self._ready is not None:
-                # Its first step, which would have been the next of the loop's.
+            if self._ready is not None and len(self._ready) == before + 1:
+                # Its first step, which would have been the next of the loop's. Another thread has not called in meanwhile.
                 self._ready.pop()._run()
         if not task.done():
             call.task = task
@@ -401,13 +403,14 @@ class _Timed:
     ``RequestTimeout`` is raised inside a step alone, so that it reaches neither the loop nor another request's task.
     """
 
-    __slots__ = ("_due", "_limit", "_native", "_number", "_send", "_throw", "awaited", "call", "thread")
+    __slots__ = ("_due", "_limit", "_native", "_number", "_send", "_throw", "_waited", "awaited", "call", "thread")
 
     def __init__(self, server: Server, call: Call, due: int, limit: int) -> None:
         self._native = server.native
         self._due = due
         self._limit = limit
         self._number = call.number()
+        self._waited = call.waited
         self.call = call
         self.thread = threading.get_ident()
         self.awaited: Any = None
@@ -415,7 +418,7 @@ class _Timed:
     def begin(self, application: Application, scope: dict[str, Any]) -> _Timed:
         _timed[self._number] = self
         try:
-            self._native.begin_step(self._due, self._limit)
+            self._native.begin_step(self._due + self._waited(), self._limit)
             self.awaited = application.call(scope, self.call.receive, self.call.send)
             iterator = self.awaited.__await__()
         finally:
@@ -440,7 +443,7 @@ class _Timed:
 
     def send(self, value: Any) -> Any:
         try:
-            self._native.begin_step(self._due, self._limit)
+            self._native.begin_step(self._due + self._waited(), self._limit)
             return self._send(value)
         finally:
             self._native.end_step()
@@ -449,7 +452,7 @@ class _Timed:
         if self._throw is None:
             raise error[-1] if isinstance(error[-1], BaseException) else error[0]
         try:
-            self._native.begin_step(self._due, self._limit)
+            self._native.begin_step(self._due + self._waited(), self._limit)
             return self._throw(*error)
         finally:
             self._native.end_step()
@@ -477,6 +480,10 @@ class Call:
 
     def number(self) -> int:
         return self._exchange.number()
+
+    def waited(self) -> int:
+        """Nanoseconds for which its worker has waited for the client."""
+        return self._exchange.waited()
 
     async def receive(self) -> Message:
         while True:

@@ -106,6 +106,10 @@ def start(program: str, config: str) -> int:
     if running is not None:
         print(f"it runs already (process {running}); `mod_python restart {config}` has it read its configuration anew")
         return 0
+    if site.pid_file is not None:
+        # Of a server that has crashed; httpd would not start where another process has its number by now.
+        with contextlib.suppress(OSError):
+            os.unlink(site.pid_file)
     status = subprocess.run([program, "-f", config, "-k", "start"], check=False).returncode
     if status != 0:
         return 1

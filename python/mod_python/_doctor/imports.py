@@ -33,7 +33,9 @@ class Imports:
         self.done: dict[probe.Job, probe.Outcome] = {}
         version = module.python + module.threading if module else ""
         self.built = interpreter(version, access)
-        self.package = (module.package if module else "") or os.path.dirname(os.path.dirname(os.path.dirname(__file__)))
+        here = os.path.dirname(os.path.dirname(os.path.dirname(__file__)))
+        self.package = (module.package if module else "") or here
+        self.sources = (module.sources if module else "") or here
 
     def check(self, all_targets: list[Target]) -> Iterator[Finding]:
         """What cannot be imported."""
@@ -120,7 +122,7 @@ class Imports:
         """A module of this package: it need not be run to see whether it is there."""
         if "$" in target.module or not _OWN.match(target.module):
             return
-        base = os.path.join(self.package, *target.module.split("."))
+        base = os.path.join(self.sources, *target.module.split("."))
         if not os.path.isfile(base + ".py") and not os.path.isdir(base):
             text = f"{target.directive.name}: there is no module {target.module} in this package"
             yield Finding("MP0005", text, target.directive.file, target.directive.line)

@@ -128,6 +128,8 @@ class Module:
     package: str
     """The directory that holds its Python package; empty if it is not there."""
     package_version: str
+    sources: str
+    """The directory below which the package's modules lie: a wheel's package is a door to that."""
 
 
 def module(path: str) -> Optional[Module]:
@@ -150,7 +152,8 @@ def module(path: str) -> Optional[Module]:
     # A wheel has the module in the package, and beside it a door to that under the usual name.
     is_inside = os.path.isfile(os.path.join(beside, "__init__.py"))
     known = os.path.join(beside, "version.py") if is_inside else os.path.join(package, "mod_python/version.py")
-    return Module(path, number, python, threading, package, _version_of(known) if package else "")
+    sources = os.path.dirname(beside) if is_inside else package
+    return Module(path, number, python, threading, package, _version_of(known) if package else "", sources)
 
 
 def _version_of(path: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import signal
 import sys
@@ -306,7 +307,11 @@ def _found(verb: str, arguments: Sequence[str]) -> tuple[Optional[str], Optional
         return None, root.find(os.path.abspath(named))
     if parsed.port is not None:
         return None, root.find(root.default(options.Options(host=parsed.host, port=parsed.port)))
-    known = [root.find(path) for path in root.roots()]
+    known = []
+    for path in root.roots():
+        # One that cannot be read hides no other.
+        with contextlib.suppress(Problem):
+            known.append(root.find(path))
     active = [state for state in known if process.running(state)]
     if len(active) == 1 or (not active and len(known) == 1):
         return None, (active or known)[0]
@@ -327,6 +332,12 @@ _VERBS = {
 
 
 def _upstream(config: str, action: str) -> NoReturn:
+    from mod_python import _control
+
+    site = _control.Site(config)
+    if site.pid_file is not None and site.pid() is None:
+        # httpd itself would signal whatever process has the number that it has left behind.
+        raise Problem(f"no server runs with {config}")
     program = _httpd()
     os.execv(program, [program, "-f", config, "-k", action])
 

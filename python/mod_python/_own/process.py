@@ -78,7 +78,8 @@ def stop(state: root.State, number: int = signal.SIGWINCH) -> Optional[int]:
     if pid is None:
         return None
     limit = time.monotonic() + _STOPPING
-    while running(state) == pid:
+    # httpd removes its file when it begins to end; its requests may take a while.
+    while running(state) == pid or has_configuration(pid, state.config):
         if time.monotonic() > limit:
             raise Problem(f"process {pid} has not ended after {_STOPPING:.0f} seconds", f"kill {pid} ends it at once.")
         time.sleep(0.02)

@@ -138,6 +138,6 @@ class _Until:
 def _signature(path: str) -> Optional[tuple[int, int]]:
     try:
         found = os.stat(path)
-    except OSError:
+    except (OSError, ValueError):  # an application writes the names
         return None
     return found.st_mtime_ns, found.st_size

@@ -185,14 +185,19 @@ def find(path: str) -> State:
         raise Problem(f"{path} is no server root of mod_python: {_STATE}: {reason}") from None
     if known.st_uid not in (os.geteuid(), 0):
         raise _foreign(path)
-    values = found.pop("options")
-    for name in ("static", "mounts"):
-        values[name] = tuple(tuple(item) for item in values[name])
-    values["options"] = tuple(values["options"])
-    # Of another version, it may have others.
-    known_options = {field.name: values[field.name] for field in dataclasses.fields(Options) if field.name in values}
-    texts = {name: str(found.get(name, "")) for name in ("program", "url", "log")}
-    return State(root=os.path.abspath(path), options=Options(**known_options), **texts)
+    try:
+        values = found.pop("options")
+        for name in ("static", "mounts"):
+            values[name] = tuple(tuple(item) for item in values[name])
+        values["options"] = tuple(values["options"])
+        # Of another version, it may have others.
+        known_options = {
+            field.name: values[field.name] for field in dataclasses.fields(Options) if field.name in values
+        }
+        texts = {name: str(found.get(name, "")) for name in ("program", "url", "log")}
+        return State(root=os.path.abspath(path), options=Options(**known_options), **texts)
+    except (AttributeError, KeyError, TypeError) as error:
+        raise Problem(f"{path} is no server root of mod_python: {_STATE}: {type(error).__name__}: {error}") from None
 
 
 def roots() -> list[str]:
@@ -217,9 +222,16 @@ def apachectl(state: State) -> str:
 set -a
 . {root}/envvars
 set +a
+# After a crash, the number in httpd's file may be another process's by now, for which httpd would not start.
+forget() {{
+    [ -d /proc/self ] || return 0
+    pid=$(cat {root}/run/httpd.pid 2>/dev/null) || return 0
+    tr '\\0' '\\n' 2>/dev/null <"/proc/$pid/cmdline" | grep -qxF -- {config} || rm -f {root}/run/httpd.pid
+}}
 case ${{1:-}} in
 start)
     shift
+    forget
     exec {program} -d {root} -f {config} -k start "$@"
     ;;
 stop | restart | reload | status)
@@ -230,6 +242,10 @@ stop | restart | reload | status)
 graceful) exec "$0" restart ;;
 graceful-stop) exec "$0" stop ;;
 configtest) exec {program} -d {root} -f {config} -t ;;
+-D*)
+    forget
+    exec {program} -d {root} -f {config} "$@"
+    ;;
 -*) exec {program} -d {root} -f {config} "$@" ;;
 *)
     sed -n 's/^# usage: //p' "$0" >&2

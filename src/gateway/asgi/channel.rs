@@ -21,6 +21,8 @@ pub(super) struct Channel {
     /// What the loop knows it by.
     pub(super) number: u64,
     inbox: Arc<Inbox>,
+    /// For how long the worker has waited for the client, in nanoseconds: that is no part of the application's time.
+    waited: AtomicU64,
     /// Held for moments, never while Python runs or something blocks.
     state: Mutex<State>,
     /// The worker waits for it, unless it has left a rope.
@@ -165,8 +167,14 @@ impl Channel {
                 ..State::default()
             }),
             turned: Condvar::new(),
+            waited: AtomicU64::new(0),
             inbox,
         }
+    }
+
+    /// Nanoseconds by which what is due is put off.
+    pub(super) fn waited(&self) -> u64 {
+        self.waited.load(Ordering::Relaxed)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -408,6 +416,12 @@ impl Channel {
     /// Has the application's task cancelled.
     pub(super) fn cancel(&self) {
         self.inbox.cancel(self.number);
+    }
+
+    /// The worker has waited for the client: told before the application hears what has come of that.
+    pub(super) fn put_off(&self, time: Duration) {
+        let time = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        self.waited.fetch_add(time, Ordering::Relaxed);
     }
 
     /// A part has been sent.

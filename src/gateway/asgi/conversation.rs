@@ -251,7 +251,7 @@ impl Conversation {
             due: [
                 due(self.stuck),
                 due(self.reading),
-                self.due,
+                self.due.filter(|_| self.stuck.or(self.reading).is_none()),
                 due(Some(Instant::now())),
             ]
             .into_iter()
@@ -375,6 +375,7 @@ impl Conversation {
         let Some(mut part) = self.part.take() else {
             return Ok(false);
         };
+        let since = self.due.map(|_| self.stuck.unwrap_or_else(Instant::now));
         let held = self.lease.acquire();
         let held = held.map_err(|_| Ending::Wrong("the request has ended".into()))?;
         if let Some(file) = part.file {
@@ -423,6 +424,9 @@ impl Conversation {
             return Ok(false);
         }
         if !part.is_last {
+            if let Some(since) = since {
+                self.channel.put_off(since.elapsed());
+            }
             self.channel.sent();
         }
         Ok(part.is_last)
@@ -442,6 +446,9 @@ impl Conversation {
             Ok(Some((data, more))) => {
                 drop(input);
                 drop(held);
+                if let Some(since) = self.reading {
+                    self.channel.put_off(since.elapsed());
+                }
                 self.channel.deliver(data, more);
                 Ok(true)
             }

@@ -107,6 +107,12 @@ impl Class for Http {
         ),
         method!(
             Http,
+            c"waited()",
+            c"nanoseconds for which its worker has waited for the client.",
+            |this: This<'_, '_, Http>, _| { this.channel.waited().into_bound_py_any(this.cx.py) }
+        ),
+        method!(
+            Http,
             c"is_gone()",
             c"tells whether the client has gone before it had all of the answer.",
             |this: This<'_, '_, Http>, _| {

@@ -235,13 +235,13 @@ fn whole(file: &File, status: &libc::stat) -> io::Result<Vec<u8>> {
 
 /// Writes data over the older slot; false where there is none that takes them.
 fn write_over(file: &File, data: &[u8]) -> io::Result<bool> {
+    // Those who save without the session's lock, one after the other.
+    let _locked = Flock::new(file)?;
+    // Whoever was before may have put another file in its place.
     let status = status(file.as_raw_fd())?;
     if !is_regular(&status) || !is_ours(&status, false) || status.st_nlink != 1 {
         return Ok(false);
     }
-    // Those who save without the session's lock, one after the other. It goes with the descriptor.
-    // SAFETY: an open descriptor.
-    check(unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX) })?;
     let content = whole(file, &status)?;
     let Found::Slot {
         place, generation, ..
@@ -261,6 +261,24 @@ fn write_over(file: &File, data: &[u8]) -> io::Result<bool> {
     }
     file.write_all_at(&slot, other)?;
     Ok(true)
+}
+
+/// A file's lock (flock(2)), which is given back: a process that has been forked meanwhile has the same descriptor, and would keep it.
+struct Flock<'f>(&'f File);
+
+impl Flock<'_> {
+    fn new(file: &File) -> io::Result<Flock<'_>> {
+        // SAFETY: an open descriptor.
+        check(unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX) })?;
+        Ok(Flock(file))
+    }
+}
+
+impl Drop for Flock<'_> {
+    fn drop(&mut self) {
+        // SAFETY: an open descriptor.
+        unsafe { libc::flock(self.0.as_raw_fd(), libc::LOCK_UN) };
+    }
 }
 
 /// Writes a file (0600) beside, and gives it the name.
