@@ -191,7 +191,8 @@ impl Conversation {
                 .due
                 .map(|due| due.saturating_duration_since(Instant::now()));
             let time = [due, until_leaving].into_iter().flatten().min();
-            let time = time.unwrap_or(self.patience);
+            // httpd closes the sockets of its workers when it stops at once, and waits for them: closing alone wakes nobody.
+            let time = time.unwrap_or(self.patience).min(SHORT);
             let seen = watch::wait(descriptor, wants.client, bell.descriptor(), time);
             bell.hush();
             if seen.is_of_client() {
