@@ -455,7 +455,7 @@ mod tests {
         let mut counts = [0; COUNTERS];
         assert_eq!(row(place).unwrap().sum(&mut counts), 77);
         let (named, buckets) = counts.split_at(BUCKETS);
-        assert_eq!(named, [0, 0, 0, 0, 1, 0, 12, 2, 20, 0, 300]);
+        assert_eq!(named, [0, 0, 0, 0, 1, 0, 12, 2, 20, 0, 300, 0]);
         assert_eq!(buckets.iter().sum::<u64>(), 1);
         assert_eq!(buckets[2], 1);
     }
