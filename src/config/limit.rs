@@ -1,5 +1,6 @@
 //! PythonTimeout: for how long a request may be in Python, and for what that counts.
 
+use super::seconds;
 use std::time::Duration;
 
 /// A limit as it is written, and what it means.
@@ -32,11 +33,7 @@ pub(crate) fn parse(text: &str) -> Result<Limit<'_>, String> {
     if text.eq_ignore_ascii_case("off") {
         return Ok(Limit { text, time: None });
     }
-    let plain = text
-        .bytes()
-        .all(|byte| byte.is_ascii_digit() || byte == b'.');
-    let seconds = text.parse::<f64>().ok().filter(|_| plain);
-    match seconds {
+    match seconds::number(text) {
         Some(0.0) => Ok(Limit { text, time: None }),
         Some(seconds) if (LEAST..=MOST).contains(&seconds) => Ok(Limit {
             text,

@@ -19,13 +19,7 @@ impl<'c> Seconds<'c> {
         if text.eq_ignore_ascii_case("off") {
             return Ok(Seconds { text, span: None });
         }
-        // Nothing else that Rust would read, such as inf or 1e3.
-        let is_plain = text
-            .bytes()
-            .all(|byte| byte.is_ascii_digit() || byte == b'.');
-        let seconds = text.parse::<f64>().ok().filter(|_| is_plain);
-        let seconds = seconds.filter(|seconds| *seconds > 0.0 && *seconds <= Seconds::MOST);
-        match seconds {
+        match number(text).filter(|seconds| *seconds > 0.0 && *seconds <= Seconds::MOST) {
             Some(seconds) => Ok(Seconds {
                 text,
                 span: Some(Duration::from_secs_f64(seconds)),
@@ -44,6 +38,14 @@ impl<'c> Seconds<'c> {
     pub(crate) fn text(self) -> &'c str {
         self.text
     }
+}
+
+/// Reads a number of seconds, and nothing else that Rust would read, such as inf or 1e3.
+pub(super) fn number(text: &str) -> Option<f64> {
+    let is_plain = text
+        .bytes()
+        .all(|byte| byte.is_ascii_digit() || byte == b'.');
+    text.parse().ok().filter(|_| is_plain)
 }
 
 #[cfg(test)]

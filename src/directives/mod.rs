@@ -7,8 +7,8 @@ mod setting;
 use crate::config::interpreters::{MAIN, pool_of};
 use crate::config::limit::{self, Answerer};
 use crate::config::{
-    ByExtension, Common, Directory, Doubt, Entry, Filter, Gil, HandlerList, ModPython, Phase,
-    Seconds, Source, cover, filter_key, key, options, parse_handlers,
+    ByExtension, Directory, Doubt, Entry, Filter, Gil, HandlerList, ModPython, Phase, Seconds,
+    Source, cover, filter_key, key, options, parse_handlers,
 };
 use crate::embed::Cx;
 use crate::embed::class::{Args, Function, function};
@@ -19,7 +19,7 @@ use pools::add_pool;
 use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
-use setting::{Set, beside, longer};
+use setting::{Set, beside, common, longer};
 use std::ffi::CStr;
 
 const fn handler(
@@ -316,14 +316,6 @@ pub(crate) static DIRECTIVES: [Directive<ModPython>; 34] = [
         setter: Setter::Raw(|setting, text| Phase::ALL.into_iter().try_for_each(|phase| add(setting, phase, text, true))),
     },
 ];
-
-/// Sets a value where `req.get_config()` finds it and, outside sections, where `server.get_config()` does.
-fn common<'c>(setting: &mut Set<'_, 'c>, mut change: impl FnMut(&mut Common<'c>)) {
-    change(&mut setting.directory.common);
-    if setting.server_level {
-        change(&mut setting.server.common);
-    }
-}
 
 fn add_handlers<'c>(setting: &mut Set<'_, 'c>, text: &'c str) -> Result<(), String> {
     let phase = Phase::from_directive(setting.name).ok_or("is not the directive of a phase")?;

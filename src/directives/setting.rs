@@ -1,6 +1,6 @@
 //! What setters of directives share.
 
-use crate::config::{Entry, HandlerList, ModPython};
+use crate::config::{Common, Entry, HandlerList, ModPython};
 use crate::httpd::apr::pool::Pool;
 use crate::httpd::module::command::Setting;
 use std::path::Path;
@@ -28,4 +28,12 @@ pub(super) fn longer<'c>(
     pool.store(HandlerList {
         entries: pool.concat(old.map_or(&[][..], |list| list.entries), entries),
     })
+}
+
+/// Sets a value where `req.get_config()` finds it and, outside sections, where `server.get_config()` does.
+pub(super) fn common<'c>(setting: &mut Set<'_, 'c>, mut change: impl FnMut(&mut Common<'c>)) {
+    change(&mut setting.directory.common);
+    if setting.server_level {
+        change(&mut setting.server.common);
+    }
 }
