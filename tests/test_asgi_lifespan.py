@@ -124,6 +124,12 @@ def test_tasks_are_cancelled_at_the_end(httpd: Server) -> None:
     assert until(httpd, "busy", "shutdown") == ["cancelled", "shutdown"]
 
 
+def test_the_first_request_without_a_lifespan(serve: Serve) -> None:
+    """It finds a loop that runs."""
+    config = "PythonOption mod_python.asgi.lifespan off\nPythonASGI /sleeps asgi_lifespans:sleeps\n"
+    assert site(serve, config, mpm="event", threads=4).ok("/sleeps").text == "slept"
+
+
 def test_another_loop_where_one_has_been_stopped(serve: Serve) -> None:
     """And nothing of the old one stays."""
     httpd = site(serve, CONFIG + "PythonASGI /stops asgi_lifespans:stops\n", mpm="event", threads=4)

@@ -104,3 +104,9 @@ async def stops(scope, receive, send):
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"stopped"})
         asyncio.get_running_loop().stop()
+
+
+async def sleeps(scope, receive, send):
+    await asyncio.sleep(0.001)
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"slept"})
