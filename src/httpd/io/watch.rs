@@ -55,24 +55,6 @@ pub(crate) enum Presence {
 }
 
 impl Connection<'_> {
-    /// Gives the descriptor of the connection's socket; None for one that has none of its own, such as a stream of HTTP/2.
-    pub(crate) fn descriptor(self) -> Option<i32> {
-        // SAFETY: a live connection, whose socket lives as long.
-        unsafe {
-            if !(*self.as_ptr()).master.is_null() {
-                return None;
-            }
-            let socket = sys::ap_get_conn_socket(self.as_ptr());
-            let mut descriptor = -1;
-            let status = if socket.is_null() {
-                sys::APR_EOF
-            } else {
-                sys::apr_os_sock_get(&raw mut descriptor, socket)
-            };
-            (status == 0 && descriptor >= 0).then_some(descriptor)
-        }
-    }
-
     /// Looks whether the client is there, without waiting and without taking anything (AP_MODE_SPECULATIVE).
     pub(crate) fn presence(self) -> Presence {
         if self.aborted() {

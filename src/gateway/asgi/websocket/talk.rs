@@ -12,6 +12,7 @@ use crate::httpd::io::poll::Interest;
 use crate::httpd::io::tunnel::{Heard, Tunnel};
 use crate::httpd::io::unwaited::MOST;
 use crate::httpd::io::watch;
+use crate::httpd::request::connection::Socket;
 use crate::httpd::request::lease::Held;
 use crate::httpd::request::server::is_stopping;
 use crate::streams::bell::Bell;
@@ -147,14 +148,16 @@ impl Talk {
     /// Talks until the end, in the worker.
     pub(super) fn run(mut self) -> Result<(), Ending> {
         let wrong = |text: &str| Ending::Wrong(text.into());
-        let descriptor = self.hold()?.request().connection().descriptor();
-        let descriptor = descriptor.ok_or_else(|| wrong("the connection has no socket"))?;
         let bell = Bell::new().map_err(|_| wrong("no descriptor is left for a websocket"))?;
         let rope = bell.rope();
         loop {
             match self.step(&rope) {
                 Stepped::Ended(result) => return result,
                 Stepped::Step(Step::Wait(wants)) => {
+                    let socket = self.hold()?.request().connection().socket();
+                    let Socket::Open(descriptor) = socket else {
+                        return Err(self.lost());
+                    };
                     watch::wait(descriptor, wants.client, bell.descriptor(), TICK);
                     bell.hush();
                 }
