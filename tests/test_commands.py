@@ -153,6 +153,30 @@ def test_root_chooses_a_user(serve: Serve) -> None:
         assert made.returncode == 1 and reason in made.stderr and not (command.place / "other").exists()
 
 
+def test_a_foreign_process_is_not_told_anything(command: Command) -> None:
+    """httpd's own `-k` signals whatever has the number in the pid file that a crashed one has left."""
+    config, _ = command.create("--listen", str(free_port()))
+    file = config.parent.parent / "logs/httpd.pid"
+    other = ["runuser", "-u", command.user, "--"] if command.user and ROOT else []
+    bystander = subprocess.Popen([*other, "sleep", "60"])
+    try:
+        children = Path(f"/proc/{bystander.pid}/task/{bystander.pid}/children")
+        limit = time.monotonic() + 30
+        while other and not children.read_text() and time.monotonic() < limit:
+            time.sleep(0.01)
+        pid = int(children.read_text().split()[0]) if other else bystander.pid
+        for verb in ("restart", "reload", "stop"):
+            file.write_text(f"{pid}\n")
+            told = command(verb, str(config))
+            assert told.returncode == 1 and f"no server runs with {config}" in told.stderr, told
+        assert command("status", str(config)).returncode == 3
+        assert Path(f"/proc/{pid}").exists() and bystander.poll() is None
+    finally:
+        file.unlink()
+        bystander.terminate()
+        bystander.wait()
+
+
 def test_where_a_server_cannot_listen(command: Command) -> None:
     place = command.place / "other"
     for listen in ("99999", "abc", "127.0.0.1:0"):

@@ -312,7 +312,7 @@ def test_it_is_set_up(command: Command) -> None:
     assert done.returncode == 0, done
     place = command.place / "set up"
     unit = (place / f"mod_python-{port}.service").read_text()
-    assert f'ExecStart="{place}/apachectl" -DFOREGROUND\n' in unit and "KillSignal=SIGWINCH" in unit
+    assert f'ExecStart=/bin/sh "{place}/apachectl" -DFOREGROUND\n' in unit and "KillSignal=SIGWINCH" in unit
     assert ("User=" in unit) is True
     as_user = ("runuser", "-u", CHILD_USER, "--") if ROOT else ()
 

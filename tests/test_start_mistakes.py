@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import shutil
 import socket
 import subprocess
@@ -39,6 +40,9 @@ def command(serve_module: Serve) -> Iterator[Command]:
         "dies.py": "import os\nos._exit(3)\n",
         "pkg/__init__.py": "",
         "pkg/web.py": APP,
+        "away.py": "async def app(scope, receive, send):\n    await send({'type': 'lifespan.startup.failed', 'message': 'no database'})\n",
+        "raises.py": "async def app(scope, receive, send):\n    if scope['type'] == 'lifespan':\n        raise LookupError('no table')\n",
+        "page.psp": "<%= 1 %>",
         "bad.env": "A=1\nB is 2\n",
         "nonsense.conf": "Nonsense\n",
         "empty/readme": "",
@@ -65,6 +69,10 @@ MISTAKES = {
     "none": "there is neither application nor app in none",
     "number:app": "app of number is an object of type int: that is no application",
     "factory:create_app()": "line 2, in create_app:\n      raise RuntimeError('no database')\n  RuntimeError: no database",
+    "away:app": "the start-up of away::app (lifespan) has failed:\n  no database",
+    "away:app --background": "the start-up of away::app (lifespan) has failed:\n  no database",
+    "raises --option mod_python.asgi.lifespan=on": "{place}/raises.py\", line 3, in app\n      raise LookupError('no table')\n  LookupError: no table",
+    "page.psp": "page.psp is a PSP page, and pages are served by the directory that they are in",
     "leaves:app": "SystemExit: bye",
     "dies:app": "ended Python (status 3)",
     "empty": "there is nothing to serve in {place}/empty",
@@ -102,7 +110,9 @@ MISTAKES = {
 
 @pytest.mark.parametrize("line", MISTAKES)
 def test_what_is_said(command: Command, line: str) -> None:
-    arguments = ["good:a b"] if line == "good:a b" else line.split()
+    arguments = (
+        ["good:a b"] if line == "good:a b" else [word.replace("lifespan=", "lifespan ") for word in line.split()]
+    )
     port = () if "--port" in line else ("--port", "0")
     said = command.refused("start", *arguments, *port)
     assert MISTAKES[line].format(place=command.place) in said
@@ -151,6 +161,8 @@ def test_a_server_root_that_others_can_prepare(command: Command) -> None:
     command.give(root)
     command.write("roots/file", "")
     (root / "link").symlink_to(command.place / "empty")
+    if ROOT:
+        os.lchown(root / "link", pwd.getpwnam("daemon").pw_uid, -1)
     (root / "open").mkdir()
     command.give(root / "open")
     (root / "open").chmod(0o777)
@@ -159,7 +171,7 @@ def test_a_server_root_that_others_can_prepare(command: Command) -> None:
     (root / "above").chmod(0o777)
     if ROOT:
         (root / "roots").mkdir(mode=0o755)
-    for name in ("file", "link", "open", *(["roots"] if ROOT else [])):
+    for name in ("file", "open", *(["link", "roots"] if ROOT else [])):
         said = command.refused("start", "good", "--port", "0", "--server-root", f"roots/{name}")
         assert f"{root}/{name} is not a directory of this user's alone" in said, name
     said = command.refused("start", "good", "--port", "0", "--server-root", "roots/above/root")
@@ -172,8 +184,6 @@ def test_a_server_root_that_others_can_prepare(command: Command) -> None:
 @pytest.mark.skipif(not ROOT, reason="needs a second user")
 def test_anothers_usual_place(command: Command) -> None:
     """/tmp/mod_python-UID, made by somebody else first."""
-    import pwd
-
     place = command.place / "foreign"
     place.mkdir(mode=0o777)
     place.chmod(0o1777)

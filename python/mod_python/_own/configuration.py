@@ -235,12 +235,12 @@ def _content(found: Container, options: Options, site: Site) -> Container:
         key, _, value = option.strip().partition(" ")
         add(line("PythonOption", key, *([value.strip()] if value.strip() else [])))
     for count, target in enumerate(targets):
-        text = f"{target.module}::{target.name}{'()' if target.is_factory else ''}"
+        text = f"{target.kind} {target.module}::{target.name}{'()' if target.is_factory else ''}"
         add(line("PythonOption", f"{preload_names.OPTION}{count}", text))
     if options.reload:
         add(line("PythonOption", preload_names.REPORTS, os.path.join(site.root, "run/imported")))
-    if targets or options.reload:
-        add(line("PythonImport", "mod_python._own.preload::run", "main_interpreter"))
+    add(line("PythonOption", preload_names.DIRECTORY, options.working))
+    add(line("PythonImport", "mod_python._own.preload::run", "main_interpreter"))
     documents = site.pages.directory if site.pages else f"{site.root}/htdocs"
     add(line("DocumentRoot", documents))
     add(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -37,6 +38,7 @@ class Foreground:
         self._child: Optional[subprocess.Popen[bytes]] = None
         self._reads_output: Optional[threading.Thread] = None
         self._reload = False
+        self._serves = False
         self._ending: Optional[signal.Signals] = None
         """What httpd is to be told, once somebody wants all of it to end."""
 
@@ -48,6 +50,8 @@ class Foreground:
         try:
             self._start()
             if self._wait():
+                self.prepared.lock.release()
+                self._serves = True
                 self._greet()
                 return self._watch()
             return 0
@@ -74,7 +78,7 @@ class Foreground:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             env=self.prepared.environment,
-            cwd=state.options.directory,
+            cwd=state.options.working,
             start_new_session=True,
         )
         self._reads_output = threading.Thread(target=self._read, args=(self._child,), daemon=True)
@@ -161,7 +165,9 @@ class Foreground:
                 os.killpg(child.pid, signal.SIGKILL)
             child.wait()
         self._child = None
-        self._show()
+        # Of one that has not come to serve, all is said.
+        if self._serves:
+            self._show()
 
 
 def _print(lines: list[str]) -> None:
@@ -180,7 +186,7 @@ def background(prepared: Prepared) -> None:
     command = [state.program, "-d", state.root, "-f", state.config, "-k", "start"]
     done = subprocess.run(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False,
-        env=prepared.environment, cwd=state.options.directory, errors="replace",
+        env=prepared.environment, cwd=state.options.working, errors="replace",
     )  # fmt: skip
     history = done.stderr.splitlines()
     limit = time.monotonic() + process.PATIENCE
@@ -213,7 +219,7 @@ def failure(prepared: Prepared, lines: list[str]) -> Optional[Problem]:
         return Problem("httpd runs, but not Python in it:", f"{crashed[0]}\n{_place_of(prepared.state)}")
     failed = process.IMPORT_FAILED.search(text)
     if failed is None:
-        return None
+        return _start_up_failure(lines)
     options = prepared.state.options
     try:
         # Once more, in a process of its own, which can say it better.
@@ -222,6 +228,20 @@ def failure(prepared: Prepared, lines: list[str]) -> Optional[Problem]:
         return problem
     begin = text.index(failed[0])
     return Problem("an application could not be imported inside httpd, but in a process of its own:", text[begin:])
+
+
+def _start_up_failure(lines: list[str]) -> Optional[Problem]:
+    """The start-up of an ASGI application that has failed: what the application says, or its traceback."""
+    for place, line in enumerate(lines):
+        found = process.START_UP_FAILED.match(line)
+        if found:
+            # The same thread's, without what httpd has put in front of each.
+            thread = re.search(r"\[pid [^]]*\]", found[1])
+            assert thread is not None
+            rest = [one.partition(thread[0])[2][1:] for one in lines[place + 1 :] if thread[0] in one]
+            text = [one for one in (found[3], *rest) if not one.startswith("Traceback (most")]
+            return Problem(f"{found[2]} has failed:", "\n".join(text))
+    return None
 
 
 def never_served(state: root.State, lines: list[str]) -> Problem:

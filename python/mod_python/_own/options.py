@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
+import shlex
 from typing import Optional
 
 from mod_python._own.problems import Problem
@@ -22,6 +23,8 @@ class Options:
     """As typed; empty for the directory itself."""
     directory: str = "/"
     """Where relative names and modules are meant."""
+    working: str = "/"
+    """The application's working directory: that one, or / where its user cannot pass it."""
     kind: str = ""
     """``wsgi``, ``asgi``, or what an import tells."""
     handler: str = ""
@@ -154,7 +157,7 @@ def file_to_write(path: str, directory: str, option: str) -> str:
         raise Problem(f"{option} {path}: {found} is a directory", "Name a file.")
     folder = os.path.dirname(found)
     if not os.path.isdir(folder):
-        raise Problem(f"{option} {path}: there is no directory {folder}", f"Make it: mkdir -p {folder}")
+        raise Problem(f"{option} {path}: there is no directory {folder}", f"Make it: mkdir -p {shlex.quote(folder)}")
     writable = os.access(found, os.W_OK) if os.path.exists(found) else os.access(folder, os.W_OK)
     if not writable:
         raise Problem(f"{option} {path}: you may not write there", f"Choose another place, or have {folder} opened.")

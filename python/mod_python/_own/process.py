@@ -22,6 +22,10 @@ _STOPPING = 45.0
 ERROR_LOG = re.compile(r"\[\w{3} \w{3} ")
 """How a line of the error log begins (ErrorLogFormat's default)."""
 PYTHON_FAILED = re.compile(r"^.*\[python:crit\].*$", re.M)
+START_UP_FAILED = re.compile(
+    r"^(\[.*?\] \[python:error\] \[pid [^]]*\]) (the start-up of .* \(lifespan\)): (.*)$", re.M
+)
+"""Of an ASGI application: how its thread's lines begin, what has failed, and why, whose further lines are entries of their own."""
 IMPORT_FAILED = re.compile(r"^.*\[python:error\].*PythonImport mod_python\._own\.preload::run .*$", re.M)
 
 
