@@ -30,7 +30,7 @@ def run() -> None:
     options = apache.main_server.get_options()
     # httpd's parent is in / once it has left the terminal, and where it was started before.
     os.chdir(options[DIRECTORY])
-    given = {key.lower(): value for key, value in options.items()}
+    given = {key.lower(): value or "" for key, value in options.items()}
     try:
         count = 0
         while f"{OPTION}{count}" in options:
