@@ -184,7 +184,7 @@ def test_tls_and_http2(command: Command, certificate: Path) -> None:
     server.stop()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT])
 def test_signals_end_it(command: Command, number: signal.Signals) -> None:
     command.write("plain.py", WSGI.format(name="app", value="b'x'"))
     server = command.start("plain")

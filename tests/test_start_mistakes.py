@@ -16,14 +16,18 @@ from conftest import Serve
 from mod_python._own import configuration, options, sources
 from mod_python._own.problems import Problem
 from started import ROOT, Command
+from test_asgi_protocols import certificate
 
 from httpd import CHILD_USER, PROJECT
 
 APP = "def app(environ, start_response):\n    start_response('200 OK', [])\n    return [b'x']\n"
 
 
+__all__ = ["certificate"]
+
+
 @pytest.fixture(scope="module")
-def command(serve_module: Serve) -> Iterator[Command]:
+def command(serve_module: Serve, certificate: Path) -> Iterator[Command]:
     command = Command(serve_module("", start=False))
     files = {
         "good.py": APP,
@@ -49,6 +53,15 @@ def command(serve_module: Serve) -> Iterator[Command]:
     }
     for name, text in files.items():
         command.write(name, text)
+    for name in ("cert.pem", "key.pem"):
+        command.write(name, (certificate / name).read_text())
+    for words in (
+        ["genpkey", "-algorithm", "ed25519", "-out", "other.pem"],
+        ["pkey", "-in", "key.pem", "-aes128", "-passout", "pass:x", "-out", "locked.pem"],
+    ):
+        subprocess.run(["openssl", *words], check=True, capture_output=True, cwd=command.place)
+        command.give(command.place / words[-1])
+    command.write("closed.pem", "").chmod(0)
     yield command
 
 
@@ -92,9 +105,24 @@ MISTAKES = {
     "good --env-file bad.env": "--env-file {place}/bad.env, line 2: 'B is 2' is not NAME=value",
     "good --env-file nowhere": "--env-file nowhere: no such file or directory",
     "good --https-key good.py": "--https-key needs --https-cert",
-    "good --https-cert good.py": "httpd did not start:",
+    "good --https-cert good.py": "there is no certificate in it",
     "good --error-log nowhere/x": "there is no directory {place}/nowhere\n  Make it: mkdir -p {place}/nowhere",
     "good --error-log empty": "{place}/empty is a directory",
+    "good --error-log /dev/full": "--error-log /dev/full: /dev/full is no file, but a device or such",
+    "good --access-log /dev/stdout": "is no file that httpd could open\n  --log-to-terminal sends both logs there.",
+    "good --error-log -": "--error-log - is no file that httpd could open",
+    "good --threads 1000 --processes 1000": "is more than 20000 at once",
+    "good --https-cert cert.pem": "cert.pem: its key is not in it\n  Name the key's file: --https-key FILE",
+    "good --https-cert cert.pem --https-key good.py": "there is no key in it (PEM",
+    "good --https-cert cert.pem --https-key other.pem": "other.pem is not the key of the certificate in",
+    "good --https-cert cert.pem --https-key locked.pem": "locked.pem is encrypted, and nobody is there to type its password\n  Decrypt it: openssl pkey -in {place}/locked.pem",
+    "good --static /s=empty --static /s/=pkg": "two things are to be at /s",
+    "good --mount /a=good --mount /a=good": "two things are to be at /a",
+    "good --https-cert closed.pem": "--https-cert closed.pem: permission denied",
+    "good --env-file empty": "--env-file empty: is a directory",
+    "b\udcff.py": "the name is no UTF-8, and httpd's configuration is",
+    "good --server-root good.py/x": "the server root {place}/good.py/x cannot be made",
+    "good --server-root /proc/x": "the server root /proc/x cannot be made",
     "good --include nonsense.conf": "Invalid command 'Nonsense'",
     "good --background --reload": "--reload needs the terminal, and --background leaves it",
     "good --log-to-terminal --access-log x": "takes the place of --error-log and --access-log",

@@ -245,6 +245,39 @@ def test_stop_waits_for_requests(command: Command) -> None:
         assert b"".join(iter(lambda: peer.recv(1000), b"")).endswith(b"done")
 
 
+def test_nobody_reads_what_is_said(command: Command) -> None:
+    """`mod_python start … | head -1`, or a terminal that has gone."""
+    line = command.line(("start", "where", "--port", "0", "--reload", "--server-root", "unread"))
+    with open(command.place / "unread.errors", "w") as errors:
+        server = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=errors, cwd=command.place, text=True)
+    assert server.stdout
+    said = server.stdout.readline()
+    server.stdout.close()
+    command.write("where.py", WHERE.replace("{os.getcwd()}", "second"))
+    port = int(said.split(":")[2].split("/")[0])
+    until(lambda: answer(port).startswith("second"), lambda: "no restart")
+    command.write("where.py", WHERE)
+    assert command("stop", "unread").returncode == 0
+    assert server.wait(30) == 0
+    assert (command.place / "unread.errors").read_text() == ""
+
+
+def test_a_full_disk(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Told as such by whatever cannot be written."""
+    import errno
+
+    from mod_python._own import root
+    from mod_python._own.problems import Problem
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fchmod", full)
+    with pytest.raises(Problem, match=f"{tmp_path}/x cannot be written: no space left on device"):
+        root.write(str(tmp_path / "x"), "text", 0o600)
+    assert not list(tmp_path.iterdir())
+
+
 def listens(port: int) -> bool:
     try:
         socket.create_connection(("127.0.0.1", port), 1).close()

@@ -22,6 +22,9 @@ _EXAMPLES = """examples:
   mod_python start --handler mp                     the handler of mp.py for every URL
 """
 
+_MOST = 20_000
+"""Requests at once: so many slots are httpd's own limit."""
+
 _Value = TypeVar("_Value")
 
 
@@ -181,6 +184,13 @@ def read(verb: str, arguments: Sequence[str]) -> tuple[options.Options, argparse
         raise Problem("--handler and --wsgi or --asgi exclude one another")
     if parsed.log_to_terminal and (parsed.error_log or parsed.access_log):
         raise Problem("--log-to-terminal takes the place of --error-log and --access-log", "Leave one of them out.")
+    if parsed.processes * parsed.threads > _MOST:
+        raise Problem(
+            f"--processes {parsed.processes} times --threads {parsed.threads} is more than {_MOST} at once, which no machine serves",
+            "One process has 25 threads unless you say otherwise; more processes than cores seldom help.",
+        )
+    if not all(text.strip() for text in parsed.options):
+        raise Problem("--option '' is none", "Write --option 'key value'.")
     in_background = getattr(parsed, "background", False)
     reload = getattr(parsed, "reload", False)
     if in_background and (parsed.log_to_terminal or reload):
@@ -204,6 +214,8 @@ def read(verb: str, arguments: Sequence[str]) -> tuple[options.Options, argparse
         check = options.file_to_write if name.endswith("_log") else options.file_to_read
         value = getattr(parsed, name)
         values[name] = check(value, directory, f"--{name.replace('_', '-')}") if value else ""
+    if values["https_cert"]:
+        options.check_certificate(values["https_cert"], values["https_key"])
     if parsed.venv:
         values["venv"] = os.path.abspath(os.path.join(directory, parsed.venv))
         if not os.path.isfile(os.path.join(values["venv"], "pyvenv.cfg")):

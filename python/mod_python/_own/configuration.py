@@ -239,7 +239,9 @@ def _content(found: Container, options: Options, site: Site) -> Container:
         add(line("PythonOption", f"{preload_names.OPTION}{count}", text))
     if options.reload:
         add(line("PythonOption", preload_names.REPORTS, os.path.join(site.root, "run/imported")))
-    add(line("PythonOption", preload_names.DIRECTORY, options.working))
+    argument(options.working)
+    # Options are text, and names of directories may be none.
+    add(line("PythonOption", preload_names.DIRECTORY, options.working.encode("unicode_escape").decode("ascii")))
     add(line("PythonImport", "mod_python._own.preload::run", "main_interpreter"))
     documents = site.pages.directory if site.pages else f"{site.root}/htdocs"
     add(line("DocumentRoot", documents))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shutil
 import signal
 import subprocess
-import sys
 import threading
 import time
 from types import FrameType
@@ -44,7 +44,7 @@ class Foreground:
 
     def run(self) -> int:
         """Serve until a signal says otherwise; the exit status. Raises Problem where it does not start."""
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
             signal.signal(number, self._end)
         signal.signal(signal.SIGUSR1, self._ask_for_reload)
         try:
@@ -119,9 +119,7 @@ class Foreground:
 
     def _greet(self) -> None:
         _print(self._history)
-        for text in describe(self.prepared):
-            print(text)
-        print("Ctrl-C stops it.", flush=True)
+        process.say("\n".join([*describe(self.prepared), "Ctrl-C stops it."]))
 
     def _watch(self) -> int:
         assert self._child is not None
@@ -175,7 +173,7 @@ def _print(lines: list[str]) -> None:
     for line in lines:
         is_error = process.ERROR_LOG.match(line) is not None
         if process.is_worth_showing(line) or not is_error:
-            print(line, file=sys.stderr if is_error else sys.stdout, flush=True)
+            process.say(line, is_error)
 
 
 def background(prepared: Prepared) -> None:
@@ -247,6 +245,8 @@ def _start_up_failure(lines: list[str]) -> Optional[Problem]:
 def never_served(state: root.State, lines: list[str]) -> Problem:
     """httpd has ended, or does not answer: its last lines."""
     shown = [line for line in lines if line.strip()][-10:]
+    if not shutil.disk_usage(state.root).free:
+        shown.append(f"There is no space left where {state.root} is.")
     kind = PortTaken if any("could not bind to address" in line for line in shown) else Problem
     return kind("httpd did not start:", "\n".join([*shown, _place_of(state)]))
 

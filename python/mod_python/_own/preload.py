@@ -29,7 +29,7 @@ def run() -> None:
     """PythonImport's function. Raises what the first application that cannot be imported raises."""
     options = apache.main_server.get_options()
     # httpd's parent is in / once it has left the terminal, and where it was started before.
-    os.chdir(options[DIRECTORY])
+    os.chdir(str(options[DIRECTORY]).encode("ascii").decode("unicode_escape"))
     given = {key.lower(): value or "" for key, value in options.items()}
     try:
         count = 0

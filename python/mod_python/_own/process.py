@@ -7,6 +7,8 @@ import os
 import re
 import signal
 import socket
+import stat
+import sys
 import time
 from typing import Optional
 
@@ -116,8 +118,10 @@ class Log:
     def new_lines(self) -> list[str]:
         """The whole lines that have come since the last call."""
         try:
-            with open(self.path, "rb") as file:
+            with open(os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
                 found = os.fstat(file.fileno())
+                if not stat.S_ISREG(found.st_mode):
+                    return []
                 if (self._file and found.st_ino != self._file) or found.st_size < self._read:
                     self._read, self._rest = 0, b""
                 self._file = found.st_ino
@@ -133,3 +137,16 @@ class Log:
 def is_worth_showing(line: str) -> bool:
     """Is a line of the error log more than httpd's remarks on starting and stopping?"""
     return bool(line.strip()) and ":notice]" not in line
+
+
+def say(text: str, is_error: bool = False) -> None:
+    """Print to whoever is there: a terminal that has been closed, or a pipe that nobody reads, is no reason to end or to fail."""
+    try:
+        print(text, file=sys.stderr if is_error else sys.stdout, flush=True)
+    except OSError:
+        # Or Python would try again when it ends.
+        nowhere = open(os.devnull, "w")  # noqa: SIM115 # it stays
+        if is_error:
+            sys.stderr = nowhere
+        else:
+            sys.stdout = nowhere

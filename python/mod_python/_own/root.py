@@ -177,14 +177,19 @@ def _unsheltered(path: str) -> Optional[str]:
 
 
 def write(path: str, text: str, mode: int) -> None:
-    """Write a file whole, or not at all."""
+    """Write a file whole, or not at all. Raises Problem."""
     new = f"{path}.{os.getpid()}.new"
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(new)
-    with open(os.open(new, _NEW, mode), "w", encoding="utf-8", errors="surrogateescape") as file:
-        file.write(text)
-        os.fchmod(file.fileno(), mode)
-    os.replace(new, path)
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(new)
+        with open(os.open(new, _NEW, mode), "w", encoding="utf-8", errors="surrogateescape") as file:
+            file.write(text)
+            os.fchmod(file.fileno(), mode)
+        os.replace(new, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            os.unlink(new)
+        raise Problem(f"{path} cannot be written: {(error.strerror or str(error)).lower()}") from None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -79,6 +79,8 @@ def parse(text: str, directory: str, prefix: str = "", kind: str = "") -> Target
     Nothing is imported; what the source does not tell stays empty. ``directory`` is where relative paths and modules lie.
     Raises Problem.
     """
+    if not text.isprintable() and any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise Problem(f"{text!r}: the name is no UTF-8, and httpd's configuration is", "Rename it.")
     place, colon, name = _split(text)
     is_factory = name.endswith("()")
     name = name[:-2] if is_factory else name
