@@ -24,7 +24,7 @@ import servers
 from load import fetch
 from servers import VENV, Apache, Layout, Processes, Server, processor
 
-from httpd import query_apxs
+from httpd import system_httpd
 
 CONNECTIONS = 16
 OURS, UVLOOP = "mod_python, asyncio", "mod_python, uvloop"
@@ -135,8 +135,7 @@ class Behind:
         self._server.start()
         text = f"ProxyPass / {self._server.url('/')} upgrade=websocket keepalive=On\n"
         modules = "".join(
-            f"<IfModule !{name}_module>\nLoadModule {name}_module {query_apxs('LIBEXECDIR')}/mod_{name}.so\n"
-            "</IfModule>\n"
+            f"<IfModule !{name}_module>\nLoadModule {name}_module {system_httpd().modules}/mod_{name}.so\n</IfModule>\n"
             for name in ("proxy", "proxy_http")
         )
         self._front = servers.Apache(self.name, modules + text, self._layout)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional, Protocol
 
-from httpd import CHILD_USER, PROJECT, RELEASE, Httpd, children_can_read, free_port, query_apxs
+from httpd import CHILD_USER, PROJECT, RELEASE, Httpd, children_can_read, free_port, system_httpd
 
 HERE = Path(__file__).resolve().parent
 BUILD = PROJECT / "target/bench"
@@ -234,7 +234,7 @@ def ours(layout: Layout, text: str = "", **more: object) -> Apache:
 
 def theirs(layout: Layout, text: str = "", **more: object) -> Apache:
     """Debian's mod_python, installed or unpacked."""
-    module = Path(query_apxs("LIBEXECDIR")) / "mod_python.so"
+    module = Path(system_httpd().modules) / "mod_python.so"
     if not module.exists():
         module = UNPACKED / "usr/lib/apache2/modules/mod_python.so"
         more["environment"] = {"PYTHONPATH": str(UNPACKED / "usr/lib/python3/dist-packages")}
@@ -248,7 +248,7 @@ def mod_wsgi(layout: Layout, *, daemon: bool = False, debian: bool = False, **mo
     """mod_wsgi: the newest, or Debian's; in httpd's children, or in processes of its own."""
     home = ""
     if debian:
-        module = f"{query_apxs('LIBEXECDIR')}/mod_wsgi.so"
+        module = f"{system_httpd().modules}/mod_wsgi.so"
         name = "mod_wsgi 4.9 embedded"
     else:
         module = mod_wsgi_module()

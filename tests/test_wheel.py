@@ -17,7 +17,7 @@ import pytest
 from conftest import Serve
 from started import ROOT, Command
 
-from httpd import PROJECT, free_port, query_apxs
+from httpd import PROJECT, free_port, system_httpd
 
 APP = """
 import sys
@@ -88,7 +88,7 @@ def test_check_and_migrate_as_installed(installed: Command) -> None:
     """The configuration is one that somebody has pasted what `module-config` prints into, and a wheel's module has its own in the package."""
     loading = installed("module-config").stdout
     installed.write("told.py", APP)
-    libexec = query_apxs("LIBEXECDIR")
+    libexec = system_httpd().modules
     loads = [f"LoadModule {name}_module {libexec}/mod_{name}.so" for name in ("mpm_event", "authz_core")]
     own = ["ServerName x", f"Listen {free_port()}", f"PidFile {installed.place}/pid", f"ErrorLog {installed.place}/log"]
     own += [f"PythonPath \"['{installed.place}']+sys.path\"", "PythonWSGI / told:app"]

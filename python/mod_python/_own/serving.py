@@ -48,7 +48,7 @@ def prepare(wanted: options.Options, is_setup: bool = False) -> Prepared:
         told = iter(probe.probed(unknown, wanted, environment, identity))
         served = [next(told) if target in unknown else target for target in served]
     path = root.canonical(wanted.server_root or root.default(wanted))
-    mime = "/etc/mime.types" if os.path.isfile("/etc/mime.types") else os.path.join(path, "mime.types")
+    mime = configuration.mime_types(os.path.join(path, "mime.types"))
     site = configuration.Site(path, module, from_wheel, wanted.venv, tuple(served), pages, children, mime)
     text = configuration.text_of(wanted, found, site)
     root.make(path, bool(wanted.server_root), identity[:2] if identity else None)
