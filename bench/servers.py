@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import os
 import re
@@ -43,6 +44,46 @@ class Layout:
 
     def wrapper(self) -> tuple[str, ...]:
         return ("taskset", "-c", self.cores) if self.cores else ()
+
+
+@dataclass(frozen=True)
+class Halves:
+    """The cores: a half of them for servers, the other one for the load; both have the only one."""
+
+    count: int
+    """So many each has."""
+    server: Optional[str]
+    """The servers', for taskset."""
+    pin: tuple[str, ...]
+    """What stands in front of the load's command."""
+
+    @classmethod
+    def of_machine(cls) -> Halves:
+        cores = os.cpu_count() or 1
+        half = max(1, cores // 2)
+        if cores == 1:
+            return cls(1, None, ())
+        return cls(half, f"0-{half - 1}", ("taskset", "-c", f"{half}-{cores - 1}"))
+
+    def layout(self) -> Layout:
+        """What most is measured with: one child with 32 threads."""
+        return Layout(1, 32, self.server)
+
+
+def command_line(description: Optional[str], rounds: int) -> argparse.ArgumentParser:
+    """The arguments of what can be measured alone, too."""
+    # httpd and its tools may lie where no user has them.
+    os.environ["PATH"] = "/usr/sbin:/usr/bin:/sbin:/bin:" + os.environ["PATH"]
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--rounds", type=int, default=rounds)
+    parser.add_argument("--seconds", type=float, default=2)
+    return parser
+
+
+def show(rows: Iterable[list[str]]) -> None:
+    """Print a table."""
+    for row in rows:
+        print(" | ".join(row), flush=True)
 
 
 class Server(Protocol):

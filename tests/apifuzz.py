@@ -239,6 +239,7 @@ class Round:
                 if ask(self.server.port, "/probe", timeout=15).text == "alive":
                     return
             except (OSError, ValueError):
+                # Two or three times: a child that has just ended is being replaced.
                 time.sleep(0.2)
             except Exception as error:  # http.client's: a child that was just told to go
                 print(f"probe: {error!r}", file=sys.stderr)

@@ -312,6 +312,7 @@ class Httpd:
         while not done():
             if time.monotonic() > limit:
                 raise TimeoutError(complaint)
+            # What a process has come to, nobody tells: a log, a port and /proc are looked at.
             time.sleep(0.01)
 
 

@@ -5,6 +5,7 @@ import sys
 import time
 
 import _apache
+import steps
 from mod_python import Session, _postgres, apache
 from mod_python.Session import RedisSession
 
@@ -67,27 +68,12 @@ def big(req):
 
 def stopped_anywhere(req):
     """An exception at each step of the store, one after the other, as from a debugger."""
-    raised = 0
-    for step in range(80):
-        left = step
 
-        def seen(frame, event, argument):
-            nonlocal left, raised
-            if frame.f_globals["__name__"] == "mod_python._postgres_session":
-                left -= 1
-                if left < 0:
-                    raised += 1
-                    raise KeyError("of the debugger")
-            return seen
+    def uses(step):
+        session = Session.PostgresSession(req, sid=f"{step:032x}")
+        session.save()
+        session.unlock()
 
-        sys.settrace(seen)
-        try:
-            session = Session.PostgresSession(req, sid=f"{step:032x}")
-            session.save()
-            session.unlock()
-        except KeyError:
-            pass
-        finally:
-            sys.settrace(None)
+    raised = steps.stopped_anywhere("mod_python._postgres_session", uses)
     req.write(str(raised > 20))
     return apache.OK

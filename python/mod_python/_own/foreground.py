@@ -19,6 +19,7 @@ from mod_python._own.reloading import Watch
 from mod_python._own.serving import Prepared
 
 _TICK = 0.1
+"""Seconds between two looks at the log, the files and httpd itself: a signal ends one at once, and httpd's end is noticed by the next."""
 _PATIENCE_AT_THE_END = 40.0
 """Seconds for requests to end: more than GracefulShutdownTimeout."""
 _IMPATIENCE = 15.0
@@ -109,6 +110,7 @@ class Foreground:
                 if problem:
                     raise problem
                 return True
+            # A refused connection is told at once, and nothing tells when a port begins to be listened to.
             time.sleep(0.005)
         if self._ending is not None:
             return False
@@ -157,6 +159,7 @@ class Foreground:
                 told = number
                 limit = time.monotonic() + (_PATIENCE_AT_THE_END if number == signal.SIGWINCH else _IMPATIENCE)
                 child.send_signal(number)
+            # A further signal is to be passed on: waiting for the child alone would not see it.
             time.sleep(0.01)
         if child.poll() is None:
             with contextlib.suppress(ProcessLookupError):
@@ -198,6 +201,7 @@ def background(prepared: Prepared) -> None:
         history += log.new_lines()
         if not process.running(state) and any("AH0001" in line or "exiting" in line for line in history):
             break
+        # As in the foreground; httpd is no child of this process any more.
         time.sleep(0.01)
     raise never_served(state, [*history, *log.new_lines()])
 

@@ -88,6 +88,7 @@ def stop(state: root.State, number: int = signal.SIGWINCH) -> Optional[int]:
     while running(state) == pid or has_configuration(pid, state.config):
         if time.monotonic() > limit:
             raise Problem(f"process {pid} has not ended after {_STOPPING:.0f} seconds", f"kill {pid} ends it at once.")
+        # It is another one's child: nothing but a look tells that it has ended (a pidfd, on Linux alone, not that of its requests).
         time.sleep(0.02)
     return pid
 

@@ -1,0 +1,52 @@
+"""What several applications do: recursions of a length, and a debugger that raises at each step of a module."""
+
+import sys
+
+
+def deep(count):
+    """Raises ValueError below so many frames of two functions that call one another."""
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(30_000)
+    try:
+        return even(count)
+    finally:
+        sys.setrecursionlimit(limit)
+
+
+def even(number):
+    if number == 0:
+        raise ValueError("at the bottom")
+    return odd(number - 1)
+
+
+def odd(number):
+    return even(number - 1)
+
+
+def endless(argument):
+    return endless(argument)
+
+
+def stopped_anywhere(module, call):
+    """Calls a function with 0, 1, …, and has an exception raised at as many steps of a module; how often it was."""
+    raised = 0
+    for step in range(80):
+        left = step
+
+        def seen(frame, event, argument):
+            nonlocal left, raised
+            if frame.f_globals["__name__"] == module:
+                left -= 1
+                if left < 0:
+                    raised += 1
+                    raise KeyError("of the debugger")
+            return seen
+
+        sys.settrace(seen)
+        try:
+            call(step)
+        except KeyError:
+            pass
+        finally:
+            sys.settrace(None)
+    return raised
