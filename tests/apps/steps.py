@@ -1,6 +1,15 @@
-"""What several applications do: recursions of a length, and a debugger that raises at each step of a module."""
+"""What several applications do: wait for a test, recursions of a length, and a debugger that raises at each step of a module."""
 
+import os
 import sys
+import time
+
+
+def wait_for(path):
+    """Waits until a test has made a file, but not for ever."""
+    limit = time.monotonic() + 60
+    while not os.path.exists(path) and time.monotonic() < limit:
+        time.sleep(0.005)
 
 
 def deep(count):

@@ -50,8 +50,7 @@ def crosses(req):
     Session.Session(req, sid=first)
     with open(f"{place}/{first}", "w"):
         pass
-    while not os.path.exists(f"{place}/{second}"):
-        time.sleep(0.005)
+    steps.wait_for(f"{place}/{second}")
     Session.Session(req, sid=second)
     req.write("both")
     return apache.OK

@@ -40,6 +40,8 @@ class Foreground:
         self._reads_output: Optional[threading.Thread] = None
         self._reload = False
         self._serves = False
+        # Before anything is imported: what changes meanwhile is a change, too.
+        self._files = Watch(prepared) if prepared.state.options.reload else None
         self._ending: Optional[signal.Signals] = None
         """What httpd is to be told, once somebody wants all of it to end."""
 
@@ -125,7 +127,7 @@ class Foreground:
 
     def _watch(self) -> int:
         assert self._child is not None
-        watch = Watch(self.prepared) if self.state.options.reload else None
+        watch = self._files
         with watch or contextlib.nullcontext():
             while self._child.poll() is None and self._ending is None:
                 self._show()
