@@ -37,6 +37,27 @@ def app(environ, start_response):
     open("over", "w").close()
     return [b"done"]
 """
+LIFE = """
+def note(text):
+    with open("{name}.notes", "a") as file:
+        file.write(text + " ")
+async def app(scope, receive, send):
+    if scope["type"] == "lifespan":
+        await receive()
+        note("startup")
+        scope["state"]["made"] = b"{name}"
+        await send({{"type": "lifespan.startup.complete"}})
+        await receive()
+        note("shutdown")
+        await send({{"type": "lifespan.shutdown.complete"}})
+        return
+    await send({{"type": "http.response.start", "status": 200}})
+    await send({{"type": "http.response.body", "body": scope["state"]["made"]}})
+def make():
+    async def made(scope, receive, send):
+        await app(scope, receive, send)
+    return made
+"""
 ODD = 'a\'b "c" $HOME %h `id` \\n *é'
 
 
@@ -101,6 +122,19 @@ def test_it_runs_where_it_was_started(command: Command) -> None:
     assert control(command.place / "control", "start").returncode == 0
     assert answer(port) == f"{command.place} /elsewhere"
     assert control(command.place / "control", "stop").returncode == 0
+
+
+def test_a_lifespan_comes_with_the_start(command: Command) -> None:
+    """Once, before any request, whose application it is; however that is named."""
+    for name in ("plain", "filed", "made"):
+        command.write(f"{name}.py", LIFE.format(name=name))
+    server = command.start("plain:app", "--mount", "/filed=filed.py", "--mount", "/made=made:make()")
+    notes = {name: command.place / f"{name}.notes" for name in ("plain", "filed", "made")}
+    assert [file.read_text() for file in notes.values()] == ["startup "] * 3
+    assert [server.ok(path) for path in ("/", "/filed", "/made", "/made")] == ["plain", "filed", "made", "made"]
+    assert [file.read_text() for file in notes.values()] == ["startup "] * 3
+    server.stop(signal.SIGTERM)
+    assert [file.read_text() for file in notes.values()] == ["startup shutdown "] * 3
 
 
 @pytest.mark.skipif(not ROOT, reason="about what root does")
