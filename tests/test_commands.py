@@ -103,8 +103,11 @@ def test_it_serves(command: Command) -> None:
     assert f"it serves http://127.0.0.1:{port}/ (process " in started.stdout
     # It waits: no patience needed.
     assert ask(port, "/").text == user
-    again = command("start", str(config))
-    assert again.returncode == 0 and "it runs already (process " in again.stdout
+    link = config.with_name("by-link.conf")
+    link.symlink_to(config)
+    for name in (config, link):
+        again = command("start", str(name))
+        assert again.returncode == 0 and "it runs already (process " in again.stdout
 
 
 def test_a_start_that_fails_is_told(command: Command) -> None:

@@ -297,6 +297,21 @@ def test_nobody_reads_what_is_said(command: Command) -> None:
     assert (command.place / "unread.errors").read_text() == ""
 
 
+def test_the_command_is_killed(command: Command) -> None:
+    """httpd goes on, and is found."""
+    server = command.start("where", "--server-root", "killed")
+    children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()
+    os.kill(int(children[0]) if ROOT else server.process.pid, signal.SIGKILL)
+    assert server.process.wait(30) != 0
+    assert server.ok() == f"{command.place} /nonexistent"
+    said = command.refused("start", "where", "--server-root", "killed", "--port", "0")
+    assert (
+        f"it runs already (process {server.httpd})" in said
+        and f"`mod_python stop {command.place}/killed` stops it" in said
+    )
+    assert f"is stopped (process {server.httpd})" in command("stop", "killed").stdout
+
+
 def test_a_full_disk(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Told as such by whatever cannot be written."""
     import errno

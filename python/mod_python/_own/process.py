@@ -48,7 +48,9 @@ def has_configuration(pid: int, config: str) -> Optional[bool]:
             words = file.read().split(b"\0")
     except OSError:
         return None
-    return os.fsencode(config) in words
+    # By whatever links it was named, to httpd or here.
+    wanted = os.path.realpath(config)
+    return any(word.startswith(b"/") and os.path.realpath(os.fsdecode(word)) == wanted for word in words)
 
 
 def tell(state: root.State, number: int) -> Optional[int]:
