@@ -117,6 +117,7 @@ MISTAKES = {
     "good --https-cert cert.pem --https-key other.pem": "other.pem is not the key of the certificate in",
     "good --https-cert cert.pem --https-key locked.pem": "locked.pem is encrypted, and nobody is there to type its password\n  Decrypt it: openssl pkey -in {place}/locked.pem",
     "good --static /s=empty --static /s/=pkg": "two things are to be at /s",
+    "good --static /s=empty --mount /s/x=good": "--mount /s/x lies below --static /s, whose files come first",
     "good --mount /a=good --mount /a=good": "two things are to be at /a",
     "good --https-cert closed.pem": "--https-cert closed.pem: permission denied",
     "good --env-file empty": "--env-file empty: is a directory",

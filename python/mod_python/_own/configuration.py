@@ -276,7 +276,8 @@ def _content(found: Container, options: Options, site: Site) -> Container:
     add(section("Directory", _literal(documents), *_of_pages(site.pages), line("Require", "all", "granted")))
     for target in targets:
         add(_mounted(target))
-    for prefix, directory in options.static:
+    # Of several Aliases the first one that fits is taken: the longest has to be.
+    for prefix, directory in sorted(options.static, key=lambda pair: -len(pair[0])):
         add(line("Alias", prefix, directory))
         open_to_all = (line("SetHandler", "None"), line("Require", "all", "granted"))
         add(section("Location", prefix, *open_to_all))

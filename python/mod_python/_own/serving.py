@@ -132,6 +132,13 @@ def _served(wanted: options.Options) -> tuple[list[targets.Target], Optional[tar
     twice = next((prefix for prefix in prefixes if prefixes.count(prefix) > 1), None)
     if twice is not None:
         raise Problem(f"two things are to be at {twice or '/'}", "Give each its own part of the URI: --mount /other=…")
+    for prefix, _ in wanted.static:
+        hidden = next((target.prefix for target in found if target.prefix.startswith(f"{prefix}/")), None)
+        if hidden:
+            raise Problem(
+                f"--mount {hidden} lies below --static {prefix}, whose files come first",
+                "Give one of them another part of the URI.",
+            )
     return found, pages
 
 
