@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import argparse
-import os
 import selectors
 import shutil
 import socket
@@ -24,7 +22,7 @@ import servers
 from load import fetch
 from servers import VENV, Apache, Layout, Processes, Server, processor
 
-from httpd import query_apxs
+from httpd import system_httpd
 
 CONNECTIONS = 16
 OURS, UVLOOP = "mod_python, asyncio", "mod_python, uvloop"
@@ -135,8 +133,7 @@ class Behind:
         self._server.start()
         text = f"ProxyPass / {self._server.url('/')} upgrade=websocket keepalive=On\n"
         modules = "".join(
-            f"<IfModule !{name}_module>\nLoadModule {name}_module {query_apxs('LIBEXECDIR')}/mod_{name}.so\n"
-            "</IfModule>\n"
+            f"<IfModule !{name}_module>\nLoadModule {name}_module {system_httpd().modules}/mod_{name}.so\n</IfModule>\n"
             for name in ("proxy", "proxy_http")
         )
         self._front = servers.Apache(self.name, modules + text, self._layout)
@@ -201,18 +198,11 @@ def rows(found: dict[str, Costs]) -> list[list[str]]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = servers.command_line(__doc__, 3)
     parser.add_argument("labels", nargs="*", help="words of the labels; all without")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=2)
-    arguments = parser.parse_args()
-    cores = os.cpu_count() or 1
-    half = max(1, cores // 2)
-    own = cores > 1
-    layout = Layout(1, 32, f"0-{half - 1}" if own else None)
-    pin = ("taskset", "-c", f"{half}-{cores - 1}") if own else ()
-    for row in [HEADER, *rows(measure(layout, arguments.rounds, arguments.seconds, pin, arguments.labels))]:
-        print(" | ".join(row))
+    chosen, halves = parser.parse_args(), servers.Halves.of_machine()
+    found = measure(halves.layout(), chosen.rounds, chosen.seconds, halves.pin, chosen.labels)
+    servers.show([HEADER, *rows(found)])
     return 0
 
 

@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import argparse
-import os
 import statistics
 import sys
 from collections.abc import Callable
@@ -114,22 +112,14 @@ def rows(found: dict[str, Costs]) -> list[list[str]]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = servers.command_line(__doc__, 5)
     parser.add_argument("--instructions", action="store_true", help="count instructions, too")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=2)
-    arguments = parser.parse_args()
-    os.environ["PATH"] = "/usr/sbin:/usr/bin:/sbin:/bin:" + os.environ["PATH"]
-    cores = os.cpu_count() or 1
-    half = max(1, cores // 2)
-    layout = Layout(1, 32, f"0-{half - 1}" if cores > 1 else None)
-    pin = ("taskset", "-c", f"{half}-{cores - 1}") if cores > 1 else ()
-    found = measure_cpu(layout, arguments.rounds, arguments.seconds, pin)
+    chosen, halves = parser.parse_args(), servers.Halves.of_machine()
+    found = measure_cpu(halves.layout(), chosen.rounds, chosen.seconds, halves.pin)
     for framework, costs in found.items():
-        if arguments.instructions:
+        if chosen.instructions:
             count_instructions(framework, costs)
-    for row in [HEADER, *rows(found)]:
-        print(" | ".join(row))
+    servers.show([HEADER, *rows(found)])
     return 0
 
 

@@ -22,7 +22,7 @@ import load
 import pages
 import servers
 from load import Result
-from servers import Layout, Server, processor
+from servers import Halves, Layout, Server, processor
 
 from httpd import resident
 
@@ -114,9 +114,8 @@ class Bench:
         self.rounds, self.seconds = (3, 1.0) if quick else (5, 2.0)
         self.began = time.monotonic()
         cores = os.cpu_count() or 1
-        self.half = max(1, cores // 2)
-        self.server_cores = f"0-{self.half - 1}" if cores > 1 else None
-        self.pin = ("taskset", "-c", f"{self.half}-{cores - 1}") if cores > 1 else ()
+        halves = Halves.of_machine()
+        self.half, self.server_cores, self.pin = halves.count, halves.server, halves.pin
         own = f"server and load on {self.half} core{'s' if self.half > 1 else ''} each"
         self.layouts = {f"1 child x 64 threads, {own}": Layout(1, 64, self.server_cores)}
         if not quick:

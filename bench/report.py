@@ -19,7 +19,7 @@ import frameworks
 import pages as sites
 import verdicts
 
-from httpd import PROJECT, program
+from httpd import PROJECT, system_httpd
 
 if TYPE_CHECKING:
     from measure import Bench, Figures
@@ -55,7 +55,7 @@ def head(bench: Bench) -> str:
     commit = output("git", "-C", str(PROJECT), "rev-parse", "--short", "HEAD")
     versions = [
         ("This module", f"commit {commit or 'unknown'}"),
-        ("httpd", first_line(program(), "-v")),
+        ("httpd", first_line(system_httpd().program, "-v")),
         ("Python embedded", first_line("/usr/bin/python3", "--version")),
         *((name, package(name)) for name in DEBIAN),
         *((name, wheel(name)) for name in ("mod_wsgi", "gunicorn", "granian", "uvicorn", "uvloop", "hypercorn")),

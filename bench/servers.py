@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import os
 import re
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional, Protocol
 
-from httpd import CHILD_USER, PROJECT, RELEASE, Httpd, children_can_read, free_port, query_apxs
+from httpd import CHILD_USER, PROJECT, RELEASE, Httpd, children_can_read, free_port, system_httpd
 
 HERE = Path(__file__).resolve().parent
 BUILD = PROJECT / "target/bench"
@@ -43,6 +44,46 @@ class Layout:
 
     def wrapper(self) -> tuple[str, ...]:
         return ("taskset", "-c", self.cores) if self.cores else ()
+
+
+@dataclass(frozen=True)
+class Halves:
+    """The cores: a half of them for servers, the other one for the load; both have the only one."""
+
+    count: int
+    """So many each has."""
+    server: Optional[str]
+    """The servers', for taskset."""
+    pin: tuple[str, ...]
+    """What stands in front of the load's command."""
+
+    @classmethod
+    def of_machine(cls) -> Halves:
+        cores = os.cpu_count() or 1
+        half = max(1, cores // 2)
+        if cores == 1:
+            return cls(1, None, ())
+        return cls(half, f"0-{half - 1}", ("taskset", "-c", f"{half}-{cores - 1}"))
+
+    def layout(self) -> Layout:
+        """What most is measured with: one child with 32 threads."""
+        return Layout(1, 32, self.server)
+
+
+def command_line(description: Optional[str], rounds: int) -> argparse.ArgumentParser:
+    """The arguments of what can be measured alone, too."""
+    # httpd and its tools may lie where no user has them.
+    os.environ["PATH"] = "/usr/sbin:/usr/bin:/sbin:/bin:" + os.environ["PATH"]
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--rounds", type=int, default=rounds)
+    parser.add_argument("--seconds", type=float, default=2)
+    return parser
+
+
+def show(rows: Iterable[list[str]]) -> None:
+    """Print a table."""
+    for row in rows:
+        print(" | ".join(row), flush=True)
 
 
 class Server(Protocol):
@@ -234,7 +275,7 @@ def ours(layout: Layout, text: str = "", **more: object) -> Apache:
 
 def theirs(layout: Layout, text: str = "", **more: object) -> Apache:
     """Debian's mod_python, installed or unpacked."""
-    module = Path(query_apxs("LIBEXECDIR")) / "mod_python.so"
+    module = Path(system_httpd().modules) / "mod_python.so"
     if not module.exists():
         module = UNPACKED / "usr/lib/apache2/modules/mod_python.so"
         more["environment"] = {"PYTHONPATH": str(UNPACKED / "usr/lib/python3/dist-packages")}
@@ -248,7 +289,7 @@ def mod_wsgi(layout: Layout, *, daemon: bool = False, debian: bool = False, **mo
     """mod_wsgi: the newest, or Debian's; in httpd's children, or in processes of its own."""
     home = ""
     if debian:
-        module = f"{query_apxs('LIBEXECDIR')}/mod_wsgi.so"
+        module = f"{system_httpd().modules}/mod_wsgi.so"
         name = "mod_wsgi 4.9 embedded"
     else:
         module = mod_wsgi_module()

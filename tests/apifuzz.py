@@ -36,7 +36,7 @@ from apifuzz_site import CONFIG, FILES, HANDLERS, INTERPRETERS, LOADED, MODULES,
 from client import ask
 from conftest import Server
 
-from httpd import RELEASE, free_port, program
+from httpd import RELEASE, free_port, system_httpd
 
 ROUND = 45.0
 """Seconds after which another httpd is started with other settings."""
@@ -239,6 +239,7 @@ class Round:
                 if ask(self.server.port, "/probe", timeout=15).text == "alive":
                     return
             except (OSError, ValueError):
+                # Two or three times: a child that has just ended is being replaced.
                 time.sleep(0.2)
             except Exception as error:  # http.client's: a child that was just told to go
                 print(f"probe: {error!r}", file=sys.stderr)
@@ -342,7 +343,8 @@ class Round:
         text = ""
         for core in self.journal.glob("core*"):
             if shutil.which("gdb"):
-                command = ["gdb", "-batch", "-ex", "thread apply all bt 120", "-ex", "py-bt", program(), str(core)]
+                shown = ["-ex", "thread apply all bt 120", "-ex", "py-bt"]
+                command = ["gdb", "-batch", *shown, system_httpd().program, str(core)]
                 done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
                 # httpd passes a signal on to its process: the thread that had it is not always the first one.
                 threads = done.stdout.split("\nThread ")[1:]

@@ -277,28 +277,27 @@ def empty_fragments(server: Server) -> Iterator[str]:
     client.socket.close()
 
 
-@trick("sends 100 MB of pings, and reads nothing", "it is not read any more")
-def ping_flood(server: Server) -> Iterator[str]:
-    client = Raw(server, "/quiet")
-    stopped = fill(client.socket, frame(9, b"x" * 125) * 500, 100 << 20)
+def flooded(server: Server, path: str, piece: bytes) -> Iterator[str]:
+    """Sends 100 MB, and reads nothing."""
+    client = Raw(server, path)
+    stopped = fill(client.socket, piece, 100 << 20)
     yield "it is not read any more" if stopped else "all is taken"
     reset(client.socket)
+
+
+@trick("sends 100 MB of pings, and reads nothing", "it is not read any more")
+def ping_flood(server: Server) -> Iterator[str]:
+    return flooded(server, "/quiet", frame(9, b"x" * 125) * 500)
 
 
 @trick("sends 100 MB of messages, and reads nothing of their echo", "it is not read any more")
 def message_flood(server: Server) -> Iterator[str]:
-    client = Raw(server, "/quiet")
-    stopped = fill(client.socket, frame(2, b"x" * 65536), 100 << 20)
-    yield "it is not read any more" if stopped else "all is taken"
-    reset(client.socket)
+    return flooded(server, "/quiet", frame(2, b"x" * 65536))
 
 
 @trick("sends 100 MB to an application that does not receive", "it is not read any more")
 def deaf_application(server: Server) -> Iterator[str]:
-    client = Raw(server, "/sleeps")
-    stopped = fill(client.socket, frame(2, b"x" * 65536), 100 << 20)
-    yield "it is not read any more" if stopped else "all is taken"
-    reset(client.socket)
+    return flooded(server, "/sleeps", frame(2, b"x" * 65536))
 
 
 @trick("never reads, and its application sends 250 MB", "the application waits")

@@ -1,7 +1,8 @@
 """A private httpd: its own root, port, configuration and log. For the tests and the benchmarks.
 
-Nothing of the system's httpd is used but its programs. The tests write configurations, broken ones among them, so this one is not
-`mod_python start`'s, which writes them itself.
+Nothing of the system's httpd is used but its programs. What an httpd of one's own needs (programs, modules, sizes, places) is described
+once, by mod_python._own, which `mod_python start` and this one use. What is served is the tests' own, broken configurations among them;
+the benchmarks compare modules, which have to stand in the same httpd, so theirs is this one, too.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -23,6 +25,12 @@ from typing import Callable, Optional
 from beside import beside_suite
 
 PROJECT = Path(__file__).resolve().parent.parent
+# For the programs beside the tests; pytest has it already.
+if str(PROJECT / "python") not in sys.path:
+    sys.path.append(str(PROJECT / "python"))
+
+from mod_python._own import configuration, programs  # noqa: E402 # it lies there
+
 RELEASE = Path(os.environ.get("MOD_PYTHON_MODULE") or PROJECT / "target/release/libmod_python.so")
 CHILD_USER = "www-data"
 BESIDE = os.environ.get("MOD_PYTHON_TEST_BESIDE", "")
@@ -42,13 +50,10 @@ def query_apxs(name: str) -> str:
     return subprocess.run(["apxs", "-q", name], check=True, capture_output=True, text=True).stdout.strip()
 
 
-def program() -> str:
-    """The installed httpd's path."""
-    for name in ("apache2", "httpd", "/usr/sbin/apache2", "/usr/sbin/httpd"):
-        found = shutil.which(name)
-        if found:
-            return found
-    raise FileNotFoundError("no httpd; install apache2-bin")
+@functools.lru_cache(None)
+def system_httpd() -> programs.Httpd:
+    """The installed httpd: its program, and where its modules are. Raises mod_python._own.problems.Problem."""
+    return programs.find()
 
 
 _given: set[int] = set()
@@ -242,37 +247,42 @@ class Httpd:
     def _command(self) -> list[str]:
         preload = os.environ.get("MOD_PYTHON_PRELOAD")
         environment = ("env", f"LD_PRELOAD={preload}") if preload else ()
-        return [*self.wrapper, *environment, program(), "-d", str(self.root), "-f", str(self.root / "httpd.conf")]
+        return [
+            *self.wrapper,
+            *environment,
+            system_httpd().program,
+            "-d",
+            str(self.root),
+            "-f",
+            str(self.root / "httpd.conf"),
+        ]
 
     def _preamble(self) -> str:
-        libexec = query_apxs("LIBEXECDIR")
-        loads = [f'LoadModule mpm_{self.mpm}_module "{libexec}/mod_mpm_{self.mpm}.so"']
+        line = configuration.line
         beside, settings = beside_suite(BESIDE) if BESIDE and self.beside else ([], "")
-        # Each once: httpd warns of a second time.
-        names = dict.fromkeys(("authn_core", "authz_core", "mime", "dir", *beside, *self.modules))
-        loads += [f'LoadModule {name}_module "{libexec}/mod_{name}.so"' for name in names]
-        if self.module:
-            loads.append(f'LoadModule python_module "{self.module}"')
-        user = f"User {CHILD_USER}\nGroup {CHILD_USER}\n" if os.geteuid() == 0 else ""
-        if self.mpm == "prefork":
-            workers = f"StartServers {self.children * 2}\nMaxRequestWorkers {self.children * self.threads}\n"
-        else:
-            workers = (
-                f"ServerLimit {self.children}\nStartServers {self.children}\nThreadLimit {self.threads}\n"
-                f"ThreadsPerChild {self.threads}\nMaxRequestWorkers {self.children * self.threads}\n"
-                f"MinSpareThreads 1\nMaxSpareThreads {self.children * self.threads}\n"
-            )
-        mime = Path("/etc/mime.types")
-        types = f"TypesConfig {mime if mime.exists() else '/dev/null'}\n"
+        needed = ("unixd", "log_config", "authn_core", "authz_core", "mime", "dir")
+        started = self.children * 2 if self.mpm == "prefork" else self.children
+        lines = [
+            *configuration.loads(system_httpd(), self.mpm, [*needed, *beside, *self.modules]),
+            *([line("LoadModule", "python_module", str(self.module))] if self.module else []),
+            configuration.place(str(self.root), f"{self.root}/run", f"{self.root}/run/httpd.pid"),
+            line("ServerName", "localhost"),
+            line("Listen", f"127.0.0.1:{self.port}"),
+            *([line("User", CHILD_USER), line("Group", CHILD_USER)] if os.geteuid() == 0 else []),
+            *configuration.sizes(self.mpm, self.children, self.threads, started, 1),
+            line("TypesConfig", configuration.mime_types(os.devnull)),
+            line("ErrorLog", str(self.log)),
+            line("LogLevel", self.level),
+            line("DocumentRoot", f"{self.root}/htdocs"),
+            line("MaxKeepAliveRequests", 0),
+        ]
         mode = "PythonInterpreterGIL own\n" if self.module and MODE == "own" else ""
         if self.module and self.interpreter:
             mode += f"PythonInterpreterPool {self.interpreter} size=1\n" if MODE == "pool" else ""
             mode += f"PythonInterpreter {self.interpreter}\n"
         return (
-            "\n".join(loads) + f"\nServerName localhost\nListen 127.0.0.1:@PORT@\n{user}{workers}{types}"
-            f'PidFile "@ROOT@/run/httpd.pid"\nDefaultRuntimeDir "@ROOT@/run"\nErrorLog "@ROOT@/error_log"\n'
-            f'LogLevel {self.level}\nDocumentRoot "@ROOT@/htdocs"\nMaxKeepAliveRequests 0\n'
-            f"<Directory />\n    AllowOverride None\n    Require all granted\n</Directory>\n{settings}{mode}"
+            "".join(map(str, lines))
+            + f"<Directory />\n    AllowOverride None\n    Require all granted\n</Directory>\n{settings}{mode}"
         )
 
     def _staged(self, module: Path) -> Path:
@@ -302,6 +312,7 @@ class Httpd:
         while not done():
             if time.monotonic() > limit:
                 raise TimeoutError(complaint)
+            # What a process has come to, nobody tells: a log, a port and /proc are looked at.
             time.sleep(0.01)
 
 

@@ -17,7 +17,7 @@ from beside_requests import Question, answer_to, comparable, questions
 from beside_site import write_site
 from conftest import APPS, Serve, alarms
 
-from httpd import CHILD_USER, RELEASE, Httpd, query_apxs
+from httpd import CHILD_USER, RELEASE, Httpd, system_httpd
 
 PHASES = [
     "PostReadRequest",
@@ -33,7 +33,7 @@ PHASES = [
     "Cleanup",
 ]
 NO_MEMORY = "MaxMemFree 1\n"
-LIBEXEC = Path(query_apxs("LIBEXECDIR"))
+LIBEXEC = Path(system_httpd().modules)
 
 
 def handlers(function: str) -> str:

@@ -13,9 +13,9 @@ from beside import is_installed
 from beside_rows import ROWS, Row
 from conftest import Serve, Server
 
-from httpd import CHILD_USER, query_apxs
+from httpd import CHILD_USER, system_httpd
 
-LIBEXEC = Path(query_apxs("LIBEXECDIR"))
+LIBEXEC = Path(system_httpd().modules)
 KINDS = {
     "application": "PythonWSGI / beside_app:application\n<Location />\n%s\n</Location>",
     "handler": "<Location />\nSetHandler mod_python\nPythonHandler beside_app\n%s\n</Location>",

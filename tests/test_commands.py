@@ -103,8 +103,11 @@ def test_it_serves(command: Command) -> None:
     assert f"it serves http://127.0.0.1:{port}/ (process " in started.stdout
     # It waits: no patience needed.
     assert ask(port, "/").text == user
-    again = command("start", str(config))
-    assert again.returncode == 0 and "it runs already (process " in again.stdout
+    link = config.with_name("by-link.conf")
+    link.symlink_to(config)
+    for name in (config, link):
+        again = command("start", str(name))
+        assert again.returncode == 0 and "it runs already (process " in again.stdout
 
 
 def test_a_start_that_fails_is_told(command: Command) -> None:
@@ -151,6 +154,30 @@ def test_root_chooses_a_user(serve: Serve) -> None:
     for user, reason in (("root", "root is root, whom"), ("nosuch", "there is no user nosuch")):
         made = command("create", str(command.place / "other"), "--pythonhandler", "x", "--user", user)
         assert made.returncode == 1 and reason in made.stderr and not (command.place / "other").exists()
+
+
+def test_a_foreign_process_is_not_told_anything(command: Command) -> None:
+    """httpd's own `-k` signals whatever has the number in the pid file that a crashed one has left."""
+    config, _ = command.create("--listen", str(free_port()))
+    file = config.parent.parent / "logs/httpd.pid"
+    other = ["runuser", "-u", command.user, "--"] if command.user and ROOT else []
+    bystander = subprocess.Popen([*other, "sleep", "60"])
+    try:
+        children = Path(f"/proc/{bystander.pid}/task/{bystander.pid}/children")
+        limit = time.monotonic() + 30
+        while other and not children.read_text() and time.monotonic() < limit:
+            time.sleep(0.01)
+        pid = int(children.read_text().split()[0]) if other else bystander.pid
+        for verb in ("restart", "reload", "stop"):
+            file.write_text(f"{pid}\n")
+            told = command(verb, str(config))
+            assert told.returncode == 1 and f"no server runs with {config}" in told.stderr, told
+        assert command("status", str(config)).returncode == 3
+        assert Path(f"/proc/{pid}").exists() and bystander.poll() is None
+    finally:
+        file.unlink()
+        bystander.terminate()
+        bystander.wait()
 
 
 def test_where_a_server_cannot_listen(command: Command) -> None:

@@ -293,6 +293,21 @@ if threading.current_thread() is not threading.main_thread() or __import__("{ask
 """
 
 
+def test_a_file_of_a_site(serve: Serve, capsys: pytest.CaptureFixture[str]) -> None:
+    tested = serve("", start=False)
+    page = tested.write("site/page.psp", "<html>\n<% for n in range(3): %>\n<%= n %>\n")
+    status, findings = checked(capsys, str(page))
+    assert (status, findings) == (0, [])
+    tested.write("site/page.psp", "<html>\n<% x = = 1 %>\n")
+    tested.write("site/broken.py", "def broken(:\n")
+    for name, line in {"page.psp": 2, "broken.py": 1}.items():
+        status, findings = checked(capsys, str(page.with_name(name)))
+        assert status == 2 and [(one["code"], one["line"]) for one in findings] == [("MP0032", line)]
+        assert findings[0]["file"] == str(page.with_name(name))
+    status, findings = checked(capsys, str(page.parent))
+    assert {os.path.basename(one["file"]) for one in findings} == {"page.psp", "broken.py"}
+
+
 def test_modules_that_refuse_sub_interpreters(serve: Serve, capsys: pytest.CaptureFixture[str]) -> None:
     """A virtual host's code is imported in a real sub-interpreter, and once more in a second one."""
     host = "<VirtualHost *>\nServerName x\nPythonWSGI / picky\nPythonWSGI /once once\nPythonWSGI /good good\n{}</VirtualHost>\n"

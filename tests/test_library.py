@@ -18,7 +18,7 @@ from mod_python import apache, cache, httpdconf, publisher, version
 from mod_python.__main__ import main
 from mod_python.testing import FakeRequest
 
-from httpd import PROJECT, free_port, program, query_apxs
+from httpd import PROJECT, free_port, query_apxs, system_httpd
 
 PYTHON = os.environ.get("PYO3_PYTHON", "/usr/bin/python3")
 
@@ -307,7 +307,7 @@ def test_the_command_makes_a_server_that_runs(tmp_path: Path, capsys: pytest.Cap
     user = "User www-data\nGroup www-data\n" if os.geteuid() == 0 else ""
     (site / "conf/httpd.conf").write_text(generated + user + f"DefaultRuntimeDir {site}/logs\n")
     checked = subprocess.run(
-        [program(), "-t", "-f", str(site / "conf/httpd.conf")], capture_output=True, text=True, check=False
+        [system_httpd().program, "-t", "-f", str(site / "conf/httpd.conf")], capture_output=True, text=True, check=False
     )
     assert checked.returncode == 0, checked.stderr
     version_shown = subprocess.run(

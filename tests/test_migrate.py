@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import json
 import os
+import pwd
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -369,6 +371,54 @@ def test_nothing_is_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[st
         and b"\nPythonWSGI / /f\xfc.wsgi\n" in made
         and made.endswith(b"\nServerAdmin \xff@x\n")
     )
+
+
+def test_what_is_written_has_its_mode(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "linked").symlink_to("out")
+    conf = tmp_path / "in/x.conf"
+    conf.write_text("WSGIScriptAlias / /x.wsgi\n")
+    conf.chmod(0o640)
+    if os.geteuid() == 0:
+        shutil.chown(conf, "daemon", "daemon")
+    # A link of one's own is followed.
+    assert _migrate.main([str(tmp_path / "in"), "--write", str(tmp_path / "linked/deep")]) == 0
+    made = (tmp_path / "out/deep/in/x.conf").stat()
+    assert (made.st_mode & 0o7777, made.st_uid, made.st_gid) == (0o640, conf.stat().st_uid, conf.stat().st_gid)
+    assert [path.name for path in (tmp_path / "out/deep/in").iterdir()] == ["x.conf"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="about what root does in others' directories")
+def test_root_follows_no_links_of_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    daemon, text = pwd.getpwnam("daemon").pw_uid, "WSGIScriptAlias / /x.wsgi\n"
+    for name in ("site/inner", "theirs", "mine", "target", "open"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "site/inner/x.conf").write_text(text)
+    (tmp_path / "theirs/y.conf").write_text(text)
+    (tmp_path / "secret").write_text(f"WSGIPythonHome /secret\n{text}")
+    # Prepared by somebody else: a directory in place of one that is to be made, in it or above it, and what is read.
+    (tmp_path / "mine/site").symlink_to(tmp_path / "target")
+    (tmp_path / "there").symlink_to(tmp_path / "target")
+    (tmp_path / "theirs/z.conf").symlink_to(tmp_path / "secret")
+    for path in (tmp_path / "mine/site", tmp_path / "there", tmp_path / "theirs", tmp_path / "theirs/z.conf"):
+        os.lchown(path, daemon, daemon)
+    (tmp_path / "open").chmod(0o777)
+    site = str(tmp_path / "site")
+    for place, reason in {
+        "mine": f"{tmp_path}/mine/site is a link, or no directory",
+        "there": f"{tmp_path}/there is a link of daemon's",
+        "there/new": f"{tmp_path}/there is a link of daemon's",
+        "theirs": f"{tmp_path}/theirs belongs to daemon",
+        "theirs/new": f"{tmp_path}/theirs belongs to daemon",
+        "open/new": f"others may write to {tmp_path}/open",
+    }.items():
+        assert _migrate.main([site, "--write", str(tmp_path / place)]) == 2
+        assert reason in capsys.readouterr().out, place
+    assert _migrate.main([str(tmp_path / "theirs"), "--write"]) == 2
+    said = capsys.readouterr().out
+    assert f"{tmp_path}/theirs/z.conf is not read" in said and "/secret" not in said.replace(str(tmp_path), "")
+    assert not list((tmp_path / "target").iterdir()) and not list((tmp_path / "open").iterdir())
+    assert sorted(path.name for path in (tmp_path / "theirs").iterdir()) == ["y.conf", "z.conf"]
 
 
 def test_hostile_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

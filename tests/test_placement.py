@@ -11,7 +11,7 @@ import pytest
 from beside import is_installed
 from conftest import Serve, Server
 
-from httpd import CHILD_USER, query_apxs
+from httpd import CHILD_USER, system_httpd
 
 PATH = "PythonPath \"sys.path+['@ROOT@/apps']\"\n"
 HANDLER = "SetHandler mod_python\nPythonHandler placed"
@@ -366,7 +366,7 @@ def test_what_an_expression_matches_belongs_to_it(serve: Serve, mpm: str) -> Non
 @pytest.mark.parametrize("first", [False, True])
 def test_a_module_that_maps_everything(serve: Serve, mpm: str, other: str, first: bool) -> None:
     """Hooks that come before it come before an application, too, however httpd has sorted them."""
-    libexec = Path(query_apxs("LIBEXECDIR"))
+    libexec = Path(system_httpd().modules)
     lua = ("lua",) if is_installed(libexec, "lua") else ()
     server = serve("", mpm=mpm, modules=(*lua, *((other,) if first else ())), start=False)
     server.write("htdocs/page.html", "a page")

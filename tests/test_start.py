@@ -136,7 +136,9 @@ def test_several_applications(command: Command) -> None:
     command.write("three.py", "def handler(req):\n    req.write('three ' + req.get_options()['x'])\n    return 0\n")
     for name, text in {"deep/a.txt": "text", "deep/.git/config": "hidden", ".well-known/x": "known"}.items():
         command.write(f"files/{name}", text)
+    command.write("inner/b.txt", "inner")
     mounts = ("--mount", "/two=two:app", "--mount", "/a/three=three.py", "--static", "/files/=files")
+    mounts += ("--static", "/files/in=inner", "--static", "/two/in=inner")
     server = command.start("one:app", *mounts, "--option", "x y z")
     assert [server.ok(path) for path in ("/x", "/two/x", "/a/three", "/twofold")] == [
         "one ",
@@ -145,6 +147,7 @@ def test_several_applications(command: Command) -> None:
         "one ",
     ]
     assert server.ok("/files/deep/a.txt") == "text" and server.get("/files/").status in (403, 404)
+    assert server.ok("/files/in/b.txt") == server.ok("/two/in/b.txt") == "inner"
     assert server.get("/files/deep/.git/config").status == 403
     assert server.ok("/files/.well-known/x") == "known"
     server.stop()
@@ -184,7 +187,7 @@ def test_tls_and_http2(command: Command, certificate: Path) -> None:
     server.stop()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT])
 def test_signals_end_it(command: Command, number: signal.Signals) -> None:
     command.write("plain.py", WSGI.format(name="app", value="b'x'"))
     server = command.start("plain")
@@ -312,7 +315,7 @@ def test_it_is_set_up(command: Command) -> None:
     assert done.returncode == 0, done
     place = command.place / "set up"
     unit = (place / f"mod_python-{port}.service").read_text()
-    assert f'ExecStart="{place}/apachectl" -DFOREGROUND\n' in unit and "KillSignal=SIGWINCH" in unit
+    assert f'ExecStart=/bin/sh "{place}/apachectl" -DFOREGROUND\n' in unit and "KillSignal=SIGWINCH" in unit
     assert ("User=" in unit) is True
     as_user = ("runuser", "-u", CHILD_USER, "--") if ROOT else ()
 

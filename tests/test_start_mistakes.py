@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import shutil
 import socket
 import subprocess
@@ -15,14 +16,18 @@ from conftest import Serve
 from mod_python._own import configuration, options, sources
 from mod_python._own.problems import Problem
 from started import ROOT, Command
+from test_asgi_protocols import certificate
 
 from httpd import CHILD_USER, PROJECT
 
 APP = "def app(environ, start_response):\n    start_response('200 OK', [])\n    return [b'x']\n"
 
 
+__all__ = ["certificate"]
+
+
 @pytest.fixture(scope="module")
-def command(serve_module: Serve) -> Iterator[Command]:
+def command(serve_module: Serve, certificate: Path) -> Iterator[Command]:
     command = Command(serve_module("", start=False))
     files = {
         "good.py": APP,
@@ -39,12 +44,24 @@ def command(serve_module: Serve) -> Iterator[Command]:
         "dies.py": "import os\nos._exit(3)\n",
         "pkg/__init__.py": "",
         "pkg/web.py": APP,
+        "away.py": "async def app(scope, receive, send):\n    await send({'type': 'lifespan.startup.failed', 'message': 'no database'})\n",
+        "raises.py": "async def app(scope, receive, send):\n    if scope['type'] == 'lifespan':\n        raise LookupError('no table')\n",
+        "page.psp": "<%= 1 %>",
         "bad.env": "A=1\nB is 2\n",
         "nonsense.conf": "Nonsense\n",
         "empty/readme": "",
     }
     for name, text in files.items():
         command.write(name, text)
+    for name in ("cert.pem", "key.pem"):
+        command.write(name, (certificate / name).read_text())
+    for words in (
+        ["genpkey", "-algorithm", "ed25519", "-out", "other.pem"],
+        ["pkey", "-in", "key.pem", "-aes128", "-passout", "pass:x", "-out", "locked.pem"],
+    ):
+        subprocess.run(["openssl", *words], check=True, capture_output=True, cwd=command.place)
+        command.give(command.place / words[-1])
+    command.write("closed.pem", "").chmod(0)
     yield command
 
 
@@ -65,6 +82,10 @@ MISTAKES = {
     "none": "there is neither application nor app in none",
     "number:app": "app of number is an object of type int: that is no application",
     "factory:create_app()": "line 2, in create_app:\n      raise RuntimeError('no database')\n  RuntimeError: no database",
+    "away:app": "the start-up of away::app (lifespan) has failed:\n  no database",
+    "away:app --background": "the start-up of away::app (lifespan) has failed:\n  no database",
+    "raises --option mod_python.asgi.lifespan=on": "{place}/raises.py\", line 3, in app\n      raise LookupError('no table')\n  LookupError: no table",
+    "page.psp": "page.psp is a PSP page, and pages are served by the directory that they are in",
     "leaves:app": "SystemExit: bye",
     "dies:app": "ended Python (status 3)",
     "empty": "there is nothing to serve in {place}/empty",
@@ -84,9 +105,25 @@ MISTAKES = {
     "good --env-file bad.env": "--env-file {place}/bad.env, line 2: 'B is 2' is not NAME=value",
     "good --env-file nowhere": "--env-file nowhere: no such file or directory",
     "good --https-key good.py": "--https-key needs --https-cert",
-    "good --https-cert good.py": "httpd did not start:",
+    "good --https-cert good.py": "there is no certificate in it",
     "good --error-log nowhere/x": "there is no directory {place}/nowhere\n  Make it: mkdir -p {place}/nowhere",
     "good --error-log empty": "{place}/empty is a directory",
+    "good --error-log /dev/full": "--error-log /dev/full: /dev/full is no file, but a device or such",
+    "good --access-log /dev/stdout": "is no file that httpd could open\n  --log-to-terminal sends both logs there.",
+    "good --error-log -": "--error-log - is no file that httpd could open",
+    "good --threads 1000 --processes 1000": "is more than 20000 at once",
+    "good --https-cert cert.pem": "cert.pem: its key is not in it\n  Name the key's file: --https-key FILE",
+    "good --https-cert cert.pem --https-key good.py": "there is no key in it (PEM",
+    "good --https-cert cert.pem --https-key other.pem": "other.pem is not the key of the certificate in",
+    "good --https-cert cert.pem --https-key locked.pem": "locked.pem is encrypted, and nobody is there to type its password\n  Decrypt it: openssl pkey -in {place}/locked.pem",
+    "good --static /s=empty --static /s/=pkg": "two things are to be at /s",
+    "good --static /s=empty --mount /s/x=good": "--mount /s/x lies below --static /s, whose files come first",
+    "good --mount /a=good --mount /a=good": "two things are to be at /a",
+    "good --https-cert closed.pem": "--https-cert closed.pem: permission denied",
+    "good --env-file empty": "--env-file empty: is a directory",
+    "b\udcff.py": "the name is no UTF-8, and httpd's configuration is",
+    "good --server-root good.py/x": "the server root {place}/good.py/x cannot be made",
+    "good --server-root /proc/x": "the server root /proc/x cannot be made",
     "good --include nonsense.conf": "Invalid command 'Nonsense'",
     "good --background --reload": "--reload needs the terminal, and --background leaves it",
     "good --log-to-terminal --access-log x": "takes the place of --error-log and --access-log",
@@ -102,7 +139,9 @@ MISTAKES = {
 
 @pytest.mark.parametrize("line", MISTAKES)
 def test_what_is_said(command: Command, line: str) -> None:
-    arguments = ["good:a b"] if line == "good:a b" else line.split()
+    arguments = (
+        ["good:a b"] if line == "good:a b" else [word.replace("lifespan=", "lifespan ") for word in line.split()]
+    )
     port = () if "--port" in line else ("--port", "0")
     said = command.refused("start", *arguments, *port)
     assert MISTAKES[line].format(place=command.place) in said
@@ -151,6 +190,8 @@ def test_a_server_root_that_others_can_prepare(command: Command) -> None:
     command.give(root)
     command.write("roots/file", "")
     (root / "link").symlink_to(command.place / "empty")
+    if ROOT:
+        os.lchown(root / "link", pwd.getpwnam("daemon").pw_uid, -1)
     (root / "open").mkdir()
     command.give(root / "open")
     (root / "open").chmod(0o777)
@@ -159,7 +200,7 @@ def test_a_server_root_that_others_can_prepare(command: Command) -> None:
     (root / "above").chmod(0o777)
     if ROOT:
         (root / "roots").mkdir(mode=0o755)
-    for name in ("file", "link", "open", *(["roots"] if ROOT else [])):
+    for name in ("file", "open", *(["link", "roots"] if ROOT else [])):
         said = command.refused("start", "good", "--port", "0", "--server-root", f"roots/{name}")
         assert f"{root}/{name} is not a directory of this user's alone" in said, name
     said = command.refused("start", "good", "--port", "0", "--server-root", "roots/above/root")
@@ -172,8 +213,6 @@ def test_a_server_root_that_others_can_prepare(command: Command) -> None:
 @pytest.mark.skipif(not ROOT, reason="needs a second user")
 def test_anothers_usual_place(command: Command) -> None:
     """/tmp/mod_python-UID, made by somebody else first."""
-    import pwd
-
     place = command.place / "foreign"
     place.mkdir(mode=0o777)
     place.chmod(0o1777)

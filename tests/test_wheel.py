@@ -17,7 +17,7 @@ import pytest
 from conftest import Serve
 from started import ROOT, Command
 
-from httpd import PROJECT
+from httpd import PROJECT, free_port, system_httpd
 
 APP = """
 import sys
@@ -82,6 +82,36 @@ def test_it_serves_as_installed(installed: Command) -> None:
     assert shown.returncode == 0 and [line.split()[0] for line in lines] == ["LoadFile", "LoadModule", "PythonHome"]
     assert re.search(r"/libpython3\.\d+t?\.so", lines[0]) and Path(lines[0].split()[1]).is_file()
     assert lines[1] == f"LoadModule python_module {own}/mod_python.so" and lines[2] == f"PythonHome {home}"
+
+
+def test_check_and_migrate_as_installed(installed: Command) -> None:
+    """The configuration is one that somebody has pasted what `module-config` prints into, and a wheel's module has its own in the package."""
+    loading = installed("module-config").stdout
+    installed.write("told.py", APP)
+    libexec = system_httpd().modules
+    loads = [f"LoadModule {name}_module {libexec}/mod_{name}.so" for name in ("mpm_event", "authz_core")]
+    own = ["ServerName x", f"Listen {free_port()}", f"PidFile {installed.place}/pid", f"ErrorLog {installed.place}/log"]
+    own += [f"PythonPath \"['{installed.place}']+sys.path\"", "PythonWSGI / told:app"]
+    conf = installed.write("existing.conf", "\n".join([*loads, loading, *own, ""]))
+    checked = installed("check", str(conf))
+    assert checked.returncode == 0 and "error" not in checked.stdout, checked
+    # Handlers of its own, too, which lie in the package.
+    conf.write_text(
+        f"{conf.read_text()}<Location /p>\nSetHandler mod_python\nPythonHandler mod_python.publisher\n</Location>\n"
+    )
+    checked = installed("check", str(conf))
+    assert "mod_python.publisher" not in checked.stdout and checked.returncode == 0, checked
+    old = installed.write("old.conf", "LoadModule wsgi_module modules/mod_wsgi.so\nWSGIScriptAlias / /x.wsgi\n")
+    assert installed("migrate", str(old), "--write").returncode in (0, 1)
+    made = old.with_name("old.conf.new").read_text()
+    assert loading in made, made
+    # One that has an environment of its own keeps that.
+    old.write_text(f"{old.read_text()}WSGIPythonHome /srv/venv\n")
+    old.with_name("old.conf.new").unlink()
+    installed("migrate", str(old), "--write")
+    made = old.with_name("old.conf.new").read_text()
+    assert made.count("\nPythonHome ") == 1 and "\nPythonHome /srv/venv\n" in made
+    assert loading.splitlines()[0] in made
 
 
 @pytest.mark.skipif(not ROOT, reason="needs a second user")

@@ -33,6 +33,7 @@ def upload(req):
 
 
 def wait(req):
+    # What is measured: a handler that waits for something else, a database say.
     time.sleep(0.01)
     req.write("waited", 0)
     return apache.OK

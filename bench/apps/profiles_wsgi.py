@@ -18,6 +18,7 @@ def application(environ, start_response):
     elif name == "upload":
         body = str(upload(environ)).encode()
     elif name == "wait":
+        # As in profiles.py.
         time.sleep(0.01)
         body = b"waited"
     else:

@@ -147,7 +147,10 @@ class Server:
                 timed.call.task.cancel()
         for exchange, target, name, scope, mode, *deadline in begun:
             application = self._applications.get(id(target)) or self._adopt(target, name, mode)
-            if application.queue is None:
+            if exchange is None:
+                # `_apache._asgi_start`: no request, but somebody who waits for the start-up.
+                application.tell(scope)
+            elif application.queue is None:
                 self.start(application, exchange, scope, *deadline)
             else:
                 application.queue.append((exchange, scope, *deadline))
@@ -380,6 +383,13 @@ class Application:
         self.failure: Optional[str] = None
         self.running = 0
         self.is_retired = False
+
+    def tell(self, told: Callable[[Optional[str]], object]) -> None:
+        """Call ``told`` when the start-up has come to an end: with None, or why it has failed."""
+        if self.queue is None or self.lifespan is None:
+            told(self.failure)
+        else:
+            self.lifespan.started.add_done_callback(lambda started: told(self.failure))
 
 
 _timed: dict[int, _Timed] = {}

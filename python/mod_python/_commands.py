@@ -6,6 +6,7 @@ import argparse
 import os
 import platform
 import runpy
+import shlex
 import sys
 from collections.abc import Sequence
 
@@ -125,7 +126,7 @@ def create(arguments: Sequence[str]) -> int:
         print(f"Handlers will run as {user[0]} (--user chooses another one).")
         if closed:
             print(
-                f"But {user[0]} cannot pass {closed}: let it, with `chmod o+x {closed}`, or choose another directory."
+                f"But {user[0]} cannot pass {closed}: let it, with `chmod o+x {shlex.quote(closed)}`, or choose another directory."
             )
     print(f"""
 The server's configuration is described in {target}. Make httpd's file of it, then start the server:

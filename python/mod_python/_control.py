@@ -84,6 +84,7 @@ class Site:
                 return None if not failed else "httpd runs, but not Python in it:\n" + failed[0]
             if self.pid() is None and _GAVE_UP.search(log):
                 break
+            # What httpd has come to shows in its files alone.
             time.sleep(0.02)
         lines = self.new_log().splitlines()[-10:]
         return "\n".join([f"httpd did not start; its error log is {self.log}", *lines])

@@ -80,6 +80,7 @@ class PostgresSession(BaseSession):
             left = pause if until is None else min(until - time.monotonic(), pause)
             if left <= 0:
                 return False
+            # A lock that waited in the database would keep a connection: each waits here, longer each time, until its limit.
             time.sleep(left)
             pause = min(pause * 1.5, _LONGEST_PAUSE)
         self._notes()[self._owner()] = owner

@@ -31,8 +31,8 @@ macro_rules! gateways {
         /// What their handlers and options are called.
         pub(crate) static GATEWAYS: &[&Gateway] = &[$(&$folder::GATEWAY),*];
 
-        /// Their handlers, as `_apache` offers them.
-        pub(crate) static FUNCTIONS: &[Function] = &[$($folder::HANDLER),*];
+        /// Their handlers, as `_apache` offers them, and what else it has of them.
+        pub(crate) static FUNCTIONS: &[Function] = &[$($folder::HANDLER,)* asgi::START];
 
         static ANSWERING: &[(&Gateway, Answering)] = &[$((&$folder::GATEWAY, $folder::answer)),*];
     };

@@ -28,7 +28,8 @@ def note(*values: Any) -> None:
 
 async def opened(name: str) -> None:
     """Wait until the test opens a gate."""
-    while not (NOTES / name).exists():
+    limit = time.monotonic() + 60
+    while not (NOTES / name).exists() and time.monotonic() < limit:
         await asyncio.sleep(0.005)
 
 

@@ -1,10 +1,10 @@
 """Errors for the page of PythonDebug, and values that do not want to be shown."""
 
 import builtins
-import sys
 import time
 from collections import defaultdict
 
+import steps
 from mod_python import apache
 
 
@@ -116,26 +116,11 @@ def looped(req):
 
 
 def deep(req):
-    limit = sys.getrecursionlimit()
-    sys.setrecursionlimit(30_000)
-    try:
-        return even(20_000)
-    finally:
-        sys.setrecursionlimit(limit)
-
-
-def even(number):
-    if number == 0:
-        raise ValueError("at the bottom")
-    return odd(number - 1)
-
-
-def odd(number):
-    return even(number - 1)
+    return steps.deep(20_000)
 
 
 def repeated(req):
-    return repeated(req)
+    return steps.endless(req)
 
 
 def forgotten(req):

@@ -1,9 +1,9 @@
 """Handlers that log, and that fail."""
 
 import logging
-import sys
 import threading
 
+import steps
 from mod_python import apache
 
 shop = logging.getLogger("shop")
@@ -28,26 +28,11 @@ def long(req):
 
 
 def recursive(req):
-    return recursive(req)
+    return steps.endless(req)
 
 
 def deep(req):
-    limit = sys.getrecursionlimit()
-    sys.setrecursionlimit(30_000)
-    try:
-        return even(10_000)
-    finally:
-        sys.setrecursionlimit(limit)
-
-
-def even(number):
-    if number == 0:
-        raise ValueError("at the bottom")
-    return odd(number - 1)
-
-
-def odd(number):
-    return even(number - 1)
+    return steps.deep(10_000)
 
 
 def fails(req):

@@ -5,6 +5,7 @@ import os
 import time
 
 import _apache
+import steps
 from mod_python import apache
 
 
@@ -60,7 +61,6 @@ def application(environ, start_response):
 
 def waits(req):
     """Until the test says so."""
-    while not os.path.exists(os.path.join(os.path.dirname(__file__), "go_on")):
-        time.sleep(0.01)
+    steps.wait_for(os.path.join(os.path.dirname(__file__), "go_on"))
     req.write("waited")
     return apache.OK

@@ -6,6 +6,7 @@ import os
 import sys
 
 import _apache
+import steps
 from mod_python import Cookie, Session, apache
 
 
@@ -117,26 +118,7 @@ def saves_while_it_cleans(req):
 
 def stopped_anywhere(req):
     """A debugger that raises at each step of the store, one after the other, leaves nobody waiting for ever."""
-    raised = 0
-    for step in range(80):
-        left = step
-
-        def seen(frame, event, argument):
-            nonlocal left, raised
-            if frame.f_globals["__name__"] == "mod_python._stores":
-                left -= 1
-                if left < 0:
-                    raised += 1
-                    raise KeyError("of the debugger")
-            return seen
-
-        sys.settrace(seen)
-        try:
-            Session.Session(req, lock=0).save()
-        except KeyError:
-            pass
-        finally:
-            sys.settrace(None)
+    raised = steps.stopped_anywhere("mod_python._stores", lambda step: Session.Session(req, lock=0).save())
     free = _apache._global_trylock(req.server, None, 0)
     if free:
         _apache._global_unlock(req.server, None, 0)

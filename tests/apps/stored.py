@@ -5,6 +5,7 @@ import sys
 import time
 
 import _apache
+import steps
 from mod_python import Session, _postgres, apache
 from mod_python.Session import RedisSession
 
@@ -49,8 +50,7 @@ def crosses(req):
     Session.Session(req, sid=first)
     with open(f"{place}/{first}", "w"):
         pass
-    while not os.path.exists(f"{place}/{second}"):
-        time.sleep(0.005)
+    steps.wait_for(f"{place}/{second}")
     Session.Session(req, sid=second)
     req.write("both")
     return apache.OK
@@ -67,27 +67,12 @@ def big(req):
 
 def stopped_anywhere(req):
     """An exception at each step of the store, one after the other, as from a debugger."""
-    raised = 0
-    for step in range(80):
-        left = step
 
-        def seen(frame, event, argument):
-            nonlocal left, raised
-            if frame.f_globals["__name__"] == "mod_python._postgres_session":
-                left -= 1
-                if left < 0:
-                    raised += 1
-                    raise KeyError("of the debugger")
-            return seen
+    def uses(step):
+        session = Session.PostgresSession(req, sid=f"{step:032x}")
+        session.save()
+        session.unlock()
 
-        sys.settrace(seen)
-        try:
-            session = Session.PostgresSession(req, sid=f"{step:032x}")
-            session.save()
-            session.unlock()
-        except KeyError:
-            pass
-        finally:
-            sys.settrace(None)
+    raised = steps.stopped_anywhere("mod_python._postgres_session", uses)
     req.write(str(raised > 20))
     return apache.OK

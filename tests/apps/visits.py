@@ -5,6 +5,7 @@ import threading
 import time
 
 import _apache
+import steps
 from checks import raises
 from mod_python import Session, apache
 
@@ -108,8 +109,7 @@ def holds(req):
     path = req.get_options()["go"]
     with open(path + ".held", "a") as file:
         file.write("x")
-    while not os.path.exists(path):
-        time.sleep(0.01)
+    steps.wait_for(path)
     session.save()
     req.write("held")
     return apache.OK

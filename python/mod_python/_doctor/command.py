@@ -22,7 +22,11 @@ def parser() -> argparse.ArgumentParser:
         description="Finds what keeps a configuration or a site from working, as httpd's user would find out. "
         "Exit status: 0 nothing but advice, 1 warnings, 2 errors.",
     )
-    made.add_argument("path", nargs="?", help="httpd.conf, or a directory with handlers (httpd's own configuration)")
+    made.add_argument(
+        "path",
+        nargs="?",
+        help="httpd.conf, a directory with handlers, or a file of it: .py, .wsgi, .psp (httpd's own configuration)",
+    )
     made.add_argument("--json", action="store_true", help="for programs")
     made.add_argument("--no-import", action="store_true", help="do not import applications and handlers")
     made.add_argument("--no-httpd", action="store_true", help="do not ask httpd -t")
@@ -51,16 +55,19 @@ class Check:
                 yield from self.of_site(path)
                 return
             path = os.path.join(path, own)
+        elif path.endswith(site.SOURCES) and os.path.isfile(path):
+            yield from self.of_site(path)
+            return
         yield from self.of_configuration(path)
 
-    def of_site(self, folder: str) -> Iterator[Finding]:
-        """A directory without a configuration."""
+    def of_site(self, place: str) -> Iterator[Finding]:
+        """A directory without a configuration, or one file of it."""
         child, who = self.users(site.empty())
         found = access.Access(child)
         imports = Imports(site.empty(), None, found, who, self.chosen.timeout)
         if self.chosen.no_import:
             imports.built = ""
-        yield from site.check(folder, found, imports)
+        yield from site.check(place, found, imports)
 
     def of_configuration(self, path: str) -> Iterator[Finding]:
         """A configuration with all that it includes."""

@@ -127,6 +127,7 @@ def _watch(process: subprocess.Popen[bytes], answers: int, said: int, limit: flo
                     selector.unregister(key.fd)
                 key.data.extend(data[: max(0, _MOST - len(key.data))])
             if not selector.get_map() and not over:
+                # It has closed its streams and goes on: until its end, or the limit.
                 time.sleep(0.01)
     outcome.said = heard[-2000:].decode(errors="replace")
     return outcome, bytes(told)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import warnings
 from collections.abc import Iterator
 
@@ -17,12 +18,16 @@ from mod_python._doctor.targets import Target
 _MOST = 2_000
 CONFIGURATIONS = ("httpd.conf", "conf/httpd.conf", "apache2.conf", "site.conf")
 """Where a directory may have a configuration of its own."""
+SOURCES = (".py", ".wsgi", ".psp")
+"""How files end that handlers, applications and pages are in."""
 _NAMES = ("application", "app", "handler", "create_app")
 
 
-def check(folder: str, access: Access, imports: Imports) -> Iterator[Finding]:
-    """The files of a directory: can httpd's user read them, are they Python, can those be imported that say what they serve?"""
-    for path in python_files(folder):
+def check(place: str, access: Access, imports: Imports) -> Iterator[Finding]:
+    """The files of a directory, or one: can httpd's user read them, are they Python, can those be imported that say what they serve?"""
+    is_file = os.path.isfile(place)
+    folder = os.path.dirname(place) if is_file else place
+    for path in (place,) if is_file else python_files(folder):
         directive = Directive("file", "", path, 0, None)
         obstacle = access.obstacle(path)
         if obstacle:
@@ -37,7 +42,7 @@ def check(folder: str, access: Access, imports: Imports) -> Iterator[Finding]:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                tree = ast.parse(data)
+                tree = _page(data, path) if path.endswith(".psp") else ast.parse(data)
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             line = getattr(error, "lineno", 0) or 0
             yield Finding("MP0032", str(getattr(error, "msg", None) or error), path, line)
@@ -50,6 +55,16 @@ def check(folder: str, access: Access, imports: Imports) -> Iterator[Finding]:
                 yield from imports.told(target, job, probe.run(job, imports.who, imports.limit), imports.who)
             except OSError as error:
                 yield Finding("MP0009", f"{path} is not imported: {error}", path)
+
+
+def _page(data: bytes, path: str) -> ast.Module:
+    """See that a PSP page is Python; nothing of it is a handler. Raises SyntaxError, with the page's own line."""
+    from mod_python import _psp
+
+    # What others include may be anything, such as a FIFO: it is not opened here.
+    if not re.search(rb"<%@", data):
+        _psp.parse(data, path).compile(path)
+    return ast.Module([], [])
 
 
 def _python(folder: str, imports: Imports) -> str:
@@ -81,7 +96,7 @@ def python_files(folder: str) -> Iterator[str]:
             if not name.startswith((".", "__pycache__")) and not os.path.exists(os.path.join(above, name, "pyvenv.cfg"))
         )
         for name in sorted(names):
-            if name.endswith((".py", ".wsgi")) and not name.startswith("."):
+            if name.endswith(SOURCES) and not name.startswith("."):
                 count += 1
                 if count > _MOST:
                     return

@@ -5,13 +5,15 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import stat
 from collections.abc import Iterator, Sequence
 from typing import Optional
 
 from mod_python import version
 from mod_python._doctor import configuration, files, server
 from mod_python._doctor.findings import Finding, status, tell
-from mod_python._migrate import code
+from mod_python._doctor.lines import quoted
+from mod_python._migrate import code, writing
 from mod_python._migrate.directives import MOD_PYTHON, OPTIONS, SECTIONS_FILTER, SECTIONS_INIT, Change
 from mod_python._migrate.source import Entry, Source, parse
 from mod_python._migrate.wsgi import Translation, Translator
@@ -102,6 +104,9 @@ class Migration:
 
     def _file(self, path: str, root: str) -> Iterator[Finding]:
         real = os.path.realpath(path)
+        if self._is_anothers(path):
+            self.notes.append(f"{path} is not read: it is a link of another user's to what that one does not own")
+            return
         is_named = path in [os.path.abspath(one) for one in self.chosen.paths]
         if real in self.read or path.endswith(".new"):
             return
@@ -116,6 +121,15 @@ class Migration:
                 yield Finding("MP1014", str(unreadable), path)
 
     @staticmethod
+    def _is_anothers(path: str) -> bool:
+        """Would following a link be what somebody else wants of this user?"""
+        try:
+            found, target = os.lstat(path), os.stat(path)
+        except OSError:
+            return False
+        return stat.S_ISLNK(found.st_mode) and found.st_uid not in (0, os.geteuid(), target.st_uid)
+
+    @staticmethod
     def _is_configuration(path: str) -> bool:
         """By its name, or, where that has no ending, by what it says."""
         name = os.path.basename(path)
@@ -128,29 +142,35 @@ class Migration:
         except files.Unreadable:
             return False
 
-    def _module(self) -> str:
-        """The mod_python.so to load: as it was said, beside httpd's modules, or where mod_wsgi is."""
-        if self.chosen.module:
-            return str(os.path.abspath(self.chosen.module))
-        folder: str = version.LIBEXECDIR or "modules"
-        return os.path.join(folder, "mod_python.so")
+    def _module(self) -> list[str]:
+        """What loads the module: as `mod_python module-config` prints it, or where it would be beside httpd's own."""
+        from mod_python._own import configuration, programs
+        from mod_python._own.problems import Problem
+
+        named = os.path.abspath(self.chosen.module) if self.chosen.module else None
+        try:
+            module, from_wheel = programs.python_module(named)
+            return [str(one).rstrip() for one in configuration.module_lines(module, from_wheel)]
+        except Problem:
+            folder: str = version.LIBEXECDIR or "modules"
+            return [f"LoadModule python_module {quoted(named or os.path.join(folder, 'mod_python.so'))}"]
 
     def _write(self, translation: Translation) -> None:
         changed = [source for source in self.sources if translation.changed(source.path)]
         for source in changed:
             target = self._target(source.path)
+            top = os.path.abspath(self.chosen.write) if self.chosen.write else os.path.dirname(target)
+            data = translation.text(source).encode("utf-8", "surrogateescape")
             try:
-                os.makedirs(os.path.dirname(target), exist_ok=True)
-                mode = os.stat(source.path).st_mode & 0o666
-                # Neither over a file nor through a link that somebody has put there.
-                descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
-                with open(descriptor, "wb") as file:
-                    file.write(translation.text(source).encode("utf-8", "surrogateescape"))
+                writing.write(target, top, data, os.stat(source.path))
                 self.notes.append(f"{source.path} is written anew as {target}")
             except FileExistsError:
                 self.notes.append(
                     f"{target} is there already, and was not written: remove it, or choose another directory"
                 )
+                self.failed = True
+            except writing.Refused as refused:
+                self.notes.append(f"{target} is not written: {refused}")
                 self.failed = True
             except OSError as error:
                 self.notes.append(f"{target} cannot be written: {error.strerror}")

@@ -72,7 +72,7 @@ class Translation:
 class Translator:
     """Translates files that belong together."""
 
-    def __init__(self, sources: list[Source], module: str) -> None:
+    def __init__(self, sources: list[Source], module: list[str]) -> None:
         self.sources, self.module = sources, module
         self.made = Translation()
         self.closed: set[Section] = set()
@@ -247,7 +247,7 @@ class Translator:
         found = entry.words() if entry.name and not entry.name.startswith("<") else []
         if entry.name == "loadmodule" and len(found) > 1 and found[0] == "wsgi_module":
             self.say("MP1001", source, entry, "LoadModule wsgi_module becomes LoadModule python_module")
-            self.put(source, entry, f"LoadModule python_module {quoted(self.module)}")
+            self.put(source, entry, *self._loading())
         elif entry.name == "<ifmodule" and re.search(r"\b(?:mod_)?wsgi(?:_module|\.c)\b", entry.text):
             new = re.sub(r"\b(?:mod_)?wsgi(?:_module|\.c)\b", "python_module", entry.text)
             self.say("MP1001", source, entry, f"{entry.text} becomes {new}")
@@ -262,6 +262,11 @@ class Translator:
             self.say("MP1003", source, entry, f"Require {found[0]} is not there; its place stays closed")
             self._shut(source, entry)
             self.put(source, entry)
+
+    def _loading(self) -> list[str]:
+        """What loads this module; its environment, unless the configuration has one of its own."""
+        has_home = self.homes or any("python-home" in daemon.options for daemon in self.daemons.values())
+        return [line for line in self.module if not (has_home and line.startswith("PythonHome"))]
 
     def _handler(self, source: Source, entry: Entry, found: list[str]) -> None:
         """Files that were programs by their names: without a handler httpd would send their text, so nobody gets them."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Sequence
 from typing import Any, Callable, NoReturn, Optional, TypeVar
 
-from mod_python._own import options, process, root
+from mod_python._own import options, process, root, targets
 from mod_python._own.problems import Problem
 
 _EXAMPLES = """examples:
@@ -20,6 +21,9 @@ _EXAMPLES = """examples:
   mod_python start site/                            a directory of handlers (*.py), or of pages (*.py, *.psp)
   mod_python start --handler mp                     the handler of mp.py for every URL
 """
+
+_MOST = 20_000
+"""Requests at once: so many slots are httpd's own limit."""
 
 _Value = TypeVar("_Value")
 
@@ -180,6 +184,13 @@ def read(verb: str, arguments: Sequence[str]) -> tuple[options.Options, argparse
         raise Problem("--handler and --wsgi or --asgi exclude one another")
     if parsed.log_to_terminal and (parsed.error_log or parsed.access_log):
         raise Problem("--log-to-terminal takes the place of --error-log and --access-log", "Leave one of them out.")
+    if parsed.processes * parsed.threads > _MOST:
+        raise Problem(
+            f"--processes {parsed.processes} times --threads {parsed.threads} is more than {_MOST} at once, which no machine serves",
+            "One process has 25 threads unless you say otherwise; more processes than cores seldom help.",
+        )
+    if not all(text.strip() for text in parsed.options):
+        raise Problem("--option '' is none", "Write --option 'key value'.")
     in_background = getattr(parsed, "background", False)
     reload = getattr(parsed, "reload", False)
     if in_background and (parsed.log_to_terminal or reload):
@@ -203,12 +214,14 @@ def read(verb: str, arguments: Sequence[str]) -> tuple[options.Options, argparse
         check = options.file_to_write if name.endswith("_log") else options.file_to_read
         value = getattr(parsed, name)
         values[name] = check(value, directory, f"--{name.replace('_', '-')}") if value else ""
+    if values["https_cert"]:
+        options.check_certificate(values["https_cert"], values["https_key"])
     if parsed.venv:
         values["venv"] = os.path.abspath(os.path.join(directory, parsed.venv))
         if not os.path.isfile(os.path.join(values["venv"], "pyvenv.cfg")):
             raise Problem(
                 f"--venv {parsed.venv}: {values['venv']} is no virtual environment",
-                f"Make it: {sys.executable} -m venv {values['venv']}",
+                f"Make it: {shlex.quote(sys.executable)} -m venv {shlex.quote(values['venv'])}",
             )
     if parsed.server_root:
         values["server_root"] = os.path.abspath(os.path.join(directory, parsed.server_root))
@@ -226,7 +239,8 @@ def start(arguments: Sequence[str]) -> int:
     wanted, _ = read("start", arguments)
     from mod_python._own import foreground, problems, serving
 
-    _refuse_running(wanted)
+    if wanted.server_root or wanted.port:
+        serving.refuse_running(wanted.server_root or root.default(wanted))
     for left in (2, 1, 0):
         prepared = serving.prepare(wanted)
         try:
@@ -238,6 +252,8 @@ def start(arguments: Sequence[str]) -> int:
             # One that was free a moment ago, and that nobody has asked for.
             if wanted.port or not left:
                 raise
+        finally:
+            prepared.lock.release()
     print("\n".join(foreground.describe(prepared)))
     print(f"`{prepared.state.command('stop')}` stops it.")
     return 0
@@ -245,7 +261,7 @@ def start(arguments: Sequence[str]) -> int:
 
 def _is_configuration(text: str) -> bool:
     """Upstream's form, `mod_python start httpd.conf`."""
-    return text.endswith(".conf") or (os.path.isfile(text) and not text.endswith((".py", ".wsgi")))
+    return text.endswith(".conf") or (os.path.isfile(text) and not text.endswith(targets.NO_CONFIGURATION))
 
 
 def _httpd() -> str:
@@ -258,20 +274,6 @@ def _httpd() -> str:
     return program
 
 
-def _refuse_running(wanted: options.Options) -> None:
-    path = wanted.server_root or (root.default(wanted) if wanted.port else "")
-    try:
-        state = root.find(path) if path else None
-    except Problem:
-        return
-    pid = process.running(state) if state else None
-    if state and pid:
-        raise Problem(
-            f"it runs already (process {pid}), and serves {state.url}",
-            f"`{state.command('reload')}` has it read its application anew, `{state.command('stop')}` stops it.",
-        )
-
-
 def setup(arguments: Sequence[str]) -> int:
     """``mod_python setup``."""
     wanted, parsed = read("setup", arguments)
@@ -282,11 +284,12 @@ def setup(arguments: Sequence[str]) -> int:
     from mod_python._own import serving
 
     state = serving.prepare(wanted, is_setup=True).state
-    print(f"{state.config} is written. {os.path.join(state.root, 'apachectl')} start serves {state.url}")
+    control = shlex.quote(os.path.join(state.root, "apachectl"))
+    print(f"{state.config} is written. `{control} start` serves {state.url}")
     if parsed.systemd:
         path = os.path.join(state.root, f"mod_python-{wanted.port}.service")
         root.write(path, root.unit(state), 0o644)
-        print(f"The unit is {path}; as root:\n  systemctl enable --now {path}")
+        print(f"The unit is {path}; as root:\n  systemctl enable --now {shlex.quote(path)}")
     return 0
 
 
@@ -297,7 +300,7 @@ def _found(verb: str, arguments: Sequence[str]) -> tuple[Optional[str], Optional
         "server", nargs="?", default="", help="its server root, or a configuration file (the only one that runs)"
     )
     found.add_argument("--server-root", default="", metavar="DIRECTORY")
-    found.add_argument("--host", type=_checked(options.host), default="127.0.0.1")
+    found.add_argument("--host", type=_checked(options.host), default=None)
     found.add_argument("--port", type=_checked(options.port), default=None)
     parsed = found.parse_args(arguments)
     named = parsed.server or parsed.server_root
@@ -305,22 +308,24 @@ def _found(verb: str, arguments: Sequence[str]) -> tuple[Optional[str], Optional
         return os.path.abspath(named), None
     if named:
         return None, root.find(os.path.abspath(named))
-    if parsed.port is not None:
-        return None, root.find(root.default(options.Options(host=parsed.host, port=parsed.port)))
     known = []
     for path in root.roots():
         # One that cannot be read hides no other.
         with contextlib.suppress(Problem):
             known.append(root.find(path))
+    if parsed.port is not None:
+        # Of all addresses, or of 127.0.0.1 or whatever: mostly there is one with that port.
+        known = [state for state in known if state.options.port == parsed.port]
+    if parsed.host is not None:
+        known = [state for state in known if state.options.host == parsed.host]
     active = [state for state in known if process.running(state)]
     if len(active) == 1 or (not active and len(known) == 1):
         return None, (active or known)[0]
     if not active:
-        raise Problem("no server of yours runs", "Name its server root, if it has one of its own.")
+        place = "" if parsed.port is None else f" on port {parsed.port}"
+        raise Problem(f"no server of yours runs{place}", "Name its server root, if it has one of its own.")
     listing = "\n".join(f"{state.root}  {state.url}" for state in active)
-    raise Problem(
-        f"several servers run: say which one, such as mod_python {verb} --port {active[0].options.port}", listing
-    )
+    raise Problem(f"several servers run: say which one, such as {active[0].command(verb)}", listing)
 
 
 _VERBS = {

@@ -31,7 +31,10 @@ _ASKED = "expr=%{REQUEST_METHOD} != 'OPTIONS' || %{REQUEST_URI} != '*'"
 _WEB = "css|js|mjs|map|html?|txt|png|jpe?g|gif|svg|ico|webp|avif|woff2?|ttf|pdf|mp4|webm"
 """Files beside pages that are sent as they are; nothing else of the directory is."""
 
+_MIME_TYPES = "/etc/mime.types"
 _PATIENCE_AT_THE_END = 30
+_PREFORK = 256
+"""ServerLimit's default with the MPM prefork."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,6 +100,11 @@ def text_of(options: Options, httpd: Httpd, site: Site) -> str:
     return f"Define {_DOLLAR} $\n{text}" if f"${{{_DOLLAR}}}" in text else text
 
 
+def mime_types(otherwise: str) -> str:
+    """TypesConfig's file: this machine's, or another one where it has none."""
+    return _MIME_TYPES if os.path.isfile(_MIME_TYPES) else otherwise
+
+
 def needed(options: Options, site: Site) -> list[str]:
     """The names of httpd's modules that the server needs."""
     names = ["unixd", "log_config", "authz_core"]
@@ -110,14 +118,17 @@ def needed(options: Options, site: Site) -> list[str]:
 
 
 def modules(httpd: Httpd, names: Sequence[str]) -> Container:
-    """LoadModule for the best MPM, for those of these modules that are not compiled in, and for what limits slow clients."""
-    mpm = httpd.mpm
-    loads = [] if mpm in httpd.static else [(f"mpm_{mpm}", httpd.load(f"mpm_{mpm}"))]
-    loads += [(name, httpd.load(name)) for name in names]
-    loads += [(name, httpd.load(name)) for name in ("reqtimeout",) if httpd.has(name)]
-    return Container(
-        Comment("httpd's modules"), *(line("LoadModule", f"{name}_module", path) for name, path in loads if path)
-    )
+    """LoadModule for the best MPM, for these modules, and for what limits slow clients."""
+    slow = [name for name in ("reqtimeout",) if httpd.has(name)]
+    return Container(Comment("httpd's modules"), *loads(httpd, httpd.mpm, [*names, *slow]))
+
+
+def loads(httpd: Httpd, mpm: str, names: Sequence[str]) -> list[Directive]:
+    """LoadModule for an MPM and for those of these modules that are not compiled in, each once. Raises Problem."""
+    found = [] if mpm in httpd.static else [(f"mpm_{mpm}", httpd.load(f"mpm_{mpm}"))]
+    # httpd warns of a second time.
+    found += [(name, httpd.load(name)) for name in dict.fromkeys(names)]
+    return [line("LoadModule", f"{name}_module", path) for name, path in found if path]
 
 
 def place(root: str, runtime: str, pid_file: str) -> Container:
@@ -156,21 +167,29 @@ def server(options: Options, httpd: Httpd, site: Site) -> Container:
     return found
 
 
-def _sizes(options: Options, httpd: Httpd, site: Site) -> list[Directive]:
-    processes, threads = options.processes, options.threads
+def sizes(mpm: str, processes: int, threads: int, started: int, generations: int) -> list[Directive]:
+    """How many children and threads there are.
+
+    ``started`` children are there at the beginning; there is room for so many ``generations`` of them, since those of before a graceful
+    restart end what they are at.
+    """
     workers = processes * threads
-    if httpd.mpm == "prefork":
-        return [line("StartServers", processes), line("ServerLimit", workers), line("MaxRequestWorkers", workers)]
-    found = [
-        # Room for children that end what they are at after a graceful restart.
-        line("ServerLimit", processes * 3),
-        line("StartServers", processes),
+    if mpm == "prefork":
+        limit = [line("ServerLimit", workers)] if workers > _PREFORK else []
+        return [line("StartServers", started), *limit, line("MaxRequestWorkers", workers)]
+    return [
+        line("ServerLimit", processes * generations),
+        line("StartServers", started),
         line("ThreadLimit", threads),
         line("ThreadsPerChild", threads),
         line("MaxRequestWorkers", workers),
         line("MinSpareThreads", 1),
         line("MaxSpareThreads", workers),
     ]
+
+
+def _sizes(options: Options, httpd: Httpd, site: Site) -> list[Directive]:
+    found = sizes(httpd.mpm, options.processes, options.threads, options.processes, 3)
     if httpd.mpm == "event" and any(target.kind == "asgi" for target in site.targets):
         # Sockets and event streams hold no worker: so many more connections than workers.
         found.append(line("AsyncRequestWorkerFactor", 20))
@@ -235,12 +254,14 @@ def _content(found: Container, options: Options, site: Site) -> Container:
         key, _, value = option.strip().partition(" ")
         add(line("PythonOption", key, *([value.strip()] if value.strip() else [])))
     for count, target in enumerate(targets):
-        text = f"{target.module}::{target.name}{'()' if target.is_factory else ''}"
+        text = f"{target.kind} {target.module}::{target.name}{'()' if target.is_factory else ''}"
         add(line("PythonOption", f"{preload_names.OPTION}{count}", text))
     if options.reload:
         add(line("PythonOption", preload_names.REPORTS, os.path.join(site.root, "run/imported")))
-    if targets or options.reload:
-        add(line("PythonImport", "mod_python._own.preload::run", "main_interpreter"))
+    argument(options.working)
+    # Options are text, and names of directories may be none.
+    add(line("PythonOption", preload_names.DIRECTORY, options.working.encode("unicode_escape").decode("ascii")))
+    add(line("PythonImport", "mod_python._own.preload::run", "main_interpreter"))
     documents = site.pages.directory if site.pages else f"{site.root}/htdocs"
     add(line("DocumentRoot", documents))
     add(
@@ -255,7 +276,8 @@ def _content(found: Container, options: Options, site: Site) -> Container:
     add(section("Directory", _literal(documents), *_of_pages(site.pages), line("Require", "all", "granted")))
     for target in targets:
         add(_mounted(target))
-    for prefix, directory in options.static:
+    # Of several Aliases the first one that fits is taken: the longest has to be.
+    for prefix, directory in sorted(options.static, key=lambda pair: -len(pair[0])):
         add(line("Alias", prefix, directory))
         open_to_all = (line("SetHandler", "None"), line("Require", "all", "granted"))
         add(section("Location", prefix, *open_to_all))

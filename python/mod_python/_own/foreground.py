@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
+import shutil
 import signal
 import subprocess
-import sys
 import threading
 import time
 from types import FrameType
@@ -18,6 +19,7 @@ from mod_python._own.reloading import Watch
 from mod_python._own.serving import Prepared
 
 _TICK = 0.1
+"""Seconds between two looks at the log, the files and httpd itself: a signal ends one at once, and httpd's end is noticed by the next."""
 _PATIENCE_AT_THE_END = 40.0
 """Seconds for requests to end: more than GracefulShutdownTimeout."""
 _IMPATIENCE = 15.0
@@ -37,17 +39,22 @@ class Foreground:
         self._child: Optional[subprocess.Popen[bytes]] = None
         self._reads_output: Optional[threading.Thread] = None
         self._reload = False
+        self._serves = False
+        # Before anything is imported: what changes meanwhile is a change, too.
+        self._files = Watch(prepared) if prepared.state.options.reload else None
         self._ending: Optional[signal.Signals] = None
         """What httpd is to be told, once somebody wants all of it to end."""
 
     def run(self) -> int:
         """Serve until a signal says otherwise; the exit status. Raises Problem where it does not start."""
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
             signal.signal(number, self._end)
         signal.signal(signal.SIGUSR1, self._ask_for_reload)
         try:
             self._start()
             if self._wait():
+                self.prepared.lock.release()
+                self._serves = True
                 self._greet()
                 return self._watch()
             return 0
@@ -74,7 +81,7 @@ class Foreground:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             env=self.prepared.environment,
-            cwd=state.options.directory,
+            cwd=state.options.working,
             start_new_session=True,
         )
         self._reads_output = threading.Thread(target=self._read, args=(self._child,), daemon=True)
@@ -105,6 +112,7 @@ class Foreground:
                 if problem:
                     raise problem
                 return True
+            # A refused connection is told at once, and nothing tells when a port begins to be listened to.
             time.sleep(0.005)
         if self._ending is not None:
             return False
@@ -115,13 +123,11 @@ class Foreground:
 
     def _greet(self) -> None:
         _print(self._history)
-        for text in describe(self.prepared):
-            print(text)
-        print("Ctrl-C stops it.", flush=True)
+        process.say("\n".join([*describe(self.prepared), "Ctrl-C stops it."]))
 
     def _watch(self) -> int:
         assert self._child is not None
-        watch = Watch(self.prepared) if self.state.options.reload else None
+        watch = self._files
         with watch or contextlib.nullcontext():
             while self._child.poll() is None and self._ending is None:
                 self._show()
@@ -155,13 +161,16 @@ class Foreground:
                 told = number
                 limit = time.monotonic() + (_PATIENCE_AT_THE_END if number == signal.SIGWINCH else _IMPATIENCE)
                 child.send_signal(number)
+            # A further signal is to be passed on: waiting for the child alone would not see it.
             time.sleep(0.01)
         if child.poll() is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(child.pid, signal.SIGKILL)
             child.wait()
         self._child = None
-        self._show()
+        # Of one that has not come to serve, all is said.
+        if self._serves:
+            self._show()
 
 
 def _print(lines: list[str]) -> None:
@@ -169,7 +178,7 @@ def _print(lines: list[str]) -> None:
     for line in lines:
         is_error = process.ERROR_LOG.match(line) is not None
         if process.is_worth_showing(line) or not is_error:
-            print(line, file=sys.stderr if is_error else sys.stdout, flush=True)
+            process.say(line, is_error)
 
 
 def background(prepared: Prepared) -> None:
@@ -180,7 +189,7 @@ def background(prepared: Prepared) -> None:
     command = [state.program, "-d", state.root, "-f", state.config, "-k", "start"]
     done = subprocess.run(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False,
-        env=prepared.environment, cwd=state.options.directory, errors="replace",
+        env=prepared.environment, cwd=state.options.working, errors="replace",
     )  # fmt: skip
     history = done.stderr.splitlines()
     limit = time.monotonic() + process.PATIENCE
@@ -194,6 +203,7 @@ def background(prepared: Prepared) -> None:
         history += log.new_lines()
         if not process.running(state) and any("AH0001" in line or "exiting" in line for line in history):
             break
+        # As in the foreground; httpd is no child of this process any more.
         time.sleep(0.01)
     raise never_served(state, [*history, *log.new_lines()])
 
@@ -213,7 +223,7 @@ def failure(prepared: Prepared, lines: list[str]) -> Optional[Problem]:
         return Problem("httpd runs, but not Python in it:", f"{crashed[0]}\n{_place_of(prepared.state)}")
     failed = process.IMPORT_FAILED.search(text)
     if failed is None:
-        return None
+        return _start_up_failure(lines)
     options = prepared.state.options
     try:
         # Once more, in a process of its own, which can say it better.
@@ -224,9 +234,25 @@ def failure(prepared: Prepared, lines: list[str]) -> Optional[Problem]:
     return Problem("an application could not be imported inside httpd, but in a process of its own:", text[begin:])
 
 
+def _start_up_failure(lines: list[str]) -> Optional[Problem]:
+    """The start-up of an ASGI application that has failed: what the application says, or its traceback."""
+    for place, line in enumerate(lines):
+        found = process.START_UP_FAILED.match(line)
+        if found:
+            # The same thread's, without what httpd has put in front of each.
+            thread = re.search(r"\[pid [^]]*\]", found[1])
+            assert thread is not None
+            rest = [one.partition(thread[0])[2][1:] for one in lines[place + 1 :] if thread[0] in one]
+            text = [one for one in (found[3], *rest) if not one.startswith("Traceback (most")]
+            return Problem(f"{found[2]} has failed:", "\n".join(text))
+    return None
+
+
 def never_served(state: root.State, lines: list[str]) -> Problem:
     """httpd has ended, or does not answer: its last lines."""
     shown = [line for line in lines if line.strip()][-10:]
+    if not shutil.disk_usage(state.root).free:
+        shown.append(f"There is no space left where {state.root} is.")
     kind = PortTaken if any("could not bind to address" in line for line in shown) else Problem
     return kind("httpd did not start:", "\n".join([*shown, _place_of(state)]))
 

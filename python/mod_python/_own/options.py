@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
+import shlex
 from typing import Optional
 
 from mod_python._own.problems import Problem
@@ -22,6 +23,8 @@ class Options:
     """As typed; empty for the directory itself."""
     directory: str = "/"
     """Where relative names and modules are meant."""
+    working: str = "/"
+    """The application's working directory: that one, or / where its user cannot pass it."""
     kind: str = ""
     """``wsgi``, ``asgi``, or what an import tells."""
     handler: str = ""
@@ -147,14 +150,50 @@ def file_to_read(path: str, directory: str, option: str) -> str:
     return os.path.abspath(found)
 
 
+def check_certificate(certificate: str, key: str) -> None:
+    """See that a certificate and its key are such, and belong together: mod_ssl says it in ten lines of the log. Raises Problem."""
+    import ssl
+
+    def ask() -> str:
+        raise Problem(
+            f"--https-key {key or certificate} is encrypted, and nobody is there to type its password",
+            f"Decrypt it: openssl pkey -in {shlex.quote(key or certificate)} -out key.pem",
+        )
+
+    with open(certificate, "rb") as file:
+        data = file.read(1 << 20)
+    if b"-----BEGIN CERTIFICATE-----" not in data:
+        raise Problem(f"--https-cert {certificate}: there is no certificate in it (PEM, -----BEGIN CERTIFICATE-----)")
+    if key:
+        with open(key, "rb") as file:
+            if b"PRIVATE KEY-----" not in file.read(1 << 20):
+                raise Problem(f"--https-key {key}: there is no key in it (PEM, -----BEGIN PRIVATE KEY-----)")
+    elif b"PRIVATE KEY-----" not in data:
+        raise Problem(f"--https-cert {certificate}: its key is not in it", "Name the key's file: --https-key FILE")
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key or None, ask)
+    except ssl.SSLError as error:
+        # The second and third: of another kind.
+        if error.reason in ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED"):
+            raise Problem(
+                f"--https-key {key or certificate} is not the key of the certificate in {certificate}"
+            ) from None
+        what = f"--https-cert {certificate}" + (f" and --https-key {key}" if key else "")
+        raise Problem(f"{what} cannot be used: {error.reason or error}") from None
+
+
 def file_to_write(path: str, directory: str, option: str) -> str:
     """The absolute path of a file that can be made or appended to. Raises Problem."""
+    if path in ("-", "/dev/stdout", "/dev/stderr"):
+        raise Problem(f"{option} {path} is no file that httpd could open", "--log-to-terminal sends both logs there.")
     found = os.path.abspath(os.path.join(directory, path))
     if os.path.isdir(found):
         raise Problem(f"{option} {path}: {found} is a directory", "Name a file.")
+    if os.path.exists(found) and not os.path.isfile(found) and found != os.devnull:
+        raise Problem(f"{option} {path}: {found} is no file, but a device or such", "Name a file.")
     folder = os.path.dirname(found)
     if not os.path.isdir(folder):
-        raise Problem(f"{option} {path}: there is no directory {folder}", f"Make it: mkdir -p {folder}")
+        raise Problem(f"{option} {path}: there is no directory {folder}", f"Make it: mkdir -p {shlex.quote(folder)}")
     writable = os.access(found, os.W_OK) if os.path.exists(found) else os.access(folder, os.W_OK)
     if not writable:
         raise Problem(f"{option} {path}: you may not write there", f"Choose another place, or have {folder} opened.")

@@ -1,4 +1,5 @@
-"""Inside httpd: imports the applications when a child starts, so that a mistake shows then, and tells which files they are made of.
+"""Inside httpd: goes to the application's directory, imports the applications when a child starts, so that a mistake shows then, has
+those of ASGI start up, and tells which files they are made of.
 
 It imports as little as it can: files of the application are found first, and may be called like modules of the library.
 """
@@ -10,40 +11,62 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Mapping
+from typing import Any
+
+import _apache
 
 from mod_python import _modules, apache
-from mod_python._own.preload_names import OPTION, REPORTS
+from mod_python._own.preload_names import DIRECTORY, LIFESPAN, LOOP, OPTION, REPORTS
 
 _INTERVAL = 1.0
+"""Seconds between two looks at what has been imported: Python tells nobody of an import. Until the child ends, whose thread it is."""
+_PATIENCE = 20.0
+"""Seconds that a child waits for the start-up of ASGI applications: less than the command waits for the child."""
 
 
 def run() -> None:
     """PythonImport's function. Raises what the first application that cannot be imported raises."""
     options = apache.main_server.get_options()
+    # httpd's parent is in / once it has left the terminal, and where it was started before.
+    os.chdir(str(options[DIRECTORY]).encode("ascii").decode("unicode_escape"))
+    given = {key.lower(): value or "" for key, value in options.items()}
     try:
         count = 0
         while f"{OPTION}{count}" in options:
-            module, _, name = options[f"{OPTION}{count}"].rpartition("::")
-            _load(module, name.removesuffix("()"), name.endswith("()"))
+            kind, _, text = options[f"{OPTION}{count}"].partition(" ")
+            module, _, name = text.rpartition("::")
+            found = _load(module, name.removesuffix("()"), name.endswith("()"))
+            if kind == "asgi":
+                _start_up(found, f"{module}::{name.removesuffix('()')}", given)
             count += 1
     finally:
         if REPORTS in options:
             _Report(options[REPORTS])
 
 
-def _load(module: str, name: str, is_factory: bool) -> None:
+def _load(module: str, name: str, is_factory: bool) -> Any:
     found = _modules.import_module(module, False, False, None)
     first, _, rest = name.partition(".")
     if not first:
-        return
+        return None
     start = getattr(found, first)
     if is_factory:
         from mod_python import _factories
 
-        _factories.made(f"{module}::{name}", start, rest)
-        return
+        return _factories.made(f"{module}::{name}", start, rest)
     for part in rest.split(".") if rest else ():
         start = getattr(start, part)
+    return start
+
+
+def _start_up(application: Any, name: str, options: Mapping[str, str]) -> None:
+    """Have an ASGI application start up now, not at its first request. What keeps it from that is logged by the loop."""
+    told = threading.Event()
+    mode, loop = options.get(LIFESPAN) or "auto", options.get(LOOP) or "auto"
+    if mode != "off":
+        _apache._asgi_start(application, name, mode, loop, lambda failure: told.set())
+        told.wait(_PATIENCE)
 
 
 class _Report:

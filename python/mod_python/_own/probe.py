@@ -9,6 +9,7 @@ import dataclasses
 import inspect
 import json
 import os
+import shlex
 import subprocess
 import sys
 import traceback
@@ -49,10 +50,10 @@ def probed(
     with open(result, "rb") as answer:
         try:
             process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, pass_fds=(writes,), cwd=options.directory, env=environment, **identity
+                command, stdin=subprocess.PIPE, pass_fds=(writes,), cwd=options.working, env=environment, **identity
             )
         except OSError as error:
-            raise Problem(f"{python} cannot be run in {options.directory}: {error}") from None
+            raise Problem(f"{python} cannot be run in {options.working}: {error}") from None
         finally:
             os.close(writes)
         try:
@@ -221,4 +222,4 @@ def _missing(name: str) -> str:
     first = name.partition(".")[0]
     if os.path.exists(f"{first}.py") or os.path.isdir(first):
         return f"(searched in {os.pathsep.join(path for path in sys.path if path)})"
-    return f"Is its package installed for {python}? If not: {python} -m pip install {first}"
+    return f"Is its package installed for {python}? If not: {shlex.quote(python)} -m pip install {first}"

@@ -7,6 +7,8 @@ import os
 import re
 import signal
 import socket
+import stat
+import sys
 import time
 from typing import Optional
 
@@ -22,6 +24,10 @@ _STOPPING = 45.0
 ERROR_LOG = re.compile(r"\[\w{3} \w{3} ")
 """How a line of the error log begins (ErrorLogFormat's default)."""
 PYTHON_FAILED = re.compile(r"^.*\[python:crit\].*$", re.M)
+START_UP_FAILED = re.compile(
+    r"^(\[.*?\] \[python:error\] \[pid [^]]*\]) (the start-up of .* \(lifespan\)): (.*)$", re.M
+)
+"""Of an ASGI application: how its thread's lines begin, what has failed, and why, whose further lines are entries of their own."""
 IMPORT_FAILED = re.compile(r"^.*\[python:error\].*PythonImport mod_python\._own\.preload::run .*$", re.M)
 
 
@@ -42,7 +48,9 @@ def has_configuration(pid: int, config: str) -> Optional[bool]:
             words = file.read().split(b"\0")
     except OSError:
         return None
-    return os.fsencode(config) in words
+    # By whatever links it was named, to httpd or here.
+    wanted = os.path.realpath(config)
+    return any(word.startswith(b"/") and os.path.realpath(os.fsdecode(word)) == wanted for word in words)
 
 
 def tell(state: root.State, number: int) -> Optional[int]:
@@ -82,6 +90,7 @@ def stop(state: root.State, number: int = signal.SIGWINCH) -> Optional[int]:
     while running(state) == pid or has_configuration(pid, state.config):
         if time.monotonic() > limit:
             raise Problem(f"process {pid} has not ended after {_STOPPING:.0f} seconds", f"kill {pid} ends it at once.")
+        # It is another one's child: nothing but a look tells that it has ended (a pidfd, on Linux alone, not that of its requests).
         time.sleep(0.02)
     return pid
 
@@ -112,8 +121,10 @@ class Log:
     def new_lines(self) -> list[str]:
         """The whole lines that have come since the last call."""
         try:
-            with open(self.path, "rb") as file:
+            with open(os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
                 found = os.fstat(file.fileno())
+                if not stat.S_ISREG(found.st_mode):
+                    return []
                 if (self._file and found.st_ino != self._file) or found.st_size < self._read:
                     self._read, self._rest = 0, b""
                 self._file = found.st_ino
@@ -129,3 +140,16 @@ class Log:
 def is_worth_showing(line: str) -> bool:
     """Is a line of the error log more than httpd's remarks on starting and stopping?"""
     return bool(line.strip()) and ":notice]" not in line
+
+
+def say(text: str, is_error: bool = False) -> None:
+    """Print to whoever is there: a terminal that has been closed, or a pipe that nobody reads, is no reason to end or to fail."""
+    try:
+        print(text, file=sys.stderr if is_error else sys.stdout, flush=True)
+    except OSError:
+        # Or Python would try again when it ends.
+        nowhere = open(os.devnull, "w")  # noqa: SIM115 # it stays
+        if is_error:
+            sys.stderr = nowhere
+        else:
+            sys.stdout = nowhere

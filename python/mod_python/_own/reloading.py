@@ -6,14 +6,13 @@ import contextlib
 import importlib.util
 import os
 import signal
-import sys
 import sysconfig
 import threading
 import time
 from types import TracebackType
 from typing import Any, Optional, TextIO
 
-from mod_python._own import probe
+from mod_python._own import probe, process
 from mod_python._own.problems import Problem
 from mod_python._own.serving import Prepared
 
@@ -111,9 +110,9 @@ class Watch:
             if self._prepared.site.targets:
                 probe.probed(self._prepared.site.targets, options, self._prepared.environment, self._prepared.identity)
         except Problem as problem:
-            print(f"{names} changed. {problem}\nThe version before goes on serving.", file=sys.stderr, flush=True)
+            process.say(f"{names} changed. {problem}\nThe version before goes on serving.", True)
             return
-        print(f"{names} changed: restarting.", flush=True)
+        process.say(f"{names} changed: restarting.")
         with contextlib.suppress(ProcessLookupError):
             os.kill(parent, signal.SIGUSR1)
 

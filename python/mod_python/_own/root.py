@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import fcntl
 import json
 import os
+import re
 import shlex
 import shutil
 import stat
@@ -20,6 +22,9 @@ from mod_python._own.problems import Problem
 CONFIG = "httpd.conf"
 PID_FILE = "run/httpd.pid"
 _STATE = "server.json"
+_LOCK = "run/lock"
+_INNER = (("htdocs", 0o755), ("logs", 0o700), ("run", 0), ("run/imported", 0o700))
+"""The directories in a server root, and their modes; 0: as its own."""
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
@@ -33,6 +38,47 @@ def base() -> str:
     if os.path.isabs(runtime) and os.access(runtime, os.W_OK) and os.stat(runtime).st_uid == user:
         return os.path.join(runtime, "mod_python")
     return os.path.join(tempfile.gettempdir(), f"mod_python-{user}")
+
+
+def canonical(path: str) -> str:
+    """The one name of a server root, by whatever links it is reached. One that is itself a link of another user's stays what it is."""
+    path = os.path.abspath(path)
+    try:
+        if stat.S_ISLNK(os.lstat(path).st_mode) and os.lstat(path).st_uid not in (0, os.geteuid()):
+            return os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
+    except OSError:
+        pass
+    return os.path.realpath(path)
+
+
+class Lock:
+    """Of one command that starts a server in a server root, or writes it. Whoever comes meanwhile is told so.
+
+    Raises Problem where another one has it. It ends with the process, too; httpd does not inherit it.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._descriptor = -1
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            descriptor = os.open(os.path.join(path, _LOCK), flags, 0o600)
+        except OSError as error:
+            raise Problem(f"{os.path.join(path, _LOCK)} cannot be opened: {error.strerror}") from None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(descriptor)
+            raise Problem(
+                f"another mod_python is starting a server in {path} at this moment",
+                f"`mod_python status {shlex.quote(path)}` says what has become of it.",
+            ) from None
+        self._descriptor = descriptor
+
+    def release(self) -> None:
+        """Let others have it."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
 
 
 def default(options: Options) -> str:
@@ -51,8 +97,8 @@ def make(path: str, is_named: bool, user: Optional[tuple[int, int]]) -> None:
             os.makedirs(os.path.dirname(path), exist_ok=True)
             _refuse_other(path)
         _own(path, mode)
-        for name, inner in (("htdocs", 0o755), ("logs", 0o700), ("run", mode), ("run/imported", 0o700)):
-            _own(os.path.join(path, name), inner, user if name == "run/imported" else None)
+        for name, inner in _INNER:
+            _own(os.path.join(path, name), inner or mode, user if name == "run/imported" else None)
     except OSError as error:
         raise Problem(
             f"the server root {path} cannot be made: {error.strerror}: {error.filename or path}",
@@ -68,12 +114,9 @@ def make(path: str, is_named: bool, user: Optional[tuple[int, int]]) -> None:
 
 def _refuse_other(path: str) -> None:
     """Whether a directory that is there may become a server root: nobody's files are overwritten. Raises Problem, OSError."""
-    if (
-        os.path.isdir(path)
-        and not os.path.islink(path)
-        and os.listdir(path)
-        and not os.path.isfile(os.path.join(path, _STATE))
-    ):
+    # Directories alone are what another start is making, or has left.
+    others = os.path.isdir(path) and not os.path.islink(path) and set(os.listdir(path)) - {name for name, _ in _INNER}
+    if others and not any(os.path.isfile(os.path.join(path, name)) for name in (_STATE, _LOCK)):
         raise Problem(
             f"{path} has other files in it, and is no server root of mod_python",
             "Name a directory that is empty, or not there yet: --server-root DIRECTORY.",
@@ -134,14 +177,19 @@ def _unsheltered(path: str) -> Optional[str]:
 
 
 def write(path: str, text: str, mode: int) -> None:
-    """Write a file whole, or not at all."""
+    """Write a file whole, or not at all. Raises Problem."""
     new = f"{path}.{os.getpid()}.new"
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(new)
-    with open(os.open(new, _NEW, mode), "w", encoding="utf-8", errors="surrogateescape") as file:
-        file.write(text)
-        os.fchmod(file.fileno(), mode)
-    os.replace(new, path)
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(new)
+        with open(os.open(new, _NEW, mode), "w", encoding="utf-8", errors="surrogateescape") as file:
+            file.write(text)
+            os.fchmod(file.fileno(), mode)
+        os.replace(new, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            os.unlink(new)
+        raise Problem(f"{path} cannot be written: {(error.strerror or str(error)).lower()}") from None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,6 +223,7 @@ def keep(state: State) -> None:
 
 def find(path: str) -> State:
     """What is known of a server root. Raises Problem where it is none."""
+    path = canonical(path)
     file = os.path.join(path, _STATE)
     try:
         with open(file, encoding="utf-8", errors="surrogateescape") as text:
@@ -195,7 +244,7 @@ def find(path: str) -> State:
             field.name: values[field.name] for field in dataclasses.fields(Options) if field.name in values
         }
         texts = {name: str(found.get(name, "")) for name in ("program", "url", "log")}
-        return State(root=os.path.abspath(path), options=Options(**known_options), **texts)
+        return State(root=path, options=Options(**known_options), **texts)
     except (AttributeError, KeyError, TypeError) as error:
         raise Problem(f"{path} is no server root of mod_python: {_STATE}: {type(error).__name__}: {error}") from None
 
@@ -263,7 +312,8 @@ def envvars(environment: dict[str, str]) -> str:
 def unit(state: State) -> str:
     """A unit of systemd (systemd.service(5)) for the server."""
     program = _unit_argument(os.path.join(state.root, "apachectl"))
-    after = "\n".join(f"RequiresMountsFor={_unit_argument(path)}" for path in (state.root, state.options.directory))
+    after = "\n".join(f"RequiresMountsFor={_unit_path(path)}" for path in (state.root, state.options.directory))
+    what = f"{state.url} ({state.options.target or state.options.directory})".replace("%", "%%")
     owner = (
         ""
         if os.geteuid() == 0
@@ -271,15 +321,16 @@ def unit(state: State) -> str:
     )
     return f"""# Written by `mod_python setup --systemd`.
 [Unit]
-Description=mod_python: {state.url} ({(state.options.target or state.options.directory).replace("%", "%%")})
+Description=mod_python: {what}
 After=network-online.target
 Wants=network-online.target
 {after}
 
 [Service]
 Type=exec
-{owner}ExecStart={program} -DFOREGROUND
-ExecReload={program} graceful
+# A program's own path may have no $$ in it, an argument may.
+{owner}ExecStart=/bin/sh {program} -DFOREGROUND
+ExecReload=/bin/sh {program} graceful
 # httpd ends what it is at (SIGWINCH); what is left after that is killed.
 KillMode=mixed
 KillSignal=SIGWINCH
@@ -291,6 +342,13 @@ WantedBy=multi-user.target
 """
 
 
+def _unit_path(path: str) -> str:
+    """A path in a list of paths: in quotes, in which no other one stands, and backslashes are themselves."""
+    pieces = re.split('(")', path.replace("%", "%%"))
+    return "".join("'\"'" if piece == '"' else f'"{piece}"' for piece in pieces if piece)
+
+
 def _unit_argument(text: str) -> str:
+    """An argument of a command (systemd.service(5), COMMAND LINES)."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
     return f'"{escaped}"'

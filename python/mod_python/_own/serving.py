@@ -6,10 +6,11 @@ import dataclasses
 import grp
 import os
 import pwd
+import shlex
 from typing import Optional
 
 from mod_python import _users
-from mod_python._own import configuration, options, probe, problems, programs, root, targets
+from mod_python._own import configuration, options, probe, problems, process, programs, root, targets
 from mod_python._own.problems import Problem
 
 
@@ -20,9 +21,11 @@ class Prepared:
     state: root.State
     site: configuration.Site
     environment: dict[str, str]
-    """Of httpd: this process's, and --env-file's."""
+    """Of httpd: this process's, and what says whose it is, and --env-file's."""
     identity: Optional[tuple[int, int, list[int]]]
     """User, group and further groups of the children, where root starts it."""
+    lock: root.Lock
+    """The server root's: to be released once the server runs, or does not."""
 
 
 def prepare(wanted: options.Options, is_setup: bool = False) -> Prepared:
@@ -32,9 +35,10 @@ def prepare(wanted: options.Options, is_setup: bool = False) -> Prepared:
     module, from_wheel = programs.python_module()
     if not is_setup:
         wanted = dataclasses.replace(wanted, port=problems.check_port(wanted.host, wanted.port))
-    own = options.environment_of(wanted.env_file) if wanted.env_file else {}
+    wanted = dataclasses.replace(wanted, working=_working(wanted, children))
+    own = {**_of_user(children), **(options.environment_of(wanted.env_file) if wanted.env_file else {})}
     identity = _identity(children)
-    environment = _environment(wanted, children, own)
+    environment = _environment(wanted, own)
     served, pages = _served(wanted)
     if children:
         needed = _needed(served, pages, module, from_wheel, wanted)
@@ -43,16 +47,43 @@ def prepare(wanted: options.Options, is_setup: bool = False) -> Prepared:
     if unknown:
         told = iter(probe.probed(unknown, wanted, environment, identity))
         served = [next(told) if target in unknown else target for target in served]
-    path = wanted.server_root or root.default(wanted)
-    mime = "/etc/mime.types" if os.path.isfile("/etc/mime.types") else os.path.join(path, "mime.types")
+    path = root.canonical(wanted.server_root or root.default(wanted))
+    mime = configuration.mime_types(os.path.join(path, "mime.types"))
     site = configuration.Site(path, module, from_wheel, wanted.venv, tuple(served), pages, children, mime)
     text = configuration.text_of(wanted, found, site)
     root.make(path, bool(wanted.server_root), identity[:2] if identity else None)
+    lock = root.Lock(path)
     log = "" if wanted.log_to_terminal else wanted.error_log or os.path.join(path, "logs/error_log")
     url = f"{wanted.scheme}://{wanted.netloc}/"
     state = root.State(path, found.program, url, wanted, log)
-    _write(state, text, site, own)
-    return Prepared(state, site, environment, identity)
+    try:
+        if not is_setup:
+            # Somebody may have been faster since that was looked at first.
+            refuse_running(path)
+        _write(state, text, site, own)
+    except BaseException:
+        lock.release()
+        raise
+    return Prepared(state, site, environment, identity, lock)
+
+
+def refuse_running(path: str) -> None:
+    """Raises Problem where a server runs in a server root."""
+    try:
+        state = root.find(path)
+    except Problem:
+        return
+    pid = process.running(state)
+    if pid:
+        raise Problem(
+            f"it runs already (process {pid}), and serves {state.url}",
+            f"`{state.command('reload')}` has it read its application anew, `{state.command('stop')}` stops it.",
+        )
+
+
+def _working(wanted: options.Options, children: Optional[tuple[str, str]]) -> str:
+    """Where the application runs: its directory, unless root serves from one that its user cannot enter."""
+    return "/" if children and _users.closed_to(children[0], wanted.directory) else wanted.directory
 
 
 def _write(state: root.State, text: str, site: configuration.Site, own: dict[str, str]) -> None:
@@ -68,10 +99,11 @@ def _write(state: root.State, text: str, site: configuration.Site, own: dict[str
 def check_imports(wanted: options.Options) -> None:
     """Whether what a server serves can be imported as it is now, by its user. Raises Problem."""
     children = _children(wanted)
-    own = options.environment_of(wanted.env_file) if wanted.env_file else {}
+    own = {**_of_user(children), **(options.environment_of(wanted.env_file) if wanted.env_file else {})}
     served, _ = _served(wanted)
     if served:
-        probe.probed(served, wanted, _environment(wanted, children, own), _identity(children))
+        wanted = dataclasses.replace(wanted, working=_working(wanted, children))
+        probe.probed(served, wanted, _environment(wanted, own), _identity(children))
 
 
 def _served(wanted: options.Options) -> tuple[list[targets.Target], Optional[targets.Pages]]:
@@ -100,6 +132,13 @@ def _served(wanted: options.Options) -> tuple[list[targets.Target], Optional[tar
     twice = next((prefix for prefix in prefixes if prefixes.count(prefix) > 1), None)
     if twice is not None:
         raise Problem(f"two things are to be at {twice or '/'}", "Give each its own part of the URI: --mount /other=…")
+    for prefix, _ in wanted.static:
+        hidden = next((target.prefix for target in found if target.prefix.startswith(f"{prefix}/")), None)
+        if hidden:
+            raise Problem(
+                f"--mount {hidden} lies below --static {prefix}, whose files come first",
+                "Give one of them another part of the URI.",
+            )
     return found, pages
 
 
@@ -155,12 +194,16 @@ def _identity(children: Optional[tuple[str, str]]) -> Optional[tuple[int, int, l
     return entry.pw_uid, number, os.getgrouplist(user, number)
 
 
-def _environment(wanted: options.Options, children: Optional[tuple[str, str]], own: dict[str, str]) -> dict[str, str]:
-    """What httpd and the application have for an environment; ``own`` is --env-file's."""
+def _of_user(children: Optional[tuple[str, str]]) -> dict[str, str]:
+    """What the environment says of the children's user, instead of what it says of root."""
+    if not children:
+        return {}
+    return {"HOME": pwd.getpwnam(children[0]).pw_dir, "USER": children[0], "LOGNAME": children[0]}
+
+
+def _environment(wanted: options.Options, own: dict[str, str]) -> dict[str, str]:
+    """What httpd and the application have for an environment; ``own`` is the user's and --env-file's."""
     found = dict(os.environ)
-    if children:
-        # Instead of what it says of root.
-        found.update(HOME=pwd.getpwnam(children[0]).pw_dir, USER=children[0], LOGNAME=children[0])
     if wanted.reload:
         # Bytecode of a source that has been changed twice within a second would be that of the first.
         found["PYTHONDONTWRITEBYTECODE"] = "1"
@@ -184,7 +227,7 @@ def _check_reach(user: str, paths: list[str]) -> None:
         if closed:
             raise Problem(
                 f"{user} cannot pass {closed}, which is on the way to {path}",
-                f"Let everybody pass it: chmod o+x {closed}\nOr put it where {user} can reach it, such as below /srv or /opt.",
+                f"Let everybody pass it: chmod o+x {shlex.quote(closed)}\nOr put it where {user} can reach it, such as below /srv or /opt.",
             )
 
 

@@ -9,11 +9,14 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
+import shlex
 from typing import Optional
 
 from mod_python._own import sources
 from mod_python._own.problems import Problem
 
+NO_CONFIGURATION = (".py", ".wsgi", ".psp", ".pyc", ".html", ".htm", ".txt", ".md", ".toml", ".json", ".env")
+"""How files end that no configuration of httpd is called like."""
 _NAME = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*")
 _SPOKEN = {"wsgi": "a WSGI application", "asgi": "an ASGI application", "handler": "a handler of mod_python"}
 
@@ -76,6 +79,8 @@ def parse(text: str, directory: str, prefix: str = "", kind: str = "") -> Target
     Nothing is imported; what the source does not tell stays empty. ``directory`` is where relative paths and modules lie.
     Raises Problem.
     """
+    if not text.isprintable() and any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise Problem(f"{text!r}: the name is no UTF-8, and httpd's configuration is", "Rename it.")
     place, colon, name = _split(text)
     is_factory = name.endswith("()")
     name = name[:-2] if is_factory else name
@@ -83,6 +88,12 @@ def parse(text: str, directory: str, prefix: str = "", kind: str = "") -> Target
         raise Problem(
             f"{text!r}: {name!r} is no name of a callable",
             "Write module:name, such as shop.wsgi:application, or module:factory().",
+        )
+    if place.endswith(".psp") and os.path.isfile(os.path.join(directory, place)):
+        folder = os.path.dirname(place) or "."
+        raise Problem(
+            f"{place} is a PSP page, and pages are served by the directory that they are in",
+            f"`mod_python start --handler mod_python.publisher {shlex.quote(folder)}` serves it at {prefix}/{os.path.basename(place)}",
         )
     # A Django project's shop.wsgi is a module, mod_wsgi's shop.wsgi a file.
     is_file = (

@@ -2,10 +2,8 @@
 //! until the interpreter's end; what happens in it is there, what comes from outside in the inbox.
 
 use super::inbox::{Inbox, Post};
-use super::options;
-use crate::config::Common;
 use crate::embed::cell::Ref;
-use crate::embed::class::{self, Args, Class, Key, Method, This, method};
+use crate::embed::class::{self, Args, Class, Function, Key, Method, This, function, method};
 use crate::embed::{self, Cx, PerInterpreter, deadlines, exception};
 use crate::httpd::log::{Extra, Level};
 use crate::report;
@@ -21,11 +19,34 @@ type Object<'py> = Bound<'py, PyAny>;
 /// The inbox of the interpreter's loop. Its lock is held while a thread is started, and never while Python runs.
 static INBOX: PerInterpreter<Mutex<Option<Arc<Inbox>>>> = PerInterpreter::new();
 
-/// Gives the inbox of this interpreter's loop, which is started if need be.
+/// Has an application start before its first request, for `_apache`.
+pub(in crate::gateway) const START: Function = function!(
+    c"_asgi_start(application, name, lifespan, loop, told, /)",
+    c"has an ASGI application start up in the interpreter's loop; told is called there, with None or why it has failed.",
+    start,
+);
+
+fn start<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
+    let kind = args.required(3)?.cast_into::<PyString>()?;
+    let inbox = inbox(cx, &embed::text::lossy(&kind))?;
+    let none = cx.py.None();
+    let [application, name, lifespan, told] = [
+        args.required(0)?,
+        args.required(1)?,
+        args.required(2)?,
+        args.required(4)?,
+    ];
+    let parts = (none, application, name, told, lifespan);
+    begin(&inbox, parts.into_bound_py_any(cx.py)?)?;
+    inbox.ring();
+    Ok(cx.py.None().into_bound(cx.py))
+}
+
+/// Gives the inbox of this interpreter's loop, which is started if need be, as PythonOption mod_python.asgi.loop says: `kind`.
 ///
 /// # Errors
 /// OSError where there is no thread, or no descriptor, to be had.
-pub(super) fn inbox(cx: Cx<'_>, common: &Common<'_>) -> PyResult<Arc<Inbox>> {
+pub(super) fn inbox(cx: Cx<'_>, kind: &str) -> PyResult<Arc<Inbox>> {
     let place = INBOX.of(cx);
     let mut place = place.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(inbox) = place.as_ref().filter(|inbox| !inbox.is_closed()) {
@@ -35,7 +56,7 @@ pub(super) fn inbox(cx: Cx<'_>, common: &Common<'_>) -> PyResult<Arc<Inbox>> {
     let inbox =
         Arc::new(Inbox::new(cx.interpreter.row()).map_err(|error| failed(error.to_string()))?);
     let own = Manned(Some(inbox.clone()));
-    let kind = options::kind(common).to_owned();
+    let kind = kind.to_owned();
     embed::spawn(cx.interpreter, "mod_python loop", move |cx| {
         if let Some(inbox) = own.manned() {
             run(cx, inbox, kind);

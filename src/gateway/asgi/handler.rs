@@ -66,7 +66,7 @@ pub(in crate::gateway) fn answer<'py>(call: &Call<'py>, request: &Object<'py>) -
         Err(Failure::Raised(error)) => return Err(error),
     };
     let common = &host.config::<ModPython>().common;
-    let inbox = event_loop::inbox(cx, common)?;
+    let inbox = event_loop::inbox(cx, options::kind(common))?;
     let channel = Arc::new(Channel::new(inbox.clone(), has_body));
     let can = Can {
         trail: host.can_trail(),

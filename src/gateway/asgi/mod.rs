@@ -18,5 +18,6 @@ mod scope;
 mod tls;
 mod websocket;
 
+pub(super) use event_loop::START;
 pub(crate) use gateway::GATEWAY;
 pub(super) use handler::{HANDLER, answer};

@@ -72,7 +72,7 @@ pub(in super::super) fn prepare<'py>(
         Err(Failure::Path) => return Ok(Err(Status::BAD_REQUEST)),
         Err(Failure::Raised(error)) => return Err(error),
     };
-    let inbox = event_loop::inbox(cx, common)?;
+    let inbox = event_loop::inbox(cx, options::kind(common))?;
     let channel = Arc::new(Channel::new(inbox.clone(), limits.queue));
     let exchange = class::instance(cx, WebSocket::new(channel.clone(), subprotocols))?;
     let lifespan = options::lifespan(common);
