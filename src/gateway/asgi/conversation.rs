@@ -37,6 +37,8 @@ pub(super) enum Ending {
     Leaves,
     /// It has taken longer than PythonTimeout says.
     Late,
+    /// The loop has not begun with it.
+    Declined,
 }
 
 impl From<Aborted> for Ending {
@@ -132,8 +134,10 @@ impl Conversation {
             .detach_after
             .map_or(SHORT, |detach_after| detach_after.min(SHORT));
         let job = self.channel.wait(first.min(self.left()), true);
-        if let Some(Job::Over) = job {
-            return Ending::Over;
+        match job {
+            Some(Job::Over) => return Ending::Over,
+            Some(Job::Declined) => return Ending::Declined,
+            _ => {}
         }
         BELL.with(|bell| {
             let bell = || bell.get_or_init(|| Bell::new().ok()).as_ref();
@@ -293,6 +297,7 @@ impl Conversation {
                 });
             }
             Some(Job::Over) => return Err(Ending::Over),
+            Some(Job::Declined) => return Err(Ending::Declined),
             Some(Job::Read) => self.reading = Some(Instant::now()),
             None => {}
         }

@@ -3,6 +3,7 @@
 //! The application runs in its interpreter's event loop (`event_loop`), in a thread of its own; the worker that httpd has given the
 //! request (`handler`) does everything that concerns httpd, and waits detached meanwhile. Between them lies the request's `channel`.
 
+mod apart;
 mod channel;
 mod conversation;
 mod departed;
@@ -19,4 +20,5 @@ mod tls;
 mod websocket;
 
 pub(crate) use gateway::GATEWAY;
+pub(crate) use apart::{Apart, Failed, apart};
 pub(super) use handler::{HANDLER, answer};

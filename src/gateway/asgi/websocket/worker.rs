@@ -5,7 +5,7 @@ use super::super::event_loop;
 use super::super::inbox::Inbox;
 use super::super::options::{self, Limits};
 use super::super::parts::HeadParts;
-use super::super::scope::{Failure, scope};
+use super::super::scope::{Failure, ours, scope};
 use super::channel::{Channel, Order};
 use super::handshake::{self, Asked};
 use super::socket::WebSocket;
@@ -67,7 +67,7 @@ pub(in super::super) fn prepare<'py>(
         Err(status) => return Ok(Err(status)),
     };
     let subprotocols = asked.subprotocols.clone();
-    let scope = match scope(cx, held, mounted, request, Some(subprotocols.clone())) {
+    let scope = match scope(cx, held, mounted, &ours(cx, request)?, Some(subprotocols.clone())) {
         Ok(scope) => scope,
         Err(Failure::Path) => return Ok(Err(Status::BAD_REQUEST)),
         Err(Failure::Raised(error)) => return Err(error),
