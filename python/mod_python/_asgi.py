@@ -116,7 +116,7 @@ class Later(dict[str, Any]):
     def __ne__(self, other: object) -> bool:
         return dict.__ne__(self._fill(), other)
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None
 
     def __repr__(self) -> str:
         return dict.__repr__(self._fill())

@@ -196,7 +196,7 @@ fn answer<'py>(
 }
 
 /// What becomes of an answer that has not become complete, apart from its worker.
-fn finish<'py>(cx: Cx<'py>, failed: Failed) -> Outcome<'py> {
+fn finish<'py>(cx: Cx<'py>, failed: Box<Failed>) -> Outcome<'py> {
     let finished = failed.finish(cx);
     let finished = finished.and_then(|status| status.0.into_bound_py_any(cx.py));
     let finished = finished.map_err(|error| exception::value(cx.py, error));

@@ -41,7 +41,7 @@ pub(crate) enum Apart {
     Answered,
     /// It goes on without its worker.
     Leaves,
-    Failed(Failed),
+    Failed(Box<Failed>),
 }
 
 /// An answer that has not become complete.
@@ -74,9 +74,10 @@ pub(crate) fn apart(
 ) -> Apart {
     let common = &host.config::<ModPython>().common;
     // Looking a name up would stop the loop; a mistake in an option is told by who is attached.
-    let (Some(inbox), Ok(detach_after)) =
-        (event_loop::running(interpreter), options::detach_after(common))
-    else {
+    let (Some(inbox), Ok(detach_after)) = (
+        event_loop::running(interpreter),
+        options::detach_after(common),
+    ) else {
         return Apart::Declined;
     };
     if websocket::is_asked_for(host) || announces_body(host) || host.looks_up_its_name() {
@@ -110,10 +111,10 @@ pub(crate) fn apart(
             conversation.channel().leave();
             match ending {
                 Ending::Answered => Apart::Answered,
-                ending => Apart::Failed(Failed {
+                ending => Apart::Failed(Box::new(Failed {
                     conversation,
                     ending,
-                }),
+                })),
             }
         }
     }

@@ -35,9 +35,7 @@ impl Behind {
         Behind {
             interpreter,
             exchange: exchange.map(ManuallyDrop::new),
-            _counted: interpreter
-                .row()
-                .and_then(|row| row.count(Gauge::Detached)),
+            _counted: interpreter.row().and_then(|row| row.count(Gauge::Detached)),
         }
     }
 

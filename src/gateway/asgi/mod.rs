@@ -19,6 +19,6 @@ mod scope;
 mod tls;
 mod websocket;
 
-pub(crate) use gateway::GATEWAY;
 pub(crate) use apart::{Apart, Failed, apart};
+pub(crate) use gateway::GATEWAY;
 pub(super) use handler::{HANDLER, answer};

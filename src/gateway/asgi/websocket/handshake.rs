@@ -25,7 +25,9 @@ pub(in super::super) fn is_asked_for(host: Host<'_>) -> bool {
 /// The status that answers it.
 pub(super) fn asked(host: Host<'_>, may_deflate: bool) -> Result<Asked, Status> {
     let is_get = host.method() == Some(c"GET");
-    if !is_get || host.proto_num() < 1001 || !has_word(host, c"Connection", "upgrade") {
+    // What mod_http2 makes of an extended CONNECT has no Connection header: HTTP/2 has none.
+    let upgrades = host.proto_num() >= 2000 || has_word(host, c"Connection", "upgrade");
+    if !is_get || host.proto_num() < 1001 || !upgrades {
         return Err(Status::BAD_REQUEST);
     }
     if all(host, c"Sec-WebSocket-Version") != "13" {

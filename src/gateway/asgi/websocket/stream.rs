@@ -68,11 +68,13 @@ impl Stream for Departed {
             behind,
             ..
         } = *self;
-        behind.with(talk.lease().clone(), |call, exchange| match (ended, exchange) {
-            (Err(ending), Some(exchange)) => {
-                conclude(call, exchange, &Answer::default(), ending)
+        behind.with(talk.lease().clone(), |call, exchange| {
+            match (ended, exchange) {
+                (Err(ending), Some(exchange)) => {
+                    conclude(call, exchange, &Answer::default(), ending)
+                }
+                _ => Ok(Status::OK),
             }
-            _ => Ok(Status::OK),
         });
     }
 }

@@ -147,7 +147,12 @@ impl Talk {
     /// Talks until the end, in the worker.
     pub(super) fn run(mut self) -> Result<(), Ending> {
         let wrong = |text: &str| Ending::Wrong(text.into());
-        let descriptor = self.hold()?.request().connection().descriptor();
+        let held = self.hold()?;
+        let connection = held.request().connection();
+        let (socket, pipe) = (connection.descriptor(), connection.pipe());
+        drop(held);
+        let pipe = pipe.filter(|_| socket.is_none());
+        let descriptor = socket.or(pipe);
         let descriptor = descriptor.ok_or_else(|| wrong("the connection has no socket"))?;
         let bell = Bell::new().map_err(|_| wrong("no descriptor is left for a websocket"))?;
         let rope = bell.rope();
@@ -157,6 +162,9 @@ impl Talk {
                 Stepped::Step(Step::Wait(wants)) => {
                     watch::wait(descriptor, wants.client, bell.descriptor(), TICK);
                     bell.hush();
+                    if let Some(pipe) = pipe {
+                        watch::drain(pipe);
+                    }
                 }
                 Stepped::Step(_) => {}
             }

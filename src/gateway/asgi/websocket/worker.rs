@@ -56,7 +56,7 @@ pub(in super::super) fn prepare<'py>(
     let (cx, host) = (call.cx, held.request());
     let common = &host.config::<ModPython>().common;
     let limits = Limits::of(common)?;
-    if host.proto_num() >= 2000 {
+    if host.proto_num() >= 2000 && host.connection().pipe().is_none() {
         let text = "a WebSocket over HTTP/2 was asked for (RFC 8441); mod_python serves them over HTTP/1.1, to which clients turn where \
                     H2WebSockets is off";
         cx.log(host, Level::Info, text);
@@ -67,7 +67,13 @@ pub(in super::super) fn prepare<'py>(
         Err(status) => return Ok(Err(status)),
     };
     let subprotocols = asked.subprotocols.clone();
-    let scope = match scope(cx, held, mounted, &ours(cx, request)?, Some(subprotocols.clone())) {
+    let scope = match scope(
+        cx,
+        held,
+        mounted,
+        &ours(cx, request)?,
+        Some(subprotocols.clone()),
+    ) {
         Ok(scope) => scope,
         Err(Failure::Path) => return Ok(Err(Status::BAD_REQUEST)),
         Err(Failure::Raised(error)) => return Err(error),
@@ -134,7 +140,15 @@ impl Work<'_> {
                 if self.channel.is_abandoned() {
                     return Err(Ending::Over(false));
                 }
-                if self.hold()?.request().connection().presence() == Presence::Gone {
+                let held = self.hold()?;
+                let connection = held.request().connection();
+                // What a stream of HTTP/2 gives first is no sign of its client's (`Tunnel`).
+                let is_gone = match connection.descriptor() {
+                    Some(_) => connection.presence() == Presence::Gone,
+                    None => connection.aborted(),
+                };
+                drop(held);
+                if is_gone {
                     self.channel.disconnect(1006, "");
                     return Err(Ending::Gone);
                 }
