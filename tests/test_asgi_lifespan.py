@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -144,3 +146,29 @@ def test_another_loop_where_one_has_been_stopped(serve: Serve) -> None:
         open_files.append(len(list(Path(f"/proc/{pid}/fd").iterdir())))
     assert httpd.child_pids() == [pid]
     assert open_files[-1] - open_files[1] < 10, open_files
+
+
+LIKE_A_SOCKET = "Upgrade: websocket\r\nConnection: upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n"
+POLLS = "PythonOption mod_python.asgi.lifespan off\nPythonASGI /polls asgi_lifespans:polls\n"
+
+
+@pytest.mark.parametrize("way", ["silent", "streams", "socket", "handshake"])
+def test_a_long_poll_does_not_keep_httpd(mpm: str, way: str, serve: Serve) -> None:
+    """Its client stays when httpd is to stop at once: nobody has to kill the child."""
+    httpd = site(serve, POLLS, mpm=mpm, threads=4)
+    with socket.create_connection(("127.0.0.1", httpd.port), PATIENCE) as client:
+        fields = LIKE_A_SOCKET if way in ("socket", "handshake") else ""
+        client.sendall(f"GET /polls/{way} HTTP/1.1\r\nHost: test\r\n{fields}\r\n".encode())
+        until(httpd, "polls", "polled")
+        httpd.stop()
+    assert "AH00046" not in httpd.log_text(), "the child had to be killed"
+
+
+def test_a_long_poll_over_http2_does_not_keep_httpd(serve: Serve) -> None:
+    httpd = site(serve, f"Protocols h2c\n{POLLS}", mpm="event", threads=4, modules=("http2",))
+    command = ["curl", "-s", "--http2-prior-knowledge", f"http://127.0.0.1:{httpd.port}/polls"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as client:
+        until(httpd, "polls", "polled")
+        httpd.stop()
+        client.wait(PATIENCE)
+    assert "AH00046" not in httpd.log_text(), "the child had to be killed"

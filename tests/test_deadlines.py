@@ -118,13 +118,16 @@ def claim(server: Server) -> None:
 
 
 def ended(server: Server, path: str, limit: float = LIMIT, **arguments: Any) -> Answer:
-    """The answer of a request that is ended in time."""
+    """The answer of a request that is ended in time: never before it, and within half a second once in three, on however busy a machine."""
     claim(server)
-    begun = time.monotonic()
-    answer = server.get(path, **arguments)
-    # The bound is the issue's; and twice as much, for a machine on which others are at work.
-    assert limit * 0.8 <= time.monotonic() - begun < (limit + 0.5) * 2, answer
-    return answer
+    for _ in range(3):
+        begun = time.monotonic()
+        answer = server.get(path, **arguments)
+        passed = time.monotonic() - begun
+        assert limit * 0.8 <= passed < PATIENCE, answer
+        if passed < limit + 0.5:
+            return answer
+    raise AssertionError(f"{path}: {passed} s")
 
 
 def told(server: Server, request: str, *parts: str) -> str:
@@ -270,7 +273,7 @@ def test_others_lose_nothing(mpm: str, serve: Serve) -> None:
     over = threading.Event()
 
     def ask() -> None:
-        while not over.is_set():
+        while not over.is_set() and not lost:
             try:
                 answer = server.get("/quick")
                 if answer.status != 200 or not answer.text.startswith("quick"):
@@ -279,20 +282,19 @@ def test_others_lose_nothing(mpm: str, serve: Serve) -> None:
                 lost.append(error)
             answered[0] += 1
 
-    threads = [threading.Thread(target=ask, daemon=True) for _ in range(3)]
+    threads = [threading.Thread(target=ask) for _ in range(3)]
     for thread in threads:
         thread.start()
-    for path in ("/handler?sleep", "/handler?spin", "/wsgi?lock", "/asgi?await", "/handler?for%20ever"):
-        assert ended(server, path).status == 504, path
-    server.wait_log("the child ends, with a thread that has not come back")
-    seen = answered[0]
-    end = time.monotonic() + PATIENCE
-    while answered[0] < seen + 20:
-        assert time.monotonic() < end
-        time.sleep(0.01)
-    over.set()
-    for thread in threads:
-        thread.join()
+    try:
+        for path in ("/handler?sleep", "/handler?spin", "/wsgi?lock", "/asgi?await", "/handler?for%20ever"):
+            assert ended(server, path).status == 504, path
+        server.wait_log("the child ends, with a thread that has not come back")
+        seen = answered[0]
+        server._wait(lambda: bool(lost) or answered[0] >= seen + 20, "nobody else is answered")
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
     assert not lost and answered[0] > 50
 
 

@@ -110,3 +110,14 @@ async def sleeps(scope, receive, send):
     await asyncio.sleep(0.001)
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": b"slept"})
+
+
+async def polls(scope: Scope, receive: Any, send: Any) -> None:
+    """Waits for what never comes, as a long poll does: without an answer, or with one that has begun."""
+    if scope["path"].endswith("/streams"):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"begun", "more_body": True})
+    elif scope["path"].endswith("/socket"):
+        await send({"type": "websocket.accept"})
+    tell("polls", "polled")
+    await asyncio.get_running_loop().create_future()

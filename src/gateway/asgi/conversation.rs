@@ -15,6 +15,7 @@ use crate::httpd::io::poll::Interest;
 use crate::httpd::io::unwaited::MOST;
 use crate::httpd::io::watch::{self, Presence};
 use crate::httpd::request::Request as Host;
+use crate::httpd::request::connection::Socket;
 use crate::httpd::request::lease::Held;
 use crate::httpd::status::Status;
 use crate::streams::bell::{Bell, Rope};
@@ -151,7 +152,6 @@ impl Conversation {
         mut job: Option<Job>,
         bell: impl Fn() -> Option<&'b Bell>,
     ) -> Result<Ending, Ending> {
-        let mut client = None;
         let mut silent = Instant::now();
         loop {
             let is_silent = job.is_none();
@@ -161,20 +161,18 @@ impl Conversation {
             if !is_silent {
                 silent = Instant::now();
             }
-            let (descriptor, bell) = match client {
-                Some(client) => client,
-                None => {
-                    let descriptor = self.hold()?.request().connection().descriptor();
-                    *client.insert((descriptor, bell()))
-                }
-            };
-            let (Some(descriptor), Some(bell)) = (descriptor, bell) else {
+            let socket = self.hold()?.request().connection().socket();
+            let (descriptor, bell) = match (socket, bell()) {
+                (Socket::Closed, _) => return Err(Ending::Gone),
+                (Socket::Open(descriptor), Some(bell)) => (descriptor, bell),
                 // It cannot be waited for (HTTP/2).
-                if self.hold()?.request().connection().aborted() {
-                    return Err(Ending::Gone);
+                (Socket::Shared, _) | (_, None) => {
+                    if self.hold()?.request().connection().aborted() {
+                        return Err(Ending::Gone);
+                    }
+                    job = self.channel.wait(SHORT.min(self.left()), false);
+                    continue;
                 }
-                job = self.channel.wait(SHORT.min(self.left()), false);
-                continue;
             };
             job = self.channel.job_or(&bell.rope());
             if job.is_some() {
@@ -195,7 +193,7 @@ impl Conversation {
                 .due
                 .map(|due| due.saturating_duration_since(Instant::now()));
             let time = [due, until_leaving].into_iter().flatten().min();
-            // httpd closes the sockets of its workers when it stops at once, and waits for them: closing alone wakes nobody.
+            // httpd closes the sockets of its workers when it stops at once, and waits for them; that wakes nobody.
             let time = time.unwrap_or(self.patience).min(SHORT);
             let seen = watch::wait(descriptor, wants.client, bell.descriptor(), time);
             bell.hush();
@@ -446,7 +444,7 @@ impl Conversation {
                 "the request's body is being read already".into(),
             ));
         };
-        let may_wait = held.request().connection().descriptor().is_none();
+        let may_wait = held.request().connection().socket() == Socket::Shared;
         match input.block(held.request(), may_wait) {
             Ok(None) => Ok(false),
             Ok(Some((data, more))) => {

@@ -72,24 +72,6 @@ pub(crate) enum Presence {
 }
 
 impl Connection<'_> {
-    /// Gives the descriptor of the connection's socket; None for one that has none of its own, such as a stream of HTTP/2.
-    pub(crate) fn descriptor(self) -> Option<i32> {
-        // SAFETY: a live connection, whose socket lives as long.
-        unsafe {
-            if !(*self.as_ptr()).master.is_null() {
-                return None;
-            }
-            let socket = sys::ap_get_conn_socket(self.as_ptr());
-            let mut descriptor = -1;
-            let status = if socket.is_null() {
-                sys::APR_EOF
-            } else {
-                sys::apr_os_sock_get(&raw mut descriptor, socket)
-            };
-            (status == 0 && descriptor >= 0).then_some(descriptor)
-        }
-    }
-
     /// Gives what can be waited for where the connection has no socket: a pipe of mod_http2's that can be read when the stream's client has
     /// sent something (`ap_get_pollfd_from_conn`, httpd 2.4.58). It is looked up, since older ones have none. `drain` empties it.
     pub(crate) fn pipe(self) -> Option<i32> {

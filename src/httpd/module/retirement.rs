@@ -85,12 +85,11 @@ pub(crate) fn others(stuck: usize) -> bool {
     false
 }
 
-/// What a worker does that serves a request.
-const BUSY: [i32; 5] = [
+/// What a worker does that serves a request. SERVER_GRACEFUL is none of it: a worker of a child that ends shows that while it waits for
+/// what is left in the queue, and for good where it has exited before the listener said that the child is dying.
+const BUSY: [i32; 4] = [
     sys::SERVER_BUSY_READ,
     sys::SERVER_BUSY_WRITE,
     sys::SERVER_BUSY_LOG,
     sys::SERVER_BUSY_DNS,
-    // A busy one of a child that ends.
-    sys::SERVER_GRACEFUL,
 ];

@@ -10,6 +10,16 @@ use std::ffi::{CStr, c_int};
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
+/// What a connection is waited for with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Socket {
+    Open(i32),
+    /// httpd has closed it, which is how it tells its workers that it stops at once (close_worker_sockets of event and worker).
+    Closed,
+    /// It has none of its own, such as a stream of HTTP/2.
+    Shared,
+}
+
 /// A borrowed conn_rec.
 #[derive(Clone, Copy)]
 pub(crate) struct Connection<'r>(NonNull<sys::conn_rec>, PhantomData<&'r sys::conn_rec>);
@@ -123,6 +133,33 @@ impl<'r> Connection<'r> {
     /// Has httpd read no other request of it.
     pub(crate) fn close_at_end(self) {
         self.set_keepalive(sys::ap_conn_keepalive_e_AP_CONN_CLOSE.cast_signed());
+    }
+
+    /// Gives the connection's socket as it is now: httpd may close it from another thread, and its number may become another's.
+    pub(crate) fn socket(self) -> Socket {
+        // SAFETY: a live connection, whose socket's record lives as long.
+        unsafe {
+            if !(*self.as_ptr()).master.is_null() {
+                return Socket::Shared;
+            }
+            let socket = sys::ap_get_conn_socket(self.as_ptr());
+            if socket.is_null() {
+                return Socket::Shared;
+            }
+            let mut descriptor = -1;
+            match sys::apr_os_sock_get(&raw mut descriptor, socket) {
+                0 if descriptor >= 0 => Socket::Open(descriptor),
+                _ => Socket::Closed,
+            }
+        }
+    }
+
+    /// Gives the descriptor of the socket that is its own and open.
+    pub(crate) fn descriptor(self) -> Option<i32> {
+        match self.socket() {
+            Socket::Open(descriptor) => Some(descriptor),
+            Socket::Closed | Socket::Shared => None,
+        }
     }
 
     /// Shuts the client's socket in both directions (shutdown(2)), for a thread that is not the connection's own: that closes it, and

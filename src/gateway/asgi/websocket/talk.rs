@@ -12,6 +12,7 @@ use crate::httpd::io::poll::Interest;
 use crate::httpd::io::tunnel::{Heard, Tunnel};
 use crate::httpd::io::unwaited::MOST;
 use crate::httpd::io::watch;
+use crate::httpd::request::connection::Socket;
 use crate::httpd::request::lease::Held;
 use crate::httpd::request::server::is_stopping;
 use crate::streams::bell::Bell;
@@ -147,19 +148,27 @@ impl Talk {
     /// Talks until the end, in the worker.
     pub(super) fn run(mut self) -> Result<(), Ending> {
         let wrong = |text: &str| Ending::Wrong(text.into());
-        let held = self.hold()?;
-        let connection = held.request().connection();
-        let (socket, pipe) = (connection.descriptor(), connection.pipe());
-        drop(held);
-        let pipe = pipe.filter(|_| socket.is_none());
-        let descriptor = socket.or(pipe);
-        let descriptor = descriptor.ok_or_else(|| wrong("the connection has no socket"))?;
+        let pipe = {
+            let held = self.hold()?;
+            let connection = held.request().connection();
+            let is_shared = connection.socket() == Socket::Shared;
+            connection.pipe().filter(|_| is_shared)
+        };
         let bell = Bell::new().map_err(|_| wrong("no descriptor is left for a websocket"))?;
         let rope = bell.rope();
         loop {
             match self.step(&rope) {
                 Stepped::Ended(result) => return result,
                 Stepped::Step(Step::Wait(wants)) => {
+                    let socket = self.hold()?.request().connection().socket();
+                    let descriptor = match (socket, pipe) {
+                        (Socket::Open(descriptor), _) => descriptor,
+                        (Socket::Shared, Some(pipe)) => pipe,
+                        (Socket::Shared, None) => {
+                            return Err(wrong("the connection has no socket"));
+                        }
+                        (Socket::Closed, _) => return Err(self.lost()),
+                    };
                     watch::wait(descriptor, wants.client, bell.descriptor(), TICK);
                     bell.hush();
                     if let Some(pipe) = pipe {
