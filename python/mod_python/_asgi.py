@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 import sys
 import threading
 import time
@@ -125,6 +126,8 @@ class Later(dict[str, Any]):
 def run(native: Native) -> None:
     """Run the loop until the interpreter ends."""
     native.make_requests_by(Later)
+    # httpd's threads have all signals blocked, and by this one uvloop learns that a process has ended.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGCHLD,))
     loop = _new_loop(native.kind())
     asyncio.set_event_loop(loop)
     server = Server(native, loop)

@@ -72,6 +72,8 @@ struct State {
     request: Incoming,
     /// Does the application wait to hear that the client has gone?
     is_watched: bool,
+    /// The client sends nothing more: gone, to an application that asks.
+    is_finished: bool,
     /// The client has gone, or the worker has.
     is_gone: bool,
     /// Does something of the application's wait?
@@ -111,6 +113,8 @@ pub(super) enum Job {
     Read,
     /// The application has ended, and its answer is not complete.
     Over,
+    /// The application has heard that the client has gone.
+    Gone,
     /// The loop has not begun with it.
     Declined,
 }
@@ -347,6 +351,11 @@ impl Channel {
                 return Some(Event::Body(data, more));
             }
             Incoming::Idle => state.request = Incoming::Wanted,
+            Incoming::Ended if state.is_finished => {
+                state.is_gone = true;
+                self.rouse(state);
+                return Some(Event::Disconnect);
+            }
             Incoming::Ended => state.is_watched = true,
             other => state.request = other,
         }
@@ -474,6 +483,13 @@ impl Channel {
         self.tell(state);
     }
 
+    /// The client sends nothing more: an application that asks is told that it has gone, and one that does not may still answer.
+    pub(super) fn finish(&self) {
+        let mut state = self.state();
+        state.is_finished = true;
+        self.tell(state);
+    }
+
     /// The client has gone, or the worker goes.
     pub(super) fn leave(&self) {
         let mut state = self.state();
@@ -524,6 +540,7 @@ impl State {
         self.is_due
             || self.hint.is_some()
             || self.is_over
+            || self.is_gone
             || self.is_declined
             || matches!(self.request, Incoming::Wanted)
     }
@@ -546,6 +563,9 @@ impl State {
         }
         if self.is_over {
             return Some(Job::Over);
+        }
+        if self.is_gone {
+            return Some(Job::Gone);
         }
         if matches!(self.request, Incoming::Wanted) {
             self.request = Incoming::Reading;

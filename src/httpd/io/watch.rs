@@ -2,7 +2,7 @@
 
 use crate::httpd::apr::brigade::{first, sentinel};
 use crate::httpd::io::poll::Interest;
-use crate::httpd::request::connection::Connection;
+use crate::httpd::request::connection::{Connection, Socket};
 use crate::httpd::sys;
 use std::time::Duration;
 
@@ -62,10 +62,24 @@ pub(crate) fn drain(pipe: i32) {
     }
 }
 
+/// How it stands with a socket's other side, now (poll).
+fn state_of(descriptor: i32) -> i16 {
+    let mut place = libc::pollfd {
+        fd: descriptor,
+        events: libc::POLLRDHUP,
+        revents: 0,
+    };
+    // SAFETY: one place.
+    let count = unsafe { libc::poll(&raw mut place, 1, 0) };
+    if count > 0 { place.revents } else { 0 }
+}
+
 /// Is a client there?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Presence {
     Gone,
+    /// It sends nothing more. It may still take an answer, or have closed: the first that is sent tells (RFC 9293, 3.10.4).
+    Finished,
     Silent,
     /// It has sent something, which nobody has read yet.
     Sends,
@@ -106,6 +120,17 @@ impl Connection<'_> {
         if self.aborted() {
             return Presence::Gone;
         }
+        match self.socket() {
+            Socket::Open(descriptor) => match state_of(descriptor) {
+                events if events & (libc::POLLERR | libc::POLLHUP | libc::POLLNVAL) != 0 => {
+                    return Presence::Gone;
+                }
+                events if events & libc::POLLRDHUP != 0 => return Presence::Finished,
+                _ => {}
+            },
+            Socket::Closed => return Presence::Gone,
+            Socket::Shared => {}
+        }
         // SAFETY: a live connection and its filters; the brigade is destroyed here.
         unsafe {
             let connection = self.as_ptr();
@@ -123,10 +148,12 @@ impl Connection<'_> {
                 !is_empty && std::ptr::eq((*bucket).type_, &raw const sys::apr_bucket_type_eos);
             sys::apr_brigade_destroy(brigade);
             match status {
-                0 if is_end => Presence::Gone,
+                0 if is_end => Presence::Finished,
                 0 if is_empty => Presence::Silent,
                 0 => Presence::Sends,
                 libc::EAGAIN => Presence::Silent,
+                // TLS has ended, and its connection has not.
+                sys::APR_EOF => Presence::Finished,
                 _ => Presence::Gone,
             }
         }

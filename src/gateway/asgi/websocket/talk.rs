@@ -261,6 +261,7 @@ impl Talk {
                 reads: self.ended.is_none() && self.reads(),
                 ends: self.ended.is_none() && self.reads(),
                 writes: self.stuck.is_some(),
+                resets: self.parting.is_some(),
             },
             due: self.due(),
         }
@@ -411,7 +412,8 @@ impl Talk {
                         return match self.closed {
                             // It has had its say, and ours: that it has not answered makes no difference any more.
                             Some(_) => Ok(true),
-                            None => Err(self.lost()),
+                            // It may still take the answers to what it has sent.
+                            None => Ok(self.hear_the_last(1006, None, "")),
                         };
                     }
                 }

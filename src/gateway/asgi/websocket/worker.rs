@@ -21,6 +21,7 @@ use crate::gateway::call::Call;
 use crate::httpd::io::output::End;
 use crate::httpd::io::watch::Presence;
 use crate::httpd::log::Level;
+use crate::httpd::request::connection::Socket;
 use crate::httpd::request::lease::Held;
 use crate::httpd::status::Status;
 use crate::streams;
@@ -143,9 +144,11 @@ impl Work<'_> {
                 let held = self.hold()?;
                 let connection = held.request().connection();
                 // What a stream of HTTP/2 gives first is no sign of its client's (`Tunnel`).
-                let is_gone = match connection.descriptor() {
-                    Some(_) => connection.presence() == Presence::Gone,
-                    None => connection.aborted(),
+                let is_gone = match connection.socket() {
+                    Socket::Shared => connection.aborted(),
+                    Socket::Open(_) | Socket::Closed => {
+                        matches!(connection.presence(), Presence::Gone | Presence::Finished)
+                    }
                 };
                 drop(held);
                 if is_gone {
