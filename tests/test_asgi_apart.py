@@ -9,7 +9,7 @@ from asgi_site import applications, heard, site
 from client import ask
 from conftest import Serve, Server
 
-LOOKS = "item get in keys iter values items dict stars copy length equal bool".split()
+LOOKS = ["item", "get", "in", "keys", "iter", "values", "items", "dict", "stars", "copy", "length", "equal", "bool"]
 CONFIG = """
 <Location /marks>
     PythonLogHandler asgi_apart::log

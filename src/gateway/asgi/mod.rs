@@ -2,6 +2,7 @@
 //!
 //! The application runs in its interpreter's event loop (`event_loop`), in a thread of its own; the worker that httpd has given the
 //! request (`handler`) does everything that concerns httpd, and waits detached meanwhile. Between them lies the request's `channel`.
+//! Mostly the worker has never been attached (`apart`).
 
 mod apart;
 mod channel;

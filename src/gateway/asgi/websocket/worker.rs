@@ -58,8 +58,8 @@ pub(in super::super) fn prepare<'py>(
     let common = &host.config::<ModPython>().common;
     let limits = Limits::of(common)?;
     if host.proto_num() >= 2000 && host.connection().pipe().is_none() {
-        let text = "a WebSocket over HTTP/2 was asked for (RFC 8441); mod_python serves them over HTTP/1.1, to which clients turn where \
-                    H2WebSockets is off";
+        let text = "a WebSocket over HTTP/2 was asked for (RFC 8441), and this httpd does not tell when its client sends something; clients \
+                    turn to HTTP/1.1 where H2WebSockets is off";
         cx.log(host, Level::Info, text);
         return Ok(Err(Status(501)));
     }
