@@ -219,6 +219,41 @@ def test_both_ways_at_once(httpd: Server) -> None:
         until(connection, b"0\r\n\r\n")
 
 
+# A client that sends nothing more (shutdown(2)) is answered, unless the application asks whether it is there.
+
+
+def whole(httpd: Server, data: bytes) -> bytes:
+    """What comes of a client that sends nothing more."""
+    with socket.create_connection(("127.0.0.1", httpd.port), 30) as connection:
+        connection.sendall(data)
+        connection.shutdown(socket.SHUT_WR)
+        return b"".join(iter(lambda: connection.recv(65536), b""))
+
+
+@pytest.mark.parametrize("size", [3, 20_000, 200_000])
+def test_a_body_and_then_nothing_more(httpd: Server, size: int) -> None:
+    for _ in range(5):
+        answer = whole(httpd, b"POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n" % size + b"x" * size)
+        assert answer.endswith(b"\r\n\r\n" + b"x" * size), (len(answer), answer[:200])
+
+
+def test_parts_for_a_client_that_sends_nothing_more(httpd: Server) -> None:
+    for number in range(3):
+        open_gate(httpd, f"tick{number}", shut=True)
+    with socket.create_connection(("127.0.0.1", httpd.port), 30) as connection:
+        connection.sendall(b"GET /ticks HTTP/1.1\r\nHost: h\r\n\r\n")
+        connection.shutdown(socket.SHUT_WR)
+        for number in range(3):
+            until(connection, b"data: %d\n\n" % number)
+            open_gate(httpd, f"tick{number}")
+        until(connection, b"0\r\n\r\n")
+
+
+def test_two_requests_and_nothing_more(httpd: Server) -> None:
+    answer = whole(httpd, b"GET /large?3 HTTP/1.1\r\nHost: h\r\n\r\nGET /hello HTTP/1.1\r\nHost: h\r\n\r\n")
+    assert answer.count(b"HTTP/1.1 200 OK") == 2 and answer.endswith(b"Hello World!"), len(answer)
+
+
 def test_100_continue(httpd: Server) -> None:
     with socket.create_connection(("127.0.0.1", httpd.port), 30) as connection:
         connection.sendall(b"POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n")

@@ -315,8 +315,6 @@ def test_the_handshake(httpd: Server) -> None:
         (request("/echo", key=b"short"), 400),
         (request("/echo", key=KEY + b"="), 400),
         (request("/echo").replace(b"GET", b"POST"), 400),
-        (request("/echo").replace(b"keep-alive, Upgrade", b"close"), 400),
-        (request("/echo").replace(b"HTTP/1.1", b"HTTP/1.0"), 400),
     ],
 )
 def test_handshakes_that_are_wrong(httpd: Server, data: bytes, status: int) -> None:
@@ -325,6 +323,33 @@ def test_handshakes_that_are_wrong(httpd: Server, data: bytes, status: int) -> N
         answer = client.recv(65536)
     assert int(answer.split()[1]) == status
     assert (b"Sec-WebSocket-Version: 13" in answer) == (status == 426)
+    names = [line.split(b": ")[1].lower() for line in answer.split(b"\r\n") if line.startswith(b"Connection: ")]
+    assert any(b"upgrade" in name for name in names) == (status == 426)
+
+
+@pytest.mark.parametrize("wrong", [(b"keep-alive, Upgrade", b"close"), (b"HTTP/1.1", b"HTTP/1.0")])
+def test_an_upgrade_that_is_none_is_ignored(httpd: Server, wrong: tuple[bytes, bytes]) -> None:
+    """RFC 9110, 7.8: one of HTTP/1.0, and one that Connection does not name."""
+    with socket.create_connection(("127.0.0.1", httpd.port), PATIENCE) as client:
+        client.sendall(request("/http").replace(*wrong))
+        answer = b"".join(iter(lambda: client.recv(65536), b""))
+    assert answer.split()[1] == b"200" and answer.endswith(b"Hello World!")
+
+
+def test_what_an_acceptance_cannot_say(httpd: Server) -> None:
+    """A 101 has no length and nothing for the next hop but its own (RFC 9110, 8.6)."""
+    with talk(httpd, "/lengthy") as client:
+        assert client.head.startswith("HTTP/1.1 101 ") and "x-kept: 1" in client.head
+        names = [line.partition(":")[0].lower() for line in client.head.splitlines()]
+        assert not {"content-length", "te"} & set(names) and names.count("connection") == 1
+
+
+def test_a_client_that_sends_nothing_more_hears_its_answers(httpd: Server) -> None:
+    with talk(httpd, "/echo") as client:
+        client.socket.sendall(frame(1, b"spam"))
+        client.socket.shutdown(socket.SHUT_WR)
+        data = b"".join(iter(lambda: client.socket.recv(65536), b""))
+    assert b"spam" in data, data
 
 
 @pytest.mark.parametrize("step", [1, 7, 100_000])

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Awaitable, MutableMapping
+from collections.abc import Awaitable, ItemsView, Iterator, KeysView, MutableMapping, ValuesView
 from types import MethodType
 from typing import Any, Callable, Optional, Protocol
 
@@ -40,6 +41,8 @@ class Native(Protocol):
     def fileno(self) -> int: ...
     def kind(self) -> str: ...
     def take(self) -> tuple[list[Any], list[int], list[int]]: ...
+    def begun(self) -> None: ...
+    def make_requests_by(self, later: type[Later], /) -> None: ...
     def close(self) -> tuple[list[Any], list[int], list[int]]: ...
     def begin_step(self, due: int, limit: int, /) -> None: ...
     def end_step(self) -> None: ...
@@ -65,10 +68,66 @@ class Exchange(Protocol):
     def number(self) -> int: ...
     def waited(self) -> int: ...
     def is_gone(self) -> bool: ...
+    def request(self) -> Any: ...
+
+
+class Later(dict[str, Any]):
+    """A dict that makes a request's object when anybody looks for it: most applications never do."""
+
+    __slots__ = ("exchange",)
+    exchange: Exchange
+
+    def _fill(self) -> Later:
+        if not dict.__len__(self):
+            dict.__setitem__(self, "request", self.exchange.request())
+        return self
+
+    def __missing__(self, key: str) -> Any:
+        if key != "request" or dict.__len__(self):
+            raise KeyError(key)
+        return dict.__getitem__(self._fill(), key)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return dict.get(self._fill(), key, default)
+
+    def __contains__(self, key: object) -> bool:
+        return dict.__contains__(self._fill(), key)
+
+    def __iter__(self) -> Iterator[str]:
+        return dict.__iter__(self._fill())
+
+    def __len__(self) -> int:
+        return dict.__len__(self._fill())
+
+    def keys(self) -> KeysView[str]:  # type: ignore[override]
+        return dict.keys(self._fill())
+
+    def values(self) -> ValuesView[Any]:  # type: ignore[override]
+        return dict.values(self._fill())
+
+    def items(self) -> ItemsView[str, Any]:  # type: ignore[override]
+        return dict.items(self._fill())
+
+    def copy(self) -> dict[str, Any]:
+        return dict(self._fill())
+
+    def __eq__(self, other: object) -> bool:
+        return dict.__eq__(self._fill(), other)
+
+    def __ne__(self, other: object) -> bool:
+        return dict.__ne__(self._fill(), other)
+
+    __hash__ = None
+
+    def __repr__(self) -> str:
+        return dict.__repr__(self._fill())
 
 
 def run(native: Native) -> None:
     """Run the loop until the interpreter ends."""
+    native.make_requests_by(Later)
+    # httpd's threads have all signals blocked, and by this one uvloop learns that a process has ended.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGCHLD,))
     loop = _new_loop(native.kind())
     asyncio.set_event_loop(loop)
     server = Server(native, loop)
@@ -145,15 +204,20 @@ class Server:
             timed = _timed.get(number)
             if timed is not None and timed.call.task is not None:
                 timed.call.task.cancel()
-        for exchange, target, name, scope, mode, *deadline in begun:
-            application = self._applications.get(id(target)) or self._adopt(target, name, mode)
-            if exchange is None:
-                # `_apache._asgi_start`: no request, but somebody who waits for the start-up.
-                application.tell(scope)
-            elif application.queue is None:
-                self.start(application, exchange, scope, *deadline)
-            else:
-                application.queue.append((exchange, scope, *deadline))
+        if not begun:
+            return
+        try:
+            for exchange, target, name, scope, mode, *deadline in begun:
+                application = self._applications.get(id(target)) or self._adopt(target, name, mode)
+                if exchange is None:
+                    # `_apache._asgi_start`: no request, but somebody who waits for the start-up.
+                    application.tell(scope)
+                elif application.queue is None:
+                    self.start(application, exchange, scope, *deadline)
+                else:
+                    application.queue.append((exchange, scope, *deadline))
+        finally:
+            self.native.begun()
 
     def _wake(self, numbers: list[int]) -> None:
         for number in numbers:

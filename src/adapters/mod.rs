@@ -18,7 +18,7 @@ use crate::embed::interpreter::Interpreter;
 use crate::embed::stopwatch::{Stopwatch, look_at_garbage};
 use crate::embed::{self, Cx, exception};
 use crate::exchange::{RequestLease, account};
-use crate::gateway;
+use crate::gateway::{self, Failed};
 use crate::httpd::guard::guard;
 use crate::httpd::io::stdio::Serving;
 use crate::httpd::log::Level;
@@ -193,6 +193,14 @@ fn answer<'py>(
     };
     let answered = answered.map_err(|error| exception::value(cx.py, error));
     Some(Answered::Here(Outcome::of(cx, answered, false)))
+}
+
+/// What becomes of an answer that has not become complete, apart from its worker.
+fn finish<'py>(cx: Cx<'py>, failed: Box<Failed>) -> Outcome<'py> {
+    let finished = failed.finish(cx);
+    let finished = finished.and_then(|status| status.0.into_bound_py_any(cx.py));
+    let finished = finished.map_err(|error| exception::value(cx.py, error));
+    Outcome::of(cx, finished, false)
 }
 
 fn is_debugged(common: &Common<'_>) -> bool {

@@ -1,20 +1,22 @@
 //! Runs a phase's handlers: finds the interpreter, calls each handler in turn, turns results into a status.
 
-use super::{Answered, Object, Outcome, Subject, answer, call, serve};
+use super::{Answered, Object, Outcome, Subject, answer, call, finish, is_debugged, serve};
 use crate::config::limit::Answerer;
 use crate::config::{BROKEN, Directory, Entry, ModPython, Phase};
 use crate::embed::in_flight::{self, Work};
 use crate::embed::interpreter::Interpreter;
-use crate::embed::stopwatch::apart;
+use crate::embed::stopwatch::{Stopwatch, apart};
 use crate::embed::totals::{self, Current};
 use crate::embed::{self, Cx, deadlines, exception};
-use crate::exchange::{Exchange, RequestLease, lease_of};
+use crate::exchange::{Exchange, Outer, RequestLease, account, lease_of};
+use crate::gateway::{self, Apart};
 use crate::httpd::io::Aborted;
 use crate::httpd::io::output::{Brigade, End};
 use crate::httpd::log::{self, Level};
 use crate::httpd::request::Request;
 use crate::httpd::request::departure::Departure;
 use crate::httpd::request::lease::Held;
+use crate::httpd::request::turn::Turn;
 use crate::httpd::status::Status;
 use crate::objects::request as object;
 use crate::{report, routing};
@@ -166,11 +168,84 @@ impl<'r> Run<'_, 'r> {
         place
     }
 
+    /// Answers a request without attaching the interpreter in this thread, where that can be had (`gateway::apart`).
+    fn apart(
+        &self,
+        interpreter: &'static Interpreter,
+        leg: &Leg<'r>,
+    ) -> Option<Result<Done<'r>, String>> {
+        let entry = leg.first.filter(|entry| {
+            self.phase == Phase::Content
+                && leg.position == 0
+                && self.listed == 1
+                && gateway::may_be_apart(entry.key, &self.config.common)
+        })?;
+        if self.request.main().is_some()
+            || Exchange::has_added(self.request, self.phase.bit())
+            || is_debugged(&self.config.common)
+            || embed::is_inside()
+        {
+            return None;
+        }
+        let _shown = in_flight::show(Some(self.request), interpreter);
+        in_flight::is_at(Work::ASGI);
+        let watch = Stopwatch::new();
+        watch.attached();
+        let turn = self.lease.turn();
+        let _opened = turn.open(self.request.address(), Turn::wait);
+        let held = self.lease.acquire().ok()?;
+        let outer = held.value().cursor.begin(self.phase, self.extension, 0);
+        drop(held);
+        let answered = gateway::apart(interpreter, self.lease, self.request);
+        let Ok(held) = self.lease.acquire() else {
+            // It has ended meanwhile, whoever has done that.
+            return Some(Ok(Done::Phase(Status::INTERNAL_SERVER_ERROR, None)));
+        };
+        let is_untouched = held.value().is_untouched();
+        let outer = match answered {
+            Apart::Answered | Apart::Leaves if is_untouched => {
+                held.value().cursor.finish(outer);
+                None
+            }
+            Apart::Declined => {
+                held.value().cursor.finish(outer);
+                return None;
+            }
+            _ => Some(outer),
+        };
+        drop(held);
+        if let Some(lap) = watch.lap() {
+            account::add(Some(self.lease.times()), interpreter, &lap);
+        }
+        let status = match answered {
+            Apart::Leaves => Status::SUSPENDED,
+            _ => Status::OK,
+        };
+        let Some(outer) = outer else {
+            return Some(Ok(Done::Phase(status, None)));
+        };
+        let subject = Subject::Request(self.request, self.lease);
+        Some(serve(subject, interpreter, |cx| {
+            let attached = Attached { cx, run: self };
+            let status = match answered {
+                Apart::Failed(failed) => {
+                    let finished = finish(cx, failed);
+                    attached.outcome(entry, finished)
+                }
+                _ => status,
+            };
+            attached.close(None, status, outer)
+        }))
+    }
+
     /// Runs handlers in the interpreter of the first one.
     fn leg(&self, leg: Leg<'r>) -> Result<Done<'r>, String> {
         let interpreter = Exchange::interpreter(self.request, self.config, leg.first)?;
         let place = (self.phase == Phase::Content).then(|| self.account(interpreter, &leg));
         let _errors = place.map(Current::new);
+        if let Some(done) = self.apart(interpreter, &leg) {
+            return done;
+        }
         serve(
             Subject::Request(self.request, self.lease),
             interpreter,
@@ -223,6 +298,12 @@ impl<'a, 'py, 'r> Attached<'a, 'py, 'r> {
                 None
             }
         };
+        self.close(next, status, outer)
+    }
+
+    /// The handlers of a phase, or of this leg, have come to an end.
+    fn close(&self, next: Option<Leg<'r>>, mut status: Status, outer: Outer) -> Done<'r> {
+        let cx = self.cx;
         if self.phase == Phase::Authen && next.is_none() {
             status = self.check_authentication(status);
         }
@@ -351,7 +432,12 @@ impl<'a, 'py, 'r> Attached<'a, 'py, 'r> {
                 call(self.cx, entry, common, now, lease, argument)?
             }
         };
-        Some(match outcome {
+        Some(self.outcome(entry, outcome))
+    }
+
+    /// What a handler's outcome is as a status.
+    fn outcome(&self, entry: &Entry<'r>, outcome: Outcome<'py>) -> Status {
+        match outcome {
             Outcome::Returned(result) => self.status(entry, &result, "returned"),
             Outcome::ServerReturn(result, status) => {
                 if let Some(status) = status.filter(|&status| status != 0)
@@ -364,7 +450,7 @@ impl<'a, 'py, 'r> Attached<'a, 'py, 'r> {
             }
             Outcome::Raised(raised) => self.failed(Some(entry), &raised),
             Outcome::TimedOut(raised) => self.timed_out(entry, raised),
-        })
+        }
     }
 
     /// A handler's result as a status. Anything but an int that httpd knows is a mistake of the handler's: from one that is

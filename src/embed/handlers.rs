@@ -142,7 +142,10 @@ pub(crate) fn resolve<'py>(
 }
 
 /// Finds a function of a module that has been imported and looked at lately; None where `import` and `walk` have to be asked.
-fn known<'py>(
+///
+/// # Errors
+/// What looking it up raises.
+pub(crate) fn known<'py>(
     cx: Cx<'py>,
     entry: &Entry<'_>,
     importing: Importing<'_>,

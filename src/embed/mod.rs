@@ -38,3 +38,4 @@ pub(crate) mod totals;
 
 pub(crate) use attach::{Detachable, acquire, capsule, detached, enter, spawn};
 pub(crate) use interpreter::{Cx, PerInterpreter};
+pub(crate) use threads::is_inside;

@@ -223,7 +223,7 @@ impl Here {
 }
 
 /// Is this thread inside `enter`, even if it is detached for a while?
-pub(super) fn is_inside() -> bool {
+pub(crate) fn is_inside() -> bool {
     THREAD.with(|thread| thread.depth.get()) > 0
 }
 

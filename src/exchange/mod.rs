@@ -12,5 +12,6 @@ mod state;
 mod way_out;
 
 pub(crate) use cleanups::Cleanup;
+pub(crate) use cursor::Outer;
 pub(crate) use state::{Exchange, RequestLease, lease_of};
 pub(crate) use way_out::write_failed;

@@ -190,6 +190,15 @@ impl Exchange {
         }
     }
 
+    /// Has nobody made anything of it that the end of a phase has to look at, attached?
+    pub(crate) fn is_untouched(&self) -> bool {
+        self.object.borrow().is_none()
+            && self.objects.borrow().is_empty()
+            && self.refused.get().is_none()
+            && !self.output.borrow().is_pending()
+            && !self.output.borrow().is_due()
+    }
+
     /// The body's reader; refuses a second use while one is in progress (an input filter that reads its own request).
     ///
     /// # Errors

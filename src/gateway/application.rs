@@ -139,11 +139,6 @@ pub(super) fn find<'py>(
 ) -> PyResult<Object<'py>> {
     let host = held.request();
     let common = &host.config::<ModPython>().common;
-    // Where there is a PythonPath, the section's directory plays no part.
-    let section = match common.path {
-        Some(_) => None,
-        None => held.value().cursor.current(host).map(|entry| entry.section),
-    };
     // Of a factory such as `Site.create` only `Site` is looked up here; the rest is, once, when the factory is called.
     let parts = mounted.is_factory.then(|| mounted.name.split_once("::"));
     let (key, rest) = match parts.flatten() {
@@ -155,12 +150,7 @@ pub(super) fn find<'py>(
         }
         None => (&*mounted.name, ""),
     };
-    let entry = Entry {
-        text: &mounted.name,
-        key,
-        section: section.unwrap_or(Section::None),
-        silent: false,
-    };
+    let entry = entry(held, mounted, key);
     let importing = Importing::new(common, host.time());
     let found = handlers::resolve(cx, &entry, importing, request)?
         .ok_or_else(|| PyAttributeError::new_err(format!("there is no {}", mounted.name)))?;
@@ -172,6 +162,40 @@ pub(super) fn find<'py>(
     factories
         .getattr("made")?
         .call1((&*mounted.name, found, rest))
+}
+
+/// The application, where it has been imported and its module looked at lately; None where `find` has to be asked, which may take its time.
+///
+/// # Errors
+/// What looking it up raises.
+pub(super) fn known<'py>(
+    cx: Cx<'py>,
+    held: &Held<'_, Exchange>,
+    mounted: &Mounted<'_>,
+) -> PyResult<Option<Object<'py>>> {
+    if mounted.is_factory {
+        return Ok(None);
+    }
+    let host = held.request();
+    let common = &host.config::<ModPython>().common;
+    let entry = entry(held, mounted, &mounted.name);
+    handlers::known(cx, &entry, Importing::new(common, host.time()))
+}
+
+/// What is imported, as a handler's entry.
+fn entry<'e>(held: &'e Held<'_, Exchange>, mounted: &'e Mounted<'_>, key: &'e str) -> Entry<'e> {
+    let host = held.request();
+    // Where there is a PythonPath, the section's directory plays no part.
+    let section = match host.config::<ModPython>().common.path {
+        Some(_) => None,
+        None => held.value().cursor.current(host).map(|entry| entry.section),
+    };
+    Entry {
+        text: &mounted.name,
+        key,
+        section: section.unwrap_or(Section::None),
+        silent: false,
+    }
 }
 
 /// Was it raised since there is no such module, and has the client chosen its name?

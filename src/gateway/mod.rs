@@ -15,6 +15,9 @@ mod request_body;
 mod request_headers;
 pub(crate) mod wsgi;
 
+pub(crate) use asgi::{Apart, Failed, apart};
+
+use crate::config::Common;
 use crate::config::gateways::Gateway;
 use crate::config::limit::Answerer;
 use crate::embed::Cx;
@@ -47,6 +50,12 @@ gateways! {
 pub(crate) fn answerer(key: &str) -> Option<Answerer> {
     let known = ANSWERING.iter().find(|(gateway, _)| gateway.key == key);
     known.map(|(gateway, _)| gateway.answerer)
+}
+
+/// Can requests for the handler of that name (`Entry::key`) be answered without attaching an interpreter in their threads? Not where they
+/// are to be done by a time, which is looked after where they are attached.
+pub(crate) fn may_be_apart(key: &str, common: &Common<'_>) -> bool {
+    key == asgi::GATEWAY.key && common.limit(Answerer::Asgi).is_none()
 }
 
 /// Answers a request as the handler of that name (`Entry::key`) does, without a look at Python's module of it; None where it is no

@@ -32,6 +32,13 @@ async def quiet(scope: Scope, receive: Any, send: Any) -> None:
         await send({**message, "type": "websocket.send"})
 
 
+async def lengthy(scope: Scope, receive: Any, send: Any) -> None:
+    """Accepts with headers that are the server's."""
+    headers = [(b"content-length", b"5"), (b"te", b"trailers"), (b"connection", b"close"), (b"x-kept", b"1")]
+    await accepted(receive, send, headers=headers)
+    await receive()
+
+
 async def hasty(scope: Scope, receive: Any, send: Any) -> None:
     """Accepts, or refuses, before it looks."""
     if scope["query_string"] == b"refuses":

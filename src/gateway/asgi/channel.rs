@@ -4,11 +4,13 @@
 //! and output, and never touches Python. What has not been taken by the other side is bounded: the application waits when so much
 //! of its answer lies here, and of the request's body a block is read when it is asked for.
 
-use super::inbox::Inbox;
+use super::inbox::{Inbox, Sleeper};
 use super::parts::HeadParts;
+use crate::embed::cell::Ref;
 use crate::embed::scoreboard::{Counted, Gauge};
 use crate::httpd::io::file_part::FilePart;
 use crate::streams::bell::Rope;
+use std::mem::ManuallyDrop;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -63,13 +65,21 @@ struct State {
     is_due: bool,
     /// Has the application returned or raised, before its answer was complete?
     is_over: bool,
+    /// What it has raised, for the worker, which takes it attached; should that not come, nobody does.
+    raised: Option<ManuallyDrop<Ref>>,
+    /// Has the loop not begun with it, so that the worker has to?
+    is_declined: bool,
     request: Incoming,
     /// Does the application wait to hear that the client has gone?
     is_watched: bool,
+    /// The client sends nothing more: gone, to an application that asks.
+    is_finished: bool,
     /// The client has gone, or the worker has.
     is_gone: bool,
     /// Does something of the application's wait?
     is_waiting: bool,
+    /// Does the worker wait for `turned`?
+    sleeps: bool,
     /// What wakes the worker, where it waits for its client as well.
     rope: Option<Rope>,
     /// Counts it among the loop's tasks, until the application has ended.
@@ -103,6 +113,10 @@ pub(super) enum Job {
     Read,
     /// The application has ended, and its answer is not complete.
     Over,
+    /// The application has heard that the client has gone.
+    Gone,
+    /// The loop has not begun with it.
+    Declined,
 }
 
 /// What `receive` gives.
@@ -204,7 +218,7 @@ impl Channel {
     }
 
     /// Takes a part of the body.
-    pub(super) fn body(&self, data: &[u8], more: bool) -> Result<Next, Refusal> {
+    pub(super) fn body(self: &Arc<Channel>, data: &[u8], more: bool) -> Result<Next, Refusal> {
         let mut state = self.state();
         match state.stage {
             Stage::NotStarted => return Err(Refusal::NotStarted),
@@ -227,7 +241,9 @@ impl Channel {
         state.has_body = true;
         if !more {
             state.stage = state.behind_body();
-            self.turn(state);
+            state.is_due = true;
+            drop(state);
+            self.inbox.complete(self.clone());
             return Ok(Next::Nothing);
         }
         if state.body.len() > ENOUGH {
@@ -335,6 +351,11 @@ impl Channel {
                 return Some(Event::Body(data, more));
             }
             Incoming::Idle => state.request = Incoming::Wanted,
+            Incoming::Ended if state.is_finished => {
+                state.is_gone = true;
+                self.rouse(state);
+                return Some(Event::Disconnect);
+            }
             Incoming::Ended => state.is_watched = true,
             other => state.request = other,
         }
@@ -343,16 +364,27 @@ impl Channel {
         None
     }
 
-    /// The application has returned or raised. Is the worker still there to hear of it, and the answer not complete?
-    pub(super) fn end(&self) -> bool {
+    /// The application has returned or raised. Is the worker still there to hear of it, and the answer not complete? Called attached.
+    pub(super) fn end(&self, raised: Option<Ref>) -> bool {
         let mut state = self.state();
         state.counted = None;
-        if state.stage == Stage::Ended || state.is_gone {
+        if state.stage == Stage::Ended || state.is_gone || state.is_over {
+            // What was raised goes when the lock is free, since that may run code.
+            drop(state);
             return false;
         }
         state.is_over = true;
+        state.raised = raised.map(ManuallyDrop::new);
         self.rouse(state);
         true
+    }
+
+    /// The loop does not begin with it.
+    pub(super) fn decline(&self) {
+        let mut state = self.state();
+        state.counted = None;
+        state.is_declined = true;
+        self.rouse(state);
     }
 
     pub(super) fn stage(&self) -> Stage {
@@ -370,28 +402,42 @@ impl Channel {
         self.rouse(state);
     }
 
-    /// Wakes the worker.
+    /// Wakes the worker, where it waits.
     fn rouse(&self, mut state: MutexGuard<'_, State>) {
-        let rope = state.rope.take();
+        let (rope, sleeps) = (state.rope.take(), std::mem::take(&mut state.sleeps));
         drop(state);
         match rope {
             Some(rope) => rope.pull(),
-            None => self.turned.notify_one(),
+            None if sleeps => self.turned.notify_one(),
+            None => {}
         }
+    }
+}
+
+impl Sleeper for Channel {
+    fn wake(&self) {
+        self.rouse(self.state());
     }
 }
 
 // The worker's side.
 impl Channel {
+    /// Takes what the application has raised. Called attached.
+    pub(super) fn raised(&self) -> Option<Ref> {
+        self.state().raised.take().map(ManuallyDrop::into_inner)
+    }
+
     /// Waits for something to do; None where the time is up, and, if the worker can watch its client, where it is to do that, too.
     pub(super) fn wait(&self, time: Duration, can_watch: bool) -> Option<Job> {
         let state = self.state();
         let (mut state, _) = self
             .turned
             .wait_timeout_while(state, time, |state| {
-                !(state.has_job() || can_watch && state.is_watched)
+                state.sleeps = !(state.has_job() || can_watch && state.is_watched);
+                state.sleeps
             })
             .unwrap_or_else(PoisonError::into_inner);
+        state.sleeps = false;
         state.job()
     }
 
@@ -434,6 +480,13 @@ impl Channel {
     pub(super) fn deliver(&self, data: Vec<u8>, more: bool) {
         let mut state = self.state();
         state.request = Incoming::Block(data, more);
+        self.tell(state);
+    }
+
+    /// The client sends nothing more: an application that asks is told that it has gone, and one that does not may still answer.
+    pub(super) fn finish(&self) {
+        let mut state = self.state();
+        state.is_finished = true;
         self.tell(state);
     }
 
@@ -487,10 +540,15 @@ impl State {
         self.is_due
             || self.hint.is_some()
             || self.is_over
+            || self.is_gone
+            || self.is_declined
             || matches!(self.request, Incoming::Wanted)
     }
 
     fn job(&mut self) -> Option<Job> {
+        if self.is_declined {
+            return Some(Job::Declined);
+        }
         if let Some(hint) = self.hint.take() {
             return Some(Job::Hint(hint));
         }
@@ -505,6 +563,9 @@ impl State {
         }
         if self.is_over {
             return Some(Job::Over);
+        }
+        if self.is_gone {
+            return Some(Job::Gone);
         }
         if matches!(self.request, Incoming::Wanted) {
             self.request = Incoming::Reading;

@@ -38,6 +38,8 @@ pub(super) enum Ending {
     Leaves,
     /// It has taken longer than PythonTimeout says.
     Late,
+    /// The loop has not begun with it.
+    Declined,
 }
 
 impl From<Aborted> for Ending {
@@ -68,6 +70,8 @@ pub(super) struct Conversation {
     reading: Option<Instant>,
     /// The client has sent something that nobody reads now, such as the next request: only its end is looked for.
     is_deaf: bool,
+    /// Since when the client sends nothing more, and the application has not been told, or has sent something all the same.
+    finished: Option<Instant>,
 }
 
 impl Detachable for &mut Conversation {}
@@ -83,6 +87,10 @@ struct Part {
 
 /// So many bytes are sent before other streams have their turn.
 const MOST_OF_A_STEP: usize = 16 * MOST;
+
+/// For so long an application that does not ask whether its client is there may be silent behind the end of what the client sends: such a
+/// client takes an answer, as others do that have closed.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// So long a worker only waits for the application; then it looks after its client, too.
 const SHORT: Duration = Duration::from_secs(1);
@@ -112,6 +120,7 @@ impl Conversation {
             stuck: None,
             reading: None,
             is_deaf: false,
+            finished: None,
         }
     }
 
@@ -133,8 +142,11 @@ impl Conversation {
             .detach_after
             .map_or(SHORT, |detach_after| detach_after.min(SHORT));
         let job = self.channel.wait(first.min(self.left()), true);
-        if let Some(Job::Over) = job {
-            return Ending::Over;
+        match job {
+            Some(Job::Over) => return Ending::Over,
+            Some(Job::Gone) => return Ending::Gone,
+            Some(Job::Declined) => return Ending::Declined,
+            _ => {}
         }
         BELL.with(|bell| {
             let bell = || bell.get_or_init(|| Bell::new().ok()).as_ref();
@@ -243,8 +255,9 @@ impl Conversation {
         Wants {
             client: Interest {
                 reads: self.stuck.is_none() && (self.reading.is_some() || !self.is_deaf),
-                ends: self.stuck.is_none(),
+                ends: self.stuck.is_none() && self.finished.is_none(),
                 writes: self.stuck.is_some(),
+                resets: true,
             },
             // Also where there is nothing: should the application's loop have ended, nobody else tells.
             due: [
@@ -252,6 +265,7 @@ impl Conversation {
                 due(self.reading),
                 self.due.filter(|_| self.stuck.or(self.reading).is_none()),
                 due(Some(Instant::now())),
+                self.finished.map(|since| since + GRACE),
             ]
             .into_iter()
             .flatten()
@@ -291,6 +305,8 @@ impl Conversation {
                 });
             }
             Some(Job::Over) => return Err(Ending::Over),
+            Some(Job::Gone) => return Err(Ending::Gone),
+            Some(Job::Declined) => return Err(Ending::Declined),
             Some(Job::Read) => self.reading = Some(Instant::now()),
             None => {}
         }
@@ -313,6 +329,11 @@ impl Conversation {
         }
         if is_over(self.reading) {
             self.refuse(Status::REQUEST_TIME_OUT)?;
+        }
+        let is_silent =
+            self.stuck.is_none() && self.finished.is_some_and(|since| since.elapsed() >= GRACE);
+        if is_silent {
+            return Err(Ending::Gone);
         }
         let waits_for_client = self.stuck.or(self.reading).is_some();
         if !waits_for_client && self.left().is_zero() {
@@ -354,13 +375,17 @@ impl Conversation {
         if self.reading.is_some() {
             return Ok(());
         }
-        if self.is_deaf {
-            // It has nothing more to say, and is watched for nothing else.
-            return Err(Ending::Gone);
-        }
         let presence = self.hold()?.request().connection().presence();
         match presence {
             Presence::Gone => Err(Ending::Gone),
+            Presence::Finished => {
+                self.is_deaf = true;
+                if self.finished.is_none() {
+                    self.finished = Some(Instant::now());
+                    self.channel.finish();
+                }
+                Ok(())
+            }
             Presence::Silent => Ok(()),
             Presence::Sends => {
                 self.is_deaf = true;
@@ -418,6 +443,9 @@ impl Conversation {
             Some(since) if is_stuck && !has_moved => Some(since),
             _ => is_stuck.then(Instant::now),
         };
+        if has_moved && self.finished.is_some() {
+            self.finished = Some(Instant::now());
+        }
         if is_stuck || !is_sent {
             self.part = Some(part);
             return Ok(false);

@@ -1,13 +1,13 @@
 //! An answer that has left its worker, such as an event stream; and what becomes of a request when its conversation has ended, wherever
 //! that was.
 
+use super::channel::Channel;
 use super::conversation::{Conversation, Ending};
-use super::http::Http;
-use crate::config::gateways::Gateway;
+use super::gateway::GATEWAY;
 use crate::embed::cell::Ref;
 use crate::embed::interpreter::Interpreter;
 use crate::embed::scoreboard::{Counted, Gauge};
-use crate::embed::{class, deadlines, enter, exception, in_flight, text, totals};
+use crate::embed::{deadlines, enter, exception, in_flight, text, totals};
 use crate::exchange::RequestLease;
 use crate::gateway::answer::Answer;
 use crate::gateway::call::{Call, Stop};
@@ -24,24 +24,18 @@ type Object<'py> = Bound<'py, PyAny>;
 
 /// What the end of a request that has left its worker needs of Python.
 pub(super) struct Behind {
-    gateway: &'static Gateway,
     interpreter: &'static Interpreter,
-    /// The application's side. Released by `with`, attached; should that not come, never.
-    exchange: ManuallyDrop<Ref>,
+    /// What else it needs. Released by `with`, attached; should that not come, never.
+    exchange: Option<ManuallyDrop<Ref>>,
     _counted: Option<Counted>,
 }
 
 impl Behind {
-    pub(super) fn new(call: &Call<'_>, exchange: Object<'_>) -> Behind {
+    pub(super) fn new(interpreter: &'static Interpreter, exchange: Option<Ref>) -> Behind {
         Behind {
-            gateway: call.gateway,
-            interpreter: call.cx.interpreter,
-            exchange: ManuallyDrop::new(Ref::new(exchange)),
-            _counted: call
-                .cx
-                .interpreter
-                .row()
-                .and_then(|row| row.count(Gauge::Detached)),
+            interpreter,
+            exchange: exchange.map(ManuallyDrop::new),
+            _counted: interpreter.row().and_then(|row| row.count(Gauge::Detached)),
         }
     }
 
@@ -50,23 +44,22 @@ impl Behind {
     pub(super) fn with(
         self,
         lease: RequestLease,
-        body: impl for<'py> FnOnce(&Call<'py>, &Object<'py>) -> PyResult<Status>,
+        body: impl for<'py> FnOnce(&Call<'py>, Option<&Object<'py>>) -> PyResult<Status>,
     ) {
         let Behind {
-            gateway,
             interpreter,
             exchange,
             _counted,
         } = self;
         let entered = enter(interpreter, |cx| {
-            let exchange = ManuallyDrop::into_inner(exchange).into_bound(cx.py);
+            let exchange = exchange.map(|kept| ManuallyDrop::into_inner(kept).into_bound(cx.py));
             let call = Call {
                 cx,
                 lease,
-                gateway,
+                gateway: &GATEWAY,
                 may_leave: false,
             };
-            let done = body(&call, &exchange);
+            let done = body(&call, exchange.as_ref());
             if let Err(error) = done.or_else(|error| call.log(error).map(|()| Status::OK)) {
                 exception::discard(cx.py, error);
             }
@@ -86,16 +79,12 @@ pub(super) struct Departed {
 }
 
 impl Departed {
-    pub(super) fn new(
-        call: &Call<'_>,
-        conversation: Conversation,
-        exchange: Object<'_>,
-    ) -> Departed {
+    pub(super) fn new(interpreter: &'static Interpreter, conversation: Conversation) -> Departed {
         Departed {
             conversation,
             rope: None,
             ending: Ending::Leaves,
-            behind: Behind::new(call, exchange),
+            behind: Behind::new(interpreter, None),
         }
     }
 }
@@ -141,8 +130,8 @@ impl Stream for Departed {
             behind,
             ..
         } = *self;
-        behind.with(conversation.lease().clone(), |call, exchange| {
-            finish(call, conversation.answer(), ending, exchange)
+        behind.with(conversation.lease().clone(), |call, _| {
+            finish(call, &conversation, ending)
         });
     }
 }
@@ -150,10 +139,12 @@ impl Stream for Departed {
 /// What becomes of the request, once the worker has nothing more to do for it.
 pub(super) fn finish(
     call: &Call<'_>,
-    answer: &Answer,
+    conversation: &Conversation,
     ending: Ending,
-    exchange: &Object<'_>,
 ) -> PyResult<Status> {
+    let (answer, channel) = (conversation.answer(), conversation.channel());
+    // Taken whatever comes of it: here is who can let go of it.
+    let raised = channel.raised().map(|raised| raised.into_bound(call.cx.py));
     match ending {
         Ending::Answered | Ending::Leaves => Ok(Status::OK),
         Ending::Gone => {
@@ -169,14 +160,12 @@ pub(super) fn finish(
             }
             false => Ok(status),
         },
-        Ending::Late => late(call, answer, exchange, None),
+        Ending::Late => late(call, answer, channel, None),
         Ending::Wrong(text) => call.stopped(answer, Stop::Broken(text)),
-        Ending::Over => {
-            let object = exchange;
-            let exchange = class::this::<Http>(call.cx, exchange)?;
-            let error = match exchange.error.get(call.cx.py) {
+        Ending::Over | Ending::Declined => {
+            let error = match raised {
                 Some(error) if call.cx.is_request_timeout(&error) => {
-                    return late(call, answer, object, Some(&error));
+                    return late(call, answer, channel, Some(&error));
                 }
                 Some(error) => PyErr::from_value(error),
                 None => PyRuntimeError::new_err(match answer.has_left() {
@@ -194,11 +183,10 @@ pub(super) fn finish(
 fn late(
     call: &Call<'_>,
     answer: &Answer,
-    exchange: &Object<'_>,
+    channel: &Channel,
     raised: Option<&Object<'_>>,
 ) -> PyResult<Status> {
     let cx = call.cx;
-    let channel = &class::this::<Http>(cx, exchange)?.channel;
     let stack = match raised {
         Some(raised) => report::describe(cx, raised).text,
         None => {

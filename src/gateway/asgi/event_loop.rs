@@ -1,10 +1,13 @@
 //! The event loop: one an interpreter and child, in a thread of its own, made at first use. The thread runs `mod_python._asgi.run`
 //! until the interpreter's end; what happens in it is there, what comes from outside in the inbox.
 
-use super::inbox::{Inbox, Post};
-use crate::embed::cell::Ref;
+use super::inbox::{Beginning, Inbox, Post};
+use crate::embed::cell::{Ref, Slot};
 use crate::embed::class::{self, Args, Class, Function, Key, Method, This, function, method};
+use crate::embed::interpreter::Interpreter;
+use crate::embed::stopwatch::look_at_garbage;
 use crate::embed::{self, Cx, PerInterpreter, deadlines, exception};
+use crate::httpd::clock::now;
 use crate::httpd::log::{Extra, Level};
 use crate::report;
 use pyo3::IntoPyObjectExt;
@@ -67,6 +70,13 @@ pub(super) fn inbox(cx: Cx<'_>, kind: &str) -> PyResult<Arc<Inbox>> {
     Ok(inbox)
 }
 
+/// The inbox of this interpreter's loop, where it runs. Needs no interpreter.
+pub(super) fn running(interpreter: &'static Interpreter) -> Option<Arc<Inbox>> {
+    let place = INBOX.find(interpreter)?;
+    let place = place.lock().unwrap_or_else(PoisonError::into_inner);
+    place.clone().filter(|inbox| !inbox.is_closed())
+}
+
 /// An inbox that a thread is to look into. Where the thread cannot attach, it is shut: nobody waits for it.
 struct Manned(Option<Arc<Inbox>>);
 
@@ -88,7 +98,14 @@ impl Drop for Manned {
 fn run(cx: Cx<'_>, inbox: Arc<Inbox>, kind: String) {
     let run = || -> PyResult<()> {
         let inbox = inbox.clone();
-        let object = class::instance(cx, Loop { inbox, kind })?;
+        let object = class::instance(
+            cx,
+            Loop {
+                inbox,
+                kind,
+                later: Slot::default(),
+            },
+        )?;
         let module = cx.py.import("mod_python._asgi")?;
         module.getattr("run")?.call1((object,)).map(drop)
     };
@@ -107,6 +124,8 @@ struct Loop {
     inbox: Arc<Inbox>,
     /// What PythonOption mod_python.asgi.loop says.
     kind: String,
+    /// The class of what makes a request's object when it is asked for.
+    later: Slot,
 }
 
 impl Class for Loop {
@@ -129,13 +148,39 @@ impl Class for Loop {
             Loop,
             c"take()",
             c"gives all that has come: what to begin with, the numbers of those that can go on, and of those to be cancelled.",
-            |this: This<'_, '_, Loop>, _| taken(this.cx, this.inbox.take())
+            |this: This<'_, '_, Loop>, _| {
+                let post = this.inbox.take();
+                let has_begun = !post.begun.is_empty();
+                let taken = taken(&this, post)?;
+                if has_begun {
+                    this.inbox.open_batch();
+                }
+                Ok(taken)
+            }
+        ),
+        method!(
+            Loop,
+            c"make_requests_by(later, /)",
+            c"is called first: the class that makes a request's object when it is asked for.",
+            |this: This<'_, '_, Loop>, args| {
+                this.later.fill(args.required(0)?);
+                Ok(this.cx.py.None().into_bound(this.cx.py))
+            }
+        ),
+        method!(
+            Loop,
+            c"begun()",
+            c"says that all of them have been begun with: answers that are complete by now leave.",
+            |this: This<'_, '_, Loop>, _| {
+                this.inbox.close_batch();
+                Ok(this.cx.py.None().into_bound(this.cx.py))
+            }
         ),
         method!(
             Loop,
             c"close()",
             c"takes nothing more; gives what take() would.",
-            |this: This<'_, '_, Loop>, _| taken(this.cx, this.inbox.close())
+            |this: This<'_, '_, Loop>, _| taken(&this, this.inbox.close())
         ),
         method!(
             Loop,
@@ -168,13 +213,21 @@ impl Class for Loop {
         static KEY: Key<Loop> = Key::new();
         &KEY
     }
+
+    fn references(&self, visit: &mut dyn FnMut(&Slot)) {
+        visit(&self.later);
+    }
 }
 
-fn taken<'py>(cx: Cx<'py>, post: Post) -> PyResult<Object<'py>> {
-    let begun = post
-        .begun
-        .into_iter()
-        .map(|object| object.into_bound(cx.py));
+fn taken<'py>(this: &This<'_, 'py, Loop>, post: Post) -> PyResult<Object<'py>> {
+    let cx = this.cx;
+    look_at_garbage(cx, now());
+    let later = this.later.get(cx.py);
+    let begun = post.begun.into_iter().filter_map(|one| match one {
+        Beginning::Object(object) => Some(object.into_bound(cx.py)),
+        // Where that gives nothing, it is dropped, and its worker told so.
+        Beginning::Arrival(arrival) => arrival.prepare(cx, later.as_ref()?),
+    });
     let begun = PyList::new(cx.py, begun.collect::<Vec<_>>())?;
     let [woken, cancelled] =
         [post.woken, post.cancelled].map(|numbers| PyList::new(cx.py, numbers));
@@ -214,6 +267,8 @@ fn log_text<'py>(this: This<'_, 'py, Loop>, args: Args<'_, 'py>) -> PyResult<Obj
 /// # Errors
 /// RuntimeError where the loop has ended.
 pub(super) fn begin(inbox: &Inbox, object: Object<'_>) -> PyResult<()> {
-    let refused = |_: Ref| PyRuntimeError::new_err("the event loop has ended");
-    inbox.begin(Ref::new(object)).map_err(refused)
+    let refused = |_: Beginning| PyRuntimeError::new_err("the event loop has ended");
+    inbox
+        .begin(Beginning::Object(Ref::new(object)))
+        .map_err(refused)
 }

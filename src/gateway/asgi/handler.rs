@@ -5,7 +5,7 @@ use super::conversation::{Conversation, Ending};
 use super::departed::{Departed, finish};
 use super::gateway::GATEWAY;
 use super::http::{Can, Http};
-use super::scope::{Failure, may_debug, scope};
+use super::scope::{Failure, may_debug, ours, scope};
 use super::{event_loop, options, websocket};
 use crate::config::ModPython;
 use crate::embed::class::{self, Args, Function, function};
@@ -16,6 +16,7 @@ use crate::httpd::request::Request as Host;
 use crate::httpd::status::Status;
 use crate::streams;
 use pyo3::IntoPyObjectExt;
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use std::sync::Arc;
 use std::time::Instant;
@@ -56,7 +57,7 @@ pub(in crate::gateway) fn answer<'py>(call: &Call<'py>, request: &Object<'py>) -
         held.value().refused.set(Some(status));
         return Ok(status);
     }
-    let scope = match scope(cx, &held, &mounted, request, None) {
+    let scope = match scope(cx, &held, &mounted, &ours(cx, request)?, None) {
         Ok(scope) => scope,
         Err(Failure::Path) => {
             let text = "the path of the URL is no UTF-8; an ASGI application cannot be told of it";
@@ -72,7 +73,10 @@ pub(in crate::gateway) fn answer<'py>(call: &Call<'py>, request: &Object<'py>) -
         trail: host.can_trail(),
         debug: may_debug(host),
     };
-    let exchange = class::instance(cx, Http::new(channel.clone(), host.header_only(), can))?;
+    let exchange = class::instance(
+        cx,
+        Http::new(channel.clone(), None, host.header_only(), can),
+    )?;
     let lifespan = options::lifespan(common);
     let Ok(left) = deadlines::hand_over(cx) else {
         return Err(call.time_out());
@@ -82,7 +86,7 @@ pub(in crate::gateway) fn answer<'py>(call: &Call<'py>, request: &Object<'py>) -
     let limit = limit.map_or(0, |limit| limit.as_nanos());
     let due = left.map_or(0, deadlines::due_in);
     let parts = (
-        &exchange,
+        exchange,
         application,
         &*mounted.name,
         scope,
@@ -96,7 +100,9 @@ pub(in crate::gateway) fn answer<'py>(call: &Call<'py>, request: &Object<'py>) -
         call.lease.clone(),
         channel,
         host,
-        options::detach_after(common)?.filter(|_| leaves),
+        options::detach_after(common)
+            .map_err(PyValueError::new_err)?
+            .filter(|_| leaves),
         left.map(|left| Instant::now() + left),
     );
     // Not held while the application runs, which may use the request object.
@@ -111,15 +117,15 @@ pub(in crate::gateway) fn answer<'py>(call: &Call<'py>, request: &Object<'py>) -
         ending
     });
     if let Ending::Leaves = ending {
-        streams::depart(Box::new(Departed::new(call, conversation, exchange)));
+        streams::depart(Box::new(Departed::new(cx.interpreter, conversation)));
         return Ok(Status::SUSPENDED);
     }
     conversation.channel().leave();
-    finish(call, conversation.answer(), ending, &exchange)
+    finish(call, &conversation, ending)
 }
 
 /// Do the headers announce a body?
-fn announces_body(host: Host<'_>) -> bool {
+pub(super) fn announces_body(host: Host<'_>) -> bool {
     host.headers_in().is_some_and(|table| {
         table.first(c"Transfer-Encoding").is_some()
             || table

@@ -3,14 +3,16 @@
 use super::channel::{Channel, Event, Next, Refusal, Stage};
 use super::messages::{Message, keys};
 use super::parts::HeadParts;
-use crate::embed::cell::Slot;
+use crate::embed::cell::Ref;
 use crate::embed::class::{Args, Class, Key, Method, This, method};
 use crate::embed::exception;
 use crate::embed::text::{self, Encoding};
+use crate::exchange::RequestLease;
 use crate::gateway::headers;
 use crate::httpd::io::file_part::FilePart;
 use crate::httpd::log::{self, Level};
 use crate::httpd::request::header;
+use crate::objects::request;
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::{
     PyConnectionError, PyKeyError, PyMemoryError, PyOSError, PyRuntimeError, PyTypeError,
@@ -26,8 +28,8 @@ type Object<'py> = Bound<'py, PyAny>;
 /// The application's side of a request's channel.
 pub(super) struct Http {
     pub(super) channel: Arc<Channel>,
-    /// What the application has raised, for the worker.
-    pub(super) error: Slot,
+    /// Whose object `request` gives, where the loop's thread has made this.
+    lease: Option<RequestLease>,
     /// Has the answer no body, whatever is sent (HEAD)?
     is_head: bool,
     can: Can,
@@ -43,10 +45,15 @@ pub(super) struct Can {
 }
 
 impl Http {
-    pub(super) fn new(channel: Arc<Channel>, is_head: bool, can: Can) -> Http {
+    pub(super) fn new(
+        channel: Arc<Channel>,
+        lease: Option<RequestLease>,
+        is_head: bool,
+        can: Can,
+    ) -> Http {
         Http {
             channel,
-            error: Slot::default(),
+            lease,
             is_head,
             can,
         }
@@ -56,7 +63,7 @@ impl Http {
 impl Drop for Http {
     /// A task that is dropped, and has not been run to its end, is over, too: the worker must not wait for it.
     fn drop(&mut self) {
-        self.channel.end();
+        self.channel.end(None);
     }
 }
 
@@ -113,6 +120,15 @@ impl Class for Http {
         ),
         method!(
             Http,
+            c"request()",
+            c"gives the request's object.",
+            |this: This<'_, '_, Http>, _| match &this.lease {
+                Some(lease) => request::object_elsewhere(this.cx, lease),
+                None => Ok(this.cx.py.None().into_bound(this.cx.py)),
+            }
+        ),
+        method!(
+            Http,
             c"is_gone()",
             c"tells whether the client has gone before it had all of the answer.",
             |this: This<'_, '_, Http>, _| {
@@ -124,10 +140,6 @@ impl Class for Http {
     fn key() -> &'static Key<Self> {
         static KEY: Key<Http> = Key::new();
         &KEY
-    }
-
-    fn references(&self, visit: &mut dyn FnMut(&Slot)) {
-        visit(&self.error);
     }
 }
 
@@ -340,8 +352,6 @@ fn late(kind: &str) -> PyErr {
 /// The application has returned, or raised what is not None.
 fn end<'py>(this: This<'_, 'py, Http>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
     let error = args.required(0)?;
-    if !error.is_none() {
-        this.error.fill(error);
-    }
-    this.channel.end().into_bound_py_any(this.cx.py)
+    let raised = (!error.is_none()).then(|| Ref::new(error));
+    this.channel.end(raised).into_bound_py_any(this.cx.py)
 }

@@ -1,13 +1,15 @@
 //! What an event loop's thread is given by others: requests to begin with, and whose waiting has an end. All that has come by the
 //! time it looks is one batch, for which it is woken once.
 
+use crate::embed::Cx;
 use crate::embed::cell::Ref;
 use crate::embed::scoreboard::{Counted, Gauge, Row};
 use crate::streams::bell::{Bell, Rope};
+use pyo3::prelude::*;
 use std::io;
 use std::os::fd::RawFd;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 /// One loop's inbox. Its lock is held for moments, never while Python runs.
 pub(super) struct Inbox {
@@ -16,13 +18,49 @@ pub(super) struct Inbox {
     post: Mutex<Post>,
     /// Where the interpreter's numbers are kept.
     row: Option<&'static Row>,
+    batch: Mutex<Batch>,
 }
+
+/// The answers that have become complete while the loop begins with what has come, and whose workers are woken when it has.
+///
+/// A worker that is woken earlier would run into the interpreter's lock, which the loop's thread has until it waits: each of them
+/// would cost two changes of threads more.
+#[derive(Default)]
+struct Batch {
+    is_open: bool,
+    /// When the first of them was complete.
+    since: Option<Instant>,
+    complete: Vec<Arc<dyn Sleeper>>,
+}
+
+/// Whose worker sleeps.
+pub(super) trait Sleeper: Send + Sync {
+    /// Wakes it.
+    fn wake(&self);
+}
+
+/// What a loop is given to begin with.
+pub(super) enum Beginning {
+    /// As its code takes it.
+    Object(Ref),
+    /// What its thread makes that of.
+    Arrival(Box<dyn Arrival>),
+}
+
+/// A request whose worker is not attached. Where it is dropped, its worker is told to do all by itself.
+pub(super) trait Arrival: Send {
+    /// Makes what the loop begins with; None where the worker has to do that. `later` is the class of what makes a request's object.
+    fn prepare<'py>(&self, cx: Cx<'py>, later: &Bound<'py, PyAny>) -> Option<Bound<'py, PyAny>>;
+}
+
+/// For so long a complete answer waits for the others of its batch; a worker that waits for longer looks by itself, each second.
+const LONG: Duration = Duration::from_micros(200);
 
 /// What has come. The references are dropped with their interpreter attached: whoever takes them is.
 #[derive(Default)]
 pub(super) struct Post {
     /// What the loop is to begin with.
-    pub(super) begun: Vec<Ref>,
+    pub(super) begun: Vec<Beginning>,
     /// The numbers of those that wait and can go on.
     pub(super) woken: Vec<u64>,
     /// The numbers of those whose tasks are to be cancelled.
@@ -44,6 +82,7 @@ impl Inbox {
             rope,
             post: Mutex::default(),
             row,
+            batch: Mutex::default(),
         })
     }
 
@@ -62,7 +101,7 @@ impl Inbox {
 
     /// Gives the loop something to begin with; back, where the loop has ended. It is woken by `ring`, which is called detached: until
     /// then it could do nothing but wait for the interpreter's lock.
-    pub(super) fn begin(&self, object: Ref) -> Result<(), Ref> {
+    pub(super) fn begin(&self, object: Beginning) -> Result<(), Beginning> {
         let mut post = self.post();
         if post.is_closed {
             return Err(object);
@@ -122,6 +161,40 @@ impl Inbox {
                 ..Post::default()
             },
         )
+    }
+
+    fn batch(&self) -> MutexGuard<'_, Batch> {
+        self.batch.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The loop begins with what it has taken: answers that are complete at once leave together.
+    pub(super) fn open_batch(&self) {
+        self.batch().is_open = true;
+    }
+
+    /// Wakes the workers of the answers that have become complete.
+    pub(super) fn close_batch(&self) {
+        let batch = std::mem::take(&mut *self.batch());
+        batch.complete.iter().for_each(|sleeper| sleeper.wake());
+    }
+
+    /// Has the worker of a complete answer woken, now or with others. Called in the loop's thread, where the application runs, or
+    /// in any other that sends for it.
+    pub(super) fn complete(&self, sleeper: Arc<dyn Sleeper>) {
+        let mut batch = self.batch();
+        if !batch.is_open {
+            drop(batch);
+            return sleeper.wake();
+        }
+        batch.complete.push(sleeper);
+        let since = *batch.since.get_or_insert_with(Instant::now);
+        if since.elapsed() < LONG {
+            return;
+        }
+        batch.since = None;
+        let complete = std::mem::take(&mut batch.complete);
+        drop(batch);
+        complete.iter().for_each(|sleeper| sleeper.wake());
     }
 
     /// Has the loop ended?

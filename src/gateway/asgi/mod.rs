@@ -2,7 +2,9 @@
 //!
 //! The application runs in its interpreter's event loop (`event_loop`), in a thread of its own; the worker that httpd has given the
 //! request (`handler`) does everything that concerns httpd, and waits detached meanwhile. Between them lies the request's `channel`.
+//! Mostly the worker has never been attached (`apart`).
 
+mod apart;
 mod channel;
 mod conversation;
 mod departed;
@@ -18,6 +20,7 @@ mod scope;
 mod tls;
 mod websocket;
 
+pub(crate) use apart::{Apart, Failed, apart};
 pub(super) use event_loop::START;
 pub(crate) use gateway::GATEWAY;
 pub(super) use handler::{HANDLER, answer};

@@ -87,10 +87,10 @@ fn option<'c>(common: &Common<'c>, key: &str) -> Option<&'c str> {
 /// `mod_python.asgi.detach_after`: after how long a silence an answer leaves its worker; None is never.
 ///
 /// # Errors
-/// ValueError where it is no number (a .htaccess file may have one).
-pub(super) fn detach_after(common: &Common<'_>) -> PyResult<Option<Duration>> {
+/// Why it is no number (a .htaccess file may have one).
+pub(super) fn detach_after(common: &Common<'_>) -> Result<Option<Duration>, String> {
     option(common, DETACH_AFTER).map_or(Ok(Some(Duration::from_secs(1))), |text| {
-        seconds(DETACH_AFTER, text).map_err(PyValueError::new_err)
+        seconds(DETACH_AFTER, text)
     })
 }
 

@@ -42,7 +42,7 @@ keys! {
     spec_version "spec_version", spec_2 "2.5", http_version "http_version", http_10 "1.0", http_11 "1.1", http_2 "2",
     method "method", get "GET", scheme "scheme", https "https", ws "ws", wss "wss", path "path", raw_path "raw_path",
     query_string "query_string", root_path "root_path", headers "headers", client "client", server "server",
-    extensions "extensions", mod_python "mod_python", request "request", user "mod_python.user",
+    extensions "extensions", mod_python "mod_python", user "mod_python.user",
     subprotocols "subprotocols", denial "websocket.http.response", pathsend "http.response.pathsend", early_hint "http.response.early_hint", trailers "http.response.trailers", debug "http.response.debug", tls "tls",
 }
 
@@ -71,7 +71,14 @@ impl From<PyErr> for Failure {
     }
 }
 
-/// Makes a request's scope; with `subprotocols`, that of a WebSocket.
+/// What an application is given of ours: the request's object, which there is already.
+pub(super) fn ours<'py>(cx: Cx<'py>, request: &Object<'py>) -> PyResult<Object<'py>> {
+    let ours = PyDict::new(cx.py);
+    ours.set_item("request", request)?;
+    Ok(ours.into_any())
+}
+
+/// Makes a request's scope, with what it is given of `ours`; with `subprotocols`, that of a WebSocket.
 ///
 /// # Errors
 /// Failure.
@@ -79,7 +86,7 @@ pub(super) fn scope<'py>(
     cx: Cx<'py>,
     held: &Held<'_, Exchange>,
     mounted: &Mounted<'_>,
-    request: &Object<'py>,
+    ours: &Object<'py>,
     subprotocols: Option<Vec<String>>,
 ) -> Result<Bound<'py, PyDict>, Failure> {
     let host = held.request();
@@ -157,8 +164,6 @@ pub(super) fn scope<'py>(
     let headers = headers(cx, kept, host, told.as_ref(), origin.host.as_deref())?;
     set(&keys.headers, headers.as_any())?;
     addresses(cx, keys, &scope, host, &origin)?;
-    let ours = PyDict::new(cx.py);
-    ours.set_item(keys.request.bind(cx.py), request)?;
     let extensions = PyDict::new(cx.py);
     extensions.set_item(keys.mod_python.bind(cx.py), ours)?;
     if let Some(tls) = tls::extension(cx, host)? {

@@ -17,6 +17,8 @@ pub(crate) struct Interest {
     pub(crate) ends: bool,
     /// That it takes more.
     pub(crate) writes: bool,
+    /// That the connection has been broken off. That is told of wherever something else is waited for, too.
+    pub(crate) resets: bool,
 }
 
 impl Interest {
@@ -25,10 +27,11 @@ impl Interest {
         reads: true,
         ends: true,
         writes: false,
+        resets: true,
     };
 
     pub(crate) fn is_any(self) -> bool {
-        self.reads || self.ends || self.writes
+        self.reads || self.ends || self.writes || self.resets
     }
 
     fn events(self) -> u32 {

@@ -5,6 +5,7 @@ use crate::httpd::apr::brigade::{append, first, read, sentinel};
 use crate::httpd::io::Aborted;
 use crate::httpd::request::Request;
 use crate::httpd::sys;
+use std::cell::Cell;
 use std::mem::MaybeUninit;
 use std::ptr::{NonNull, null_mut};
 
@@ -12,6 +13,9 @@ use std::ptr::{NonNull, null_mut};
 pub(crate) struct Tunnel {
     received: NonNull<sys::apr_bucket_brigade>,
     sent: NonNull<sys::apr_bucket_brigade>,
+    /// Does an end of the request come first, which is not that of the client's side? mod_http2 makes a request without a body of an
+    /// extended CONNECT (RFC 8441), and ends that before it gives what comes behind it.
+    ends_first: Cell<bool>,
 }
 
 // SAFETY: the brigades lie in the request's pool, which is used by one thread at a time: the worker, and then the streams' thread.
@@ -60,6 +64,7 @@ impl Tunnel {
             Tunnel {
                 received: new(),
                 sent: new(),
+                ends_first: Cell::new(!(*connection).master.is_null()),
             }
         };
         tunnel.write(request, head)?;
@@ -87,7 +92,7 @@ impl Tunnel {
             let mut bucket = first(brigade);
             while status == 0 && bucket != sentinel(brigade) {
                 if std::ptr::eq((*bucket).type_, &raw const sys::apr_bucket_type_eos) {
-                    is_end = true;
+                    is_end = !self.ends_first.replace(false);
                 } else if (*(*bucket).type_).is_metadata == sys::apr_bucket_type_t_APR_BUCKET_DATA {
                     let (mut text, mut length) = (std::ptr::null(), 0);
                     match read(bucket, &mut text, &mut length, hurried) {

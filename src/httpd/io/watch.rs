@@ -2,7 +2,7 @@
 
 use crate::httpd::apr::brigade::{first, sentinel};
 use crate::httpd::io::poll::Interest;
-use crate::httpd::request::connection::Connection;
+use crate::httpd::request::connection::{Connection, Socket};
 use crate::httpd::sys;
 use std::time::Duration;
 
@@ -45,20 +45,91 @@ pub(crate) fn wait(client: i32, wanted: Interest, bell: i32, time: Duration) -> 
     }
 }
 
+/// Empties a pipe (`Connection::pipe`), without waiting. What comes later shows again: so before what it tells of is read.
+pub(crate) fn drain(pipe: i32) {
+    let mut place = libc::pollfd {
+        fd: pipe,
+        events: libc::POLLIN,
+        revents: 0,
+    };
+    // SAFETY: one place.
+    while unsafe { libc::poll(&raw mut place, 1, 0) } == 1 && place.revents & libc::POLLIN != 0 {
+        let mut bytes = [0_u8; 64];
+        // SAFETY: as many bytes as there is room for. There are some, so that it does not wait.
+        if unsafe { libc::read(pipe, bytes.as_mut_ptr().cast(), bytes.len()) } < 64 {
+            return;
+        }
+    }
+}
+
+/// How it stands with a socket's other side, now (poll).
+fn state_of(descriptor: i32) -> i16 {
+    let mut place = libc::pollfd {
+        fd: descriptor,
+        events: libc::POLLRDHUP,
+        revents: 0,
+    };
+    // SAFETY: one place.
+    let count = unsafe { libc::poll(&raw mut place, 1, 0) };
+    if count > 0 { place.revents } else { 0 }
+}
+
 /// Is a client there?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Presence {
     Gone,
+    /// It sends nothing more. It may still take an answer, or have closed: the first that is sent tells (RFC 9293, 3.10.4).
+    Finished,
     Silent,
     /// It has sent something, which nobody has read yet.
     Sends,
 }
 
 impl Connection<'_> {
+    /// Gives what can be waited for where the connection has no socket: a pipe of mod_http2's that can be read when the stream's client has
+    /// sent something (`ap_get_pollfd_from_conn`, httpd 2.4.58). It is looked up, since older ones have none. `drain` empties it.
+    pub(crate) fn pipe(self) -> Option<i32> {
+        type Find = unsafe extern "C" fn(
+            *mut sys::conn_rec,
+            *mut sys::apr_pollfd_t,
+            *mut sys::apr_interval_time_t,
+        ) -> sys::apr_status_t;
+        // SAFETY: a name; NULL where httpd has no such function, and of this type where it has.
+        let find = unsafe {
+            let place = libc::dlsym(libc::RTLD_DEFAULT, c"ap_get_pollfd_from_conn".as_ptr());
+            std::mem::transmute::<*mut libc::c_void, Option<Find>>(place)
+        }?;
+        // SAFETY: a live connection; zeros are a descriptor of nothing. A file that is given lives as long as the connection.
+        unsafe {
+            let mut found: sys::apr_pollfd_t = std::mem::zeroed();
+            let mut time = 0;
+            if find(self.as_ptr(), &raw mut found, &raw mut time) != 0
+                || found.desc_type != sys::apr_datatype_e_APR_POLL_FILE
+                || found.desc.f.is_null()
+            {
+                return None;
+            }
+            let mut descriptor = -1;
+            let status = sys::apr_os_file_get(&raw mut descriptor, found.desc.f);
+            (status == 0 && descriptor >= 0).then_some(descriptor)
+        }
+    }
+
     /// Looks whether the client is there, without waiting and without taking anything (AP_MODE_SPECULATIVE).
     pub(crate) fn presence(self) -> Presence {
         if self.aborted() {
             return Presence::Gone;
+        }
+        match self.socket() {
+            Socket::Open(descriptor) => match state_of(descriptor) {
+                events if events & (libc::POLLERR | libc::POLLHUP | libc::POLLNVAL) != 0 => {
+                    return Presence::Gone;
+                }
+                events if events & libc::POLLRDHUP != 0 => return Presence::Finished,
+                _ => {}
+            },
+            Socket::Closed => return Presence::Gone,
+            Socket::Shared => {}
         }
         // SAFETY: a live connection and its filters; the brigade is destroyed here.
         unsafe {
@@ -77,10 +148,12 @@ impl Connection<'_> {
                 !is_empty && std::ptr::eq((*bucket).type_, &raw const sys::apr_bucket_type_eos);
             sys::apr_brigade_destroy(brigade);
             match status {
-                0 if is_end => Presence::Gone,
+                0 if is_end => Presence::Finished,
                 0 if is_empty => Presence::Silent,
                 0 => Presence::Sends,
                 libc::EAGAIN => Presence::Silent,
+                // TLS has ended, and its connection has not.
+                sys::APR_EOF => Presence::Finished,
                 _ => Presence::Gone,
             }
         }

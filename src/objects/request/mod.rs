@@ -7,4 +7,6 @@ mod class;
 mod methods;
 pub(in crate::objects) mod payload;
 
-pub(crate) use payload::{Made, Request, is_unremarkable, object, object_of_held};
+pub(crate) use payload::{
+    Made, Request, is_unremarkable, object, object_elsewhere, object_of_held,
+};

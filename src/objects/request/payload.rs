@@ -5,7 +5,7 @@ use crate::embed::text::{Encoding, Text};
 use crate::embed::{self, Cx};
 use crate::exchange::{Exchange, RequestLease, lease_of};
 use crate::httpd::request::Request as RequestRec;
-use crate::httpd::request::lease::Held;
+use crate::httpd::request::lease::{Held, Refusal};
 use crate::objects::memo::{Copied, View, WithAttributes, memos};
 use crate::objects::refusal::{hold, refused};
 use crate::objects::server::payload::Server;
@@ -57,6 +57,24 @@ pub(crate) fn object_of_held<'py>(
     held: Held<'_, Exchange>,
 ) -> PyResult<Object<'py>> {
     object_by(cx, lease, held, || acquire(cx, lease))
+}
+
+/// As `object`, in any thread, and without waiting: while another thread uses the request, each call gives an object of its own.
+///
+/// # Errors
+/// RuntimeError where the request has ended, or between its phases; MemoryError.
+pub(crate) fn object_elsewhere<'py>(cx: Cx<'py>, lease: &RequestLease) -> PyResult<Object<'py>> {
+    match hold(cx.py, lease) {
+        Ok(held) => object_by(cx, lease, held, || hold(cx.py, lease)),
+        Err(_) if lease.hold().err() == Some(Refusal::Busy) => {
+            let request = Request {
+                lease: lease.clone(),
+                memos: Memos::default(),
+            };
+            class::instance(cx, request)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 fn acquire<'l>(cx: Cx<'_>, lease: &'l RequestLease) -> PyResult<Held<'l, Exchange>> {

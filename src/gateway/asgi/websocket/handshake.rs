@@ -14,9 +14,15 @@ pub(super) struct Asked {
     agreed: Option<Agreed>,
 }
 
-/// Does the request ask for a WebSocket? With `H2WebSockets on`, mod_http2 makes a request with this header of one by RFC 8441.
+/// Does the request ask for a WebSocket? An Upgrade of HTTP/1.0, or one that Connection does not name, is none (RFC 9110, 7.8). With
+/// `H2WebSockets on`, mod_http2 makes a request with this header of one by RFC 8441, and HTTP/2 has no Connection.
 pub(in super::super) fn is_asked_for(host: Host<'_>) -> bool {
-    has_word(host, c"Upgrade", "websocket")
+    let may_upgrade = || match host.proto_num() {
+        2000.. => true,
+        1001.. => has_word(host, c"Connection", "upgrade"),
+        _ => false,
+    };
+    has_word(host, c"Upgrade", "websocket") && may_upgrade()
 }
 
 /// Reads what the client asks for.
@@ -24,8 +30,7 @@ pub(in super::super) fn is_asked_for(host: Host<'_>) -> bool {
 /// # Errors
 /// The status that answers it.
 pub(super) fn asked(host: Host<'_>, may_deflate: bool) -> Result<Asked, Status> {
-    let is_get = host.method() == Some(c"GET");
-    if !is_get || host.proto_num() < 1001 || !has_word(host, c"Connection", "upgrade") {
+    if host.method() != Some(c"GET") {
         return Err(Status::BAD_REQUEST);
     }
     if all(host, c"Sec-WebSocket-Version") != "13" {
@@ -33,6 +38,7 @@ pub(super) fn asked(host: Host<'_>, may_deflate: bool) -> Result<Asked, Status> 
         if let Some(table) = host.err_headers_out() {
             table.set(c"Sec-WebSocket-Version", c"13");
             table.set(c"Upgrade", c"websocket");
+            table.set(c"Connection", c"Upgrade");
         }
         return Err(Status(426));
     }

@@ -9,7 +9,7 @@ use super::frames::may_be_sent;
 use crate::embed::cell::Slot;
 use crate::embed::class::{Args, Class, Key, Method, This, method};
 use crate::embed::text;
-use crate::httpd::request::header;
+use crate::gateway::headers::{self, Fate};
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::{PyConnectionError, PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -236,21 +236,21 @@ fn accept(this: &This<'_, '_, WebSocket>, message: &Message<'_>) -> PyResult<boo
             && name
                 .get(..14)
                 .is_some_and(|start| start.eq_ignore_ascii_case(b"sec-websocket-"));
-        let refusal = match is_own {
-            true => Some(format!(
+        let fate = match is_own {
+            true => Err(format!(
                 "the header {} is the server's own to set",
                 String::from_utf8_lossy(name)
             )),
-            false => crate::gateway::headers::check(name, value)
-                .err()
-                .or_else(|| header::refusal(name, value)),
+            false => headers::check(name, value),
         };
-        match refusal {
-            Some(reason) => Err(PyValueError::new_err(format!(
-                "ASGI: \"websocket.accept\": {reason}"
-            ))),
-            None => Ok(head.add(name, value)),
+        let fate = fate.map_err(|reason| {
+            PyValueError::new_err(format!("ASGI: \"websocket.accept\": {reason}"))
+        })?;
+        // A 101 has no body, and no length of one (RFC 9110, 8.6).
+        if fate == Fate::Added && !name.eq_ignore_ascii_case(b"content-length") {
+            head.add(name, value);
         }
+        Ok(())
     })?;
     let accepted = Accepted { subprotocol, head };
     order(

@@ -2,6 +2,7 @@
 
 use super::talk::{Stepped, Talk};
 use super::work::{Ending, conclude};
+use crate::embed::cell::Ref;
 use crate::exchange::RequestLease;
 use crate::gateway::answer::Answer;
 use crate::gateway::asgi::departed::Behind;
@@ -25,7 +26,7 @@ impl Departed {
             talk,
             rope: None,
             ended: Ok(()),
-            behind: Behind::new(call, exchange),
+            behind: Behind::new(call.cx.interpreter, Some(Ref::new(exchange))),
         }
     }
 }
@@ -67,9 +68,13 @@ impl Stream for Departed {
             behind,
             ..
         } = *self;
-        behind.with(talk.lease().clone(), |call, exchange| match ended {
-            Ok(()) => Ok(Status::OK),
-            Err(ending) => conclude(call, exchange, &Answer::default(), ending),
+        behind.with(talk.lease().clone(), |call, exchange| {
+            match (ended, exchange) {
+                (Err(ending), Some(exchange)) => {
+                    conclude(call, exchange, &Answer::default(), ending)
+                }
+                _ => Ok(Status::OK),
+            }
         });
     }
 }

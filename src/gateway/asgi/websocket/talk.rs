@@ -148,6 +148,12 @@ impl Talk {
     /// Talks until the end, in the worker.
     pub(super) fn run(mut self) -> Result<(), Ending> {
         let wrong = |text: &str| Ending::Wrong(text.into());
+        let pipe = {
+            let held = self.hold()?;
+            let connection = held.request().connection();
+            let is_shared = connection.socket() == Socket::Shared;
+            connection.pipe().filter(|_| is_shared)
+        };
         let bell = Bell::new().map_err(|_| wrong("no descriptor is left for a websocket"))?;
         let rope = bell.rope();
         loop {
@@ -155,11 +161,19 @@ impl Talk {
                 Stepped::Ended(result) => return result,
                 Stepped::Step(Step::Wait(wants)) => {
                     let socket = self.hold()?.request().connection().socket();
-                    let Socket::Open(descriptor) = socket else {
-                        return Err(self.lost());
+                    let descriptor = match (socket, pipe) {
+                        (Socket::Open(descriptor), _) => descriptor,
+                        (Socket::Shared, Some(pipe)) => pipe,
+                        (Socket::Shared, None) => {
+                            return Err(wrong("the connection has no socket"));
+                        }
+                        (Socket::Closed, _) => return Err(self.lost()),
                     };
                     watch::wait(descriptor, wants.client, bell.descriptor(), TICK);
                     bell.hush();
+                    if let Some(pipe) = pipe {
+                        watch::drain(pipe);
+                    }
                 }
                 Stepped::Step(_) => {}
             }
@@ -247,6 +261,7 @@ impl Talk {
                 reads: self.ended.is_none() && self.reads(),
                 ends: self.ended.is_none() && self.reads(),
                 writes: self.stuck.is_some(),
+                resets: self.parting.is_some(),
             },
             due: self.due(),
         }
@@ -397,7 +412,8 @@ impl Talk {
                         return match self.closed {
                             // It has had its say, and ours: that it has not answered makes no difference any more.
                             Some(_) => Ok(true),
-                            None => Err(self.lost()),
+                            // It may still take the answers to what it has sent.
+                            None => Ok(self.hear_the_last(1006, None, "")),
                         };
                     }
                 }

@@ -5,7 +5,7 @@ use super::super::event_loop;
 use super::super::inbox::Inbox;
 use super::super::options::{self, Limits};
 use super::super::parts::HeadParts;
-use super::super::scope::{Failure, scope};
+use super::super::scope::{Failure, ours, scope};
 use super::channel::{Channel, Order};
 use super::handshake::{self, Asked};
 use super::socket::WebSocket;
@@ -21,6 +21,7 @@ use crate::gateway::call::Call;
 use crate::httpd::io::output::End;
 use crate::httpd::io::watch::Presence;
 use crate::httpd::log::Level;
+use crate::httpd::request::connection::Socket;
 use crate::httpd::request::lease::Held;
 use crate::httpd::status::Status;
 use crate::streams;
@@ -56,9 +57,9 @@ pub(in super::super) fn prepare<'py>(
     let (cx, host) = (call.cx, held.request());
     let common = &host.config::<ModPython>().common;
     let limits = Limits::of(common)?;
-    if host.proto_num() >= 2000 {
-        let text = "a WebSocket over HTTP/2 was asked for (RFC 8441); mod_python serves them over HTTP/1.1, to which clients turn where \
-                    H2WebSockets is off";
+    if host.proto_num() >= 2000 && host.connection().pipe().is_none() {
+        let text = "a WebSocket over HTTP/2 was asked for (RFC 8441), and this httpd does not tell when its client sends something; clients \
+                    turn to HTTP/1.1 where H2WebSockets is off";
         cx.log(host, Level::Info, text);
         return Ok(Err(Status(501)));
     }
@@ -67,7 +68,13 @@ pub(in super::super) fn prepare<'py>(
         Err(status) => return Ok(Err(status)),
     };
     let subprotocols = asked.subprotocols.clone();
-    let scope = match scope(cx, held, mounted, request, Some(subprotocols.clone())) {
+    let scope = match scope(
+        cx,
+        held,
+        mounted,
+        &ours(cx, request)?,
+        Some(subprotocols.clone()),
+    ) {
         Ok(scope) => scope,
         Err(Failure::Path) => return Ok(Err(Status::BAD_REQUEST)),
         Err(Failure::Raised(error)) => return Err(error),
@@ -134,7 +141,17 @@ impl Work<'_> {
                 if self.channel.is_abandoned() {
                     return Err(Ending::Over(false));
                 }
-                if self.hold()?.request().connection().presence() == Presence::Gone {
+                let held = self.hold()?;
+                let connection = held.request().connection();
+                // What a stream of HTTP/2 gives first is no sign of its client's (`Tunnel`).
+                let is_gone = match connection.socket() {
+                    Socket::Shared => connection.aborted(),
+                    Socket::Open(_) | Socket::Closed => {
+                        matches!(connection.presence(), Presence::Gone | Presence::Finished)
+                    }
+                };
+                drop(held);
+                if is_gone {
                     self.channel.disconnect(1006, "");
                     return Err(Ending::Gone);
                 }
