@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from pathlib import Path
@@ -19,6 +20,7 @@ PythonASGI /without asgi_lifespans:without
 PythonASGI /returns asgi_lifespans:returns
 PythonASGI /wrong asgi_lifespans:wrong
 PythonASGI /busy asgi_lifespans:busy
+PythonASGI /silent asgi_lifespans:silent
 PythonASGI /on asgi_lifespans:alone
 <Location /on>
     PythonOption mod_python.asgi.lifespan on
@@ -116,6 +118,15 @@ def test_what_comes_at_the_wrong_time(httpd: Server) -> None:
     ]
     httpd.stop()
     httpd.claim("the shut-down of asgi_lifespans::wrong")
+
+
+def test_httpd_stops_while_a_request_waits(httpd: Server) -> None:
+    """It closes the sockets of its workers, also of one that has not come to look at its own yet; it has to kill no child."""
+    with socket.create_connection(("127.0.0.1", httpd.port), timeout=PATIENCE) as client:
+        client.sendall(b"GET /silent HTTP/1.1\r\nHost: x\r\n\r\n")
+        until(httpd, "silent", "request")
+        httpd.stop()
+    assert "sending a SIGKILL" not in httpd.log_text()
 
 
 def test_tasks_are_cancelled_at_the_end(httpd: Server) -> None:

@@ -47,6 +47,13 @@ async def fails(scope: Scope, receive: Any, send: Any) -> None:
         await send({"type": "lifespan.startup.failed", "message": "no spam"})
 
 
+async def silent(scope: Scope, receive: Any, send: Any) -> None:
+    """Answers nothing."""
+    if scope["type"] == "http":
+        tell("silent", "request")
+        await asyncio.sleep(60)
+
+
 async def without(scope: Scope, receive: Any, send: Any) -> None:
     """Knows nothing of lifespan, and says so by an assertion."""
     assert scope["type"] == "http"

@@ -165,10 +165,13 @@ impl Conversation {
                 }
             };
             let (Some(descriptor), Some(bell)) = (descriptor, bell) else {
-                // It cannot be waited for (HTTP/2).
-                if self.hold()?.request().connection().aborted() {
+                // It cannot be waited for (HTTP/2), or is there no more.
+                let held = self.hold()?;
+                let connection = held.request().connection();
+                if connection.aborted() || connection.is_closed() {
                     return Err(Ending::Gone);
                 }
+                drop(held);
                 job = self.channel.wait(SHORT.min(self.left()), false);
                 continue;
             };

@@ -73,6 +73,13 @@ impl Connection<'_> {
         }
     }
 
+    /// Has its socket been closed, as httpd does with those of its workers when it stops at once?
+    pub(crate) fn is_closed(self) -> bool {
+        // SAFETY: a live connection.
+        let is_own = unsafe { (*self.as_ptr()).master.is_null() };
+        is_own && self.descriptor().is_none()
+    }
+
     /// Looks whether the client is there, without waiting and without taking anything (AP_MODE_SPECULATIVE).
     pub(crate) fn presence(self) -> Presence {
         if self.aborted() {
