@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import threading
 import time
@@ -125,6 +126,7 @@ def test_httpd_stops_while_a_request_waits(httpd: Server) -> None:
     with socket.create_connection(("127.0.0.1", httpd.port), timeout=PATIENCE) as client:
         client.sendall(b"GET /silent HTTP/1.1\r\nHost: x\r\n\r\n")
         until(httpd, "silent", "request")
+        httpd.signal(signal.SIGTERM)
         httpd.stop()
     assert "sending a SIGKILL" not in httpd.log_text()
 

@@ -240,10 +240,10 @@ def test_an_import_leaves_no_half_module(httpd: Server) -> None:
         time.sleep(0.05)
 
 
-def test_an_import_leaves_no_half_package(httpd: Server) -> None:
+def test_an_import_leaves_no_half_package(lasting: Server) -> None:
     """The next one has it whole, though a part of it is there already."""
-    assert ended(httpd, "/halved").status == 504
-    assert httpd.ok("/halved").text == "whole"
+    assert ended(lasting, "/halved", 0.7).status == 504
+    assert lasting.ok("/halved").text == "whole"
 
 
 def test_sections_cover_one_another(httpd: Server) -> None:
