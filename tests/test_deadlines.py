@@ -118,6 +118,13 @@ CLAIM = r"PythonTimeout: |\]   ( |File)"
 """Its entries: the line, and those of the stack."""
 
 
+@pytest.fixture(autouse=True)
+def what_is_late_is_claimed(serve_module: Any) -> None:
+    """The log may be told of what one test has ended when the next one runs already: it is written by another thread."""
+    for server in serve_module.servers:
+        claim(server)
+
+
 def claim(server: Server) -> None:
     server.claims.append(CLAIM)
 

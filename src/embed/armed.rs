@@ -57,7 +57,10 @@ pub(super) struct Entry {
     /// How often the exception has been raised, and when it is again.
     pub(super) raised: u32,
     pub(super) next: u64,
+    /// Has the log been told of it?
     pub(super) is_told: bool,
+    /// Does somebody else tell of it?
+    pub(super) is_quiet: bool,
     /// Is it a step of a task, in an event loop's thread?
     pub(super) is_step: bool,
     pub(super) rescued: Option<Rescued>,
@@ -215,6 +218,7 @@ pub(super) fn arm(
         raised: 0,
         next: due,
         is_told: false,
+        is_quiet: false,
         is_step: false,
         rescued: None,
         is_given_up: false,
@@ -271,7 +275,10 @@ pub(super) fn begin_step(cx: Cx<'_>, due: u64, limit: u64) {
 
 /// Nobody has to be told when the time on this thread's desk has passed.
 pub(super) fn is_told_already() {
-    with(|_, entry| entry.is_told = true);
+    with(|_, entry| {
+        entry.is_told = true;
+        entry.is_quiet = true;
+    });
 }
 
 /// The step has ended, with or without an exception. Had its time passed?

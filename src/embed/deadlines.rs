@@ -285,23 +285,23 @@ fn raise(cx: Cx<'_>) -> Vec<Report> {
             .entry()
             .as_ref()
             .filter(|entry| is_due(entry))
-            .map(|entry| (entry.number, entry.is_told));
-        let Some((number, is_told)) = due else {
+            .map(|entry| (entry.number, entry.is_quiet || entry.raised > 0));
+        let Some((number, is_quiet)) = due else {
             continue;
         };
         // Before it is raised: then the thread goes elsewhere.
-        let stack = if is_told {
+        let stack = if is_quiet {
             String::new()
         } else {
             stacks::of_thread(cx, desk.thread)
         };
-        let about = if is_told {
+        let about = if is_quiet {
             String::new()
         } else {
             about(desk.thread)
         };
         if let Some(rescue) = raise_in(cx, &desk, number)
-            && !is_told
+            && !is_quiet
         {
             if let Some(row) = cx.interpreter.row() {
                 row.count_error();
