@@ -436,21 +436,24 @@ fn retire() {
         if let Some(patience) = retirement::begin() {
             let begun = now();
             let mut idle = 0;
-            while idle < LOOKS && now() - begun < armed::nanoseconds(patience) {
+            // A thread may have come back; then httpd ends the child, unless another one is given up meanwhile.
+            while !threads::is_ending() {
                 std::thread::sleep(TICK);
-                idle = if retirement::others(given_up().1) {
+                let (stuck, in_workers) = given_up();
+                idle = if retirement::others(in_workers) {
                     0
                 } else {
                     idle + 1
                 };
-            }
-            if given_up().0 > 0 && !threads::is_ending() {
-                log::process(
-                    Level::Warning,
-                    "PythonTimeout: the child ends, with a thread that has not come back",
-                );
-                // SAFETY: ends the process at once. An orderly end would wait for the thread.
-                unsafe { libc::_exit(0) }
+                let is_time = idle >= LOOKS || now() - begun >= armed::nanoseconds(patience);
+                if is_time && stuck > 0 {
+                    log::process(
+                        Level::Warning,
+                        "PythonTimeout: the child ends, with a thread that has not come back",
+                    );
+                    // SAFETY: ends the process at once. An orderly end would wait for the thread.
+                    unsafe { libc::_exit(0) }
+                }
             }
         }
     });
