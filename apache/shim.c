@@ -26,6 +26,7 @@ void mp_trashcan(PyObject *object, destructor deallocate, void (*body)(PyObject 
     int beyond = state->c_recursion_remaining > 1000 ? state->c_recursion_remaining - 1000 : 0;
     state->c_recursion_remaining -= beyond;
 #endif
+    (void)deallocate; /* 3.14 does not look at it. */
     Py_TRASHCAN_BEGIN(object, deallocate)
     body(object);
     Py_TRASHCAN_END

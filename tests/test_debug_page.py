@@ -34,6 +34,7 @@ PythonASGI /asgi debugged:asgi
 </Directory>
 """
 )
+BY_ZERO = "division by zero" if sys.version_info >= (3, 14) else "float division by zero"
 HTML = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 
 
@@ -94,7 +95,7 @@ def test_frames_source_values_and_the_request(httpd: Server) -> None:
     headers["Referer"] = "http://localhost/?token=hunter2-referer&page=2"
     answer = shown(httpd, "/debugged/divides?a=1&password=hunter2-query", "divides: Traceback", headers=headers)
     text = answer.text
-    assert "<h1>ZeroDivisionError</h1>" in text and "float division by zero" in text
+    assert "<h1>ZeroDivisionError</h1>" in text and BY_ZERO in text
     assert "apps/debugged.py" in text and 'class="now"' in text and "return sum(prices)" in text
     # The innermost frame comes first.
     assert text.index(">total</span>") < text.index(">divides</span>")
@@ -113,7 +114,7 @@ def test_plain_text_for_who_does_not_ask_for_html(httpd: Server) -> None:
         httpd.claim("ZeroDivisionError")
         assert answer.header("Content-Type") == "text/plain; charset=utf-8" and answer.header("Vary") == "Accept"
         assert answer.text.startswith('Mod_python error: "PythonHandler debugged::divides"\n\nTraceback (most')
-        assert answer.text.endswith("ZeroDivisionError: float division by zero\n") and "hunter2" not in answer.text
+        assert answer.text.endswith(f"ZeroDivisionError: {BY_ZERO}\n") and "hunter2" not in answer.text
 
 
 def test_values_that_do_not_want_to_be_shown(httpd: Server) -> None:
@@ -227,7 +228,7 @@ def test_in_a_browser(serve: Serve, tmp_path: Path) -> None:
     try:
         browser.open(server.url("/debugged/divides?a=1"))
         server.claim("ZeroDivisionError")
-        assert browser.text("h1") == "ZeroDivisionError" and "float division" in browser.text(".message")
+        assert browser.text("h1") == "ZeroDivisionError" and browser.text(".message") == BY_ZERO
         assert "1.0" in browser.text("details.user")
         assert browser.script("return getComputedStyle(document.querySelector('h1')).color") != "rgb(0, 0, 0)"
         browser.screenshot(APPS.parent.parent / "target/screenshots/debug.png")

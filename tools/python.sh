@@ -1,7 +1,7 @@
 #!/bin/sh
 # Runs the suite, or a command, with another Python than this machine's, in a copy of the tree; PYTHON names it there. One that is
 # installed (on the PATH, with pyenv, below /opt) is taken, copied where httpd's user could not read it. Where there is none, it
-# is built from CPython's source: Debian's newest of that version, or SOURCE. A version with a t is free-threaded (PEP 703).
+# is built from CPython's source: the newest of that version that Debian has, or SOURCE. A version with a t is free-threaded (PEP 703).
 # usage: tools/python.sh 3.12|3.13|3.14t… [command…]    SOURCE=archive or its URL; PREFIX, COPY: where Python and the tree go
 set -eu
 cd "$(dirname "$0")/.."
@@ -46,12 +46,21 @@ relocate() { # python: its installation, as if it had been made for the prefix
         xargs sed -i "s|$from|$prefix|g"
 }
 
-debians_source() { # folder: the URL of what Debian's development branch has
-    mkdir -p "$1/lists/partial"
-    echo "deb-src ${MIRROR:-http://deb.debian.org/debian} sid main" >"$1/sources"
-    set -- -qq -o "Dir::Etc::SourceList=$1/sources" -o Dir::Etc::SourceParts=/dev/null -o "Dir::State::Lists=$1/lists" \
-        -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache=
-    apt-get update "$@" && apt-get source "$@" --print-uris "python${version%t}" | grep -o "http[^']*orig.tar.xz" | tail -1
+debians_source() { # folder: the URL of the newest that Debian has; a mirror may lack what the lists of its development branch name
+    for suite in sid testing stable; do
+        mkdir -p "$1/$suite/partial"
+        echo "deb-src ${MIRROR:-http://deb.debian.org/debian} $suite main" >"$1/$suite.list"
+        set -- "$1" -qq -o "Dir::Etc::SourceList=$1/$suite.list" -o Dir::Etc::SourceParts=/dev/null \
+            -o "Dir::State::Lists=$1/$suite" -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache=
+        found=$(uris "$@") || found=""
+        set -- "$1"
+        [ -z "$found" ] || ! curl -fsSI "$found" >/dev/null 2>&1 || { echo "$found"; return; }
+    done
+}
+
+uris() { # folder, options…
+    shift
+    apt-get update "$@" && apt-get source "$@" --print-uris "python${version%t}" 2>/dev/null | grep -o "http[^']*orig.tar.xz" | tail -1
 }
 
 build() {
@@ -60,7 +69,7 @@ build() {
     mkdir -p "$work"
     source=${SOURCE:-$(debians_source "$work/apt" || true)}
     [ -n "$source" ] || {
-        echo "There is no Python $version here, and Debian has no source of it: name an archive of CPython's, SOURCE=…" >&2
+        echo "There is no Python $version here, and no source of it could be had from Debian: name an archive of CPython's, SOURCE=…" >&2
         exit 1
     }
     apt-get install -y -qq --no-install-recommends xz-utils gcc libc6-dev libssl-dev zlib1g-dev libffi-dev libsqlite3-dev libbz2-dev liblzma-dev uuid-dev >/dev/null

@@ -71,7 +71,9 @@ def main() -> None:
     if not shutil.which("apache2"):
         print(run(COMMAND, "start", "flask_app:app", "--user", "www-data", fails=True), end="")
         install("apache2-bin")
-    if not glob.glob(f"/usr/lib/*/libpython{version}.so*"):
+    if not any(
+        glob.glob(f"{place}/libpython{version}.so*") for place in ("/usr/lib/*", sysconfig.get_config_var("LIBDIR"))
+    ):
         print(run(COMMAND, "start", "flask_app:app", "--user", "www-data", fails=True), end="")
         install(f"libpython{version}")
     print(run(COMMAND, "start", "flask_app:app", fails=True), end="")

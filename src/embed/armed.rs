@@ -57,7 +57,10 @@ pub(super) struct Entry {
     /// How often the exception has been raised, and when it is again.
     pub(super) raised: u32,
     pub(super) next: u64,
+    /// Has the log been told of it?
     pub(super) is_told: bool,
+    /// Does somebody else tell of it?
+    pub(super) is_quiet: bool,
     /// Is it a step of a task, in an event loop's thread?
     pub(super) is_step: bool,
     pub(super) rescued: Option<Rescued>,
@@ -215,6 +218,7 @@ pub(super) fn arm(
         raised: 0,
         next: due,
         is_told: false,
+        is_quiet: false,
         is_step: false,
         rescued: None,
         is_given_up: false,
@@ -231,7 +235,7 @@ pub(super) fn arm(
 impl Armed {
     /// The user's code has ended. Had its time passed, so that something was done about it?
     #[inline]
-    pub(crate) fn close(mut self) -> bool {
+    pub(super) fn close(mut self) -> bool {
         self.end()
     }
 
@@ -271,21 +275,23 @@ pub(super) fn begin_step(cx: Cx<'_>, due: u64, limit: u64) {
 
 /// Nobody has to be told when the time on this thread's desk has passed.
 pub(super) fn is_told_already() {
-    with(|_, entry| entry.is_told = true);
+    with(|_, entry| {
+        entry.is_told = true;
+        entry.is_quiet = true;
+    });
 }
 
-/// The step has ended, with or without an exception.
-pub(crate) fn end_step(_cx: Cx<'_>) {
+/// The step has ended, with or without an exception. Had its time passed?
+pub(super) fn end_step(_cx: Cx<'_>) -> bool {
     if is_forked() {
-        return;
+        return false;
     }
-    let _ = HERE.try_with(|here| {
-        let Some(desk) = here.0.get() else { return };
-        let mut place = desk.entry();
-        if let Some(mut entry) = place.take() {
-            entry.end(desk.thread);
-        }
+    let ended = HERE.try_with(|here| {
+        let desk = here.0.get()?;
+        let mut entry = desk.entry().take()?;
+        Some(entry.end(desk.thread))
     });
+    ended.ok().flatten().unwrap_or(false)
 }
 
 /// The entry on this thread's desk, if something is to be done by a time.

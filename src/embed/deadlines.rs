@@ -26,7 +26,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::time::Duration;
 
-pub(crate) use super::armed::{Armed, Rescue, Rescued, end_step, hand_over, late, over, pause};
+pub(crate) use super::armed::{Armed, Rescue, Rescued, hand_over, late, over, pause};
 
 /// How often the watcher looks.
 const TICK: Duration = Duration::from_millis(50);
@@ -82,6 +82,33 @@ pub(super) fn follow_requests() {
 pub(crate) fn begin_step(cx: Cx<'_>, due: u64, limit: u64) {
     armed::begin_step(cx, due, limit);
     watch();
+}
+
+/// The step has ended, with or without an exception.
+pub(crate) fn end_step(cx: Cx<'_>) {
+    if armed::end_step(cx) {
+        mend_imports(cx);
+    }
+}
+
+/// The user's code has ended. Had its time passed, so that something was done about it?
+#[inline]
+pub(crate) fn close(cx: Cx<'_>, armed: Armed) -> bool {
+    let has_passed = armed.close();
+    if has_passed {
+        mend_imports(cx);
+    }
+    has_passed
+}
+
+/// What has been interrupted may have been an import (`mod_python._interrupted`).
+#[cold]
+fn mend_imports(cx: Cx<'_>) {
+    let mended = || {
+        let module = cx.py.import("mod_python._interrupted")?;
+        module.getattr("mend")?.call0()
+    };
+    exception::or_discard(cx.py, mended());
 }
 
 /// Has the watcher run, and be awake.
@@ -258,23 +285,23 @@ fn raise(cx: Cx<'_>) -> Vec<Report> {
             .entry()
             .as_ref()
             .filter(|entry| is_due(entry))
-            .map(|entry| (entry.number, entry.is_told));
-        let Some((number, is_told)) = due else {
+            .map(|entry| (entry.number, entry.is_quiet || entry.raised > 0));
+        let Some((number, is_quiet)) = due else {
             continue;
         };
         // Before it is raised: then the thread goes elsewhere.
-        let stack = if is_told {
+        let stack = if is_quiet {
             String::new()
         } else {
             stacks::of_thread(cx, desk.thread)
         };
-        let about = if is_told {
+        let about = if is_quiet {
             String::new()
         } else {
             about(desk.thread)
         };
         if let Some(rescue) = raise_in(cx, &desk, number)
-            && !is_told
+            && !is_quiet
         {
             if let Some(row) = cx.interpreter.row() {
                 row.count_error();
@@ -409,21 +436,24 @@ fn retire() {
         if let Some(patience) = retirement::begin() {
             let begun = now();
             let mut idle = 0;
-            while idle < LOOKS && now() - begun < armed::nanoseconds(patience) {
+            // A thread may have come back; then httpd ends the child, unless another one is given up meanwhile.
+            while !threads::is_ending() {
                 std::thread::sleep(TICK);
-                idle = if retirement::others(given_up().1) {
+                let (stuck, in_workers) = given_up();
+                idle = if retirement::others(in_workers) {
                     0
                 } else {
                     idle + 1
                 };
-            }
-            if given_up().0 > 0 && !threads::is_ending() {
-                log::process(
-                    Level::Warning,
-                    "PythonTimeout: the child ends, with a thread that has not come back",
-                );
-                // SAFETY: ends the process at once. An orderly end would wait for the thread.
-                unsafe { libc::_exit(0) }
+                let is_time = idle >= LOOKS || now() - begun >= armed::nanoseconds(patience);
+                if is_time && stuck > 0 {
+                    log::process(
+                        Level::Warning,
+                        "PythonTimeout: the child ends, with a thread that has not come back",
+                    );
+                    // SAFETY: ends the process at once. An orderly end would wait for the thread.
+                    unsafe { libc::_exit(0) }
+                }
             }
         }
     });
