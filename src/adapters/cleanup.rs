@@ -88,7 +88,7 @@ fn run(cx: Cx<'_>, lease: &RequestLease, cleanup: &Cleanup) {
     let callable = cleanup.callable.bind(cx.py);
     let armed = deadlines::arm(cx, limit, Some(lease));
     let called = exception::call(cx, &callable, &cleanup.argument.bind(cx.py));
-    deadlines::close(cx, armed);
+    armed.close();
     let Err(raised) = called else { return };
     if cx.is_request_timeout(&raised) {
         // The log has been told.

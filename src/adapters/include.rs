@@ -81,6 +81,6 @@ fn evaluate(
     let include = cx.apache()?.getattr("_include")?;
     let armed = deadlines::arm(cx, limit, Some(lease));
     let done = include.call1(arguments).map(drop);
-    deadlines::close(cx, armed);
+    armed.close();
     done
 }

@@ -147,7 +147,7 @@ fn call<'py>(
         Ok(None) => return None,
         Err(error) => Err(exception::value(cx.py, error)),
     };
-    let has_passed = deadlines::close(cx, armed);
+    let has_passed = armed.close();
     Some(Outcome::of(cx, called, has_passed))
 }
 
@@ -185,7 +185,7 @@ fn answer<'py>(
         Some(Err(PySystemError::new_err(place)))
     });
     // What it has returned by then, it has returned knowing.
-    deadlines::close(cx, armed);
+    armed.close();
     let answered = match answered? {
         Ok(Status::SUSPENDED) => return Some(Answered::Suspended),
         Ok(status) => status.0.into_bound_py_any(cx.py),

@@ -470,7 +470,7 @@ impl<'a, 'py, 'r> Attached<'a, 'py, 'r> {
         let limit = self.run.config.common.limit(Answerer::Handler);
         let armed = deadlines::arm(self.cx, limit, Some(self.lease));
         let status = report::exception(self.cx, self.lease, self.phase, entry, raised, debug);
-        deadlines::close(self.cx, armed);
+        armed.close();
         status
     }
 

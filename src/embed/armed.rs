@@ -235,7 +235,7 @@ pub(super) fn arm(
 impl Armed {
     /// The user's code has ended. Had its time passed, so that something was done about it?
     #[inline]
-    pub(super) fn close(mut self) -> bool {
+    pub(crate) fn close(mut self) -> bool {
         self.end()
     }
 
@@ -281,17 +281,18 @@ pub(super) fn is_told_already() {
     });
 }
 
-/// The step has ended, with or without an exception. Had its time passed?
-pub(super) fn end_step(_cx: Cx<'_>) -> bool {
+/// The step has ended, with or without an exception.
+pub(crate) fn end_step(_cx: Cx<'_>) {
     if is_forked() {
-        return false;
+        return;
     }
-    let ended = HERE.try_with(|here| {
-        let desk = here.0.get()?;
-        let mut entry = desk.entry().take()?;
-        Some(entry.end(desk.thread))
+    let _ = HERE.try_with(|here| {
+        let Some(desk) = here.0.get() else { return };
+        let mut place = desk.entry();
+        if let Some(mut entry) = place.take() {
+            entry.end(desk.thread);
+        }
     });
-    ended.ok().flatten().unwrap_or(false)
 }
 
 /// The entry on this thread's desk, if something is to be done by a time.

@@ -26,7 +26,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::time::Duration;
 
-pub(crate) use super::armed::{Armed, Rescue, Rescued, hand_over, late, over, pause};
+pub(crate) use super::armed::{Armed, Rescue, Rescued, end_step, hand_over, late, over, pause};
 
 /// How often the watcher looks.
 const TICK: Duration = Duration::from_millis(50);
@@ -82,33 +82,6 @@ pub(super) fn follow_requests() {
 pub(crate) fn begin_step(cx: Cx<'_>, due: u64, limit: u64) {
     armed::begin_step(cx, due, limit);
     watch();
-}
-
-/// The step has ended, with or without an exception.
-pub(crate) fn end_step(cx: Cx<'_>) {
-    if armed::end_step(cx) {
-        mend_imports(cx);
-    }
-}
-
-/// The user's code has ended. Had its time passed, so that something was done about it?
-#[inline]
-pub(crate) fn close(cx: Cx<'_>, armed: Armed) -> bool {
-    let has_passed = armed.close();
-    if has_passed {
-        mend_imports(cx);
-    }
-    has_passed
-}
-
-/// What has been interrupted may have been an import (`mod_python._interrupted`).
-#[cold]
-fn mend_imports(cx: Cx<'_>) {
-    let mended = || {
-        let module = cx.py.import("mod_python._interrupted")?;
-        module.getattr("mend")?.call0()
-    };
-    exception::or_discard(cx.py, mended());
 }
 
 /// Has the watcher run, and be awake.
