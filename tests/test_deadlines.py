@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import http.client
 import json
+import os
 import socket
 import threading
 import time
@@ -91,7 +92,10 @@ PythonTimeout {LIMIT}
 </Location>
 PythonWSGI /wsgi stuck:wsgi
 PythonASGI /asgi stuck:asgi
+PythonASGI /called stuck:called
 """
+RACES = os.environ.get("MOD_PYTHON_RACES", "20000")
+"""How often is raced; a million takes a few minutes: `MOD_PYTHON_RACES=1000000 make test ARGS="tests/test_deadlines.py -k too_late"`."""
 
 
 def site(serve: Serve, config: str = CONFIG, **settings: Any) -> Server:
@@ -238,12 +242,12 @@ def test_one_inside_of_another(httpd: Server) -> None:
 
 @pytest.mark.parametrize("gil", ["", "PythonInterpreter own\nPythonInterpreterGIL own own\n"], ids=["main", "own"])
 def test_none_comes_too_late(serve: Serve, gil: str) -> None:
-    """A function of test builds races: what is behind the end never sees the exception. A million has been tried."""
+    """A function of test builds races: what is behind the end never sees the exception."""
     config = "PythonPath \"sys.path+['@ROOT@/apps']\"\nSetHandler mod_python\nPythonHandler stuck::race\n"
     server = serve(gil + config)
     if server.get("/?0").text == "none":
         pytest.skip("not a test build")
-    assert int(server.ok("/?20000").text) > 20
+    assert int(server.ok(f"/?{RACES}", timeout=3600).text) > 20
 
 
 def test_others_lose_nothing(mpm: str, serve: Serve) -> None:
@@ -318,6 +322,26 @@ def test_a_slow_client_is_no_deadlines_business(httpd: Server) -> None:
         answer = client.makefile("rb").read()
     assert answer.startswith(b"HTTP/1.1 200") and b"123456" in answer
     assert set(pids) <= set(httpd.child_pids())
+
+
+def test_a_slow_body_of_asgi_is_no_deadlines_business(httpd: Server) -> None:
+    """Neither while its worker waits for it, nor in the steps of the loop behind that."""
+    with socket.create_connection(("127.0.0.1", httpd.port), timeout=PATIENCE) as client:
+        client.sendall(b"POST /asgi?body HTTP/1.1\r\nHost: x\r\nContent-Length: 6\r\nConnection: close\r\n\r\n123")
+        begun = time.monotonic()
+        while time.monotonic() - begun < 5 * LIMIT:
+            assert httpd.ok("/quick").status == 200
+        client.sendall(b"456")
+        answer = client.makefile("rb").read()
+    assert answer.startswith(b"HTTP/1.1 200") and answer.endswith(b"123456"), answer
+
+
+def test_what_spins_before_its_first_await_is_ended(httpd: Server) -> None:
+    """The call of an application counts as its task does; the loop goes on."""
+    assert httpd.ok("/called?").text == "done"
+    assert ended(httpd, "/called?spin").status == 504
+    told(httpd, "GET /called", "in __call__", "in stand")
+    assert httpd.ok("/called?").text == "done" and httpd.ok("/asgi?").text == "done"
 
 
 def test_an_application_that_a_handler_calls(httpd: Server) -> None:

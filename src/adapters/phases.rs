@@ -5,7 +5,7 @@ use crate::config::limit::Answerer;
 use crate::config::{BROKEN, Directory, Entry, ModPython, Phase};
 use crate::embed::in_flight::{self, Work};
 use crate::embed::interpreter::Interpreter;
-use crate::embed::stopwatch::apart;
+use crate::embed::stopwatch::apart_behind;
 use crate::embed::totals::{self, Current};
 use crate::embed::{self, Cx, deadlines, exception};
 use crate::exchange::{Exchange, RequestLease, lease_of};
@@ -83,7 +83,7 @@ fn run_listed(request: Request<'_>, phase: Phase) -> Status {
     };
     // Without the interpreter: sending may block, and nobody has to wait for its lock again.
     let sent = pending.map(|pending| {
-        let (sent, took) = apart(|| pending.send(request));
+        let (sent, took) = apart_behind(|| pending.send(request));
         run.lease.times().add_sent(took);
         sent
     });
@@ -173,6 +173,7 @@ impl<'r> Run<'_, 'r> {
         let _errors = place.map(Current::new);
         serve(
             Subject::Request(self.request, self.lease),
+            Work::of_phase(self.phase),
             interpreter,
             |cx| Attached { cx, run: self }.all(leg),
         )
@@ -285,6 +286,7 @@ impl<'a, 'py, 'r> Attached<'a, 'py, 'r> {
             if ran >= self.listed && !Exchange::has_added(self.request, self.phase.bit()) {
                 break;
             }
+            in_flight::is_at(Work::of_phase(self.phase));
             next = self.hold().and_then(|held| {
                 let cursor = &held.value().cursor;
                 cursor.advance();
@@ -342,7 +344,6 @@ impl<'a, 'py, 'r> Attached<'a, 'py, 'r> {
     fn handler(&self, entry: &Entry<'r>, argument: &Object<'py>) -> Option<Status> {
         let common = &self.config.common;
         let may_leave = self.phase == Phase::Content;
-        in_flight::is_at(Work::of_phase(self.phase));
         let outcome = match answer(self.cx, entry, common, may_leave, self.lease, argument) {
             Some(Answered::Here(outcome)) => outcome,
             Some(Answered::Suspended) => return Some(Status::SUSPENDED),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
+import os
 import threading
 import time
 
@@ -58,6 +59,15 @@ def handler(req):
         how = how[5:]
     stand(how)
     req.write("done")
+    return apache.OK
+
+
+def waits(req):
+    """An innocent one: until its test lets it go on."""
+    req.content_type = "text/plain"
+    while not os.path.exists(os.path.join(os.path.dirname(__file__), "go_on")):
+        time.sleep(0.02)
+    req.write("waited")
     return apache.OK
 
 
@@ -163,6 +173,14 @@ async def asgi(scope, receive, send):
         await send({"type": "http.response.body", "body": b"a part", "more_body": True})
         await asyncio.sleep(0)
         how = how[5:]
+    if how == "body":
+        body, more = b"", True
+        while more:
+            message = await receive()
+            body, more = body + message["body"], message["more_body"]
+        await send(start)
+        await send({"type": "http.response.body", "body": body})
+        return
     if how == "await":
         await asyncio.sleep(30)
     elif how == "pool":
@@ -172,6 +190,17 @@ async def asgi(scope, receive, send):
     if not how.startswith("part "):
         await send(start)
     await send({"type": "http.response.body", "body": b"done"})
+
+
+class Called:
+    """An application that is no coroutine, and does something before it gives one."""
+
+    def __call__(self, scope, receive, send):
+        stand(scope["query_string"].decode())
+        return asgi({**scope, "query_string": b""}, receive, send)
+
+
+called = Called()
 
 
 def inputfilter(filter):

@@ -10,6 +10,7 @@ use crate::embed::text::{self, Encoding};
 use crate::gateway::headers;
 use crate::httpd::io::file_part::FilePart;
 use crate::httpd::log::{self, Level};
+use crate::httpd::request::Request as Host;
 use crate::httpd::request::header;
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::{
@@ -31,6 +32,8 @@ pub(super) struct Http {
     /// Has the answer no body, whatever is sent (HEAD)?
     is_head: bool,
     can: Can,
+    /// The number of its server.
+    server: usize,
 }
 
 /// What the application may send beside what it may always.
@@ -43,12 +46,13 @@ pub(super) struct Can {
 }
 
 impl Http {
-    pub(super) fn new(channel: Arc<Channel>, is_head: bool, can: Can) -> Http {
+    pub(super) fn new(channel: Arc<Channel>, host: Host<'_>, can: Can) -> Http {
         Http {
             channel,
             error: Slot::default(),
-            is_head,
+            is_head: host.header_only(),
             can,
+            server: host.server().number(),
         }
     }
 }
@@ -104,6 +108,12 @@ impl Class for Http {
             c"number()",
             c"what the loop will be told.",
             |this: This<'_, '_, Http>, _| { this.channel.number.into_bound_py_any(this.cx.py) }
+        ),
+        method!(
+            Http,
+            c"server()",
+            c"the number of the server whose request it is, for the loop's log.",
+            |this: This<'_, '_, Http>, _| { this.server.into_bound_py_any(this.cx.py) }
         ),
         method!(
             Http,
