@@ -90,12 +90,26 @@ def claims(httpd: Server) -> None:
 def test_it_can_be_read(httpd: Server, browser: Browser, look: str) -> None:
     """On any screen nothing lies over something else, or out of sight, and numbers stand under their headings."""
     browser.look_like(*LOOKS[look], "dark" if look == "dark" else "light")
+    waiting = [threading.Thread(target=httpd.get, args=(f"/measured/waits?{number}",)) for number in range(2)]
+    for one in waiting:
+        one.start()
+    try:
+        looked_at(httpd, browser, look)
+    finally:
+        httpd.write("apps/go_on", "")
+        for one in waiting:
+            one.join()
+        (httpd.root / "apps/go_on").unlink()
+
+
+def looked_at(httpd: Server, browser: Browser, look: str) -> None:
     browser.open(httpd.url("/status"))
 
     def is_drawn() -> bool:
         # A plot shows seconds that have ended.
         browser.run("return renew()")
-        return len(browser.run("return [...document.querySelectorAll('figure path.l')]")) >= 10
+        lines = len(browser.run("return [...document.querySelectorAll('figure path.l')]"))
+        return lines >= 10 and browser.run("return document.body.innerText.includes('/measured/waits')")
 
     httpd._wait(is_drawn, "there are no lines")
     browser.screenshot(PICTURES / f"status-{look}.png")
