@@ -347,7 +347,7 @@ def test_a_slow_body_of_asgi_is_no_deadlines_business(lasting: Server) -> None:
 def test_what_spins_before_its_first_await_is_ended(lasting: Server) -> None:
     """The call of an application counts as its task does; the loop goes on."""
     warm(lasting, "/called?")
-    assert ended(lasting, "/called?spin", 0.7).status == 504
+    assert ended(lasting, "/called?spin%20on", 0.7).status == 504
     told(lasting, "GET /called", "in __call__", "in stand")
     warm(lasting, "/asgi?")
 

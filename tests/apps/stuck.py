@@ -26,6 +26,11 @@ def stand(how):
         end = time.monotonic() + 20
         while time.monotonic() < end:
             pass
+    elif how == "spin on":
+        # For longer than a test has patience.
+        end = time.monotonic() + 90
+        while time.monotonic() < end:
+            pass
     elif how == "sleep":
         time.sleep(LONG)
     elif how == "lock":
@@ -196,7 +201,7 @@ class Called:
     """An application that is no coroutine, and does something before it gives one."""
 
     def __call__(self, scope, receive, send):
-        stand(scope["query_string"].decode())
+        stand(scope["query_string"].decode().replace("%20", " "))
         return asgi({**scope, "query_string": b""}, receive, send)
 
 
