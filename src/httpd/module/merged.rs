@@ -1,14 +1,15 @@
 //! Sections' settings as httpd keeps them, and what they have been merged to.
 //!
 //! httpd merges all sections that a request lies in for that request. Those of its configuration files stay the same for as long as a
-//! child lives, so a thread merges each two of them once, and finds the result again. What .htaccess files say goes with its request.
+//! child lives, so each two of them are merged once, and the result is found again. What .htaccess files say goes with its request.
 
 use crate::httpd::apr::pool::{OwnedPool, Pool};
+use rustc_hash::FxHashMap;
 use std::cell::Cell;
 use std::ffi::c_void;
-use std::mem::ManuallyDrop;
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{LazyLock, Mutex, PoisonError};
 
 /// Settings, and whether they last as long as the process does. What httpd has is a pointer to the settings.
 #[repr(C)]
@@ -32,83 +33,84 @@ pub(in crate::httpd) fn store<T: Copy>(pool: Pool<'_>, value: T) -> *mut c_void 
     std::ptr::from_mut(pool.store(Stored { value, lasts })).cast()
 }
 
-/// So many results a thread finds again.
-const KNOWN: usize = 16;
-/// So many it keeps: what is found no more is still used by the one or other request.
-const MOST: usize = 256;
+/// So many results a thread finds without a lock.
+const NEAR: usize = 16;
+/// So many results are kept; where sections are more manifold than that, some are merged for each request.
+const MOST: usize = 4096;
+
+/// The addresses of a base, and of what has been merged into it.
+type Key = (usize, usize);
 
 thread_local! {
-    static THREAD: Thread = const {
-        Thread {
-            known: [const { Cell::new((null_mut(), null_mut(), null_mut())) }; KNOWN],
-            kept: Cell::new(0),
-            pool: Cell::new(None),
-        }
-    };
+    static THREAD: [Cell<(Key, *mut c_void)>; NEAR] =
+        const { [const { Cell::new(((0, 0), null_mut())) }; NEAR] };
 }
 
-/// A base, what has been merged into it, and the result.
-type Known = (*mut c_void, *mut c_void, *mut c_void);
-
-struct Thread {
-    known: [Cell<Known>; KNOWN],
-    /// How many results there are.
-    kept: Cell<usize>,
-    /// Where they lie: as long as the process.
-    pool: Cell<Option<Pool<'static>>>,
+/// All results, and the pool in which they lie: as long as the process. Used by whoever has the lock, for moments.
+struct Kept {
+    pool: Option<OwnedPool>,
+    results: FxHashMap<Key, usize>,
 }
 
-/// The result of merging two that last, if this thread has merged them already.
+static KEPT: LazyLock<Mutex<Kept>> = LazyLock::new(|| {
+    Mutex::new(Kept {
+        pool: OwnedPool::new(),
+        results: FxHashMap::default(),
+    })
+});
+
+#[inline]
+fn place(key: Key) -> usize {
+    // Settings are some hundred bytes long.
+    ((key.0 >> 5) ^ (key.1 >> 8) ^ (key.1 >> 4)) % NEAR
+}
+
+/// The result of merging two that last, if this thread has it near.
 #[inline]
 pub(super) fn find(base: *mut c_void, over: *mut c_void) -> Option<*mut c_void> {
-    THREAD.with(|thread| {
-        let (known_base, known_over, merged) = thread.place(base, over)?.get();
-        (known_base == base && known_over == over && !base.is_null()).then_some(merged)
-    })
+    let key = (base.addr(), over.addr());
+    let near = THREAD.with(|near| near.get(place(key)).map(Cell::get));
+    near.filter(|(known, merged)| *known == key && !merged.is_null())
+        .map(|(_, merged)| merged)
 }
 
-impl Thread {
-    #[inline]
-    fn place(&self, base: *mut c_void, over: *mut c_void) -> Option<&Cell<Known>> {
-        // Settings are some hundred bytes long.
-        let number = (base.addr() >> 5) ^ (over.addr() >> 8) ^ (over.addr() >> 4);
-        self.known.get(number % KNOWN)
-    }
-}
-
-/// Merges two where both last, and remembers the result: `merge` is given a pool that lasts. None where one does not, or there are many.
+/// The result of merging two that both last: `merge` is given a pool that lasts where nobody has merged them before. None where one does
+/// not last, or there are many.
 ///
 /// # Safety
 /// Both have come from `store`, or from here, with this type.
-pub(super) unsafe fn keep<T: Copy>(
+#[cold]
+pub(super) unsafe fn keep<'p, T: Copy>(
     base: *mut c_void,
     over: *mut c_void,
-    merge: impl FnOnce(Pool<'static>) -> Option<T>,
+    merge: impl FnOnce(Pool<'p>) -> Option<T>,
 ) -> Option<*mut c_void> {
     // SAFETY: the caller's promise.
     let last = unsafe { (*base.cast::<Stored<T>>()).lasts && (*over.cast::<Stored<T>>()).lasts };
     if !last || !SERVES.load(Ordering::Relaxed) {
         return None;
     }
-    THREAD.with(|thread| {
-        if thread.kept.get() >= MOST {
-            return None;
+    let key = (base.addr(), over.addr());
+    let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+    let known = kept.results.get(&key).copied();
+    let merged: *mut c_void = match known {
+        Some(address) => std::ptr::with_exposed_provenance_mut(address),
+        None if kept.results.len() >= MOST => return None,
+        None => {
+            let pool = kept.pool.as_ref()?.pool().as_ptr();
+            // SAFETY: a pool that is never given back; the lock is ours.
+            let pool: Pool<'p> = unsafe { Pool::from_raw(pool) }?;
+            let value = merge(pool)?;
+            let merged = std::ptr::from_mut(pool.store(Stored { value, lasts: true }));
+            kept.results.insert(key, merged.expose_provenance());
+            merged.cast()
         }
-        let pool = thread.pool.get().or_else(new_pool)?;
-        thread.pool.set(Some(pool));
-        let value = merge(pool)?;
-        thread.kept.set(thread.kept.get() + 1);
-        let merged = std::ptr::from_mut(pool.store(Stored { value, lasts: true })).cast();
-        if let Some(place) = thread.place(base, over) {
-            place.set((base, over, merged));
+    };
+    drop(kept);
+    THREAD.with(|near| {
+        if let Some(place) = near.get(place(key)) {
+            place.set((key, merged));
         }
-        Some(merged)
-    })
-}
-
-/// A pool that nobody gives back: requests may refer to what is in it until the process ends.
-fn new_pool() -> Option<Pool<'static>> {
-    let kept: &'static ManuallyDrop<OwnedPool> =
-        Box::leak(Box::new(ManuallyDrop::new(OwnedPool::new()?)));
-    Some(kept.pool())
+    });
+    Some(merged)
 }
