@@ -15,7 +15,7 @@ use crate::httpd::io::filter::names;
 use crate::httpd::io::unwaited;
 use crate::httpd::log;
 use crate::httpd::log::Level;
-use crate::httpd::module::hooks;
+use crate::httpd::module::{hooks, retirement};
 use crate::httpd::request::Request;
 use crate::httpd::request::departure;
 use crate::httpd::request::section;
@@ -361,6 +361,9 @@ fn content(request: Request<'_>) -> Status {
 
 /// Runs PythonLogHandlers in a request's last hook, and sees to it that PythonCleanupHandlers will run at its end.
 fn log(request: Request<'_>) -> Status {
+    if retirement::logs() {
+        return Status::DECLINED;
+    }
     if request
         .config::<ModPython>()
         .list(Phase::Cleanup, None)

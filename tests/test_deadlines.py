@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import http.client
 import json
+import os
 import re
 import socket
 import threading
@@ -15,12 +16,13 @@ import pytest
 from client import Answer
 from conftest import FREE_THREADED, Serve, Server
 
-from httpd import PATIENCE
+from httpd import INTERPRETER, PATIENCE
 
 LIMIT = 0.3
 IS_DUMPED = hasattr(ctypes.pythonapi, "_Py_DumpTraceback")
 """Can a stack be shown without the interpreter's lock? CPython does not offer it in all versions."""
 CONFIG = f"""PythonPath "sys.path+['@ROOT@/apps']"
+PythonImport stuck {INTERPRETER or "main_interpreter"}
 PythonTimeout {LIMIT}
 <Location /handler>
     SetHandler mod_python
@@ -96,7 +98,10 @@ PythonTimeout {LIMIT}
 </Location>
 PythonWSGI /wsgi stuck:wsgi
 PythonASGI /asgi stuck:asgi
+PythonASGI /called stuck:called
 """
+RACES = os.environ.get("MOD_PYTHON_RACES", "20000")
+"""How often is raced; a million takes a few minutes: `MOD_PYTHON_RACES=1000000 make test ARGS="tests/test_deadlines.py -k too_late"`."""
 
 
 def site(serve: Serve, config: str = CONFIG, **settings: Any) -> Server:
@@ -270,12 +275,12 @@ def test_one_inside_of_another(httpd: Server) -> None:
 
 @pytest.mark.parametrize("gil", ["", "PythonInterpreter own\nPythonInterpreterGIL own own\n"], ids=["main", "own"])
 def test_none_comes_too_late(serve: Serve, gil: str) -> None:
-    """A function of test builds races: what is behind the end never sees the exception. A million has been tried."""
+    """A function of test builds races: what is behind the end never sees the exception."""
     config = "PythonPath \"sys.path+['@ROOT@/apps']\"\nSetHandler mod_python\nPythonHandler stuck::race\n"
     server = serve(gil + config)
     if server.get("/?0").text == "none":
         pytest.skip("not a test build")
-    assert int(server.ok("/?20000").text) > 20
+    assert int(server.ok(f"/?{RACES}", timeout=3600).text) > 20
 
 
 def test_others_lose_nothing(mpm: str, serve: Serve) -> None:
@@ -353,6 +358,33 @@ def test_a_slow_client_is_no_deadlines_business(httpd: Server) -> None:
         answer = client.makefile("rb").read()
     assert answer.startswith(b"HTTP/1.1 200") and b"123456" in answer
     assert set(pids) <= set(httpd.child_pids())
+
+
+def warm(server: Server, path: str) -> None:
+    """Until it answers: of a first request, the loop's beginning may take the time."""
+    claim(server)
+    server._wait(lambda: server.get(path).text == "done", f"{path} does not answer")
+
+
+def test_a_slow_body_of_asgi_is_no_deadlines_business(lasting: Server) -> None:
+    """Neither while its worker waits for it, nor in the steps of the loop behind that."""
+    warm(lasting, "/asgi?")
+    with socket.create_connection(("127.0.0.1", lasting.port), timeout=PATIENCE) as client:
+        client.sendall(b"POST /asgi?body HTTP/1.1\r\nHost: x\r\nContent-Length: 6\r\nConnection: close\r\n\r\n123")
+        begun = time.monotonic()
+        while time.monotonic() - begun < 1.7:
+            assert lasting.ok("/quick").status == 200
+        client.sendall(b"456")
+        answer = client.makefile("rb").read()
+    assert answer.startswith(b"HTTP/1.1 200") and answer.endswith(b"123456"), answer
+
+
+def test_what_spins_before_its_first_await_is_ended(lasting: Server) -> None:
+    """The call of an application counts as its task does; the loop goes on."""
+    warm(lasting, "/called?")
+    assert ended(lasting, "/called?spin%20on", 0.7).status == 504
+    told(lasting, "GET /called", "in __call__", "in stand")
+    warm(lasting, "/asgi?")
 
 
 def test_an_application_that_a_handler_calls(httpd: Server) -> None:

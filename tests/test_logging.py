@@ -216,17 +216,80 @@ def test_objects_reach_a_program(serve: Serve) -> None:
     PythonOption mod_python.log.json on
 """
     server = serve(host + places("logged") + "</VirtualHost>\n")
-    assert server.get("/logged/fails").status == 500 and server.get("/logged/deep").status == 500
+    assert server.get("/logged/fails").status == 500 and server.get("/logged/chained").status == 500
     piped = server.root / "piped_log"
 
     def arrived() -> list[str]:
         return [line for line in piped.read_text().splitlines() if line.startswith("{")] if piped.exists() else []
 
     server._wait(lambda: len(arrived()) == 2, "the objects do not arrive")
-    assert [json.loads(line)["exception"]["type"] for line in arrived()] == ["LookupError", "ValueError"]
+    assert [json.loads(line)["exception"]["type"] for line in arrived()] == ["LookupError", "LookupError"]
+
+
+def test_objects_in_a_pipe_are_whole(serve: Serve) -> None:
+    """None is longer than a pipe writes at once, so that those of several children cannot mix; nothing of a long one is lost."""
+    config = """
+ErrorLog "|/bin/sh -c 'cat >> @ROOT@/piped_log'"
+PythonOption mod_python.log.json on
+"""
+    server = serve(places("logged") + config, start=False, children=2, threads=2)
+    # Where the test looks for httpd's own words.
+    (server.root / "error_log").symlink_to(server.root / "piped_log")
+    server.start()
+    for _ in range(8):
+        assert server.get("/logged/deep").status == 500
+    parts: dict[tuple[str, int, int], dict[int, dict[str, Any]]] = {}
+
+    def arrived() -> bool:
+        lines = [line for line in (server.root / "piped_log").read_bytes().splitlines() if line.startswith(b"{")]
+        assert all(len(line) < 4096 for line in lines), max(map(len, lines))
+        for one in (found for found in map(json.loads, lines) if "part" in found):
+            parts.setdefault((one["time"], one["pid"], one["thread"]), {})[one["part"]] = one
+        return len(parts) == 8 and all(len(one) == next(iter(one.values()))["parts"] for one in parts.values())
+
+    server._wait(arrived, "the objects do not arrive")
+    for one in parts.values():
+        whole = json.loads("".join(one[number]["object"] for number in range(2, len(one) + 1)))
+        assert whole["exception"]["type"] == "ValueError" and whole["message"].endswith("at the bottom")
+        assert one[1]["request"] == whole["request"] and one[1]["message"] == whole["message"]
+
+
+def test_timeouts_name_their_interpreter(serve: Serve) -> None:
+    stuck = "<Location /stuck>\nSetHandler mod_python\nPythonHandler stuck\nPythonTimeout 0.2\n</Location>\n"
+    server = serve(places("logged") + JSON + "PythonInterpreter shop\n" + stuck, mpm="event")
+    assert server.get("/stuck?spin").status == 504
+    one = only(server, "PythonTimeout: GET /stuck has taken")
+    assert (one["interpreter"], one["request"]["uri"], one["level"]) == ("shop", "/stuck", "error")
 
 
 # Places
+
+
+def test_what_a_loop_logs_is_the_virtual_hosts(serve: Serve, mpm: str) -> None:
+    """Of a request that has been answered already, and of an application's start-up."""
+    host = """
+PythonPath "sys.path+['@ROOT@/apps']"
+<VirtualHost 127.0.0.1:@PORT@>
+    ServerName localhost
+    ErrorLog "@ROOT@/host_log"
+    LogLevel info
+    PythonASGI /apps asgi_apps:raises_after
+    PythonASGI /fails unfit:application
+    <Location /fails>
+        PythonOption mod_python.asgi.lifespan on
+    </Location>
+</VirtualHost>
+"""
+    server = serve(host, mpm=mpm, start=False)
+    server.write(
+        "apps/unfit.py", "async def application(scope, receive, send):\n    await receive()\n    await send(7)\n"
+    )
+    server.start()
+    assert server.ok("/apps/x") and server.get("/fails/x").status == 500
+    log = server.root / "host_log"
+    for text in ("after the answer: Traceback", "the start-up of unfit::application (lifespan)"):
+        server._wait(lambda text=text: text in log.read_text(), text)  # type: ignore[misc]
+    assert "after the answer" not in server.log_text() and "the start-up" not in server.log_text()
 
 
 HOSTS = """

@@ -97,6 +97,21 @@ def test_what_a_session_holds(serve: Serve, store: tuple[str, Optional[Database]
     assert text == "[2, 0]", "an inner request has the same session"
 
 
+def test_a_process_that_is_forked_keeps_no_lock(serve: Serve) -> None:
+    """Nobody waits for it when the session is saved again."""
+    server = served(serve, "event", "FileSession")
+    sent = cookie(server.ok("/sessions/count"))
+    try:
+        for number in range(2, 5):
+            # By now it has a file that is written over in place.
+            assert server.ok("/sessions/count", headers=sent).text.startswith(f"{number} ")
+        assert server.ok("/sessions/forks", headers=sent).text == "5"
+        for number in range(6, 9):
+            assert server.ok("/sessions/count", headers=sent, timeout=10).text.startswith(f"{number} ")
+    finally:
+        server.write("apps/go_on", "")
+
+
 @pytest.mark.parametrize("sid", ["../" * 5, "A" * 32, "0" * 31, "0" * 33, "0" * 32 + "%0a", "%00"])
 def test_bad_ids(serve_bad: Server, sid: str) -> None:
     assert "32 hexadecimal digits" in serve_bad.ok(f"/sessions/given?{sid}").text

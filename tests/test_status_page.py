@@ -90,12 +90,26 @@ def claims(httpd: Server) -> None:
 def test_it_can_be_read(httpd: Server, browser: Browser, look: str) -> None:
     """On any screen nothing lies over something else, or out of sight, and numbers stand under their headings."""
     browser.look_like(*LOOKS[look], "dark" if look == "dark" else "light")
+    waiting = [threading.Thread(target=httpd.get, args=(f"/measured/waits?{number}",)) for number in range(2)]
+    for one in waiting:
+        one.start()
+    try:
+        looked_at(httpd, browser, look)
+    finally:
+        httpd.write("apps/go_on", "")
+        for one in waiting:
+            one.join()
+        (httpd.root / "apps/go_on").unlink()
+
+
+def looked_at(httpd: Server, browser: Browser, look: str) -> None:
     browser.open(httpd.url("/status"))
 
     def is_drawn() -> bool:
         # A plot shows seconds that have ended.
         browser.run("return renew()")
-        return len(browser.run("return [...document.querySelectorAll('figure path.l')]")) >= 10
+        lines = len(browser.run("return [...document.querySelectorAll('figure path.l')]"))
+        return lines >= 10 and browser.run("return document.body.innerText.includes('/measured/waits')")
 
     httpd._wait(is_drawn, "there are no lines")
     browser.screenshot(PICTURES / f"status-{look}.png")
@@ -177,6 +191,38 @@ def test_the_same_as_json(httpd: Server) -> None:
     assert {child["pid"] for child in report["children"]} >= {report["pid"]}
     assert all(child["memory"] > 1 << 20 for child in report["children"])
     assert "mod_python.apache" in report["modules"]
+
+
+def test_queries_are_shown_where_that_is_asked_for(serve: Serve) -> None:
+    asked = CONFIG.replace(
+        "PythonHandler mod_python.status", "PythonHandler mod_python.status\nPythonOption mod_python.status.queries On"
+    )
+    server = serve(asked)
+    waiting = threading.Thread(target=server.get, args=("/measured/waits?item=%3C7%3E",))
+    waiting.start()
+    try:
+        rows: list[str] = []
+        while "GET /measured/waits?item=%3C7%3E" not in rows:
+            rows = [one["request"] for one in json.loads(server.ok("/status?json").text)["in_flight"]]
+        assert "/measured/waits?item=%3C7%3E" in server.ok("/status").text
+    finally:
+        server.write("apps/go_on", "")
+        waiting.join()
+
+
+def test_a_pool_is_shown_as_one(serve: Serve, browser: Browser) -> None:
+    pool = "PythonInterpreterPool shop size=2\n<Location /pooled>\nSetHandler mod_python\nPythonInterpreter shop\nPythonHandler measured::fine\n</Location>\n"
+    server = serve("PythonPath \"sys.path+['@ROOT@/apps']\"\n" + pool + CONFIG)
+    for _ in range(5):
+        server.ok("/pooled")
+    browser.open(server.url("/status"))
+    script = """return [...document.querySelectorAll("section")].filter(one => one.querySelector("h2").textContent.startsWith("Pools"))
+        .map(one => [...one.querySelectorAll("td")].map(cell => cell.textContent))"""
+    [[name, children, interpreters, in_flight, requests, errors, _most]] = browser.run(script)
+    # Where interpreters have no locks of their own, a pool is one.
+    assert (name, children, requests, errors) == ("shop", "1", "5", "0") and interpreters in ("1", "2")
+    assert in_flight == "0"
+    assert browser.run(COLUMNS) == []
 
 
 def test_what_is_in_flight_and_where(httpd: Server, browser: Browser) -> None:

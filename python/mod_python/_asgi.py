@@ -50,6 +50,7 @@ class Native(Protocol):
         self,
         level: int,
         text: str,
+        server: int = 0,
         traceparent: Optional[str] = None,
         message: Optional[str] = None,
         exception: Optional[str] = None,
@@ -67,6 +68,7 @@ class Exchange(Protocol):
     def end(self, error: Optional[BaseException], /) -> bool: ...
     def number(self) -> int: ...
     def waited(self) -> int: ...
+    def server(self) -> int: ...
     def is_gone(self) -> bool: ...
     def request(self) -> Any: ...
 
@@ -208,7 +210,9 @@ class Server:
             return
         try:
             for exchange, target, name, scope, mode, *deadline in begun:
-                application = self._applications.get(id(target)) or self._adopt(target, name, mode)
+                application = self._applications.get(id(target)) or self._adopt(
+                    target, name, mode, exchange.server() if exchange else 0
+                )
                 if exchange is None:
                     # `_apache._asgi_start`: no request, but somebody who waits for the start-up.
                     application.tell(scope)
@@ -285,21 +289,23 @@ class Server:
         """Log an error that changes no answer any more: that is complete, or nobody is there to read it."""
         place = f"{application.name} {scope.get('method', scope['type'])} {scope['path']!r}"
         if isinstance(error, (asyncio.CancelledError, apache.RequestTimeout)):
-            self.native.log(_INFO, f"{place}: cancelled")
+            self.native.log(_INFO, f"{place}: cancelled", exchange.server())
         elif exchange.is_gone():
             # No error of the application's: a client could fill the log with them.
-            self.native.log(_INFO, f"{place}: the client went away: {_tracebacks.describe(error)}")
+            text = f"{place}: the client went away: {_tracebacks.describe(error)}"
+            self.native.log(_INFO, text, exchange.server())
         else:
-            self._log_error(f"{place}: after the answer", error, _traceparent_of(scope))
+            self._log_error(f"{place}: after the answer", error, exchange.server(), _traceparent_of(scope))
 
-    def _log_error(self, place: str, error: BaseException, traceparent: Optional[str] = None) -> None:
+    def _log_error(self, place: str, error: BaseException, server: int, traceparent: Optional[str] = None) -> None:
         message = exception = None
         if _apache._logs_objects():
             from mod_python import _log_objects
 
             summary, exception = _log_objects.exception(error)
             message = f"{place}: {summary}"
-        self.native.log(_ERROR, f"{place}: {_tracebacks.describe(error)}", traceparent, message, exception)
+        text = f"{place}: {_tracebacks.describe(error)}"
+        self.native.log(_ERROR, text, server, traceparent, message, exception)
 
     async def wait(self, number: int) -> None:
         """Wait until ``number`` is told that it can go on."""
@@ -316,7 +322,7 @@ class Server:
                     if not futures:
                         del self._waiting[number]
 
-    def _adopt(self, target: Any, name: str, mode: str) -> Application:
+    def _adopt(self, target: Any, name: str, mode: str, server: int) -> Application:
         """The application, which this loop has not seen; its start-up begins."""
         before = self._names.get(name)
         if before is not None:
@@ -324,7 +330,7 @@ class Server:
             if isinstance(target, MethodType) and before.target == target:
                 return before
             self._retire(before)
-        application = Application(target, name)
+        application = Application(target, name, server)
         self._names[name] = self._applications[id(target)] = application
         if mode == "off":
             application.queue = None
@@ -342,16 +348,16 @@ class Server:
             application.state = lifespan.state
         elif isinstance(error, _asgi_lifespan.Unsupported) and mode == "auto":
             application.lifespan = None
-            self.native.log(_DEBUG, f"{application.name} runs without lifespan: {error}")
+            self.native.log(_DEBUG, f"{application.name} runs without lifespan: {error}", application.server)
         else:
             application.lifespan = None
             cause = error.__cause__ if error is not None else None
             application.failure = f"the start-up of {application.name} has failed: {error!s}"
             place = f"the start-up of {application.name} (lifespan)"
             if cause is not None:
-                self._log_error(place, cause)
+                self._log_error(place, cause, application.server)
             else:
-                self.native.log(_ERROR, f"{place}: {error!s}")
+                self.native.log(_ERROR, f"{place}: {error!s}", application.server)
             self.loop.call_later(_PAUSE, self._forget, application)
         queue, application.queue = application.queue or [], None
         for waiting in queue:
@@ -385,9 +391,9 @@ class Server:
                 text = (
                     f"the shut-down of {application.name} (lifespan) takes longer than {_SHUTDOWN} s: it is left alone"
                 )
-                self.native.log(_WARNING, text)
+                self.native.log(_WARNING, text, application.server)
             except Exception as error:
-                self._log_error(f"the shut-down of {application.name} (lifespan)", error)
+                self._log_error(f"the shut-down of {application.name} (lifespan)", error, application.server)
 
     def stop(self, _: object = None) -> None:
         """End the loop: called by another thread, when the interpreter ends. Returns when it has ended, or has had its time."""
@@ -435,10 +441,12 @@ class Server:
 class Application:
     """What the loop knows of an application."""
 
-    def __init__(self, target: Any, name: str) -> None:
+    def __init__(self, target: Any, name: str, server: int) -> None:
         self.target = target
         """Kept, so that no other object can have its id."""
         self.name = name
+        self.server = server
+        """The number of the server that has mounted it: that of its first request."""
         self.call = _asgi_lifespan.single(target)
         self.queue: Optional[list[Any]] = []
         """The requests that wait for the start-up; None once that has come to an end."""
@@ -466,7 +474,8 @@ def where_is(number: int) -> str:
     if timed is None:
         return ""
     awaited = timed.awaited
-    if getattr(awaited, "cr_running", False):
+    # Before the application has been called it has given nothing.
+    if awaited is None or getattr(awaited, "cr_running", False):
         return _stacks.of_thread(timed.thread, _STEPS)
     return _stacks.of_coroutine(awaited)
 
@@ -537,7 +546,7 @@ class _Timed:
             close()
 
 
-_STEPS = frozenset((_Timed.send.__code__, _Timed.throw.__code__))
+_STEPS = frozenset((_Timed.begin.__code__, _Timed.send.__code__, _Timed.throw.__code__))
 
 
 class Call:

@@ -5,17 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from html import escape
-from typing import Any, Optional, Union
+from typing import Any, Callable, Optional, Union
 
 import _apache
 
 from mod_python import _measures
 from mod_python._charts import Line, plot
-from mod_python._measures import Application, Child, History
+from mod_python._measures import Child, History
 
 _TITLES = {"10m": "10 minutes", "4h": "4 hours", "7d": "7 days"}
 _NONE = "\u2013"
 _SHARES = (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))
+
+Report = dict[str, Any]
+"""What ``mod_python.status.status`` tells."""
 
 Cell = Union[tuple[str, str], tuple[str, str, str]]
 """Class, text, and what it is a link to."""
@@ -104,10 +107,7 @@ def page(report: dict[str, Any], chosen: str) -> str:
         f"<header><h1>{_title(report)}<small>Python {escape(report['python'])}</small></h1><nav>{links}</nav></header>",
         _tiles(history, children, chosen),
         f"<div class=plots>{''.join(_plots(history))}</div>",
-        _in_flight(report["in_flight"]),
-        _applications(_measures.applications()),
-        _interpreters(report["interpreters"]),
-        _children(children),
+        *(section(report) for section in _SECTIONS),
         f"<footer><span id=at>{time.strftime('%Y-%m-%d %H:%M:%S %Z')}</span>"
         f"<span>answered by child {report['pid']}</span><a href='?modules'>loaded modules</a><a href='?json'>JSON</a></footer>",
     ]
@@ -211,7 +211,7 @@ def _plots(history: History) -> Iterable[str]:
 # Tables
 
 
-def _in_flight(requests: Sequence[dict[str, Any]]) -> str:
+def _in_flight(report: Report) -> str:
     heads = [
         ("", "child"),
         ("l", "method"),
@@ -222,7 +222,7 @@ def _in_flight(requests: Sequence[dict[str, Any]]) -> str:
         ("l", "where"),
     ]
     rows: list[list[Cell]] = []
-    for one in requests:
+    for one in report["in_flight"]:
         method, _, uri = one["request"].partition(" ")
         cells: list[Cell] = [
             ("", str(one["pid"])),
@@ -235,7 +235,7 @@ def _in_flight(requests: Sequence[dict[str, Any]]) -> str:
     return _section("Requests in flight", heads, rows) if rows else ""
 
 
-def _applications(rows: Sequence[Application]) -> str:
+def _applications(report: Report) -> str:
     heads = [
         ("l", "interpreter"),
         ("l", "application"),
@@ -252,7 +252,7 @@ def _applications(rows: Sequence[Application]) -> str:
         ("", "sent"),
     ]
     cells = []
-    for one in rows:
+    for one in _measures.applications():
         count = one.requests
         if not count and not one.counts["errors"]:
             continue
@@ -276,7 +276,7 @@ def _applications(rows: Sequence[Application]) -> str:
     return _section("Applications", heads, cells, "since httpd was started; times per request")
 
 
-def _interpreters(rows: Sequence[dict[str, Any]]) -> str:
+def _interpreters(report: Report) -> str:
     now = time.time()
     heads = [
         ("", "child"),
@@ -300,19 +300,54 @@ def _interpreters(rows: Sequence[dict[str, Any]]) -> str:
             *(("", _count(one[name])) for name in ("tasks", "websockets", "detached")),
             ("", _seconds(one["lag"] / 1e6) if one["lag"] else ""),
         ]
-        for one in rows
+        for one in report["interpreters"]
     ]
     return _section("Interpreters", heads, cells, "of the children that live, with their event loops")
 
 
-def _children(rows: Sequence[Child]) -> str:
+def _pools(report: Report) -> str:
+    """All interpreters of a pool together: they are named after it, with a number behind."""
+    pools: dict[str, list[dict[str, Any]]] = {}
+    for one in report["interpreters"]:
+        name, mark, number = one["name"].rpartition("#")
+        if mark and number.isdigit():
+            pools.setdefault(name, []).append(one)
+    heads = [("l", "pool"), ("", "children"), ("", "interpreters"), ("", "in flight")]
+    heads += [("", "requests"), ("", "errors"), ("", "most by one")]
+    cells = []
+    for name, members in sorted(pools.items()):
+        names = {one["name"] for one in members}
+        at_work = sum(one["interpreter"] in names for one in report["in_flight"])
+        served = [one["requests"] for one in members]
+        failed = sum(one["errors"] for one in members)
+        most = f"{100 * max(served) / sum(served):.0f} %" if any(served) else ""
+        cells.append(
+            [
+                ("l", name),
+                ("", _count(len({one["pid"] for one in members}))),
+                ("", _count(len(members))),
+                ("", _count(at_work)),
+                ("", _count(sum(served))),
+                (_bad(failed), _count(failed)),
+                ("", most),
+            ]
+        )
+    return _section("Pools", heads, cells, "of the children that live", kind="fit") if cells else ""
+
+
+def _children(report: Report) -> str:
     now = time.time()
     heads = [("", "child"), ("", "age"), ("", "memory"), ("", "processor time")]
     cells = [
         [("", str(one.pid)), ("", _age(now - one.born)), ("", _bytes(one.memory)), ("", f"{one.processor:,.2f} s")]
-        for one in rows
+        for one in _measures.children()[1]
     ]
     return _section("Children", heads, cells, kind="fit")
+
+
+_SECTIONS: tuple[Callable[[Report], str], ...] = (_in_flight, _applications, _interpreters, _pools, _children)
+"""What stands below the plots, in this order. Each makes a section of what ``mod_python.status.status`` has told; "" where there is nothing
+to be shown."""
 
 
 def _section(

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 def handler(req: mp_request) -> int:
     """Write the page, or JSON."""
-    report = status()
+    report = status(req.get_options().get("mod_python.status.queries", "").lower() == "on")
     req.headers_out["Cache-Control"] = "no-store"
     if req.args == "json":
         req.content_type = "application/json"
@@ -49,8 +49,8 @@ def handler(req: mp_request) -> int:
     return apache.OK
 
 
-def status() -> dict[str, Any]:
-    """The interpreters of all children that live, and the modules of the one that asks.
+def status(queries: bool = False) -> dict[str, Any]:
+    """The interpreters of all children that live, and the modules of the one that asks; with the queries of what is in flight where that is asked for.
 
     ``interpreters`` is a list of dicts with ``pid``, ``name``, ``gil`` ("own" or "shared", "none" in a free-threaded Python), ``made`` (seconds since the
     epoch), ``milliseconds`` (that it took to make), ``requests`` and ``errors``; of ASGI, ``tasks`` that the event loop has in
@@ -59,7 +59,7 @@ def status() -> dict[str, Any]:
     ``application``, ``requests`` that have ended, ``errors``, ``1xx`` to ``5xx``, ``bytes``, and seconds of all requests together: ``waiting``
     for the interpreter's lock, in ``python``, ``sending``, and their ``duration``. ``children`` have ``pid``, ``born`` (seconds since the
     epoch), ``memory`` (bytes) and ``processor`` (seconds). ``in_flight`` are the requests that are in Python, but for this one: ``pid``, ``thread``
-    (as threading.get_ident() has it there), ``interpreter``, ``work`` (a directive, "wsgi" or "asgi"), ``request`` (method and URI, without a query)
+    (as threading.get_ident() has it there), ``interpreter``, ``work`` (a directive, "wsgi" or "asgi"), ``request`` (method and URI, without a query unless ``queries``)
     and ``age`` in seconds. ``modules`` maps names to files.
     """
     names = (
@@ -74,7 +74,7 @@ def status() -> dict[str, Any]:
         "interpreter": apache.interpreter,
         "interpreters": [dict(zip(names, row)) for row in rows],
         "applications": [_application(one) for one in _measures.applications()],
-        "in_flight": _in_flight(),
+        "in_flight": _in_flight(queries),
         "children": [child._asdict() for child in _measures.children()[1]],
         "modules": {name: getattr(module, "__file__", None) for name, module in sorted(sys.modules.items())},
     }
@@ -86,12 +86,12 @@ def _application(one: _measures.Application) -> dict[str, Any]:
     return {**named, **one.counts, **times}
 
 
-def _in_flight() -> list[dict[str, Any]]:
+def _in_flight(queries: bool) -> list[dict[str, Any]]:
     """Those that have been here for longest come first."""
     names, now, own = (
         ("pid", "thread", "interpreter", "work", "request"),
         time.time(),
         (os.getpid(), threading.get_ident()),
     )
-    found = sorted((one for one in _apache._in_flight() if one[:2] != own), key=lambda one: one[5])
+    found = sorted((one for one in _apache._in_flight(queries) if one[:2] != own), key=lambda one: one[5])
     return [{**dict(zip(names, one)), "age": round(max(0.0, now - one[5] / 1e6), 3)} for one in found]

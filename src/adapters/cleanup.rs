@@ -3,7 +3,7 @@
 use super::{Subject, phases, serve};
 use crate::config::limit::Answerer;
 use crate::config::{ModPython, Phase};
-use crate::embed::in_flight::{self, Work};
+use crate::embed::in_flight::Work;
 use crate::embed::{self, Cx, deadlines, exception, text};
 use crate::exchange::{Cleanup, Exchange, RequestLease, account};
 use crate::httpd::log::{self, Level};
@@ -68,7 +68,8 @@ fn run_cleanups(request: Request<'_>, lease: &RequestLease) -> bool {
         let interpreter = cleanup.interpreter;
         // Where it cannot be attached, what it holds is never released.
         let cleanup = ManuallyDrop::new(cleanup);
-        let done = serve(Subject::Request(request, lease), interpreter, |cx| {
+        let work = Work::of_phase(Phase::Cleanup);
+        let done = serve(Subject::Request(request, lease), work, interpreter, |cx| {
             run(cx, lease, &ManuallyDrop::into_inner(cleanup));
         });
         if let (Err(reason), Ok(held)) = (done, lease.acquire()) {
@@ -84,7 +85,6 @@ fn run(cx: Cx<'_>, lease: &RequestLease, cleanup: &Cleanup) {
         let common = &held.request().config::<ModPython>().common;
         common.limit(Answerer::Handler)
     });
-    in_flight::is_at(Work::of_phase(Phase::Cleanup));
     let callable = cleanup.callable.bind(cx.py);
     let armed = deadlines::arm(cx, limit, Some(lease));
     let called = exception::call(cx, &callable, &cleanup.argument.bind(cx.py));

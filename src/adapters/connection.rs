@@ -3,7 +3,7 @@
 use super::{Outcome, Subject, call, serve};
 use crate::config::interpreters::MAIN;
 use crate::config::{Common, Entry, ModPython};
-use crate::embed::in_flight::{self, Work};
+use crate::embed::in_flight::Work;
 use crate::embed::registry::{self, Found};
 use crate::embed::{Cx, class, exception};
 use crate::httpd::request::connection::Connection as ConnRec;
@@ -38,7 +38,7 @@ pub(crate) fn run(connection: ConnRec<'_>) -> Status {
             }
         };
         let subject = Subject::Connection(connection, lease);
-        let result = serve(subject, interpreter, |cx| {
+        let result = serve(subject, Work::CONNECTION, interpreter, |cx| {
             handle(cx, lease, entry, &config.common)
         });
         drop(seat);
@@ -58,7 +58,6 @@ fn handle(
     entry: &Entry<'_>,
     common: &Common<'_>,
 ) -> Result<Status, Described> {
-    in_flight::is_at(Work::CONNECTION);
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     let now = i64::try_from(now.unwrap_or_default().as_micros()).unwrap_or(i64::MAX);
     let argument = class::instance(cx, Connection::of_handler(lease.clone(), entry.text));

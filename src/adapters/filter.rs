@@ -3,7 +3,7 @@
 use super::lend::lend;
 use super::{Object, Outcome, Subject, call, serve};
 use crate::config::{Entry, ModPython};
-use crate::embed::in_flight::{self, Work};
+use crate::embed::in_flight::Work;
 use crate::embed::{self, Cx, class, exception};
 use crate::exchange::{Exchange, RequestLease, lease_of};
 use crate::httpd::io::filter as host;
@@ -84,7 +84,12 @@ impl Run<'_> {
     ) -> Result<Verdict, String> {
         let way = if self.input { Way::In } else { Way::Out };
         let subject = Subject::Request(self.request, self.lease);
-        serve(subject, interpreter, |cx| {
+        let work = if self.input {
+            Work::INPUT
+        } else {
+            Work::OUTPUT
+        };
+        serve(subject, work, interpreter, |cx| {
             let verdict = lend(cx, self.lease, way, invocation, |running| {
                 self.verdict(cx, running)
             });
@@ -116,11 +121,6 @@ impl Run<'_> {
         };
         let argument = filter::object(cx, parts, &object::object(cx, self.lease)?)?;
         let common = &self.request.config::<ModPython>().common;
-        in_flight::is_at(if self.input {
-            Work::INPUT
-        } else {
-            Work::OUTPUT
-        });
         let (now, lease) = (self.request.time(), Some(self.lease));
         match call(cx, self.entry, common, now, lease, &argument) {
             // Its body has not run: what it was to look at would pass.

@@ -2,6 +2,7 @@
 
 use super::{Subject, serve};
 use crate::config::ModPython;
+use crate::embed::in_flight::Work;
 use crate::embed::{Cx, exception, registry};
 use crate::httpd::request::server::Server;
 use crate::report::{self, Described};
@@ -25,7 +26,7 @@ pub(crate) fn run(server: Server<'_>) {
             .map_err(Described::from)
             .and_then(|found| {
                 let mut all = found.all().into_iter();
-                all.try_for_each(|one| serve(Subject::Child, one, import)?)
+                all.try_for_each(|one| serve(Subject::Child, Work::PYTHON, one, import)?)
             });
         if let Err(what) = done {
             let place = format!("PythonImport {module} {name}");

@@ -4,6 +4,7 @@ use super::lend::lend;
 use super::{Subject, serve};
 use crate::config::ModPython;
 use crate::config::limit::Answerer;
+use crate::embed::in_flight::Work;
 use crate::embed::{self, Cx, deadlines, exception};
 use crate::exchange::{Exchange, RequestLease, lease_of};
 use crate::httpd::io::filter::Invocation;
@@ -26,18 +27,23 @@ fn run(request: Request<'_>, code: Code<'_>, invocation: &mut Invocation) -> boo
     let config = request.config::<ModPython>();
     let lease = lease_of(request);
     let failure = Exchange::interpreter(request, config, None).and_then(|interpreter| {
-        serve(Subject::Request(request, lease), interpreter, |cx| {
-            let done = lend(cx, lease, Way::Out, invocation, |running| {
-                evaluate(cx, request, code, lease, running)
-            });
-            done.err().map(|error| {
-                let what = report::describe(cx, &exception::value(cx.py, error));
-                if let Ok(held) = embed::acquire(cx.py, lease) {
-                    report::traceback(cx, held.request(), "#python", &what);
-                }
-                what.text
-            })
-        })
+        serve(
+            Subject::Request(request, lease),
+            Work::PYTHON,
+            interpreter,
+            |cx| {
+                let done = lend(cx, lease, Way::Out, invocation, |running| {
+                    evaluate(cx, request, code, lease, running)
+                });
+                done.err().map(|error| {
+                    let what = report::describe(cx, &exception::value(cx.py, error));
+                    if let Ok(held) = embed::acquire(cx.py, lease) {
+                        report::traceback(cx, held.request(), "#python", &what);
+                    }
+                    what.text
+                })
+            },
+        )
     });
     match failure {
         Ok(None) => return true,

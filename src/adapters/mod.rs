@@ -43,7 +43,7 @@ enum Subject<'a> {
     Child,
 }
 
-/// Runs `body` attached to `interpreter`. Meanwhile Python may use the subject, and what it prints is the subject's; both end
+/// Runs `body`, which is work of that kind, attached to `interpreter`. Meanwhile Python may use the subject, and what it prints is the subject's; both end
 /// with `body`, also by a panic.
 ///
 /// # Errors
@@ -51,6 +51,7 @@ enum Subject<'a> {
 #[inline]
 fn serve<R>(
     subject: Subject<'_>,
+    work: Work,
     interpreter: &'static Interpreter,
     body: impl for<'py> FnOnce(Cx<'py>) -> R,
 ) -> Result<R, String> {
@@ -60,8 +61,8 @@ fn serve<R>(
         Subject::Connection(..) | Subject::Child => None,
     };
     let _shown = match subject {
-        Subject::Request(request, _) => in_flight::show(Some(request), interpreter),
-        Subject::Connection(..) => in_flight::show(None, interpreter),
+        Subject::Request(request, _) => in_flight::show(Some(request), interpreter, work),
+        Subject::Connection(..) => in_flight::show(None, interpreter, work),
         Subject::Child => None,
     };
     let watch = Stopwatch::new();

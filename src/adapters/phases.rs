@@ -5,7 +5,7 @@ use crate::config::limit::Answerer;
 use crate::config::{BROKEN, Directory, Entry, ModPython, Phase};
 use crate::embed::in_flight::{self, Work};
 use crate::embed::interpreter::Interpreter;
-use crate::embed::stopwatch::{Stopwatch, apart};
+use crate::embed::stopwatch::{Stopwatch, apart_behind};
 use crate::embed::totals::{self, Current};
 use crate::embed::{self, Cx, deadlines, exception};
 use crate::exchange::{Exchange, Outer, RequestLease, account, lease_of};
@@ -85,7 +85,7 @@ fn run_listed(request: Request<'_>, phase: Phase) -> Status {
     };
     // Without the interpreter: sending may block, and nobody has to wait for its lock again.
     let sent = pending.map(|pending| {
-        let (sent, took) = apart(|| pending.send(request));
+        let (sent, took) = apart_behind(|| pending.send(request));
         run.lease.times().add_sent(took);
         sent
     });
@@ -187,8 +187,7 @@ impl<'r> Run<'_, 'r> {
         {
             return None;
         }
-        let _shown = in_flight::show(Some(self.request), interpreter);
-        in_flight::is_at(Work::ASGI);
+        let _shown = in_flight::show(Some(self.request), interpreter, Work::ASGI);
         let watch = Stopwatch::new();
         watch.attached();
         let turn = self.lease.turn();
@@ -225,7 +224,7 @@ impl<'r> Run<'_, 'r> {
             return Some(Ok(Done::Phase(status, None)));
         };
         let subject = Subject::Request(self.request, self.lease);
-        Some(serve(subject, interpreter, |cx| {
+        Some(serve(subject, Work::ASGI, interpreter, |cx| {
             let attached = Attached { cx, run: self };
             let status = match answered {
                 Apart::Failed(failed) => {
@@ -248,6 +247,7 @@ impl<'r> Run<'_, 'r> {
         }
         serve(
             Subject::Request(self.request, self.lease),
+            Work::of_phase(self.phase),
             interpreter,
             |cx| Attached { cx, run: self }.all(leg),
         )
@@ -366,6 +366,7 @@ impl<'a, 'py, 'r> Attached<'a, 'py, 'r> {
             if ran >= self.listed && !Exchange::has_added(self.request, self.phase.bit()) {
                 break;
             }
+            in_flight::is_at(Work::of_phase(self.phase));
             next = self.hold().and_then(|held| {
                 let cursor = &held.value().cursor;
                 cursor.advance();
@@ -423,7 +424,6 @@ impl<'a, 'py, 'r> Attached<'a, 'py, 'r> {
     fn handler(&self, entry: &Entry<'r>, argument: &Object<'py>) -> Option<Status> {
         let common = &self.config.common;
         let may_leave = self.phase == Phase::Content;
-        in_flight::is_at(Work::of_phase(self.phase));
         let outcome = match answer(self.cx, entry, common, may_leave, self.lease, argument) {
             Some(Answered::Here(outcome)) => outcome,
             Some(Answered::Suspended) => return Some(Status::SUSPENDED),

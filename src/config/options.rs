@@ -57,6 +57,7 @@ const OF_PACKAGE: &[&str] = &[
     "mod_python.session.session_type",
     "mod_python.sqlite_session.database_directory",
     "mod_python.sqlite_session.database_filename",
+    "mod_python.status.queries",
 ];
 
 /// May there be entries of the log that are objects? Once a configuration has said so, since it costs little.

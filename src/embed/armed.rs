@@ -2,18 +2,22 @@
 //!
 //! A thread *arms* before it calls code of users, and *closes* behind it, attached both times. In between the watcher may raise an
 //! exception in it (PyThreadState_SetAsyncExc). That none reaches what comes behind rests on this: the watcher raises with the
-//! interpreter attached, and holds the thread's entry meanwhile, having looked that it is still the one that has passed; closing takes the
+//! interpreter attached, and has the thread's entry meanwhile, having looked that it is still the one that has passed; closing takes the
 //! entry, and then, still attached, takes back what has been raised and has not been delivered. An interpreter with a lock has one of
-//! both done at a time by that alone; the entry's lock is for Python without one (PEP 703).
+//! both done at a time by that alone; having the entry is for Python without one (PEP 703).
 //!
-//! An entry's lock is held for moments, never while Python runs, something blocks, or a thread is attached: so an attached thread may
-//! wait for it.
+//! A request that is in time costs its thread an exchange of one word to arm and one to close, and no lock: the entry lies in the open
+//! (`OUT`), and who is at it, the thread or the watcher, has taken it from there. What has passed the watcher *claims*: from then on
+//! its lock says who is at it. That is held for moments, never while Python runs, something blocks, or a thread is attached: so an
+//! attached thread may wait for it.
 
 use super::in_flight::{is_forked, this_thread};
 use super::interpreter::{Cx, Interpreter};
+use crate::httpd::log::Extra;
 use pyo3::ffi;
-use std::cell::OnceCell;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::cell::{Cell, UnsafeCell};
+use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -23,8 +27,12 @@ pub(crate) trait Rescue: Send + Sync {
     /// as far as the request is concerned.
     fn answer(&self) -> Rescued;
 
+    /// The child ends, and the thread with it: httpd's other modules log the request as it is (mod_log_config), without Python, and it is
+    /// counted. Nothing where the request is in use.
+    fn close(&self);
+
     /// Writes lines to the request's log; false where that cannot be done now.
-    fn log(&self, text: &str) -> bool;
+    fn log(&self, text: &str, extra: Extra<'_>) -> bool;
 }
 
 /// What has become of a client.
@@ -42,7 +50,7 @@ pub(crate) enum Rescued {
 
 /// What a thread is to have done by when.
 pub(super) struct Entry {
-    /// No other entry of the process has it.
+    /// No other entry of the desk has it.
     pub(super) number: u64,
     pub(super) interpreter: &'static Interpreter,
     /// The thread's state in it, for the watcher to look at where it cannot attach.
@@ -59,8 +67,8 @@ pub(super) struct Entry {
     pub(super) next: u64,
     /// Has the log been told of it?
     pub(super) is_told: bool,
-    /// Does somebody else tell of it?
-    pub(super) is_quiet: bool,
+    /// Has it been told that the interpreter's lock cannot be had? Where the thread stands then follows when it can.
+    pub(super) is_lock_told: bool,
     /// Is it a step of a task, in an event loop's thread?
     pub(super) is_step: bool,
     pub(super) rescued: Option<Rescued>,
@@ -93,24 +101,160 @@ impl Entry {
     }
 }
 
-/// A thread's entry.
+/// A thread's entry. Desks live as long as the process: a thread that ends leaves its own to another one.
 pub(super) struct Desk {
-    pub(super) thread: u64,
-    entry: Mutex<Option<Entry>>,
+    /// Whose it is, as `threading.get_ident()` numbers threads; 0: nobody's.
+    thread: AtomicU64,
+    /// Who may be at the entry (`FREE` and so on).
+    state: AtomicU32,
+    /// When it has passed, as far as it counts (`now`).
+    due: AtomicU64,
+    slot: UnsafeCell<Slot>,
+    /// Held by whoever is at an entry that is claimed.
+    claimed: Mutex<()>,
 }
 
+#[derive(Default)]
+struct Slot {
+    entry: Option<Entry>,
+    /// How many entries there have been.
+    count: u64,
+}
+
+// SAFETY: whoever is at the slot has taken it: by `state`, or, where that says so, by the lock. What is in it may be used in any thread.
+unsafe impl Sync for Desk {}
+
+/// There is no entry: the thread's.
+const FREE: u32 = 0;
+/// There is one, and its thread is at it.
+const OWN: u32 = 1;
+/// Nobody is at it.
+const OUT: u32 = 2;
+/// Who has the lock is at it.
+const CLAIMED: u32 = 3;
+
+const NEVER: u64 = u64::MAX;
+
 impl Desk {
-    pub(super) fn entry(&self) -> MutexGuard<'_, Option<Entry>> {
-        self.entry.lock().unwrap_or_else(PoisonError::into_inner)
+    fn new() -> Desk {
+        Desk {
+            thread: AtomicU64::new(0),
+            state: AtomicU32::new(FREE),
+            due: AtomicU64::new(NEVER),
+            slot: UnsafeCell::default(),
+            claimed: Mutex::new(()),
+        }
+    }
+
+    pub(super) fn thread(&self) -> u64 {
+        self.thread.load(Ordering::Relaxed)
+    }
+
+    /// Is its thread to have done something?
+    pub(super) fn is_armed(&self) -> bool {
+        self.state.load(Ordering::SeqCst) != FREE
+    }
+
+    /// What the thread has not done in time, for the watcher.
+    pub(super) fn claim(&self, now: u64) -> Option<Claimed<'_>> {
+        match self.state.load(Ordering::Acquire) {
+            CLAIMED => {}
+            OUT if self.due.load(Ordering::Relaxed) <= now => {}
+            _ => return None,
+        }
+        let lock = self.lock();
+        if self.state.load(Ordering::Acquire) != CLAIMED {
+            let claimed =
+                self.state
+                    .compare_exchange(OUT, CLAIMED, Ordering::Acquire, Ordering::Relaxed);
+            claimed.ok()?;
+        }
+        // SAFETY: it is claimed, and the lock is ours.
+        let entry = unsafe { (*self.slot.get()).entry.as_mut() }?;
+        Some(Claimed { entry, _lock: lock })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, ()> {
+        self.claimed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the slot.
+    ///
+    /// # Safety
+    /// Called by the thread whose desk it is, which has not taken it already.
+    #[inline]
+    unsafe fn take(&self) -> Taken<'_> {
+        let free = self.state.load(Ordering::Relaxed) == FREE;
+        let has = free
+            || self
+                .state
+                .compare_exchange(OUT, OWN, Ordering::Acquire, Ordering::Relaxed)
+                .is_ok();
+        let lock = if has { None } else { Some(self.lock()) };
+        Taken {
+            desk: self,
+            // SAFETY: where there is no entry nobody else looks; otherwise it has been taken, or is claimed, and the lock is ours.
+            slot: unsafe { &mut *self.slot.get() },
+            lock,
+        }
+    }
+}
+
+/// A claimed entry, for as long as the watcher is at it.
+pub(super) struct Claimed<'d> {
+    entry: &'d mut Entry,
+    _lock: MutexGuard<'d, ()>,
+}
+
+impl Deref for Claimed<'_> {
+    type Target = Entry;
+
+    fn deref(&self) -> &Entry {
+        self.entry
+    }
+}
+
+impl DerefMut for Claimed<'_> {
+    fn deref_mut(&mut self) -> &mut Entry {
+        self.entry
+    }
+}
+
+/// The slot, for as long as its thread is at it.
+struct Taken<'d> {
+    desk: &'d Desk,
+    slot: &'d mut Slot,
+    /// The entry is claimed.
+    lock: Option<MutexGuard<'d, ()>>,
+}
+
+impl Drop for Taken<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        let state = match &self.slot.entry {
+            None => FREE,
+            Some(_) if self.lock.is_some() => return,
+            Some(entry) => {
+                let counts = !entry.is_over && entry.paused.is_none();
+                let due = if counts { entry.due } else { NEVER };
+                self.desk.due.store(due, Ordering::Relaxed);
+                OUT
+            }
+        };
+        if state == FREE {
+            return self.desk.state.store(FREE, Ordering::Release);
+        }
+        // Not before this has been seen is looked whether the watcher sleeps (`deadlines::watch`).
+        self.desk.state.swap(OUT, Ordering::SeqCst);
     }
 }
 
 /// The desks of all threads that have armed once.
-static DESKS: Mutex<Vec<Arc<Desk>>> = Mutex::new(Vec::new());
+static DESKS: Mutex<Vec<&'static Desk>> = Mutex::new(Vec::new());
 /// Has any thread of this process armed?
 static ANY: AtomicBool = AtomicBool::new(false);
 
-pub(super) fn desks() -> MutexGuard<'static, Vec<Arc<Desk>>> {
+pub(super) fn desks() -> MutexGuard<'static, Vec<&'static Desk>> {
     DESKS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -121,32 +265,48 @@ pub(super) fn is_any() -> bool {
 }
 
 thread_local! {
-    static HERE: Here = const { Here(OnceCell::new()) };
+    /// This thread's, once it has one.
+    static HERE: Cell<Option<&'static Desk>> = const { Cell::new(None) };
+    static LEAVES: Leaves = const { Leaves };
 }
 
-struct Here(OnceCell<Arc<Desk>>);
-
-impl Here {
-    #[inline]
-    fn desk(&self) -> &Arc<Desk> {
-        self.0.get_or_init(|| {
-            let desk = Arc::new(Desk {
-                thread: this_thread(),
-                entry: Mutex::new(None),
-            });
-            desks().push(desk.clone());
-            ANY.store(true, Ordering::Relaxed);
-            desk
-        })
+/// This thread's desk; None where it has none, or is the child of a fork's: the watcher may have been anywhere.
+#[inline]
+fn here() -> Option<&'static Desk> {
+    if !is_any() || is_forked() {
+        return None;
     }
+    HERE.get()
 }
 
-impl Drop for Here {
+/// Takes a desk for this thread; None where it ends.
+#[cold]
+#[inline(never)]
+fn sit_down() -> Option<&'static Desk> {
+    LEAVES.try_with(|_| ()).ok()?;
+    let mut all = desks();
+    let is_free = |desk: &&&'static Desk| desk.thread() == 0;
+    let desk = all.iter().find(is_free).copied().unwrap_or_else(|| {
+        let desk: &'static Desk = Box::leak(Box::new(Desk::new()));
+        all.push(desk);
+        desk
+    });
+    desk.thread.store(this_thread(), Ordering::Relaxed);
+    ANY.store(true, Ordering::Relaxed);
+    HERE.set(Some(desk));
+    Some(desk)
+}
+
+/// Gives this thread's desk away when the thread ends.
+struct Leaves;
+
+impl Drop for Leaves {
     fn drop(&mut self) {
-        if let Some(desk) = self.0.get()
-            && !is_forked()
-        {
-            desks().retain(|other| !Arc::ptr_eq(other, desk));
+        let desk = HERE.take();
+        if let Some(desk) = desk.filter(|desk| !is_forked() && !desk.is_armed()) {
+            // With the lock, under which others look for one.
+            let _all = desks();
+            desk.thread.store(0, Ordering::Relaxed);
         }
     }
 }
@@ -164,12 +324,14 @@ pub(super) fn now() -> u64 {
 }
 
 pub(super) fn nanoseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX / 2)
+    time.as_secs()
+        .saturating_mul(1_000_000_000)
+        .saturating_add(u64::from(time.subsec_nanos()))
 }
 
 /// What this thread does now is to be done by a time, until this is closed. Closed in the same thread, with the same interpreter attached.
 pub(crate) struct Armed {
-    desk: Option<Arc<Desk>>,
+    desk: Option<&'static Desk>,
     /// What it is inside of.
     outer: Option<Box<Entry>>,
 }
@@ -181,33 +343,40 @@ pub(super) const UNARMED: Armed = Armed {
 };
 
 /// Puts an entry on this thread's desk. One that it is inside of counts, too: whichever ends first.
+#[inline(always)]
 pub(super) fn arm(
     cx: Cx<'_>,
     limit: Option<Duration>,
     due: Option<u64>,
     rescue: Option<Arc<dyn Rescue>>,
 ) -> Armed {
-    static NUMBERS: AtomicU64 = AtomicU64::new(1);
-    if is_forked() {
-        return UNARMED;
-    }
-    let desk = HERE.try_with(|here| here.desk().clone());
-    let Ok(desk) = desk else { return UNARMED };
-    let mut place = desk.entry();
-    let outer = place.take();
-    let around = outer
-        .as_ref()
-        .filter(|outer| !outer.is_over && outer.paused.is_none() && outer.raises);
-    let own = limit.map(|limit| (due, nanoseconds(limit)));
-    let now = now();
-    let own = own.map(|(due, limit)| (due.unwrap_or_else(|| now.saturating_add(limit)), limit));
-    let around = around.map(|outer| (outer.due, outer.limit));
-    let Some((due, limit)) = own.into_iter().chain(around).min() else {
-        *place = outer;
+    let Some(desk) = here().or_else(|| {
+        let is_first = limit.is_some() && !is_forked();
+        is_first.then(sit_down).flatten()
+    }) else {
         return UNARMED;
     };
-    *place = Some(Entry {
-        number: NUMBERS.fetch_add(1, Ordering::Relaxed),
+    // SAFETY: this thread's; nothing below takes it.
+    let taken = unsafe { desk.take() };
+    let own = limit.map(|limit| {
+        let limit = nanoseconds(limit);
+        (due.unwrap_or_else(|| now().saturating_add(limit)), limit)
+    });
+    let mut outer = None;
+    if taken.slot.entry.is_some() {
+        outer = taken.slot.entry.take().map(Box::new);
+    }
+    let around = outer
+        .as_ref()
+        .filter(|outer| !outer.is_over && outer.paused.is_none() && outer.raises)
+        .map(|outer| (outer.due, outer.limit));
+    let Some((due, limit)) = own.into_iter().chain(around).min() else {
+        taken.slot.entry = outer.map(|outer| *outer);
+        return UNARMED;
+    };
+    taken.slot.count += 1;
+    taken.slot.entry = Some(Entry {
+        number: taken.slot.count,
         interpreter: cx.interpreter,
         // SAFETY: attached.
         state: unsafe { ffi::PyThreadState_Get() }.addr(),
@@ -218,17 +387,17 @@ pub(super) fn arm(
         raised: 0,
         next: due,
         is_told: false,
-        is_quiet: false,
+        is_lock_told: false,
         is_step: false,
         rescued: None,
         is_given_up: false,
         is_over: false,
         rescue,
     });
-    drop(place);
+    drop(taken);
     Armed {
         desk: Some(desk),
-        outer: outer.map(Box::new),
+        outer,
     }
 }
 
@@ -241,25 +410,32 @@ impl Armed {
 
     #[inline]
     fn end(&mut self) -> bool {
-        let Some(desk) = self.desk.take() else {
+        let Some(desk) = self.desk.take().filter(|_| !is_forked()) else {
             return false;
         };
-        if is_forked() {
-            return false;
+        // SAFETY: this thread's; nothing below takes it.
+        let taken = unsafe { desk.take() };
+        // With the entry taken: the watcher has raised before, or will not any more.
+        let (rescue, has_passed) = match &mut taken.slot.entry {
+            Some(entry) => (entry.rescue.take(), entry.end(desk.thread())),
+            None => (None, false),
+        };
+        taken.slot.entry = None;
+        if let Some(outer) = self.outer.take() {
+            taken.slot.entry = Some(*outer);
         }
-        let mut place = desk.entry();
-        let ended = std::mem::replace(&mut *place, self.outer.take().map(|outer| *outer));
-        let Some(mut ended) = ended else { return false };
-        // With the entry's lock: the watcher has raised before, or will not any more.
-        let has_passed = ended.end(desk.thread);
-        drop(place);
+        drop(taken);
+        drop(rescue);
         has_passed
     }
 }
 
 impl Drop for Armed {
+    #[inline]
     fn drop(&mut self) {
-        self.end();
+        if self.desk.is_some() {
+            self.end();
+        }
     }
 }
 
@@ -275,38 +451,29 @@ pub(super) fn begin_step(cx: Cx<'_>, due: u64, limit: u64) {
 
 /// Nobody has to be told when the time on this thread's desk has passed.
 pub(super) fn is_told_already() {
-    with(|_, entry| {
-        entry.is_told = true;
-        entry.is_quiet = true;
-    });
+    with(|_, entry| entry.is_told = true);
 }
 
 /// The step has ended, with or without an exception.
 pub(crate) fn end_step(_cx: Cx<'_>) {
-    if is_forked() {
-        return;
-    }
-    let _ = HERE.try_with(|here| {
-        let Some(desk) = here.0.get() else { return };
-        let mut place = desk.entry();
-        if let Some(mut entry) = place.take() {
-            entry.end(desk.thread);
+    if let Some(desk) = here().filter(|desk| desk.is_armed()) {
+        // SAFETY: this thread's; nothing below takes it.
+        let taken = unsafe { desk.take() };
+        if let Some(entry) = &mut taken.slot.entry {
+            entry.end(desk.thread());
         }
-    });
+        taken.slot.entry = None;
+    }
 }
 
 /// The entry on this thread's desk, if something is to be done by a time.
+#[inline]
 fn with<R>(body: impl FnOnce(u64, &mut Entry) -> R) -> Option<R> {
-    if !is_any() || is_forked() {
-        return None;
-    }
-    let found = HERE.try_with(|here| {
-        let desk = here.0.get()?;
-        let mut place = desk.entry();
-        let entry = place.as_mut().filter(|entry| !entry.is_over)?;
-        Some(body(desk.thread, entry))
-    });
-    found.ok().flatten()
+    let desk = here().filter(|desk| desk.is_armed())?;
+    // SAFETY: this thread's; `body` takes none.
+    let taken = unsafe { desk.take() };
+    let entry = taken.slot.entry.as_mut().filter(|entry| !entry.is_over)?;
+    Some(body(desk.thread(), entry))
 }
 
 /// The user's code has ended, before the entry is closed: nothing is raised any more. Had its time passed?

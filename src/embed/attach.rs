@@ -8,6 +8,7 @@ use super::{main_thread, threads};
 use crate::httpd::log::{self, Extra, Level};
 use crate::httpd::request::Request;
 use crate::httpd::request::lease::{Held, Lease, Refusal};
+use crate::httpd::request::server::Server;
 use crate::httpd::request::turn::{Opened, Turn};
 use pyo3::Python;
 use std::ffi::c_void;
@@ -140,6 +141,20 @@ impl<'py> Cx<'py> {
     pub(crate) fn log_lines_of_process(self, level: Level, text: &str, extra: Extra<'_>) {
         self.detached((level as i32, text, extra), |(level, text, extra)| {
             log::lines_of_process(level, text, extra);
+        });
+    }
+
+    /// As `log_process`, for the server of a number (`Server::number`); where there is none, for the main one.
+    pub(crate) fn log_lines_of_server(
+        self,
+        server: usize,
+        level: Level,
+        text: &str,
+        extra: Extra<'_>,
+    ) {
+        let entry = (level as i32, text, extra);
+        self.detached((server, entry), |(server, (level, text, extra))| {
+            log::traceback(Server::of_number(server), level, text.as_bytes(), extra);
         });
     }
 

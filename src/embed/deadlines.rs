@@ -10,7 +10,7 @@
 //! threads that are made for it, one an interpreter at a time. It looks each `TICK` while anything is armed, and sleeps otherwise; in the
 //! child of a fork there is none, and nothing is armed.
 
-use super::armed::{self, Desk, Entry, UNARMED, desks, now};
+use super::armed::{self, Claimed, Desk, Entry, UNARMED, desks, now};
 use super::attach::enter;
 use super::in_flight::{self, is_forked};
 use super::interpreter::{Cx, Interpreter};
@@ -129,15 +129,30 @@ fn run() {
 }
 
 fn is_anything_armed() -> bool {
-    desks().iter().any(|desk| desk.entry().is_some())
+    desks().iter().any(|desk| desk.is_armed())
 }
 
 /// Something that the operator is to be told of.
+#[derive(Clone)]
 struct Report {
     /// What the thread was at.
     about: String,
+    /// The name of its interpreter.
+    interpreter: &'static str,
     text: String,
     rescue: Option<Arc<dyn Rescue>>,
+}
+
+impl Report {
+    /// One of what a thread does, without a text.
+    fn about(desk: &Desk, entry: &Entry) -> Report {
+        Report {
+            about: about(desk.thread()),
+            interpreter: entry.interpreter.name(),
+            text: String::new(),
+            rescue: entry.rescue.clone(),
+        }
+    }
 }
 
 /// Looks at all threads once. Is anything armed?
@@ -145,23 +160,22 @@ fn look() -> bool {
     let (all, now) = (desks().clone(), now());
     let (mut is_any, mut reports, mut given_up) = (false, Vec::new(), false);
     let mut to_visit: Vec<&'static Interpreter> = Vec::new();
-    for desk in &all {
-        let mut place = desk.entry();
-        let Some(entry) = place.as_mut() else {
+    for desk in all {
+        is_any |= desk.is_armed();
+        let Some(mut entry) = desk.claim(now) else {
             continue;
         };
-        is_any = true;
         if entry.is_to_be_raised(now) {
             to_visit.push(entry.interpreter);
         }
         if entry.has_passed(now) && now - entry.due >= PATIENCE {
-            rescue(entry);
+            rescue(&mut entry);
+            let about = Report::about(desk, &entry);
             let report = |text: String| Report {
-                about: about(desk.thread),
                 text,
-                rescue: entry.rescue.clone(),
+                ..about.clone()
             };
-            if !entry.is_told {
+            if !entry.is_told && !entry.is_lock_told {
                 let text = "the interpreter's lock is held by another thread, or by code in C, and cannot be had: nothing can be raised".into();
                 reports.push(report(text));
             }
@@ -175,7 +189,7 @@ fn look() -> bool {
                 entry.is_given_up = true;
                 given_up = true;
             }
-            entry.is_told = true;
+            entry.is_lock_told = true;
         }
     }
     for interpreter in to_visit {
@@ -251,30 +265,23 @@ fn raise(cx: Cx<'_>) -> Vec<Report> {
     let all = desks().clone();
     let mut reports = Vec::new();
     for desk in all {
-        let is_due = |entry: &Entry| {
-            std::ptr::eq(entry.interpreter, cx.interpreter) && entry.is_to_be_raised(now())
-        };
+        let now = now();
         let due = desk
-            .entry()
-            .as_ref()
-            .filter(|entry| is_due(entry))
-            .map(|entry| (entry.number, entry.is_quiet || entry.raised > 0));
-        let Some((number, is_quiet)) = due else {
+            .claim(now)
+            .filter(|entry| {
+                std::ptr::eq(entry.interpreter, cx.interpreter) && entry.is_to_be_raised(now)
+            })
+            .map(|entry| (entry.number, entry.is_told));
+        let Some((number, is_told)) = due else {
             continue;
         };
         // Before it is raised: then the thread goes elsewhere.
-        let stack = if is_quiet {
-            String::new()
-        } else {
-            stacks::of_thread(cx, desk.thread)
+        let stack = match is_told {
+            true => String::new(),
+            false => stacks::of_thread(cx, desk.thread()),
         };
-        let about = if is_quiet {
-            String::new()
-        } else {
-            about(desk.thread)
-        };
-        if let Some(rescue) = raise_in(cx, &desk, number)
-            && !is_quiet
+        if let Some(report) = raise_in(cx, desk, number)
+            && !is_told
         {
             if let Some(row) = cx.interpreter.row() {
                 row.count_error();
@@ -283,9 +290,8 @@ fn raise(cx: Cx<'_>) -> Vec<Report> {
             totals::count_timeout(cx.interpreter);
             let text = format!("RequestTimeout is raised where it stands\n{stack}");
             reports.push(Report {
-                about,
                 text: text.trim_end().into(),
-                rescue,
+                ..report
             });
         }
     }
@@ -293,27 +299,31 @@ fn raise(cx: Cx<'_>) -> Vec<Report> {
 }
 
 /// Raises the exception in a thread, if that is still at the same entry.
-fn raise_in(cx: Cx<'_>, desk: &Desk, number: u64) -> Option<Option<Arc<dyn Rescue>>> {
+fn raise_in(cx: Cx<'_>, desk: &Desk, number: u64) -> Option<Report> {
     let class = exception::or_discard(cx.py, cx.request_timeout())?;
-    let mut place = desk.entry();
     let now = now();
-    let entry = place
-        .as_mut()
+    let mut entry = desk
+        .claim(now)
         .filter(|entry| entry.number == number && entry.is_to_be_raised(now))?;
+    let report = Report::about(desk, &entry);
     // SAFETY: attached to the interpreter in which the thread is; the class lives as long as that.
-    unsafe { ffi::PyThreadState_SetAsyncExc(desk.thread.cast_signed(), class.as_ptr()) };
+    unsafe { ffi::PyThreadState_SetAsyncExc(desk.thread().cast_signed(), class.as_ptr()) };
     entry.raised += 1;
     entry.next = now + (entry.limit / 4).min(AGAIN);
     entry.is_told = true;
-    Some(entry.rescue.clone())
+    Some(report)
 }
 
 /// Writes what has happened to the log of the request, or of the main server.
 fn tell(report: Report) {
     let text = format!("PythonTimeout: {}: {}", report.about, report.text);
-    let is_told = report.rescue.is_some_and(|rescue| rescue.log(&text));
+    let extra = Extra {
+        interpreter: Some(report.interpreter),
+        ..Extra::default()
+    };
+    let is_told = report.rescue.is_some_and(|rescue| rescue.log(&text, extra));
     if !is_told {
-        log::lines_of_process(Level::Error as i32, &text, Extra::default());
+        log::lines_of_process(Level::Error as i32, &text, extra);
     }
 }
 
@@ -385,15 +395,29 @@ pub(crate) fn age(since: u64) -> f64 {
 
 /// How many threads have been given up, and are not back: all, and those among them that are httpd's.
 fn given_up() -> (usize, usize) {
-    let of_desk = |desk: &Arc<Desk>| {
-        let place = desk.entry();
-        let entry = place.as_ref().filter(|entry| entry.is_given_up);
+    let of_desk = |desk: &&Desk| {
+        let entry = desk.claim(now()).filter(|entry| entry.is_given_up);
         entry.map_or((0, 0), |entry| (1, usize::from(!entry.is_step)))
     };
     let all = desks().clone();
     all.iter()
         .map(of_desk)
         .fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
+}
+
+/// The entries of all that is late.
+struct Kept(Vec<Claimed<'static>>);
+
+impl Kept {
+    /// Has those logged that are given up.
+    fn close(&self) {
+        let given_up = self.0.iter().filter(|entry| entry.is_given_up);
+        given_up.for_each(|entry| {
+            if let Some(rescue) = &entry.rescue {
+                rescue.close();
+            }
+        });
+    }
 }
 
 /// So often nobody else is seen to be at work, before that is believed: what has been accepted may still wait for a worker.
@@ -420,6 +444,14 @@ fn retire() {
                 };
                 let is_time = idle >= LOOKS || now() - begun >= armed::nanoseconds(patience);
                 if is_time && stuck > 0 {
+                    // None of them comes back from here on: it would wait for its entry.
+                    let kept = Kept(
+                        desks()
+                            .iter()
+                            .filter_map(|desk| desk.claim(now()))
+                            .collect(),
+                    );
+                    kept.close();
                     log::process(
                         Level::Warning,
                         "PythonTimeout: the child ends, with a thread that has not come back",

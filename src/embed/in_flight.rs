@@ -4,18 +4,20 @@
 //! what is being written reads again (a sequence lock). In the child of a fork nothing is written: the place is the parent's thread's.
 
 use super::interpreter::{self, Interpreter};
-use super::question::{Question, fill, text};
+use super::question::Question;
 use super::shared;
 use crate::config::Phase;
 use crate::httpd::request::Request;
-use std::cell::{Cell, OnceCell};
+use std::cell::Cell;
+use std::ffi::CStr;
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU64, Ordering, fence};
 use std::sync::{Once, OnceLock};
 
 const PLACES: usize = 4096;
-/// How many bytes of a request's line are kept.
-const LINE: usize = 192;
+/// How many words of eight bytes are kept of a request's method, and of its URI.
+const METHOD: usize = 3;
+const URI: usize = 32;
 
 /// What a thread does. All zeros is a free place.
 #[repr(C)]
@@ -34,8 +36,41 @@ struct Place {
     work: AtomicU32,
     /// The number of the interpreter's row (`scoreboard`).
     interpreter: AtomicU32,
+    /// As they came, the URI with its query: it is cut, and shown as text, by whoever reads it.
+    method: Bytes<METHOD>,
+    uri: Bytes<URI>,
+}
+
+/// The first bytes of a text.
+#[repr(C)]
+struct Bytes<const WORDS: usize> {
     length: AtomicU32,
-    line: [AtomicU64; LINE / 8],
+    words: [AtomicU64; WORDS],
+}
+
+impl<const WORDS: usize> Bytes<WORDS> {
+    /// Copies word by word.
+    #[inline]
+    fn set(&self, bytes: &[u8]) {
+        let bytes = bytes.get(..WORDS * 8).unwrap_or(bytes);
+        let (whole, rest) = bytes.as_chunks::<8>();
+        let mut words = self.words.iter();
+        for (chunk, word) in whole.iter().zip(&mut words) {
+            word.store(u64::from_ne_bytes(*chunk), Ordering::Relaxed);
+        }
+        if let Some(word) = words.next() {
+            word.store(end(bytes, rest), Ordering::Relaxed);
+        }
+        let length = u32::try_from(bytes.len()).unwrap_or(0);
+        self.length.store(length, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> Vec<u8> {
+        let length = usize::try_from(self.length.load(Ordering::Relaxed)).unwrap_or(0);
+        let words = self.words.iter();
+        let words = words.flat_map(|word| word.load(Ordering::Relaxed).to_ne_bytes());
+        words.take(length).collect()
+    }
 }
 
 #[repr(C)]
@@ -49,6 +84,34 @@ struct Table {
 static TABLE: AtomicPtr<Table> = AtomicPtr::new(null_mut());
 /// Is this the child of a fork?
 static FORKED: AtomicBool = AtomicBool::new(false);
+
+/// The last word of `bytes`, in which there are `rest`, less than eight.
+#[inline]
+fn end(bytes: &[u8], rest: &[u8]) -> u64 {
+    let length = rest.len();
+    if length == 0 {
+        return 0;
+    }
+    // What stands before the rest is shifted out.
+    if let Some(last) = bytes.last_chunk::<8>() {
+        return (u64::from_le_bytes(*last) >> (64 - 8 * length)).to_le();
+    }
+    let wide = |first: u64, last: u64, size: usize| first | last << (8 * (length - size));
+    let word = match (rest.first_chunk::<4>(), rest.last_chunk::<4>()) {
+        (Some(first), Some(last)) => {
+            let [first, last] = [first, last].map(|one| u64::from(u32::from_le_bytes(*one)));
+            wide(first, last, 4)
+        }
+        _ => match (rest.first_chunk::<2>(), rest.last_chunk::<2>()) {
+            (Some(first), Some(last)) => {
+                let [first, last] = [first, last].map(|one| u64::from(u16::from_le_bytes(*one)));
+                wide(first, last, 2)
+            }
+            _ => rest.first().copied().map_or(0, u64::from),
+        },
+    };
+    word.to_le()
+}
 
 /// What a thread does in Python.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -76,6 +139,7 @@ impl Work {
         "asgi",
     ];
 
+    pub(crate) const PYTHON: Work = Work(0);
     pub(crate) const CONNECTION: Work = Work(13);
     pub(crate) const INPUT: Work = Work(14);
     pub(crate) const OUTPUT: Work = Work(15);
@@ -105,6 +169,8 @@ pub(crate) struct Entry {
     pub(crate) interpreter: u32,
     /// Method and URI, without what stands behind the URI's question mark.
     pub(crate) line: String,
+    /// What stands there, with the mark; of a long URI not all.
+    pub(crate) query: String,
 }
 
 /// Maps a table for the children to come; called in the parent, once for each generation.
@@ -153,33 +219,35 @@ fn follow_forks() {
 }
 
 thread_local! {
-    static HERE: Here = const { Here::new() };
-}
-
-/// This thread's place.
-struct Here {
-    place: OnceCell<Option<&'static Place>>,
+    /// This thread's place, once it has been looked for. Each by itself: so little is found without a call.
+    static PLACE: Cell<Option<&'static Place>> = const { Cell::new(None) };
+    static IS_LOOKED_FOR: Cell<bool> = const { Cell::new(false) };
     /// The request whose line stands there: its address, and when it began.
-    last: Cell<(usize, i64)>,
+    static LAST: Cell<(usize, i64)> = const { Cell::new((0, 0)) };
+    static LEAVES: Leaves = const { Leaves };
 }
 
-impl Here {
-    const fn new() -> Here {
-        Here {
-            place: OnceCell::new(),
-            last: Cell::new((0, 0)),
-        }
-    }
-
-    #[inline]
-    fn place(&self) -> Option<&'static Place> {
-        *self.place.get_or_init(take)
-    }
+#[inline]
+fn place() -> Option<&'static Place> {
+    PLACE.get().or_else(look)
 }
 
-impl Drop for Here {
+#[cold]
+#[inline(never)]
+fn look() -> Option<&'static Place> {
+    // Not for a thread that ends.
+    if !IS_LOOKED_FOR.replace(true) && LEAVES.try_with(|_| ()).is_ok() {
+        PLACE.set(take());
+    }
+    PLACE.get()
+}
+
+/// Gives this thread's place away when the thread ends.
+struct Leaves;
+
+impl Drop for Leaves {
     fn drop(&mut self) {
-        if let Some(Some(place)) = self.place.get()
+        if let Some(place) = PLACE.take()
             && !is_forked()
         {
             place.depth.store(0, Ordering::Relaxed);
@@ -241,53 +309,47 @@ pub(crate) struct Shown {
 pub(crate) fn show(
     request: Option<Request<'_>>,
     interpreter: &'static Interpreter,
+    work: Work,
 ) -> Option<Shown> {
     if is_forked() {
         return None;
     }
-    HERE.try_with(|here| {
-        let place = here.place()?;
-        let number = interpreter.number();
-        let depth = place.depth.load(Ordering::Relaxed);
-        if depth > 0 {
-            let before = (
-                place.work.load(Ordering::Relaxed),
-                place.interpreter.swap_relaxed(number),
-            );
-            place.depth.store(depth + 1, Ordering::Relaxed);
-            return Some(Shown {
-                place,
-                before: Some(before),
-            });
-        }
-        let about = request.map_or((0, 0), |request| {
-            (request.address().as_ptr().addr(), request.time())
-        });
-        if about != here.last.get() || about.0 == 0 {
-            here.last.set(about);
-            place.write(request);
-        }
-        place.interpreter.store(number, Ordering::Relaxed);
-        place.work.store(0, Ordering::Relaxed);
-        place.depth.store(1, Ordering::Release);
-        Some(Shown {
+    let place = place()?;
+    let number = interpreter.number();
+    let depth = place.depth.load(Ordering::Relaxed);
+    if depth > 0 {
+        let before = (
+            place.work.load(Ordering::Relaxed),
+            place.interpreter.swap_relaxed(number),
+        );
+        place.work.store(work.0, Ordering::Relaxed);
+        place.depth.store(depth + 1, Ordering::Relaxed);
+        return Some(Shown {
             place,
-            before: None,
-        })
+            before: Some(before),
+        });
+    }
+    let about = request.map_or((0, 0), |request| {
+        (request.address().as_ptr().addr(), request.time())
+    });
+    if about != LAST.get() || about.0 == 0 {
+        LAST.set(about);
+        place.write(request);
+    }
+    place.interpreter.store(number, Ordering::Relaxed);
+    place.work.store(work.0, Ordering::Relaxed);
+    place.depth.store(1, Ordering::Release);
+    Some(Shown {
+        place,
+        before: None,
     })
-    .ok()
-    .flatten()
 }
 
 /// Says what this thread does in Python now.
 #[inline]
 pub(crate) fn is_at(work: Work) {
-    if !is_forked() {
-        let _ = HERE.try_with(|here| {
-            if let Some(Some(place)) = here.place.get() {
-                place.work.store(work.0, Ordering::Relaxed);
-            }
-        });
+    if let Some(place) = PLACE.get().filter(|_| !is_forked()) {
+        place.work.store(work.0, Ordering::Relaxed);
     }
 }
 
@@ -330,34 +392,31 @@ impl Own for AtomicU32 {
 
 impl Place {
     /// Writes whose request it is.
+    #[inline]
     fn write(&self, request: Option<Request<'_>>) {
         let version = self.version.load(Ordering::Relaxed);
         self.version
             .store(version.wrapping_add(1), Ordering::Relaxed);
         fence(Ordering::Release);
-        let (since, (method, uri)) = match request {
-            Some(request) => (request.time(), parts_of(request)),
-            None => (now(), (&b"a connection"[..], &b""[..])),
-        };
-        self.since
-            .store(u64::try_from(since).unwrap_or(0), Ordering::Relaxed);
-        let mut line = [0; LINE];
-        let mut length = 0;
-        let space: &[u8] = if uri.is_empty() { b"" } else { b" " };
-        for part in [method, space, uri] {
-            let room = line.get_mut(length..).unwrap_or_default();
-            let fits = part.len().min(room.len());
-            if let (Some(room), Some(part)) = (room.get_mut(..fits), part.get(..fits)) {
-                room.copy_from_slice(part);
+        match request {
+            Some(request) => {
+                let since = u64::try_from(request.time()).unwrap_or(0);
+                self.since.store(since, Ordering::Relaxed);
+                self.method.set(bytes_of(request.method()));
+                self.uri.set(bytes_of(request.unparsed_uri()));
             }
-            length += fits;
+            None => self.write_connection(),
         }
-        let used = length.next_multiple_of(8).min(LINE);
-        fill(&self.line, line.get(..used).unwrap_or(&line));
-        let length = u32::try_from(length).unwrap_or(0);
-        self.length.store(length, Ordering::Relaxed);
         self.version
             .store(version.wrapping_add(2), Ordering::Release);
+    }
+
+    #[cold]
+    fn write_connection(&self) {
+        let since = u64::try_from(now()).unwrap_or(0);
+        self.since.store(since, Ordering::Relaxed);
+        self.method.set(b"");
+        self.uri.set(b"a connection");
     }
 
     /// Reads it, where its thread is in Python.
@@ -371,13 +430,16 @@ impl Place {
             if self.depth.load(Ordering::Acquire) == 0 {
                 return None;
             }
+            let (method, uri) = (self.method.get(), self.uri.get());
+            let (path, query) = cut(&uri);
             let entry = Entry {
                 pid,
                 thread: self.thread.load(Ordering::Relaxed),
                 since: self.since.load(Ordering::Relaxed),
                 work: Work::text(self.work.load(Ordering::Relaxed)),
                 interpreter: self.interpreter.load(Ordering::Relaxed),
-                line: text(&self.line, self.length.load(Ordering::Relaxed)),
+                line: line(&method, path),
+                query: String::from_utf8_lossy(query).into_owned(),
             };
             fence(Ordering::Acquire);
             if version & 1 == 0 && version == self.version.load(Ordering::Relaxed) {
@@ -389,23 +451,27 @@ impl Place {
     }
 }
 
-/// A request's method, and its URI without what stands behind the question mark.
 #[inline]
-fn parts_of<'r>(request: Request<'r>) -> (&'r [u8], &'r [u8]) {
-    let uri = request
-        .unparsed_uri()
-        .map_or(&b""[..], |text| text.to_bytes());
-    let cut = uri.iter().position(|&byte| byte == b'?');
-    let method = request.method().map_or(&b""[..], |text| text.to_bytes());
-    (method, cut.and_then(|cut| uri.get(..cut)).unwrap_or(uri))
+fn bytes_of(text: Option<&CStr>) -> &[u8] {
+    text.map_or(&[], CStr::to_bytes)
+}
+
+/// What stands in front of a URI's question mark, and the rest.
+fn cut(uri: &[u8]) -> (&[u8], &[u8]) {
+    let mark = uri.iter().position(|&byte| byte == b'?');
+    uri.split_at(mark.unwrap_or(uri.len()))
+}
+
+fn line(method: &[u8], path: &[u8]) -> String {
+    let path = path.get(..URI * 8).unwrap_or(path);
+    let space: &[u8] = if method.is_empty() { b"" } else { b" " };
+    String::from_utf8_lossy(&[method, space, path].concat()).into_owned()
 }
 
 /// As `Entry::line`.
 pub(crate) fn line_of(request: Request<'_>) -> String {
-    let (method, uri) = parts_of(request);
-    let line = [method, b" ", uri].concat();
-    let line = line.get(..LINE).unwrap_or(&line);
-    String::from_utf8_lossy(line).into_owned()
+    let (path, _) = cut(bytes_of(request.unparsed_uri()));
+    line(bytes_of(request.method()), path)
 }
 
 /// Microseconds since the epoch.
@@ -485,5 +551,32 @@ pub(super) fn sleep(seen: u32, time: std::time::Duration) {
             seen,
             &raw const time,
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_hold_what_is_put_into_them() {
+        let text = b"0123456789abcdefghijklmnopqrstuvwxyz";
+        let bytes = Bytes::<4> {
+            length: AtomicU32::new(0),
+            words: [const { AtomicU64::new(u64::MAX) }; 4],
+        };
+        for length in 0..text.len() {
+            let said = text.get(..length).unwrap();
+            bytes.set(said);
+            assert_eq!(bytes.get(), said.get(..32).unwrap_or(said));
+        }
+    }
+
+    #[test]
+    fn a_line_has_no_query() {
+        assert_eq!(cut(b"/a?b?c"), (&b"/a"[..], &b"?b?c"[..]));
+        assert_eq!(cut(b"/a"), (&b"/a"[..], &b""[..]));
+        assert_eq!(line(b"GET", b"/a"), "GET /a");
+        assert_eq!(line(b"", b"a connection"), "a connection");
     }
 }

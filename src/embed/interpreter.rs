@@ -11,7 +11,7 @@ use std::iter::successors;
 use std::marker::PhantomData;
 use std::ptr::null_mut;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 
 /// An attached interpreter: the token that Python may be used, and whose objects they are.
 #[derive(Clone, Copy)]
@@ -29,6 +29,8 @@ pub(crate) struct Interpreter {
     raw: Raw,
     /// What others can see of it.
     row: OnceLock<&'static Row>,
+    /// The number of that row.
+    number: AtomicU32,
     places: Places,
     /// The one that was registered after it.
     next: OnceLock<&'static Interpreter>,
@@ -89,6 +91,7 @@ impl Interpreter {
             home,
             raw: Raw(raw),
             row: OnceLock::new(),
+            number: AtomicU32::new(u32::MAX),
             places: Places::default(),
             next: OnceLock::new(),
         }
@@ -114,14 +117,15 @@ impl Interpreter {
     /// The number of that row; of none, before there is one.
     #[inline]
     pub(super) fn number(&self) -> u32 {
-        self.row
-            .get()
-            .map_or(u32::MAX, |row| scoreboard::number_of(row))
+        self.number.load(Ordering::Relaxed)
     }
 
     /// The first row that it is given stays its row.
     pub(super) fn set_row(&self, row: &'static Row) {
-        let _ = self.row.set(row);
+        if self.row.set(row).is_ok() {
+            let number = scoreboard::number_of(row);
+            self.number.store(number, Ordering::Relaxed);
+        }
     }
 }
 

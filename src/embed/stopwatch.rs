@@ -72,6 +72,7 @@ impl Stopwatch {
         }
         let (waited, apart) = self.since();
         let ended = now();
+        self.here.set_ended(ended);
         let whole = ended.saturating_sub(asked);
         // For what this is a part of, all of it stands apart.
         self.here
@@ -89,8 +90,19 @@ impl Stopwatch {
 #[inline]
 pub(crate) fn apart<R>(body: impl FnOnce() -> R) -> (R, u64) {
     let here = Here::new();
+    apart_since(here, now(), body)
+}
+
+/// As `apart`, where Python has just been left (`Stopwatch::lap`): the clock is not read again.
+#[inline]
+pub(crate) fn apart_behind<R>(body: impl FnOnce() -> R) -> (R, u64) {
+    let here = Here::new();
+    apart_since(here, here.ended_at(), body)
+}
+
+#[inline]
+fn apart_since<R>(here: Here, begun: u64, body: impl FnOnce() -> R) -> (R, u64) {
     let (waited_before, apart_before) = here.spent();
-    let begun = now();
     let result = body();
     let whole = now().saturating_sub(begun);
     let (waited, apart) = here.spent();

@@ -44,6 +44,8 @@ struct Thread {
     apart: Cell<u64>,
     /// When it was attached last; 0: not since `begin`.
     attached_at: Cell<u64>,
+    /// When the last measuring ended.
+    ended_at: Cell<u64>,
 }
 
 impl Thread {
@@ -57,6 +59,7 @@ impl Thread {
             waited: Cell::new(0),
             apart: Cell::new(0),
             attached_at: Cell::new(0),
+            ended_at: Cell::new(0),
         }
     }
 
@@ -213,6 +216,17 @@ impl Here {
         self.thread().attached_at.get()
     }
 
+    /// When the last measuring of this thread ended.
+    #[inline]
+    pub(super) fn ended_at(&self) -> u64 {
+        self.thread().ended_at.get()
+    }
+
+    #[inline]
+    pub(super) fn set_ended(&self, at: u64) {
+        self.thread().ended_at.set(at);
+    }
+
     /// Sets what has been waited for, and what stood apart.
     #[inline]
     pub(super) fn set_spent(&self, (waited, apart): (u64, u64)) {
@@ -229,6 +243,7 @@ pub(crate) fn is_inside() -> bool {
 
 /// Keeps a thread state attached while it lives. Afterwards that is attached which was before.
 pub(super) struct Attached {
+    here: Here,
     before: *mut ffi::PyThreadState,
     changed: bool,
 }
@@ -247,24 +262,27 @@ impl Attached {
                 assert_detached();
                 attach(thread, state);
             }
-            Attached { before, changed }
+            Attached {
+                here: Here(thread),
+                before,
+                changed,
+            }
         })
     }
 }
 
 impl Drop for Attached {
     fn drop(&mut self) {
-        THREAD.with(|thread| {
-            if self.changed {
-                // SAFETY: what `new` attached is attached; nested uses have put it back.
-                unsafe { ffi::PyEval_SaveThread() };
-                thread.attached.set(null_mut());
-                if !self.before.is_null() {
-                    attach(thread, self.before);
-                }
+        let thread = self.here.thread();
+        if self.changed {
+            // SAFETY: what `new` attached is attached; nested uses have put it back.
+            unsafe { ffi::PyEval_SaveThread() };
+            thread.attached.set(null_mut());
+            if !self.before.is_null() {
+                attach(thread, self.before);
             }
-            thread.depth.set(thread.depth.get() - 1);
-        });
+        }
+        thread.depth.set(thread.depth.get() - 1);
     }
 }
 

@@ -172,23 +172,26 @@ struct Thread {
 /// to none.
 #[inline]
 pub(crate) fn place(interpreter: &'static Interpreter, application: &str) -> usize {
-    THREAD.with(|thread| match thread.last.get() {
+    match THREAD.with(|thread| thread.last.get()) {
         Some(last)
             if std::ptr::eq(last.interpreter, interpreter) && last.application == application =>
         {
             last.place
         }
-        _ => {
-            let found =
-                KNOWN.try_with(|known| look_up(&mut known.borrow_mut(), interpreter, application));
-            let found = found.ok().flatten();
-            thread.last.set(found.or(thread.last.get()));
-            found.map_or_else(
-                || find(interpreter.name(), application),
-                |found| found.place,
-            )
-        }
-    })
+        last => other_place(last, interpreter, application),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn other_place(last: Option<Known>, interpreter: &'static Interpreter, application: &str) -> usize {
+    let found = KNOWN.try_with(|known| look_up(&mut known.borrow_mut(), interpreter, application));
+    let found = found.ok().flatten();
+    THREAD.with(|thread| thread.last.set(found.or(last)));
+    found.map_or_else(
+        || find(interpreter.name(), application),
+        |found| found.place,
+    )
 }
 
 /// None where the thread remembers too many names.

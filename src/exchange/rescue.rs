@@ -4,15 +4,19 @@
 //! a user's code, and finds, should it come back, that the answer is over. It waits for nothing: where the answer's way leads through
 //! filters that may, or its first part has left, the connection is shut instead, which the client sees as what it is.
 
+use super::account;
 use super::soon::HEAD;
 use super::state::Exchange;
-use crate::embed::deadlines::{Rescue, Rescued};
+use crate::embed::deadlines::{Rescue, Rescued, age};
+use crate::httpd::clock::now;
 use crate::httpd::io::output::End;
 use crate::httpd::log::{self, Extra, Level};
+use crate::httpd::module::retirement;
 use crate::httpd::request::departure::Departure;
 use crate::httpd::request::lease::{Held, Lease};
 use crate::httpd::request::turn::Way;
 use crate::httpd::status::Status;
+use std::time::Duration;
 
 impl Rescue for Lease<Exchange> {
     fn answer(&self) -> Rescued {
@@ -37,15 +41,21 @@ impl Rescue for Lease<Exchange> {
         }
     }
 
-    fn log(&self, text: &str) -> bool {
+    fn close(&self) {
+        let Ok(held) = self.hold() else { return };
+        let (request, times) = (held.request(), held.times());
+        // What it has been at since it came, it has been in Python.
+        let age = age(u64::try_from(request.time()).unwrap_or(0));
+        let age = u64::try_from(Duration::from_secs_f64(age).as_nanos()).unwrap_or(0);
+        times.add(now().saturating_sub(age), 0, age);
+        retirement::log(request);
+        account::close(request, times);
+    }
+
+    fn log(&self, text: &str, extra: Extra<'_>) -> bool {
         let held = self.hold();
         if let Ok(held) = &held {
-            log::traceback(
-                held.request(),
-                Level::Error as i32,
-                text.as_bytes(),
-                Extra::default(),
-            );
+            log::traceback(held.request(), Level::Error as i32, text.as_bytes(), extra);
         }
         held.is_ok()
     }

@@ -251,17 +251,12 @@ fn object(subject: impl Subject, sink: &Sink, level: c_int, text: &[u8], extra: 
     };
     let mut line = record.object();
     if !sink.file.is_null() {
-        line.push('\n');
-        // SAFETY: a server's open log; the bytes live while they are written. It is not buffered: each call is one write(2).
-        unsafe {
-            sys::apr_file_write_full(
-                sink.file,
-                line.as_ptr().cast(),
-                line.len(),
-                std::ptr::null_mut(),
-            );
+        if line.len() < libc::PIPE_BUF || !is_pipe(sink.file) {
+            return write_line(sink.file, line);
         }
-        return;
+        // Of what is longer, other processes' objects may come to stand in the middle.
+        let all = record.objects(libc::PIPE_BUF - 1);
+        return all.into_iter().for_each(|one| write_line(sink.file, one));
     }
     if !fits(&line) {
         let message = extra.message.map_or(text, str::as_bytes);
@@ -276,6 +271,26 @@ fn object(subject: impl Subject, sink: &Sink, level: c_int, text: &[u8], extra: 
     entries("", line.as_bytes(), |text| {
         subject.write(Entry { level, text });
     });
+}
+
+fn write_line(file: *mut sys::apr_file_t, mut line: String) {
+    line.push('\n');
+    // SAFETY: a server's open log; the bytes live while they are written. It is not buffered: each call is one write(2).
+    unsafe {
+        sys::apr_file_write_full(file, line.as_ptr().cast(), line.len(), std::ptr::null_mut());
+    }
+}
+
+/// Is a log a pipe (`ErrorLog "|..."`), of which a write is whole up to PIPE_BUF bytes alone? Of a file each is.
+fn is_pipe(file: *mut sys::apr_file_t) -> bool {
+    let mut descriptor = -1;
+    // SAFETY: a server's open log; both fill what they are given.
+    unsafe {
+        let mut status: libc::stat = std::mem::zeroed();
+        sys::apr_os_file_get(&raw mut descriptor, file) == 0
+            && libc::fstat(descriptor, &raw mut status) == 0
+            && status.st_mode & libc::S_IFMT != libc::S_IFREG
+    }
 }
 
 /// httpd's name for a level (LogLevel).

@@ -118,6 +118,85 @@ impl Record<'_> {
     }
 }
 
+/// So many bytes of an object of several are not its piece of text, at most.
+const AROUND: usize = 512;
+/// So many bytes, as they are quoted, a text may have in the first of several objects. All of them fit.
+const BRIEF: usize = 900;
+const NAME: usize = 120;
+
+impl Record<'_> {
+    /// As `object`, but none is longer than `most` bytes: where it would be, the first has what fits, and the others are pieces of the
+    /// text of that object.
+    pub(crate) fn objects(&self, most: usize) -> Vec<String> {
+        let whole = self.object();
+        if whole.len() <= most {
+            return vec![whole];
+        }
+        let pieces = pieces(&whole, most.saturating_sub(AROUND).max(1));
+        let parts = i64::try_from(pieces.len() + 1).unwrap_or(0);
+        let pieces = (2..).zip(pieces).map(|(part, piece)| {
+            let mut out = self.begun(part, parts);
+            out.text("object", piece.as_bytes());
+            out.close()
+        });
+        std::iter::once(self.brief(parts)).chain(pieces).collect()
+    }
+
+    /// What all of several objects begin with: together with it they can be put in order.
+    fn begun(&self, part: i64, parts: i64) -> Object {
+        let mut out = Object::new();
+        out.text("time", time(self.time).as_bytes());
+        out.text("level", self.level.as_bytes());
+        let logger = self.extra.logger.unwrap_or("mod_python");
+        out.short("logger", logger.as_bytes(), NAME);
+        out.number("pid", i64::from(self.pid));
+        out.number("thread", i64::from(self.thread));
+        out.number("part", part);
+        out.number("parts", parts);
+        out
+    }
+
+    fn brief(&self, parts: i64) -> String {
+        let mut out = self.begun(1, parts);
+        let message = self.extra.message.map_or(self.text, str::as_bytes);
+        out.short("message", message.trim_ascii_end(), BRIEF);
+        if let Some(about) = self.about {
+            let mut request = Object::new();
+            request.short("method", about.method, NAME);
+            request.short("uri", about.uri, BRIEF);
+            if let Some(id) = about.id {
+                request.short("id", id, NAME);
+            }
+            request.short("remote", about.remote, NAME);
+            request.short("host", about.host, NAME);
+            out.json("request", Some(&request.close()));
+        }
+        if let Some(name) = self.extra.interpreter {
+            out.short("interpreter", name.as_bytes(), NAME);
+        }
+        if let Some(trace) = self.trace {
+            out.text("trace_id", trace.trace.as_bytes());
+            out.text("span_id", trace.span.as_bytes());
+        }
+        out.close()
+    }
+}
+
+/// Splits an object's text, which is ASCII, so that each piece has at most so many bytes when it is quoted.
+fn pieces(text: &str, most: usize) -> Vec<&str> {
+    let (mut all, mut from, mut length) = (Vec::new(), 0, 0);
+    for (place, byte) in text.bytes().enumerate() {
+        let quoted = 1 + usize::from(matches!(byte, b'"' | b'\\'));
+        if length + quoted > most {
+            all.push(text.get(from..place).unwrap_or_default());
+            (from, length) = (place, 0);
+        }
+        length += quoted;
+    }
+    all.push(text.get(from..).unwrap_or_default());
+    all
+}
+
 /// How long a message may be, in bytes.
 const MOST: usize = 64 << 10;
 
@@ -155,6 +234,21 @@ impl Object {
     fn text(&mut self, name: &str, value: &[u8]) {
         self.name(name);
         quote(&mut self.0, value);
+    }
+
+    /// As `text`, but cut where it is longer than so many bytes, as it is quoted.
+    fn short(&mut self, name: &str, value: &[u8], most: usize) {
+        let mut quoted = String::new();
+        quote(&mut quoted, value);
+        if quoted.len() <= most {
+            self.name(name);
+            self.0.push_str(&quoted);
+            return;
+        }
+        // A character is quoted as twelve bytes at most, a byte that is none as six.
+        let mut cut = value.get(..most / 6).unwrap_or(value).to_vec();
+        cut.extend_from_slice(b"...");
+        self.text(name, &cut);
     }
 
     fn number(&mut self, name: &str, value: i64) {
@@ -257,6 +351,43 @@ mod tests {
         ] {
             assert_eq!(Trace::parse(wrong.as_bytes()), None, "{wrong}");
         }
+    }
+
+    #[test]
+    fn what_is_too_long_is_several_objects() {
+        let text = "\"\\\u{1f40d}\n text ".repeat(900);
+        let uri = "/\u{7}\"".repeat(2000);
+        let record = Record {
+            time: SystemTime::UNIX_EPOCH,
+            level: "error",
+            text: text.as_bytes(),
+            extra: Extra {
+                interpreter: Some(&uri),
+                logger: Some(&uri),
+                ..Extra::default()
+            },
+            about: Some(About {
+                method: uri.as_bytes(),
+                uri: uri.as_bytes(),
+                id: Some(uri.as_bytes()),
+                remote: uri.as_bytes(),
+                host: uri.as_bytes(),
+            }),
+            trace: None,
+            pid: u32::MAX,
+            thread: i32::MIN,
+        };
+        assert_eq!(record.objects(usize::MAX), [record.object()]);
+        let all = record.objects(4095);
+        assert!(all.len() > 5 && all.iter().all(|one| one.len() <= 4095));
+        let joined = all.iter().skip(1).map(|one| {
+            let (_, piece) = one.split_once("\"object\": \"").unwrap();
+            let piece = piece.strip_suffix("\"}").unwrap();
+            piece.replace("\\\"", "\"").replace("\\\\", "\\")
+        });
+        assert_eq!(joined.collect::<String>(), record.object());
+        let first = all.first().unwrap();
+        assert!(first.contains(&format!("\"part\": 1, \"parts\": {}", all.len())));
     }
 
     #[test]

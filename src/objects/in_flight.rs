@@ -11,8 +11,8 @@ type Object<'py> = Bound<'py, PyAny>;
 /// The functions of `_apache` for it.
 pub(crate) static FUNCTIONS: &[Function] = &[
     function!(
-        c"_in_flight()",
-        c"(pid, thread, interpreter, work, request, since) of each thread of all children that is in Python.",
+        c"_in_flight(queries=False, /)",
+        c"(pid, thread, interpreter, work, request, since) of each thread of all children that is in Python; the request with its query where that is asked for.",
         entries,
     ),
     function!(
@@ -33,11 +33,19 @@ pub(crate) static FUNCTIONS: &[Function] = &[
     ),
 ];
 
-fn entries<'py>(cx: Cx<'py>, _: Args<'_, 'py>) -> PyResult<Object<'py>> {
+fn entries<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
+    let queries = match args.get(0) {
+        Some(asked) => asked.is_truthy()?,
+        None => false,
+    };
     let list = PyList::empty(cx.py);
     for one in in_flight::entries() {
         let name = scoreboard::name_of(one.interpreter).unwrap_or_default();
-        list.append((one.pid, one.thread, name, one.work, one.line, one.since))?;
+        let line = match queries {
+            true => one.line + &one.query,
+            false => one.line,
+        };
+        list.append((one.pid, one.thread, name, one.work, line, one.since))?;
     }
     Ok(list.into_any())
 }

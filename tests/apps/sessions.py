@@ -4,6 +4,7 @@ import datetime
 import json
 import os
 import sys
+import time
 
 import _apache
 import steps
@@ -16,6 +17,20 @@ def count(req):
     session["n"] = session.get("n", 0) + 1
     session.save()
     req.write(f"{session['n']} {session.is_new()} {session.id()} {os.getpid()} {type(session).__name__}")
+    return apache.OK
+
+
+def forks(req):
+    """A process that is forked while the session's file is open, and lives on until its test lets it go."""
+    session = Session.Session(req)
+    child = os.fork()
+    if child == 0:
+        while not os.path.exists(os.path.join(os.path.dirname(__file__), "go_on")):
+            time.sleep(0.02)
+        os._exit(0)
+    session["n"] = session.get("n", 0) + 1
+    session.save()
+    req.write(f"{session['n']}")
     return apache.OK
 
 

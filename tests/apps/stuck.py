@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
+import os
 import threading
 import time
 
@@ -23,6 +24,11 @@ def stand(how):
     """Be stuck."""
     if how == "spin":
         end = time.monotonic() + 20
+        while time.monotonic() < end:
+            pass
+    elif how == "spin on":
+        # For longer than a test has patience.
+        end = time.monotonic() + 90
         while time.monotonic() < end:
             pass
     elif how == "sleep":
@@ -58,6 +64,15 @@ def handler(req):
         how = how[5:]
     stand(how)
     req.write("done")
+    return apache.OK
+
+
+def waits(req):
+    """An innocent one: until its test lets it go on."""
+    req.content_type = "text/plain"
+    while not os.path.exists(os.path.join(os.path.dirname(__file__), "go_on")):
+        time.sleep(0.02)
+    req.write("waited")
     return apache.OK
 
 
@@ -163,6 +178,14 @@ async def asgi(scope, receive, send):
         await send({"type": "http.response.body", "body": b"a part", "more_body": True})
         await asyncio.sleep(0)
         how = how[5:]
+    if how == "body":
+        body, more = b"", True
+        while more:
+            message = await receive()
+            body, more = body + message["body"], message["more_body"]
+        await send(start)
+        await send({"type": "http.response.body", "body": body})
+        return
     if how == "await":
         await asyncio.sleep(30)
     elif how == "pool":
@@ -172,6 +195,17 @@ async def asgi(scope, receive, send):
     if not how.startswith("part "):
         await send(start)
     await send({"type": "http.response.body", "body": b"done"})
+
+
+class Called:
+    """An application that is no coroutine, and does something before it gives one."""
+
+    def __call__(self, scope, receive, send):
+        stand(scope["query_string"].decode().replace("%20", " "))
+        return asgi({**scope, "query_string": b""}, receive, send)
+
+
+called = Called()
 
 
 def inputfilter(filter):

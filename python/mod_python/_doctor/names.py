@@ -61,6 +61,7 @@ OPTIONS = (
     "mod_python.session.session_type",
     "mod_python.sqlite_session.database_directory",
     "mod_python.sqlite_session.database_filename",
+    "mod_python.status.queries",
 )
 """Every PythonOption of ours."""
 _ELSEWHERE = {"mod_python.asgi.root_path": "mod_python.asgi.base_uri"}

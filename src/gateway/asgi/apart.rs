@@ -180,7 +180,7 @@ impl Arriving {
         };
         let lifespan = options::lifespan(&host.config::<ModPython>().common);
         let lease = Some(self.lease.clone());
-        let exchange = Http::new(self.channel.clone(), lease, host.header_only(), can);
+        let exchange = Http::new(self.channel.clone(), lease, host, can);
         // From here on the worker would take a failure for one of the application's.
         let exchange = class::instance(cx, exchange)?;
         ours.setattr(exchange_name(cx)?, &exchange)?;

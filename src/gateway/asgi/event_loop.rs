@@ -203,8 +203,8 @@ impl Class for Loop {
         ),
         method!(
             Loop,
-            c"log(level, text, traceparent=None, message=None, exception=None, /)",
-            c"logs a text, lines of a traceback an entry each; as an object of JSON it is the message and the exception. Errors are counted.",
+            c"log(level, text, server=0, traceparent=None, message=None, exception=None, /)",
+            c"logs a text for the server of a number, or the main one; lines of a traceback an entry each, as an object of JSON it is the message and the exception. Errors are counted.",
             log_text
         ),
     ];
@@ -238,7 +238,7 @@ fn log_text<'py>(this: This<'_, 'py, Loop>, args: Args<'_, 'py>) -> PyResult<Obj
     let cx = this.cx;
     let text = args.required(1)?.cast_into::<PyString>()?;
     let text = embed::text::lossy(&text);
-    let [traceparent, message, exception] = [2, 3, 4].map(|place| {
+    let [traceparent, message, exception] = [3, 4, 5].map(|place| {
         let given = args.get(place);
         let given = given.and_then(|given| given.cast_into::<PyString>().ok());
         given.map(|given| embed::text::lossy(&given))
@@ -258,7 +258,8 @@ fn log_text<'py>(this: This<'_, 'py, Loop>, args: Args<'_, 'py>) -> PyResult<Obj
         exception: exception.as_deref(),
         ..cx.extra()
     };
-    cx.log_lines_of_process(level, &text, extra);
+    let server = usize::try_from(args.integer_or(2, 0)?).unwrap_or(0);
+    cx.log_lines_of_server(server, level, &text, extra);
     Ok(cx.py.None().into_bound(cx.py))
 }
 

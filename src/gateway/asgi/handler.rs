@@ -73,10 +73,7 @@ pub(in crate::gateway) fn answer<'py>(call: &Call<'py>, request: &Object<'py>) -
         trail: host.can_trail(),
         debug: may_debug(host),
     };
-    let exchange = class::instance(
-        cx,
-        Http::new(channel.clone(), None, host.header_only(), can),
-    )?;
+    let exchange = class::instance(cx, Http::new(channel.clone(), None, host, can))?;
     let lifespan = options::lifespan(common);
     let Ok(left) = deadlines::hand_over(cx) else {
         return Err(call.time_out());

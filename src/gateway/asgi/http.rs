@@ -11,6 +11,7 @@ use crate::exchange::RequestLease;
 use crate::gateway::headers;
 use crate::httpd::io::file_part::FilePart;
 use crate::httpd::log::{self, Level};
+use crate::httpd::request::Request as Host;
 use crate::httpd::request::header;
 use crate::objects::request;
 use pyo3::IntoPyObjectExt;
@@ -33,6 +34,8 @@ pub(super) struct Http {
     /// Has the answer no body, whatever is sent (HEAD)?
     is_head: bool,
     can: Can,
+    /// The number of its server.
+    server: usize,
 }
 
 /// What the application may send beside what it may always.
@@ -48,14 +51,15 @@ impl Http {
     pub(super) fn new(
         channel: Arc<Channel>,
         lease: Option<RequestLease>,
-        is_head: bool,
+        host: Host<'_>,
         can: Can,
     ) -> Http {
         Http {
             channel,
             lease,
-            is_head,
+            is_head: host.header_only(),
             can,
+            server: host.server().number(),
         }
     }
 }
@@ -111,6 +115,12 @@ impl Class for Http {
             c"number()",
             c"what the loop will be told.",
             |this: This<'_, '_, Http>, _| { this.channel.number.into_bound_py_any(this.cx.py) }
+        ),
+        method!(
+            Http,
+            c"server()",
+            c"the number of the server whose request it is, for the loop's log.",
+            |this: This<'_, '_, Http>, _| { this.server.into_bound_py_any(this.cx.py) }
         ),
         method!(
             Http,

@@ -4,6 +4,7 @@ use crate::httpd::apr::pool::Pool;
 use crate::httpd::callback::{assert_no_data, summon};
 use crate::httpd::guard::guard;
 use crate::httpd::log::{self, Level};
+use crate::httpd::module::merged;
 use crate::httpd::request::Request;
 use crate::httpd::request::connection::Connection;
 use crate::httpd::request::server::Server;
@@ -376,6 +377,7 @@ unsafe extern "C" fn on_child_init<F: Fn(Pool<'static>, Server<'static>) + Copy>
         return;
     };
     server.remember();
+    merged::serve();
     if let Err(place) = guard("child_init", || hook(pool, server)) {
         log::entry(server, Level::Critical, &place);
     }

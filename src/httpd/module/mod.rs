@@ -3,6 +3,7 @@
 pub(crate) mod command;
 pub(crate) mod hooks;
 pub(crate) mod kept;
+pub(in crate::httpd) mod merged;
 pub(crate) mod reach;
 pub(crate) mod record;
 pub(crate) mod retirement;

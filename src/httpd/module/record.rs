@@ -5,7 +5,7 @@
 
 use super::command::Commands;
 use super::kept::Module;
-use super::slot;
+use super::{merged, slot};
 use crate::httpd::apr::pool::Pool;
 use crate::httpd::guard::{self, guard};
 use crate::httpd::log::{self, Level};
@@ -68,7 +68,10 @@ unsafe extern "C" fn create_directory<M: Module>(
     _dir: *mut c_char,
 ) -> *mut c_void {
     // SAFETY: httpd gives a live pool.
-    unsafe { store(pool, M::Directory::default()) }
+    let pool = unsafe { Pool::from_raw(pool) };
+    pool.map_or(std::ptr::null_mut(), |pool| {
+        merged::store(pool, M::Directory::default())
+    })
 }
 
 unsafe extern "C" fn create_server<M: Module>(
@@ -81,16 +84,18 @@ unsafe extern "C" fn create_server<M: Module>(
 
 unsafe extern "C" fn merge_directory<M: Module>(
     pool: *mut sys::apr_pool_t,
-    base: *mut c_void,
-    over: *mut c_void,
+    outer: *mut c_void,
+    inner: *mut c_void,
 ) -> *mut c_void {
-    // SAFETY: both were made by `create_directory` or `merge_directory` in pools that live at least as long as `pool`. Neither is
-    // written to once its section has been read.
+    if let Some(merged) = merged::find(outer, inner) {
+        return merged;
+    }
+    // SAFETY: both were made by `create_directory`, `merge_directory` or `Overlay::fill` in pools that live at least as long as `pool`.
+    // Neither is written to once its section has been read.
     unsafe {
-        let (outer, inner) = (base, over);
         let (base, over) = (
-            &*base.cast::<M::Directory<'_>>(),
-            &*over.cast::<M::Directory<'_>>(),
+            &*outer.cast::<M::Directory<'_>>(),
+            &*inner.cast::<M::Directory<'_>>(),
         );
         if M::is_blank(over) {
             return outer;
@@ -98,16 +103,21 @@ unsafe extern "C" fn merge_directory<M: Module>(
         if M::is_blank(base) {
             return inner;
         }
-        // Merged in place, without a copy: this happens for every request.
+        let kept = merged::keep(outer, inner, |lasting| {
+            guard("merge", || M::merge_directory(lasting, base, over)).ok()
+        });
+        if let Some(kept) = kept {
+            return kept;
+        }
         let Some(live) = Pool::from_raw(pool) else {
             return std::ptr::null_mut();
         };
         let merged = guard("merge", || {
-            store(pool, M::merge_directory(live, base, over))
+            merged::store(live, M::merge_directory(live, base, over))
         });
         merged.unwrap_or_else(|place| {
             log::process(Level::Critical, &place);
-            store(pool, M::broken_directory(live, over))
+            merged::store(live, M::broken_directory(live, over))
         })
     }
 }

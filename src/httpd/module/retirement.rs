@@ -4,6 +4,7 @@
 //! descriptors: what waits stays with the kernel, for other children, and the parent starts another child. So accepting fails from now on.
 //! The MPM notices when the next connection comes.
 
+use crate::httpd::request::Request;
 use crate::httpd::request::server::{is_defined, mpm_query};
 use crate::httpd::sys;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -34,6 +35,21 @@ pub(crate) fn begin() -> Option<Duration> {
 }
 
 static BEGUN: AtomicBool = AtomicBool::new(false);
+
+static LOGS: AtomicBool = AtomicBool::new(false);
+
+/// Has the request of a thread that does not come back logged by httpd's modules but this one (ap_run_log_transaction): the child ends, and
+/// nobody else does. Called by whoever holds the request, behind `begin`.
+pub(crate) fn log(request: Request<'_>) {
+    LOGS.store(true, Ordering::SeqCst);
+    // SAFETY: a live request, which its own thread does not touch while it is held.
+    unsafe { sys::ap_run_log_transaction(request.as_ptr()) };
+}
+
+/// Does the child end with requests that no handler logs any more?
+pub(crate) fn logs() -> bool {
+    LOGS.load(Ordering::Relaxed)
+}
 
 /// Is this child to end for a reason of ours?
 pub(crate) fn has_begun() -> bool {

@@ -2,7 +2,7 @@
 
 use crate::httpd::apr::pool::Pool;
 use crate::httpd::module::kept::Module;
-use crate::httpd::module::slot;
+use crate::httpd::module::{merged, slot};
 use crate::httpd::request::Request;
 use crate::httpd::sys;
 use std::ffi::{CStr, c_char, c_void};
@@ -170,14 +170,14 @@ impl<'c> Overlay<'c> {
 
     /// Puts our settings into it.
     pub(crate) fn fill<M: Module>(self, pool: Pool<'c>, directory: M::Directory<'c>) {
-        let directory = pool.store(directory);
+        let directory = merged::store(pool, directory);
         // SAFETY: our place of a live vector, which is read as what is stored here.
         unsafe {
             *self
                 .0
                 .as_ptr()
                 .cast::<*mut c_void>()
-                .add(slot::index().cast_unsigned() as usize) = std::ptr::from_mut(directory).cast();
+                .add(slot::index().cast_unsigned() as usize) = directory;
         }
     }
 

@@ -70,6 +70,17 @@ impl<'s> Server<'s> {
         unsafe { Server::from_raw((*self.as_ptr()).next) }
     }
 
+    /// A number by which `of_number` finds it.
+    pub(crate) fn number(self) -> usize {
+        self.as_ptr().addr()
+    }
+
+    /// The server of this number, if there is one.
+    pub(crate) fn of_number(number: usize) -> Option<Server<'s>> {
+        std::iter::successors(Server::main(), |server| server.next())
+            .find(|server| server.number() == number)
+    }
+
     pub(crate) fn is_virtual(self) -> bool {
         // SAFETY: a live server_rec.
         unsafe { (*self.as_ptr()).is_virtual != 0 }

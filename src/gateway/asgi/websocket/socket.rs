@@ -10,6 +10,7 @@ use crate::embed::cell::Slot;
 use crate::embed::class::{Args, Class, Key, Method, This, method};
 use crate::embed::text;
 use crate::gateway::headers::{self, Fate};
+use crate::httpd::request::Request as Host;
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::{PyConnectionError, PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -28,15 +29,22 @@ pub(in super::super) struct WebSocket {
     subprotocols: Vec<String>,
     /// The head of an answer that denies, until its first part comes.
     denial: Mutex<Option<HeadParts>>,
+    /// The number of its server.
+    server: usize,
 }
 
 impl WebSocket {
-    pub(super) fn new(channel: Arc<Channel>, subprotocols: Vec<String>) -> WebSocket {
+    pub(super) fn new(
+        channel: Arc<Channel>,
+        subprotocols: Vec<String>,
+        host: Host<'_>,
+    ) -> WebSocket {
         WebSocket {
             channel,
             error: Slot::default(),
             subprotocols,
             denial: Mutex::default(),
+            server: host.server().number(),
         }
     }
 }
@@ -90,6 +98,12 @@ impl Class for WebSocket {
             |this: This<'_, '_, WebSocket>, _| {
                 this.channel.number.into_bound_py_any(this.cx.py)
             }
+        ),
+        method!(
+            WebSocket,
+            c"server()",
+            c"the number of the server whose WebSocket it is, for the loop's log.",
+            |this: This<'_, '_, WebSocket>, _| { this.server.into_bound_py_any(this.cx.py) }
         ),
         method!(
             WebSocket,

@@ -81,7 +81,7 @@ pub(in super::super) fn prepare<'py>(
     };
     let inbox = event_loop::inbox(cx, options::kind(common))?;
     let channel = Arc::new(Channel::new(inbox.clone(), limits.queue));
-    let exchange = class::instance(cx, WebSocket::new(channel.clone(), subprotocols))?;
+    let exchange = class::instance(cx, WebSocket::new(channel.clone(), subprotocols, host))?;
     let lifespan = options::lifespan(common);
     let parts = (&exchange, application, &*mounted.name, scope, lifespan);
     Ok(Ok(Prepared {
