@@ -192,12 +192,15 @@ impl<'r> Run<'_, 'r> {
         let watch = Stopwatch::new();
         watch.attached();
         let turn = self.lease.turn();
-        let opened = turn.open(self.request.address(), Turn::wait);
+        let _opened = turn.open(self.request.address(), Turn::wait);
         let held = self.lease.acquire().ok()?;
         let outer = held.value().cursor.begin(self.phase, self.extension, 0);
         drop(held);
         let answered = gateway::apart(interpreter, self.lease, self.request);
-        let held = self.lease.acquire().ok()?;
+        let Ok(held) = self.lease.acquire() else {
+            // It has ended meanwhile, whoever has done that.
+            return Some(Ok(Done::Phase(Status::INTERNAL_SERVER_ERROR, None)));
+        };
         let is_untouched = held.value().is_untouched();
         let outer = match answered {
             Apart::Answered | Apart::Leaves if is_untouched => {
@@ -210,7 +213,7 @@ impl<'r> Run<'_, 'r> {
             }
             _ => Some(outer),
         };
-        drop((held, opened));
+        drop(held);
         if let Some(lap) = watch.lap() {
             account::add(Some(self.lease.times()), interpreter, &lap);
         }

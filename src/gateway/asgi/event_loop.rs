@@ -129,10 +129,12 @@ impl Class for Loop {
             c"gives all that has come: what to begin with, the numbers of those that can go on, and of those to be cancelled.",
             |this: This<'_, '_, Loop>, _| {
                 let post = this.inbox.take();
-                if !post.begun.is_empty() {
+                let has_begun = !post.begun.is_empty();
+                let taken = taken(&this, post)?;
+                if has_begun {
                     this.inbox.open_batch();
                 }
-                taken(&this, post)
+                Ok(taken)
             }
         ),
         method!(
