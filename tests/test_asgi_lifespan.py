@@ -32,6 +32,10 @@ PythonASGI /off asgi_lifespans:fails
 PythonASGI /dies asgi_lifespans:dies
 PythonASGI /tells asgi_lifespans:tells
 PythonASGI /raises asgi_lifespans:raises_at_startup
+PythonASGI /must asgi_lifespans:must_start
+<Location /must>
+    PythonOption mod_python.asgi.lifespan on
+</Location>
 PythonASGI /ordered asgi_lifespans:ordered
 <Location /ordered/on>
     PythonOption mod_python.asgi.lifespan on
@@ -183,6 +187,11 @@ def test_a_startup_that_raises_is_loud(httpd: Server) -> None:
     line = httpd.wait_log("asgi_lifespans::raises_at_startup runs without lifespan: its start-up raises: Traceback")
     assert ":warn" in line
     httpd.wait_log("ConnectionRefusedError: asgi_lifespans: the database is down")
+    assert httpd.get("/must").status == 500
+    httpd.claim("the start-up of asgi_lifespans::must_start .lifespan.: Traceback")
+    httpd.claim("the start-up of asgi_lifespans::must_start has failed")
+    httpd.claims.append("the database is down")
+    assert "must_start runs" not in httpd.log_text()
     assert httpd.ok("/without").text == "False" and "asgi_lifespans::without runs" not in httpd.log_text()
 
 

@@ -303,13 +303,13 @@ class Server:
         else:
             application.lifespan, application.failure = None, error
             application.is_unsupported = isinstance(error, _asgi_lifespan.Unsupported)
-        if isinstance(error, _asgi_lifespan.Unsupported):
+        queue, application.queue = application.queue or [], None
+        if isinstance(error, _asgi_lifespan.Unsupported) and any(mode != "on" for mode, *_ in queue):
             text = f"{application.name} runs without lifespan"
             if error.is_odd:
                 self.log_error(f"{text}: its start-up raises", error, level=_WARNING)
             else:
                 self.native.log(_DEBUG, f"{text}: {error}")
-        queue, application.queue = application.queue or [], None
         if error is not None and not application.is_unsupported:
             self._refuse(application, error)
         for waiting in queue:

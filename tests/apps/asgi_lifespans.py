@@ -142,6 +142,11 @@ async def raises_at_startup(scope: Scope, receive: Any, send: Any) -> None:
     raise ConnectionRefusedError("asgi_lifespans: the database is down")
 
 
+async def must_start(scope: Scope, receive: Any, send: Any) -> None:
+    """As `raises_at_startup`; PythonOption mod_python.asgi.lifespan on is for this one."""
+    await raises_at_startup(scope, receive, send)
+
+
 async def ordered(scope: Scope, receive: Any, send: Any) -> None:
     """Knows nothing of lifespan; each of its places has another option."""
     await without(scope, receive, send)
