@@ -115,6 +115,10 @@ def test_old_and_odd_requests(httpd: Server) -> None:
     found = raw(httpd.port, b"BREW /scoped/x HTTP/1.0\r\n\r\n")
     assert b'"http_version": "1.0"' in found and b'"method": "BREW"' in found and b'"headers": []' in found
     assert b"Transfer-Encoding" not in found
+    for version in ("2.0", "3.0"):
+        line = f"GET /scoped HTTP/{version}\r\nHost: h\r\nConnection: close\r\n\r\n"
+        odd = raw(httpd.port, line.encode())
+        assert b'"http_version": "1.1"' in odd and b"trailers" not in odd
     absolute = raw(httpd.port, b"GET http://h:1/scoped/y?z HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
     assert b'"raw_path": "/scoped/y"' in absolute
 
@@ -278,6 +282,7 @@ def test_a_body_that_is_too_large_is_refused(httpd: Server) -> None:
 def test_a_broken_chunk_is_refused(httpd: Server) -> None:
     answer = raw(httpd.port, b"POST /echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nnonsense\r\n")
     assert b" 400 " in answer.split(b"\r\n", 1)[0]
+    httpd.wait_log("asgi_apps::echo POST '/echo': its body was refused .400.: Traceback")
 
 
 def until(connection: socket.socket, end: bytes) -> bytes:
@@ -359,6 +364,10 @@ WRONG: list[tuple[list[Any], str]] = [
     ([start(headers=[(b"transfer-encoding", b"gzip, chunked")])], "ValueError"),
     ([start(headers=[(b"upgrade", b"h2c")])], "ValueError"),
     ([start(headers=[(b"content-length", b"spam")])], "ValueError"),
+    (
+        [start(headers=[(b"content-length", b"2"), (b"Content-Length", b"3")])],
+        'ValueError: ASGI: "http.response.start": it has two different Content-Lengths',
+    ),
     ([start(), part("text")], 'TypeError: ASGI: the body of "http.response.body" must be bytes, not str'),
     ([start(), part(3)], "TypeError"),
     (
@@ -381,11 +390,40 @@ def test_what_is_wrong_is_raised(httpd: Server, messages: list[Any], error: str)
     httpd.claim(f"PythonHandler mod_python.asgi|{name}")
 
 
-def test_nothing_follows_the_end(httpd: Server) -> None:
-    messages = [start(), part(b"all"), part(b"more")]
-    assert httpd.ok("/script", "POST", body=repr(messages)).text == "all"
-    assert heard(httpd) == ["RuntimeError", 'ASGI: "http.response.body" comes after the answer is complete']
+def test_what_follows_the_end_is_ignored(httpd: Server) -> None:
+    """As the specification says of `more_body`."""
+    messages = [start(), part(b"all"), part(b"more"), start(500), {"type": "http.response.trailers"}, {"type": "spam"}]
+    assert httpd.ok("/script", "POST", body=repr([*messages, {"type": 3}])).text == "all"
+    # It has come to the last, which is no message at all.
+    assert heard(httpd) == ["TypeError", "ASGI: the type of a message must be a str"]
     httpd.claim("after the answer")
+
+
+@pytest.mark.parametrize("behind", [[{"type": 3}], []])
+def test_what_was_sent_has_been_sent(httpd: Server, behind: list[Any]) -> None:
+    """Whether or not the application has waited for anything since."""
+    httpd.claims.append("the type of a message must be a str|before its answer was complete")
+    for first in (b"a part", b""):
+        messages = repr([start(), part(first, more_body=True), *behind])
+        for _ in range(10):
+            sent = f"POST /script HTTP/1.1\r\nHost: h\r\nContent-Length: {len(messages)}\r\nConnection: close\r\n\r\n"
+            answer = raw(httpd.port, (sent + messages).encode())
+            assert answer.startswith(b"HTTP/1.1 200 ") and first in answer and not answer.endswith(b"0\r\n\r\n"), answer
+
+
+def test_equal_lengths_are_one(httpd: Server) -> None:
+    messages = [start(headers=[(b"content-length", b"4")] * 2), part(b"1234")]
+    answer = httpd.ok("/script", "POST", body=repr(messages))
+    assert [value for name, value in answer.headers if name.lower() == "content-length"] == ["4"]
+
+
+@pytest.mark.parametrize("value", [b"close", b"x-spam, Close"])
+def test_an_application_can_close_the_connection(httpd: Server, value: bytes) -> None:
+    messages = repr([start(headers=[(b"connection", value), (b"content-length", b"3")]), part(b"end")])
+    sent = f"POST /script HTTP/1.1\r\nHost: h\r\nContent-Length: {len(messages)}\r\n\r\n{messages}"
+    # It ends without the client's asking for it.
+    answer = raw(httpd.port, sent.encode())
+    assert answer.endswith(b"end") and answer.lower().count(b"\r\nconnection: close\r\n") == 1
 
 
 def test_what_is_wrong_can_be_caught(httpd: Server) -> None:
@@ -477,6 +515,15 @@ def test_a_client_that_goes_is_heard_of(httpd: Server, query: str, reset: bool) 
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     connection.close()
     assert heard(httpd) == ["http.disconnect", "http.disconnect", True]
+
+
+def test_nothing_can_be_sent_to_a_client_that_has_gone(httpd: Server) -> None:
+    """Whatever has been sent before."""
+    connection = socket.create_connection(("127.0.0.1", httpd.port), 30)
+    connection.sendall(b"GET /gone HTTP/1.1\r\nHost: h\r\n\r\n")
+    assert heard(httpd) == ["listening"]
+    connection.close()
+    assert heard(httpd) == ["ConnectionError"] * 5
 
 
 def test_a_client_that_goes_before_its_body_is_complete(httpd: Server) -> None:

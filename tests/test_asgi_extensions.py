@@ -146,24 +146,18 @@ def test_a_file_that_the_children_cannot_read(httpd: Server) -> None:
 
 def test_a_file_and_a_body_do_not_mix(httpd: Server) -> None:
     four = path(f"{httpd.root}/four")
-    assert httpd.ok("/script", "POST", body=repr([start(), four, part(b"more")])).text == "1234"
-    assert heard(httpd) == ["RuntimeError", 'ASGI: "http.response.body" comes after the answer is complete']
-    assert httpd.ok("/script", "POST", body=repr([start(), four, four])).text == "1234"
-    assert heard(httpd) == ["RuntimeError", f"{KIND} comes after the answer is complete"]
-    assert httpd.ok("/script", "POST", body=repr([start(), four, start()])).text == "1234"
-    assert heard(httpd)[0] == "RuntimeError"
+    # What follows the complete answer is ignored.
+    for behind in (part(b"more"), four, start()):
+        assert httpd.ok("/script", "POST", body=repr([start(), four, behind])).text == "1234"
     for first in (part(b"a part", more_body=True), part(more_body=True)):
-        # Whether that part has left is a matter of moments: a 500, or broken off.
         body = repr([start(), first, four]).encode()
         lines = b"POST /script HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
         answer = raw(httpd.port, lines % len(body) + body)
-        assert b" 500 " in answer.split(b"\r\n", 1)[0] or not answer.endswith(b"0\r\n\r\n")
+        assert b" 200 " in answer.split(b"\r\n", 1)[0] and not answer.endswith(b"0\r\n\r\n")
         said = f"{KIND} comes behind a part of the body, and is all of it itself"
         assert heard(httpd) == ["RuntimeError", said]
         httpd.claim(re.escape(said))
     assert httpd.ok("/script", "POST", body=repr([start(), part(b"all"), four])).text == "all"
-    assert heard(httpd)[0] == "RuntimeError"
-    httpd.claim("after the answer")
 
 
 def test_another_answer_in_place_of_a_file(httpd: Server) -> None:
@@ -336,8 +330,6 @@ def test_no_hint_comes_behind_the_end(httpd: Server) -> None:
     assert (
         httpd.ok("/script", "POST", body=repr([links(), start(), links(), part(b"all"), links(b"</a>")])).text == "all"
     )
-    assert heard(httpd) == ["RuntimeError", f"{HINT} comes after the answer is complete"]
-    httpd.claim("after the answer")
 
 
 def test_a_part_of_a_page_has_no_hints(serve: Serve, mpm: str) -> None:

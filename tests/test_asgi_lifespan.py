@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import subprocess
 import threading
@@ -9,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from asgi_site import site
+from asgi_site import open_gate, site
 from conftest import Serve, Server
 
 from httpd import PATIENCE
@@ -29,6 +30,22 @@ PythonASGI /off asgi_lifespans:fails
 <Location /off>
     PythonOption mod_python.asgi.lifespan off
 </Location>
+PythonASGI /dies asgi_lifespans:dies
+PythonASGI /tells asgi_lifespans:tells
+PythonASGI /raises asgi_lifespans:raises_at_startup
+PythonASGI /must asgi_lifespans:must_start
+<Location /must>
+    PythonOption mod_python.asgi.lifespan on
+</Location>
+PythonASGI /ordered asgi_lifespans:ordered
+<Location /ordered/on>
+    PythonOption mod_python.asgi.lifespan on
+</Location>
+PythonASGI /state asgi_lifespans:stated
+<Location /state/off>
+    PythonOption mod_python.asgi.lifespan off
+</Location>
+PythonASGI /task asgi_lifespans:leaves_a_task
 PythonASGI /other asgi_lifespans:whole
 <Location /other>
     PythonInterpreter other
@@ -173,3 +190,92 @@ def test_a_long_poll_over_http2_does_not_keep_httpd(serve: Serve) -> None:
         httpd.stop()
         client.wait(PATIENCE)
     assert "AH00046" not in httpd.log_text(), "the child had to be killed"
+
+
+def test_a_lifespan_that_dies_is_told_once(httpd: Server) -> None:
+    open_gate(httpd, "dies", shut=True)
+    assert httpd.ok("/dies").text == "alive"
+    open_gate(httpd, "dies")
+    httpd.claim("the lifespan of asgi_lifespans::dies has ended too early, behind its start-up: Traceback")
+    httpd.claim("ConnectionError: asgi_lifespans: the broker has gone")
+    assert httpd.ok("/dies").text == "alive"
+    assert httpd.ok("/tells").text == "alive"
+    httpd.claim("the lifespan of asgi_lifespans::tells has ended too early, behind its start-up: asgi_lifespans tells")
+    httpd.stop()
+    text = httpd.log_text()
+    for name in ("dies", "tells"):
+        # Of a child: prefork may have had another one for the second request.
+        told = re.findall(rf"pid (\d+).*asgi_lifespans::{name} has ended too early", text)
+        assert told and len(told) == len(set(told)), told
+    assert "shut-down" not in text
+
+
+def test_a_startup_that_raises_is_loud(httpd: Server) -> None:
+    assert httpd.ok("/raises").text == "False"
+    line = httpd.wait_log("asgi_lifespans::raises_at_startup runs without lifespan: its start-up raises: Traceback")
+    assert ":warn" in line
+    httpd.wait_log("ConnectionRefusedError: asgi_lifespans: the database is down")
+    assert httpd.get("/must").status == 500
+    httpd.claim("the start-up of asgi_lifespans::must_start .lifespan.: Traceback")
+    httpd.claim("the start-up of asgi_lifespans::must_start has failed")
+    httpd.claims.append("the database is down")
+    assert "must_start runs" not in httpd.log_text()
+    assert httpd.ok("/without").text == "False" and "asgi_lifespans::without runs" not in httpd.log_text()
+
+
+def test_each_request_has_its_own_option(httpd: Server) -> None:
+    """Whichever comes first."""
+    httpd.claims.append("the start-up of asgi_lifespans::ordered|AssertionError|has failed")
+    for path in ("/ordered", "/ordered/on", "/ordered", "/ordered/on"):
+        assert httpd.get(path).status == (500 if path.endswith("on") else 200), path
+    httpd.wait_log("the start-up of asgi_lifespans::ordered")
+    assert [httpd.ok(f"/state{end}").text for end in ("/off", "", "/off")] == ["False", "True", "False"]
+
+
+@pytest.mark.parametrize("kind", ["auto", "asyncio"])
+def test_a_task_that_exits_ends_nothing(serve: Serve, kind: str) -> None:
+    httpd = site(serve, f"PythonOption mod_python.asgi.loop {kind}\n{CONFIG}", mpm="event", threads=4)
+    texts: list[str] = []
+    thread = threading.Thread(target=lambda: texts.append(httpd.ok("/task").text))
+    thread.start()
+    for name in ("SystemExit", "KeyboardInterrupt"):
+        assert httpd.ok(f"/task?{name}").text == "left"
+        httpd.claim(f"a task of the event loop raises {name}, which ends nothing here: Traceback")
+    httpd.claims.append("asgi_lifespans ends a task")
+    open_gate(httpd, "exited")
+    thread.join()
+    assert texts == ["still here"] and noted(httpd, "whole") == ["startup"]
+    httpd.stop()
+    assert noted(httpd, "whole") == ["startup", "shutdown"]
+
+
+def begun(server: Server, path: str) -> socket.socket:
+    connection = socket.create_connection(("127.0.0.1", server.port), PATIENCE)
+    connection.sendall(f"GET {path} HTTP/1.0\r\n\r\n".encode())
+    return connection
+
+
+@pytest.mark.parametrize("name", ["waits", "blocks"])
+def test_who_waits_for_a_startup_is_told(serve: Serve, name: str) -> None:
+    httpd = site(serve, f"PythonASGI / asgi_stuck:{name}\n", mpm="event", threads=4)
+    with begun(httpd, "/?one") as connection, connection.makefile() as file:
+        if name == "waits":
+            line = httpd.wait_log(r"requests \(1\) wait for the start-up of asgi_stuck::waits \(lifespan\)")
+            assert ":warn" in line
+            httpd.wait_log(r"asgi_stuck.py., line \d+, in waits")
+        open_gate(httpd, "starts")
+        assert file.read().endswith("started")
+    httpd.wait_log(f"the start-up of asgi_stuck::{name} \\(lifespan\\) has taken")
+
+
+@pytest.mark.parametrize("name", ["waits", "blocks"])
+def test_a_request_that_waits_too_long_for_a_startup(serve: Serve, name: str) -> None:
+    httpd = site(serve, f"PythonTimeout 0.7 asgi\nPythonASGI / asgi_stuck:{name}\n", mpm="event", threads=4)
+    assert httpd.get("/?late").status == 504
+    httpd.claim(f"PythonTimeout: GET .* it waits for the start-up of asgi_stuck::{name} .lifespan., which stands here")
+    httpd.claims.append(r"\]   ( |File)")
+    httpd.wait_log(rf"asgi_stuck.py., line \d+, in {name}")
+    open_gate(httpd, "starts")
+    httpd.ok("/?one")
+    # Nobody waited for it any more.
+    assert not (httpd.root / "notes/late").exists()

@@ -104,6 +104,12 @@ def test_refusals(httpd: Server) -> None:
     with pytest.raises(InvalidStatus) as refused:
         opening(httpd, "/refused")
     assert refused.value.response.status_code == 403
+    # The code is not sent.
+    for code in (999, 1006, "x"):
+        messages = repr([{"type": "websocket.close", "code": code}])
+        with pytest.raises(InvalidStatus) as refused:
+            opening(httpd, f"/script?{messages.encode().hex()}")
+        assert refused.value.response.status_code == 403
     with pytest.raises(InvalidStatus) as denied:
         opening(httpd, "/denied", compression=None)
     answer = denied.value.response
@@ -176,6 +182,7 @@ CLOSE = {"type": "websocket.close"}
         ([{"type": "http.response.start", "status": 200}], "RuntimeError"),
         ([{"type": "websocket.accept", "subprotocol": "not offered"}], "ValueError"),
         ([{"type": "websocket.accept", "subprotocol": 3}], "TypeError"),
+        ([{"type": "websocket.accept", "subprotocol": ""}, ACCEPT], "RuntimeError"),
         ([{"type": "websocket.accept", "headers": [(b"a", b"b\r\nc: d")]}], "ValueError"),
         ([{"type": "websocket.accept", "headers": [(b"Sec-WebSocket-Accept", b"b")]}], "ValueError"),
         ([{"type": "websocket.accept", "headers": [("a", "b")]}], "TypeError"),

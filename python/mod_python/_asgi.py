@@ -13,13 +13,14 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Awaitable, ItemsView, Iterator, KeysView, MutableMapping, ValuesView
+from collections.abc import MutableMapping
 from types import MethodType
-from typing import Any, Callable, Optional, Protocol
+from typing import Any, Callable, Optional
 
 import _apache
 
 from mod_python import _asgi_lifespan, _stacks, _tracebacks, apache
+from mod_python._asgi_native import Exchange, Later, Native
 
 Message = MutableMapping[str, Any]
 
@@ -31,98 +32,10 @@ _SHUTDOWN = 2.0
 """So many seconds ``lifespan.shutdown`` may take."""
 _PAUSE = 5.0
 """So many seconds a failed start-up is the answer to all requests, before it is tried again."""
+_LONG = 5.0
+"""So many seconds a start-up takes, before it is said where it stands."""
 
 _ERROR, _WARNING, _INFO, _DEBUG = 3, 4, 6, 7
-
-
-class Native(Protocol):
-    """What httpd's threads and this one share."""
-
-    def fileno(self) -> int: ...
-    def kind(self) -> str: ...
-    def take(self) -> tuple[list[Any], list[int], list[int]]: ...
-    def begun(self) -> None: ...
-    def make_requests_by(self, later: type[Later], /) -> None: ...
-    def close(self) -> tuple[list[Any], list[int], list[int]]: ...
-    def begin_step(self, due: int, limit: int, /) -> None: ...
-    def end_step(self) -> None: ...
-    def log(
-        self,
-        level: int,
-        text: str,
-        server: int = 0,
-        traceparent: Optional[str] = None,
-        message: Optional[str] = None,
-        exception: Optional[str] = None,
-        /,
-    ) -> None: ...
-
-
-class Exchange(Protocol):
-    """What the application's side of one request, or of one WebSocket, can do."""
-
-    def receive(self) -> Optional[dict[str, Any]]: ...
-    def send(self, message: Any, /) -> int: ...
-    def flush(self) -> None: ...
-    def has_room(self) -> bool: ...
-    def end(self, error: Optional[BaseException], /) -> bool: ...
-    def number(self) -> int: ...
-    def waited(self) -> int: ...
-    def server(self) -> int: ...
-    def is_gone(self) -> bool: ...
-    def request(self) -> Any: ...
-
-
-class Later(dict[str, Any]):
-    """A dict that makes a request's object when anybody looks for it: most applications never do."""
-
-    __slots__ = ("exchange",)
-    exchange: Exchange
-
-    def _fill(self) -> Later:
-        if not dict.__len__(self):
-            dict.__setitem__(self, "request", self.exchange.request())
-        return self
-
-    def __missing__(self, key: str) -> Any:
-        if key != "request" or dict.__len__(self):
-            raise KeyError(key)
-        return dict.__getitem__(self._fill(), key)
-
-    def get(self, key: str, default: Any = None) -> Any:
-        return dict.get(self._fill(), key, default)
-
-    def __contains__(self, key: object) -> bool:
-        return dict.__contains__(self._fill(), key)
-
-    def __iter__(self) -> Iterator[str]:
-        return dict.__iter__(self._fill())
-
-    def __len__(self) -> int:
-        return dict.__len__(self._fill())
-
-    def keys(self) -> KeysView[str]:  # type: ignore[override]
-        return dict.keys(self._fill())
-
-    def values(self) -> ValuesView[Any]:  # type: ignore[override]
-        return dict.values(self._fill())
-
-    def items(self) -> ItemsView[str, Any]:  # type: ignore[override]
-        return dict.items(self._fill())
-
-    def copy(self) -> dict[str, Any]:
-        return dict(self._fill())
-
-    def __eq__(self, other: object) -> bool:
-        return dict.__eq__(self._fill(), other)
-
-    def __ne__(self, other: object) -> bool:
-        return dict.__ne__(self._fill(), other)
-
-    __hash__ = None
-
-    def __repr__(self) -> str:
-        return dict.__repr__(self._fill())
 
 
 def run(native: Native) -> None:
@@ -138,7 +51,14 @@ def run(native: Native) -> None:
     loop.add_reader(native.fileno(), server.look)
     loop.call_soon(server.look)
     try:
-        loop.run_forever()
+        while not server.is_over:
+            try:
+                loop.run_forever()
+                break
+            except (SystemExit, KeyboardInterrupt) as error:
+                # asyncio ends a loop for them. It is not the task's that raises them: others run in it.
+                text = f"a task of the event loop raises {type(error).__name__}, which ends nothing here"
+                server.log_error(text, error, 0)
     finally:
         server.abandon()
         server.ended.set()
@@ -197,29 +117,34 @@ class Server:
         self._waiting: dict[int, list[asyncio.Future[None]]] = {}
         self._applications: dict[int, Application] = {}
         self._names: dict[str, Application] = {}
+        self.is_over = False
 
     def look(self) -> None:
         """Take what has come: requests to begin with, and whose waiting has an end."""
         begun, woken, cancelled = self._take()
         self._wake(woken)
         for number in cancelled:
-            timed = _timed.get(number)
+            timed, application = _timed.get(number), _queued.pop(number, None)
             if timed is not None and timed.call.task is not None:
                 timed.call.task.cancel()
+            if application is not None and application.queue is not None:
+                application.queue = [one for one in application.queue if one[1].number() != number]
         if not begun:
             return
         try:
             for exchange, target, name, scope, mode, *deadline in begun:
                 application = self._applications.get(id(target)) or self._adopt(
-                    target, name, mode, exchange.server() if exchange else 0
+                    target, name, exchange.server() if exchange else 0
                 )
                 if exchange is None:
                     # `_apache._asgi_start`: no request, but somebody who waits for the start-up.
-                    application.tell(scope)
-                elif application.queue is None:
-                    self.start(application, exchange, scope, *deadline)
+                    if mode != "off":
+                        self._begin_startup(application)
+                    application.tell(scope, mode)
+                elif application.queue is None or mode == "off":
+                    self.start(application, mode, exchange, scope, *deadline)
                 else:
-                    application.queue.append((exchange, scope, *deadline))
+                    self._wait_for_startup(application, mode, exchange, scope, *deadline)
         finally:
             self.native.begun()
 
@@ -230,13 +155,21 @@ class Server:
                     future.set_result(None)
 
     def start(
-        self, application: Application, exchange: Exchange, scope: dict[str, Any], due: int = 0, limit: int = 0
+        self,
+        application: Application,
+        mode: str,
+        exchange: Exchange,
+        scope: dict[str, Any],
+        due: int = 0,
+        limit: int = 0,
     ) -> None:
         """Begin with a request, whose application is ready. ``due`` and ``limit`` are 0 where it may take as long as it likes."""
-        if application.failure is not None:
-            exchange.end(RuntimeError(application.failure))
-            return
-        if application.state is not None:
+        if application.failure is not None and mode != "off":
+            if mode == "on" or not application.is_unsupported:
+                self._refuse(application, application.failure)
+                exchange.end(RuntimeError(f"the start-up of {application.name} has failed: {application.failure!s}"))
+                return
+        elif application.state is not None and mode != "off":
             scope["state"] = application.state.copy()
         call = Call(self, exchange)
         timed = _Timed(self, call, due, limit) if limit else None
@@ -290,14 +223,25 @@ class Server:
         place = f"{application.name} {scope.get('method', scope['type'])} {scope['path']!r}"
         if isinstance(error, (asyncio.CancelledError, apache.RequestTimeout)):
             self.native.log(_INFO, f"{place}: cancelled", exchange.server())
+        elif (status := exchange.refused()) is not None:
+            text = f"{place}: its body was refused ({status}): {_tracebacks.describe(error)}"
+            self.native.log(_INFO, text, exchange.server())
         elif exchange.is_gone():
             # No error of the application's: a client could fill the log with them.
             text = f"{place}: the client went away: {_tracebacks.describe(error)}"
             self.native.log(_INFO, text, exchange.server())
         else:
-            self._log_error(f"{place}: after the answer", error, exchange.server(), _traceparent_of(scope))
+            self.log_error(f"{place}: after the answer", error, exchange.server(), _traceparent_of(scope))
 
-    def _log_error(self, place: str, error: BaseException, server: int, traceparent: Optional[str] = None) -> None:
+    def log_error(
+        self, place: str, error: BaseException, server: int, traceparent: Optional[str] = None, level: int = _ERROR
+    ) -> None:
+        """Log what has been raised, or that a lifespan has failed for a reason that may be just a text."""
+        if isinstance(error, (_asgi_lifespan.Failed, _asgi_lifespan.Unsupported)):
+            if error.__cause__ is None:
+                self.native.log(level, f"{place}: {error!s}", server, traceparent)
+                return
+            error = error.__cause__
         message = exception = None
         if _apache._logs_objects():
             from mod_python import _log_objects
@@ -305,7 +249,7 @@ class Server:
             summary, exception = _log_objects.exception(error)
             message = f"{place}: {summary}"
         text = f"{place}: {_tracebacks.describe(error)}"
-        self.native.log(_ERROR, text, server, traceparent, message, exception)
+        self.native.log(level, text, server, traceparent, message, exception)
 
     async def wait(self, number: int) -> None:
         """Wait until ``number`` is told that it can go on."""
@@ -322,50 +266,84 @@ class Server:
                     if not futures:
                         del self._waiting[number]
 
-    def _adopt(self, target: Any, name: str, mode: str, server: int) -> Application:
-        """The application, which this loop has not seen; its start-up begins."""
+    def _adopt(self, target: Any, name: str, server: int) -> Application:
+        """The application, which this loop has not seen."""
         before = self._names.get(name)
         if before is not None:
             # What is looked up in a class is another object each time.
             if isinstance(target, MethodType) and before.target == target:
                 return before
             self._retire(before)
-        application = Application(target, name, server)
-        self._names[name] = self._applications[id(target)] = application
-        if mode == "off":
-            application.queue = None
-        else:
-            lifespan = application.lifespan = _asgi_lifespan.Lifespan(application.call, self.loop)
-            lifespan.started.add_done_callback(lambda started: self._started(application, mode, started))
-            lifespan.begin()
+        application = self._names[name] = self._applications[id(target)] = Application(target, name, server)
         return application
 
-    def _started(self, application: Application, mode: str, started: asyncio.Future[None]) -> None:
+    def _wait_for_startup(self, application: Application, mode: str, exchange: Exchange, *request: Any) -> None:
+        """Have a request wait for its application's start-up, which begins with the first."""
+        if application.queue is None:
+            return
+        application.queue.append((mode, exchange, *request))
+        if len(request) > 1 and request[-1]:
+            _queued[exchange.number()] = application
+        self._begin_startup(application)
+
+    def _begin_startup(self, application: Application) -> None:
+        if application.lifespan is None and application.queue is not None:
+            place = f"the lifespan of {application.name} has ended too early, behind its start-up"
+            lifespan = application.lifespan = _asgi_lifespan.Lifespan(
+                application.call, self.loop, lambda error: self.log_error(place, error, application.server)
+            )
+            application.begun = self.loop.time()
+            alarm = self.loop.call_later(_LONG, self._tell_who_waits, application)
+            lifespan.started.add_done_callback(lambda _: alarm.cancel())
+            lifespan.started.add_done_callback(lambda started: self._started(application, started))
+            lifespan.begin()
+
+    def _tell_who_waits(self, application: Application) -> None:
+        """The start-up takes long: all requests of the application wait, with their workers."""
+        if application.lifespan is not None:
+            text = f"requests ({len(application.queue or ())}) wait for the start-up of {application.name} (lifespan), which takes "
+            text += f"longer than {_LONG:.0f} s, and stands here\n{application.lifespan.place()}"
+            self.native.log(_WARNING, text, application.server)
+
+    def _started(self, application: Application, started: asyncio.Future[None]) -> None:
         """The application's start-up has come to an end: its requests go on."""
-        lifespan = application.lifespan
-        error = started.exception()
+        lifespan, error = application.lifespan, started.exception()
+        taken = self.loop.time() - application.begun
+        if taken > _LONG:
+            # Also where the loop could not say so meanwhile.
+            text = f"the start-up of {application.name} (lifespan) has taken {taken:.1f} s"
+            self.native.log(_WARNING, text, application.server)
         if lifespan is not None and error is None:
             application.state = lifespan.state
-        elif isinstance(error, _asgi_lifespan.Unsupported) and mode == "auto":
-            application.lifespan = None
-            self.native.log(_DEBUG, f"{application.name} runs without lifespan: {error}", application.server)
         else:
-            application.lifespan = None
-            cause = error.__cause__ if error is not None else None
-            application.failure = f"the start-up of {application.name} has failed: {error!s}"
-            place = f"the start-up of {application.name} (lifespan)"
-            if cause is not None:
-                self._log_error(place, cause, application.server)
-            else:
-                self.native.log(_ERROR, f"{place}: {error!s}", application.server)
-            self.loop.call_later(_PAUSE, self._forget, application)
+            application.lifespan, application.failure = None, error
+            application.is_unsupported = isinstance(error, _asgi_lifespan.Unsupported)
         queue, application.queue = application.queue or [], None
+        if isinstance(error, _asgi_lifespan.Unsupported) and not all(mode == "on" for mode, *_ in queue or [("auto",)]):
+            text = f"{application.name} runs without lifespan"
+            if error.is_odd:
+                self.log_error(f"{text}: its start-up raises", error, application.server, level=_WARNING)
+            else:
+                self.native.log(_DEBUG, f"{text}: {error}", application.server)
+        if error is not None and not application.is_unsupported:
+            self._refuse(application, error)
         for waiting in queue:
-            self.start(application, *waiting)
+            exchange = waiting[1]
+            if _queued.pop(exchange.number(), None) is None or not exchange.is_gone():
+                # Otherwise its time has passed, and it has been answered.
+                self.start(application, *waiting)
+
+    def _refuse(self, application: Application, error: BaseException) -> None:
+        """Requests cannot be answered for that reason: it is told once, and the start-up is tried again after a while."""
+        if not application.is_refused:
+            application.is_refused = True
+            self.log_error(f"the start-up of {application.name} (lifespan)", error, application.server)
+            self.loop.call_later(_PAUSE, self._forget, application)
 
     def _forget(self, application: Application) -> None:
         """Have the application's start-up tried again by the next request."""
-        self._applications.pop(id(application.target), None)
+        if self._applications.get(id(application.target)) is application:
+            del self._applications[id(application.target)]
         if self._names.get(application.name) is application:
             del self._names[application.name]
 
@@ -393,7 +371,7 @@ class Server:
                 )
                 self.native.log(_WARNING, text, application.server)
             except Exception as error:
-                self._log_error(f"the shut-down of {application.name} (lifespan)", error, application.server)
+                self.log_error(f"the shut-down of {application.name} (lifespan)", error, application.server)
 
     def stop(self, _: object = None) -> None:
         """End the loop: called by another thread, when the interpreter ends. Returns when it has ended, or has had its time."""
@@ -424,12 +402,14 @@ class Server:
             await asyncio.wait_for(self.loop.shutdown_asyncgens(), 0.2)
             self.native.log(_DEBUG, f"an event loop has ended in {time.monotonic() - begun:.2f} s")
         finally:
+            self.is_over = True
             self.loop.stop()
 
     def abandon(self) -> None:
         """Let go of requests that nobody goes on with: their workers wait to hear of it."""
         for application in self._applications.values():
-            for exchange, *_ in application.queue or ():
+            for _, exchange, *_ in application.queue or ():
+                _queued.pop(exchange.number(), None)
                 exchange.end(None)
         for task in list(self._tasks):
             coroutine = task.get_coro()
@@ -452,32 +432,44 @@ class Application:
         """The requests that wait for the start-up; None once that has come to an end."""
         self.lifespan: Optional[_asgi_lifespan.Lifespan] = None
         self.state: Optional[dict[str, Any]] = None
-        self.failure: Optional[str] = None
+        self.begun = 0.0
+        """When its start-up has begun."""
+        self.failure: Optional[BaseException] = None
+        self.is_unsupported = False
+        """Is its failure one that only PythonOption mod_python.asgi.lifespan on takes for one?"""
+        self.is_refused = False
+        """Has a request been answered with its failure?"""
         self.running = 0
         self.is_retired = False
 
-    def tell(self, told: Callable[[Optional[str]], object]) -> None:
+    def tell(self, told: Callable[[Optional[str]], object], mode: str) -> None:
         """Call ``told`` when the start-up has come to an end: with None, or why it has failed."""
+
+        def tell(_: object = None) -> None:
+            error = None if self.is_unsupported and mode != "on" else self.failure
+            told(None if error is None else f"the start-up of {self.name} has failed: {error!s}")
+
         if self.queue is None or self.lifespan is None:
-            told(self.failure)
+            tell()
         else:
-            self.lifespan.started.add_done_callback(lambda started: told(self.failure))
+            self.lifespan.started.add_done_callback(tell)
 
 
 _timed: dict[int, _Timed] = {}
 """The requests that may take only so long, by the numbers that the loop knows them by."""
+_queued: dict[int, Application] = {}
+"""Those of them that wait for their application's start-up."""
 
 
 def where_is(number: int) -> str:
-    """Where the task of a request is that has taken too long. Called by its worker; the task may run meanwhile."""
-    timed = _timed.get(number)
+    """Where a request is that has taken too long, and its stack. Called by its worker; the loop may run meanwhile."""
+    timed, application = _timed.get(number), _queued.get(number)
+    lifespan = application.lifespan if application is not None else None
+    if application is not None and lifespan is not None:
+        return f"it waits for the start-up of {application.name} (lifespan), which stands here\n{lifespan.place()}"
     if timed is None:
-        return ""
-    awaited = timed.awaited
-    # Before the application has been called it has given nothing.
-    if awaited is None or getattr(awaited, "cr_running", False):
-        return _stacks.of_thread(timed.thread, _STEPS)
-    return _stacks.of_coroutine(awaited)
+        return "the event loop has not begun with it"
+    return f"its task is cancelled where it stands\n{_stacks.of_either(timed.awaited, timed.thread, _STEPS)}"
 
 
 class _Timed:
@@ -584,8 +576,3 @@ class Call:
                 return
             while not self._exchange.has_room():
                 await self._server.wait(self._exchange.number())
-
-
-Single = Callable[
-    [dict[str, Any], Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Awaitable[None]
-]

@@ -41,6 +41,13 @@ def of_coroutine(coroutine: Any) -> str:
     return _shown(frames)
 
 
+def of_either(coroutine: Any, ident: int, behind: frozenset[CodeType]) -> str:
+    """Where a coroutine is that waits, or runs in the thread ``ident``."""
+    if getattr(coroutine, "cr_running", False):
+        return of_thread(ident, behind)
+    return of_coroutine(coroutine)
+
+
 _FRAMES = ("cr_frame", "gi_frame", "ag_frame")
 _AWAITED = ("cr_await", "gi_yieldfrom", "ag_await")
 

@@ -133,6 +133,27 @@ async def listens(scope: Scope, receive: Any, send: Any) -> None:
         note(*heard, isinstance(error, (OSError, RuntimeError)))
 
 
+async def gone(scope: Scope, receive: Any, send: Any) -> None:
+    """Sends to a client that has gone, and notes what each message raises."""
+    assert scope["type"] == "http"
+    await receive()
+    note("listening")
+    await receive()
+    raised = []
+    for message in (
+        {"type": "http.response.early_hint", "links": [b"</a>"]},
+        {"type": "http.response.start", "status": 200},
+        {"type": "http.response.body", "body": b"x", "more_body": True},
+        {"type": "http.response.pathsend", "path": __file__},
+        {"type": "http.response.body"},
+    ):
+        try:
+            await send(message)
+        except Exception as error:
+            raised.append(type(error).__name__)
+    note(*raised)
+
+
 async def script(scope: Scope, receive: Any, send: Any) -> None:
     """Sends the messages of the body (a list in Python, evaluated); what is raised is the answer where that is possible."""
     messages = eval(await body_of(receive))

@@ -121,3 +121,70 @@ async def polls(scope: Scope, receive: Any, send: Any) -> None:
         await send({"type": "websocket.accept"})
     tell("polls", "polled")
     await asyncio.get_running_loop().create_future()
+
+
+async def dies(scope: Scope, receive: Any, send: Any) -> None:
+    """Its lifespan ends when it runs, as one of Starlette's does: it says so, and raises."""
+    if scope["type"] == "http":
+        await answer(send, b"alive")
+        return
+    await receive()
+    await send({"type": "lifespan.startup.complete"})
+    await opened("dies")
+    await send({"type": "lifespan.shutdown.failed", "message": "Traceback of Starlette's"})
+    raise ConnectionError("asgi_lifespans: the broker has gone")
+
+
+async def tells(scope: Scope, receive: Any, send: Any) -> None:
+    """As `dies`, and raises nothing."""
+    if scope["type"] == "http":
+        await answer(send, b"alive")
+        return
+    await receive()
+    await send({"type": "lifespan.startup.complete"})
+    await send({"type": "lifespan.shutdown.failed", "message": "asgi_lifespans tells early"})
+
+
+async def raises_at_startup(scope: Scope, receive: Any, send: Any) -> None:
+    if scope["type"] == "http":
+        await answer(send, repr("state" in scope).encode())
+        return
+    await receive()
+    raise ConnectionRefusedError("asgi_lifespans: the database is down")
+
+
+async def must_start(scope: Scope, receive: Any, send: Any) -> None:
+    """As `raises_at_startup`; PythonOption mod_python.asgi.lifespan on is for this one."""
+    await raises_at_startup(scope, receive, send)
+
+
+async def ordered(scope: Scope, receive: Any, send: Any) -> None:
+    """Knows nothing of lifespan; each of its places has another option."""
+    await without(scope, receive, send)
+
+
+async def stated(scope: Scope, receive: Any, send: Any) -> None:
+    if scope["type"] == "http":
+        await answer(send, repr("state" in scope).encode())
+        return
+    await receive()
+    await send({"type": "lifespan.startup.complete"})
+    await receive()
+
+
+async def leaves_a_task(scope: Scope, receive: Any, send: Any) -> None:
+    """Leaves behind what would end the loop (`?SystemExit`); or waits at a gate."""
+    if scope["type"] == "lifespan":
+        await whole(scope, receive, send)
+        return
+    name = scope["query_string"].decode()
+    if not name:
+        await opened("exited")
+        await answer(send, b"still here")
+        return
+
+    async def ends() -> None:
+        raise {"SystemExit": SystemExit, "KeyboardInterrupt": KeyboardInterrupt}[name]("asgi_lifespans ends a task")
+
+    scope["state"]["task"] = asyncio.create_task(ends())
+    await answer(send, b"left")

@@ -76,6 +76,8 @@ struct State {
     is_finished: bool,
     /// The client has gone, or the worker has.
     is_gone: bool,
+    /// With what httpd has refused the request's body, whereupon the worker has gone.
+    refused: Option<i32>,
     /// Does something of the application's wait?
     is_waiting: bool,
     /// Does the worker wait for `turned`?
@@ -221,9 +223,9 @@ impl Channel {
     pub(super) fn body(self: &Arc<Channel>, data: &[u8], more: bool) -> Result<Next, Refusal> {
         let mut state = self.state();
         match state.stage {
+            _ if state.is_gone => return Err(Refusal::Gone),
             Stage::NotStarted => return Err(Refusal::NotStarted),
             Stage::Trailing | Stage::Ended => return Err(Refusal::Ended),
-            Stage::Started if state.is_gone => return Err(Refusal::Gone),
             Stage::Started => {}
         }
         let written = state.written.saturating_add(data.len() as u64);
@@ -262,8 +264,8 @@ impl Channel {
     pub(super) fn hint(&self, hint: &HeadParts) -> Result<Next, Refusal> {
         let mut state = self.state();
         match state.stage {
-            Stage::Ended => return Err(Refusal::Ended),
             _ if state.is_gone => return Err(Refusal::Gone),
+            Stage::Ended => return Err(Refusal::Ended),
             Stage::Trailing => return Ok(Next::Nothing),
             Stage::Started if state.head.is_none() || state.is_due => return Ok(Next::Nothing),
             _ if hint.is_bare() => return Ok(Next::Nothing),
@@ -302,9 +304,9 @@ impl Channel {
     pub(super) fn trailers(&self, trailers: &HeadParts, more: bool) -> Result<(), Refusal> {
         let mut state = self.state();
         match state.stage {
+            _ if state.is_gone => return Err(Refusal::Gone),
             Stage::NotStarted => return Err(Refusal::NotStarted),
             Stage::Ended => return Err(Refusal::Ended),
-            _ if state.is_gone => return Err(Refusal::Gone),
             Stage::Started if !state.trails => return Err(Refusal::Unannounced),
             Stage::Started => return Err(Refusal::Unfinished),
             Stage::Trailing => {}
@@ -374,6 +376,8 @@ impl Channel {
             return false;
         }
         state.is_over = true;
+        // What has been sent is sent, whether or not the loop has come to `flush`; a head alone is not.
+        state.is_due |= state.stage == Stage::Started && state.has_body;
         state.raised = raised.map(ManuallyDrop::new);
         self.rouse(state);
         true
@@ -391,10 +395,20 @@ impl Channel {
         self.state().stage
     }
 
+    /// Is there nothing more to send?
+    pub(super) fn is_complete(&self) -> bool {
+        self.stage() == Stage::Ended
+    }
+
     /// Has the client gone before it had all of the answer?
     pub(super) fn is_gone(&self) -> bool {
         let state = self.state();
         state.is_gone && state.stage != Stage::Ended
+    }
+
+    /// With what httpd has refused the request's body.
+    pub(super) fn refused(&self) -> Option<i32> {
+        self.state().refused
     }
 
     fn turn(&self, mut state: MutexGuard<'_, State>) {
@@ -490,6 +504,11 @@ impl Channel {
         self.tell(state);
     }
 
+    /// httpd refuses the request's body, and the worker goes.
+    pub(super) fn refuse(&self, status: i32) {
+        self.state().refused = Some(status);
+    }
+
     /// The client has gone, or the worker goes.
     pub(super) fn leave(&self) {
         let mut state = self.state();
@@ -516,9 +535,9 @@ impl Channel {
 impl State {
     fn may_take_file(&self) -> Result<(), Refusal> {
         match self.stage {
+            _ if self.is_gone => Err(Refusal::Gone),
             Stage::NotStarted => Err(Refusal::NotStarted),
             Stage::Trailing | Stage::Ended => Err(Refusal::Ended),
-            Stage::Started if self.is_gone => Err(Refusal::Gone),
             Stage::Started if self.has_body => Err(Refusal::Mixed),
             Stage::Started => Ok(()),
         }

@@ -499,6 +499,7 @@ impl Conversation {
     /// The body cannot be read on: the application is told that its client has gone, and httpd's status is the answer.
     fn refuse<T>(&self, status: Status) -> Result<T, Ending> {
         self.hold()?.value().refused.set(Some(status));
+        self.channel.refuse(status.0);
         Err(Ending::Refused(status))
     }
 }
@@ -520,6 +521,10 @@ pub(super) fn start(
     }
     if parts.trails {
         head.keep_open();
+    }
+    // A stream of HTTP/2 has no connection of its own to close.
+    if parts.closes && request.connection().is_primary() {
+        request.connection().close_at_end();
     }
     let late = |_| "the answer has been started twice".into();
     answer.start(head).map_err(late)

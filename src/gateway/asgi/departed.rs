@@ -187,13 +187,16 @@ fn late(
     raised: Option<&Object<'_>>,
 ) -> PyResult<Status> {
     let cx = call.cx;
-    let stack = match raised {
-        Some(raised) => report::describe(cx, raised).text,
+    let place = match raised {
+        Some(raised) => {
+            let stack = report::describe(cx, raised).text;
+            format!("its task is cancelled where it stands\n{stack}")
+        }
         None => {
             let asked = || -> PyResult<String> {
                 let module = cx.py.import("mod_python._asgi")?;
-                let stack = module.getattr("where_is")?.call1((channel.number,))?;
-                Ok(text::lossy(&stack.str()?))
+                let place = module.getattr("where_is")?.call1((channel.number,))?;
+                Ok(text::lossy(&place.str()?))
             };
             exception::or_discard(cx.py, asked()).unwrap_or_default()
         }
@@ -203,9 +206,8 @@ fn late(
     let request = held.request();
     let age = deadlines::age(u64::try_from(request.time()).unwrap_or(0));
     let (line, name) = (in_flight::line_of(request), cx.interpreter.name());
-    let text = format!(
-        "PythonTimeout: {line} has taken {age:.2} s (asgi, interpreter {name}): its task is cancelled where it stands\n{stack}"
-    );
+    let text =
+        format!("PythonTimeout: {line} has taken {age:.2} s (asgi, interpreter {name}): {place}");
     report::lines(cx, request, text.trim_end());
     totals::count_timeout(cx.interpreter);
     drop(held);

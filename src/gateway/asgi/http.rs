@@ -5,8 +5,8 @@ use super::messages::{Message, keys};
 use super::parts::HeadParts;
 use crate::embed::cell::Ref;
 use crate::embed::class::{Args, Class, Key, Method, This, method};
-use crate::embed::exception;
 use crate::embed::text::{self, Encoding};
+use crate::embed::{Cx, exception};
 use crate::exchange::RequestLease;
 use crate::gateway::headers;
 use crate::httpd::io::file_part::FilePart;
@@ -139,6 +139,14 @@ impl Class for Http {
         ),
         method!(
             Http,
+            c"refused()",
+            c"gives the status that httpd has refused the request's body with, or None.",
+            |this: This<'_, '_, Http>, _| {
+                this.channel.refused().into_bound_py_any(this.cx.py)
+            }
+        ),
+        method!(
+            Http,
             c"is_gone()",
             c"tells whether the client has gone before it had all of the answer.",
             |this: This<'_, '_, Http>, _| {
@@ -177,6 +185,7 @@ fn send<'py>(this: This<'_, 'py, Http>, args: Args<'_, 'py>) -> PyResult<Object<
     let cx = this.cx;
     let message = Message::new(cx, args.required(0)?)?;
     let next = match message.kind() {
+        kind if this.channel.is_complete() => ignored(cx, kind),
         "http.response.body" => body(&this, &message)?,
         "http.response.start" => start(&this, &message)?,
         "http.response.pathsend" => file(&this, &message)?,
@@ -184,15 +193,22 @@ fn send<'py>(this: This<'_, 'py, Http>, args: Args<'_, 'py>) -> PyResult<Object<
         "http.response.trailers" if this.can.trail => trailers(&this, &message)?,
         "http.response.debug" if this.can.debug => debug(&this, &message)?,
         kind => {
-            return Err(match this.channel.stage() {
-                Stage::Ended => late(kind),
-                _ => PyRuntimeError::new_err(format!(
-                    "ASGI: {kind:?} is not a message that an http application can send"
-                )),
-            });
+            return Err(PyRuntimeError::new_err(format!(
+                "ASGI: {kind:?} is not a message that an http application can send"
+            )));
         }
     };
     next.number().into_bound_py_any(cx.py)
+}
+
+/// What comes behind the complete answer (the specification's *Response Body*). An application may send more than it should for each request,
+/// so that is said where somebody looks for it.
+fn ignored(cx: Cx<'_>, kind: &str) -> Next {
+    if log::is_read(Level::Debug) {
+        let text = format!("ASGI: {kind:?} comes after the answer is complete: it is ignored");
+        cx.log_process(Level::Debug, &text);
+    }
+    Next::Nothing
 }
 
 fn start(this: &This<'_, '_, Http>, message: &Message<'_>) -> PyResult<Next> {
@@ -218,15 +234,28 @@ pub(super) fn head(message: &Message<'_>, status: i32) -> PyResult<(HeadParts, O
         if is(b"transfer-encoding") && value.trim_ascii().eq_ignore_ascii_case(b"chunked") {
             return Ok(());
         }
-        if headers::check(name, value).map_err(wrong)? == headers::Fate::Added {
-            head.add(name, value);
-            if is(b"content-length") {
-                length = header::length(value).and_then(|length| u64::try_from(length).ok());
+        if headers::check(name, value).map_err(wrong)? == headers::Fate::LeftOut {
+            head.closes |= is(b"connection") && names_close(value);
+            return Ok(());
+        }
+        if is(b"content-length") {
+            let this = header::length(value).and_then(|length| u64::try_from(length).ok());
+            match length {
+                Some(_) if length == this => return Ok(()),
+                Some(_) => return Err(wrong("it has two different Content-Lengths".into())),
+                None => length = this,
             }
         }
+        head.add(name, value);
         Ok(())
     })?;
     Ok((head, length))
+}
+
+/// Does a Connection header say that the connection ends?
+fn names_close(value: &[u8]) -> bool {
+    let mut options = value.split(|&byte| byte == b',');
+    options.any(|option| option.trim_ascii().eq_ignore_ascii_case(b"close"))
 }
 
 fn body(this: &This<'_, '_, Http>, message: &Message<'_>) -> PyResult<Next> {

@@ -6,6 +6,8 @@ pub(super) struct HeadParts {
     pub(super) status: i32,
     /// Do trailers follow the body?
     pub(super) trails: bool,
+    /// Is the connection to be closed behind the answer?
+    pub(super) closes: bool,
     /// Names and values, one behind the other.
     text: Vec<u8>,
     /// How long each name and value is.

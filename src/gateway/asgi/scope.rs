@@ -117,7 +117,7 @@ pub(super) fn scope<'py>(
     asgi.set_item(keys.spec_version.bind(cx.py), keys.spec_2.bind(cx.py))?;
     set(&keys.asgi, &asgi)?;
     let version = match host.proto_num() {
-        2000.. => &keys.http_2,
+        _ if host.is_http2() => &keys.http_2,
         1001.. => &keys.http_11,
         _ => &keys.http_10,
     };

@@ -4,10 +4,15 @@ use crate::httpd::request::Request;
 use crate::httpd::sys;
 
 impl Request<'_> {
+    /// Has it come over HTTP/2? A line of HTTP/1.x may say so, too: httpd answers that as 1.1.
+    pub(crate) fn is_http2(self) -> bool {
+        self.proto_num() >= 2000 && !self.connection().is_primary()
+    }
+
     /// Can an answer have trailers? Over HTTP/2, and not as a part of a page.
     pub(crate) fn can_trail(self) -> bool {
         // SAFETY: a live request; the address is compared only.
-        self.proto_num() >= 2000 && unsafe { (*self.as_ptr()).main.is_null() }
+        self.is_http2() && unsafe { (*self.as_ptr()).main.is_null() }
     }
 
     /// Adds trailers, which have been checked, to an answer whose end has not been given to httpd. They are forgotten where the client has

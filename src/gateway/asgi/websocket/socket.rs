@@ -107,6 +107,12 @@ impl Class for WebSocket {
         ),
         method!(
             WebSocket,
+            c"refused()",
+            c"gives None: the request has no body.",
+            |this: This<'_, '_, WebSocket>, _| Ok(this.cx.py.None().into_bound(this.cx.py))
+        ),
+        method!(
+            WebSocket,
             c"is_gone()",
             c"tells whether the client has gone of its own accord.",
             |this: This<'_, '_, WebSocket>, _| {
@@ -236,7 +242,9 @@ fn order(
 }
 
 fn accept(this: &This<'_, '_, WebSocket>, message: &Message<'_>) -> PyResult<bool> {
+    // An empty one is none: frameworks pass on what they were given.
     let subprotocol = message.text(&keys(this.cx).subprotocol)?;
+    let subprotocol = subprotocol.filter(|chosen| !chosen.is_empty());
     if let Some(chosen) = &subprotocol
         && !this.subprotocols.contains(chosen)
     {
@@ -278,6 +286,23 @@ fn accept(this: &This<'_, '_, WebSocket>, message: &Message<'_>) -> PyResult<boo
 
 fn close(this: &This<'_, '_, WebSocket>, message: &Message<'_>) -> PyResult<bool> {
     let keys = keys(this.cx);
+    // Where it has not been accepted, the answer is a 403, whatever the code.
+    let refuse = this
+        .channel
+        .order(Order::Refuse, &[Stage::Connecting], Stage::Closed);
+    match refuse {
+        Ok(_) => return Ok(false),
+        Err(Refusal::Stage(Stage::Open)) => {}
+        Err(_) => {
+            return order(
+                this,
+                message,
+                Order::Refuse,
+                &[Stage::Connecting],
+                Stage::Closed,
+            );
+        }
+    }
     let code = message.get(&keys.code)?;
     let code = code.map_or(Ok(1000), |code| code.extract::<u16>());
     let code = code.ok().filter(|&code| may_be_sent(code)).ok_or_else(|| {
@@ -286,26 +311,13 @@ fn close(this: &This<'_, '_, WebSocket>, message: &Message<'_>) -> PyResult<bool
         )
     })?;
     let reason = message.text(&keys.reason)?.unwrap_or_default();
-    let refuse = this
-        .channel
-        .order(Order::Refuse, &[Stage::Connecting], Stage::Closed);
-    match refuse {
-        Ok(_) => Ok(false),
-        Err(Refusal::Stage(Stage::Open)) => order(
-            this,
-            message,
-            Order::Close(code, reason),
-            &[Stage::Open],
-            Stage::Closed,
-        ),
-        Err(_) => order(
-            this,
-            message,
-            Order::Refuse,
-            &[Stage::Connecting],
-            Stage::Closed,
-        ),
-    }
+    order(
+        this,
+        message,
+        Order::Close(code, reason),
+        &[Stage::Open],
+        Stage::Closed,
+    )
 }
 
 /// What is to be sent: `bytes` or `text`, one of them.
