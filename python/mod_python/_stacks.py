@@ -29,6 +29,21 @@ def of_thread(ident: int, behind: frozenset[CodeType] = frozenset()) -> str:
     return _shown(frames[::-1])
 
 
+_IMPORT = "<frozen importlib._bootstrap>"
+
+
+def is_importing(ident: int) -> bool:
+    """Is the thread in the middle of importing a module?
+
+    What ends an import there leaves half of it behind: importlib takes out the module whose code has raised, and not the submodules that
+    it had imported by then, which nothing sets as its attributes any more. asyncio, for one, cannot be imported again.
+    """
+    frame: Optional[FrameType] = sys._current_frames().get(ident)
+    while frame is not None and frame.f_code.co_filename != _IMPORT:
+        frame = frame.f_back
+    return frame is not None
+
+
 def of_coroutine(coroutine: Any) -> str:
     """Where a coroutine that does not run waits: its frame, and those of what it awaits."""
     frames: list[tuple[FrameType, int]] = []

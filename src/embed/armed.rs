@@ -69,6 +69,8 @@ pub(super) struct Entry {
     pub(super) is_told: bool,
     /// Has it been told that the interpreter's lock cannot be had? Where the thread stands then follows when it can.
     pub(super) is_lock_told: bool,
+    /// When it was seen in the middle of an import, which is not broken off.
+    pub(super) spared: u64,
     /// Is it a step of a task, in an event loop's thread?
     pub(super) is_step: bool,
     pub(super) rescued: Option<Rescued>,
@@ -87,7 +89,7 @@ impl Entry {
 
     /// Is the exception to be raised now?
     pub(super) fn is_to_be_raised(&self, now: u64) -> bool {
-        self.has_passed(now) && self.raises && (self.raised == 0 || now >= self.next)
+        self.has_passed(now) && self.raises && now >= self.next
     }
 
     /// Takes back what has been raised and has not been delivered. Has the time passed, so that something was done about it?
@@ -388,6 +390,7 @@ pub(super) fn arm(
         next: due,
         is_told: false,
         is_lock_told: false,
+        spared: 0,
         is_step: false,
         rescued: None,
         is_given_up: false,

@@ -40,6 +40,9 @@ const AGAIN: u64 = 1_000_000_000;
 /// At least so long it has to come back, before it is given up.
 const LEAST: u64 = 1_000_000_000;
 
+/// So long a thread that imports something is not given up: an import that takes longer than the limit takes as long in the next child.
+const MOST_OF_IMPORTS: u64 = 60_000_000_000;
+
 static SLEEPS: AtomicBool = AtomicBool::new(false);
 static WATCHER: Once = Once::new();
 /// The interpreters that a thread is at, or waits for.
@@ -179,7 +182,8 @@ fn look() -> bool {
                 let text = "the interpreter's lock is held by another thread, or by code in C, and cannot be had: nothing can be raised".into();
                 reports.push(report(text));
             }
-            if now - entry.due >= entry.limit.max(LEAST) && !entry.is_given_up {
+            let since = entry.spared.clamp(entry.due, entry.due + MOST_OF_IMPORTS);
+            if now.saturating_sub(since) >= entry.limit.max(LEAST) && !entry.is_given_up {
                 let mut text =
                     "it does not come back: the child ends when others have finished".to_owned();
                 if !entry.is_told || entry.raised == 0 && entry.raises {
@@ -275,12 +279,17 @@ fn raise(cx: Cx<'_>) -> Vec<Report> {
         let Some((number, is_told)) = due else {
             continue;
         };
+        let is_importing = stacks::is_importing(cx, desk.thread());
         // Before it is raised: then the thread goes elsewhere.
         let stack = match is_told {
             true => String::new(),
             false => stacks::of_thread(cx, desk.thread()),
         };
-        if let Some(report) = raise_in(cx, desk, number)
+        let done = match is_importing {
+            true => spare(desk, number),
+            false => raise_in(cx, desk, number),
+        };
+        if let Some(report) = done
             && !is_told
         {
             if let Some(row) = cx.interpreter.row() {
@@ -288,7 +297,11 @@ fn raise(cx: Cx<'_>) -> Vec<Report> {
             }
             totals::count_error(cx.interpreter);
             totals::count_timeout(cx.interpreter);
-            let text = format!("RequestTimeout is raised where it stands\n{stack}");
+            let what = match is_importing {
+                true => "it is in the middle of an import, behind which RequestTimeout is raised",
+                false => "RequestTimeout is raised where it stands",
+            };
+            let text = format!("{what}\n{stack}");
             reports.push(Report {
                 text: text.trim_end().into(),
                 ..report
@@ -296,6 +309,19 @@ fn raise(cx: Cx<'_>) -> Vec<Report> {
         }
     }
     reports
+}
+
+/// Leaves a thread alone that is in the middle of an import (`_stacks.is_importing`), if it is still at the same entry, and looks again soon.
+fn spare(desk: &Desk, number: u64) -> Option<Report> {
+    let now = now();
+    let mut entry = desk
+        .claim(now)
+        .filter(|entry| entry.number == number && entry.is_to_be_raised(now))?;
+    let report = Report::about(desk, &entry);
+    entry.spared = now;
+    entry.next = now + armed::nanoseconds(TICK);
+    entry.is_told = true;
+    Some(report)
 }
 
 /// Raises the exception in a thread, if that is still at the same entry.

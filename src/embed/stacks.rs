@@ -19,6 +19,18 @@ pub(super) fn of_thread(cx: Cx<'_>, thread: u64) -> String {
     exception::or_discard(cx.py, shown()).unwrap_or_else(|| "  (its stack cannot be shown)".into())
 }
 
+/// Is a thread of the attached interpreter in the middle of an import (`mod_python._stacks.is_importing`)?
+pub(super) fn is_importing(cx: Cx<'_>, thread: u64) -> bool {
+    let asked = || -> PyResult<bool> {
+        let module = cx.py.import("mod_python._stacks")?;
+        module
+            .getattr("is_importing")?
+            .call1((thread,))?
+            .is_truthy()
+    };
+    exception::or_discard(cx.py, asked()).unwrap_or(false)
+}
+
 /// Where a thread is whose interpreter cannot be attached, since its lock is not given back: by CPython's own last resort, which faulthandler
 /// uses, and which needs no lock. Beginning with a line end; empty where this Python does not offer it. It may be wrong, or worse, where the
 /// thread runs: it is for a child that has been given up.

@@ -9,6 +9,6 @@ __all__ = part.__all__  # noqa: F405
 
 if not hasattr(sys, "_was_halved"):
     sys._was_halved = True
-    _end = time.monotonic() + 20
+    _end = time.monotonic() + 1.5
     while time.monotonic() < _end:
         pass
