@@ -140,7 +140,7 @@ class Server:
                     # `_apache._asgi_start`: no request, but somebody who waits for the start-up.
                     if mode != "off":
                         self._begin_startup(application)
-                    application.tell(scope, mode)
+                    self._tell_of_startup(application, scope, mode)
                 elif application.queue is None or mode == "off":
                     self.start(application, mode, exchange, scope, *deadline)
                 else:
@@ -298,6 +298,23 @@ class Server:
             lifespan.started.add_done_callback(lambda started: self._started(application, started))
             lifespan.begin()
 
+    def _tell_of_startup(self, application: Application, told: Callable[[Optional[str]], object], mode: str) -> None:
+        """Call ``told`` when the start-up has come to an end: with None, or why it has failed."""
+
+        def tell(_: object = None) -> None:
+            error = application.failure
+            if error is not None and application.is_unsupported:
+                if mode == "on":
+                    self._refuse(application, error)
+                else:
+                    error = None
+            told(None if error is None else f"the start-up of {application.name} has failed: {error!s}")
+
+        if application.queue is None or application.lifespan is None:
+            tell()
+        else:
+            application.lifespan.started.add_done_callback(tell)
+
     def _tell_who_waits(self, application: Application) -> None:
         """The start-up takes long: all requests of the application wait, with their workers."""
         if application.lifespan is not None:
@@ -441,18 +458,6 @@ class Application:
         """Has a request been answered with its failure?"""
         self.running = 0
         self.is_retired = False
-
-    def tell(self, told: Callable[[Optional[str]], object], mode: str) -> None:
-        """Call ``told`` when the start-up has come to an end: with None, or why it has failed."""
-
-        def tell(_: object = None) -> None:
-            error = None if self.is_unsupported and mode != "on" else self.failure
-            told(None if error is None else f"the start-up of {self.name} has failed: {error!s}")
-
-        if self.queue is None or self.lifespan is None:
-            tell()
-        else:
-            self.lifespan.started.add_done_callback(tell)
 
 
 _timed: dict[int, _Timed] = {}

@@ -57,8 +57,8 @@ def of_coroutine(coroutine: Any) -> str:
 
 
 def of_either(coroutine: Any, ident: int, behind: frozenset[CodeType]) -> str:
-    """Where a coroutine is that waits, or runs in the thread ``ident``."""
-    if getattr(coroutine, "cr_running", False):
+    """Where a coroutine is that waits, or runs in the thread ``ident``; None stands for one that nobody has been given yet."""
+    if coroutine is None or getattr(coroutine, "cr_running", False):
         return of_thread(ident, behind)
     return of_coroutine(coroutine)
 

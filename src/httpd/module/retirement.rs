@@ -90,7 +90,7 @@ pub(crate) fn others(stuck: usize) -> bool {
                 .filter_map(|thread| i32::try_from(thread).ok())
                 .filter(|&thread| {
                     let worker = sys::ap_get_scoreboard_worker_from_indexes(child, thread);
-                    !worker.is_null() && BUSY.contains(&i32::from((*worker).status))
+                    !worker.is_null() && is_busy(i32::from((*worker).status))
                 })
                 .count();
             let waiting =
@@ -101,11 +101,15 @@ pub(crate) fn others(stuck: usize) -> bool {
     false
 }
 
-/// What a worker does that serves a request. SERVER_GRACEFUL is none of it: a worker of a child that ends shows that while it waits for
-/// what is left in the queue, and for good where it has exited before the listener said that the child is dying.
-const BUSY: [i32; 4] = [
-    sys::SERVER_BUSY_READ,
-    sys::SERVER_BUSY_WRITE,
-    sys::SERVER_BUSY_LOG,
-    sys::SERVER_BUSY_DNS,
-];
+/// Does a worker serve a request? Event says SERVER_GRACEFUL of all workers of a child that ends, the busy ones among them. The worker MPM says
+/// it only of one that has exited before its listener said that the child is dying, and that for good.
+fn is_busy(status: i32) -> bool {
+    match status {
+        sys::SERVER_BUSY_READ
+        | sys::SERVER_BUSY_WRITE
+        | sys::SERVER_BUSY_LOG
+        | sys::SERVER_BUSY_DNS => true,
+        sys::SERVER_GRACEFUL => mpm_query(sys::AP_MPMQ_IS_ASYNC) != 0,
+        _ => false,
+    }
+}
