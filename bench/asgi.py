@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import argparse
-import os
 import selectors
 import shutil
 import socket
@@ -19,12 +17,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
+import alone
 import load
 import servers
 from load import fetch
-from servers import VENV, Apache, Layout, Processes, Server, processor
-
-from httpd import query_apxs
+from servers import VENV, Apache, Behind, Layout, Processes, Server, processor
 
 CONNECTIONS = 16
 OURS, UVLOOP = "mod_python, asyncio", "mod_python, uvloop"
@@ -98,9 +95,8 @@ def start(layout: Layout) -> dict[str, Server]:
         alone = Processes(UVICORN, [[python, *uvicorn, "--port", "@PORT@"]], layout)
         running[UVICORN] = alone
         alone.start()
-        running[PROXIED] = proxied = Behind(
-            Processes(PROXIED, [[python, *uvicorn, "--port", "@PORT@"]], layout), layout
-        )
+        behind = Processes(PROXIED, [[python, *uvicorn, "--port", "@PORT@"]], layout)
+        running[PROXIED] = proxied = Behind(behind, layout, "upgrade=websocket keepalive=On")
         proxied.start()
         for name, command in ((GRANIAN, granian), (HYPERCORN, [*hypercorn, "@ROOT@/apps/asgi_pages:application"])):
             running[name] = other = Processes(name, [[python, *command]], layout)
@@ -122,35 +118,6 @@ def begin(apache: Apache) -> None:
     shutil.copytree(site, httpd.root / "apps", dirs_exist_ok=True, ignore=heavy)
     subprocess.run(["chmod", "-R", "a+rX", str(httpd.root / "apps")], check=True)
     httpd.start()
-
-
-class Behind:
-    """A server behind httpd's mod_proxy_http, with kept connections."""
-
-    def __init__(self, server: Processes, layout: Layout) -> None:
-        self.name, self._server, self._layout = server.name, server, layout
-        self._front = servers.Apache(server.name, "", layout)
-
-    def start(self) -> None:
-        self._server.start()
-        text = f"ProxyPass / {self._server.url('/')} upgrade=websocket keepalive=On\n"
-        modules = "".join(
-            f"<IfModule !{name}_module>\nLoadModule {name}_module {query_apxs('LIBEXECDIR')}/mod_{name}.so\n"
-            "</IfModule>\n"
-            for name in ("proxy", "proxy_http")
-        )
-        self._front = servers.Apache(self.name, modules + text, self._layout)
-        self._front.start()
-
-    def stop(self) -> None:
-        self._front.stop()
-        self._server.stop()
-
-    def url(self, path: str) -> str:
-        return self._front.url(path)
-
-    def pids(self) -> list[int]:
-        return [*self._front.pids(), *self._server.pids()]
 
 
 def messages(url: str, seconds: float) -> tuple[int, float]:
@@ -201,19 +168,11 @@ def rows(found: dict[str, Costs]) -> list[list[str]]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = alone.parser(__doc__, rounds=3)
     parser.add_argument("labels", nargs="*", help="words of the labels; all without")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=2)
     arguments = parser.parse_args()
-    cores = os.cpu_count() or 1
-    half = max(1, cores // 2)
-    own = cores > 1
-    layout = Layout(1, 32, f"0-{half - 1}" if own else None)
-    pin = ("taskset", "-c", f"{half}-{cores - 1}") if own else ()
-    for row in [HEADER, *rows(measure(layout, arguments.rounds, arguments.seconds, pin, arguments.labels))]:
-        print(" | ".join(row))
-    return 0
+    layout, pin = alone.halves()
+    return alone.show(HEADER, rows(measure(layout, arguments.rounds, arguments.seconds, pin, arguments.labels)))
 
 
 if __name__ == "__main__":

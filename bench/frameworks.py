@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import argparse
-import os
 import statistics
 import sys
 from collections.abc import Callable
@@ -16,6 +14,7 @@ from typing import Optional
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
+import alone
 import instructions
 import load
 import servers
@@ -114,23 +113,15 @@ def rows(found: dict[str, Costs]) -> list[list[str]]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = alone.parser(__doc__)
     parser.add_argument("--instructions", action="store_true", help="count instructions, too")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=2)
     arguments = parser.parse_args()
-    os.environ["PATH"] = "/usr/sbin:/usr/bin:/sbin:/bin:" + os.environ["PATH"]
-    cores = os.cpu_count() or 1
-    half = max(1, cores // 2)
-    layout = Layout(1, 32, f"0-{half - 1}" if cores > 1 else None)
-    pin = ("taskset", "-c", f"{half}-{cores - 1}") if cores > 1 else ()
+    layout, pin = alone.halves()
     found = measure_cpu(layout, arguments.rounds, arguments.seconds, pin)
     for framework, costs in found.items():
         if arguments.instructions:
             count_instructions(framework, costs)
-    for row in [HEADER, *rows(found)]:
-        print(" | ".join(row))
-    return 0
+    return alone.show(HEADER, rows(found))
 
 
 if __name__ == "__main__":

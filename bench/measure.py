@@ -16,6 +16,7 @@ from typing import Any, Optional
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 import asgi
+import daemons
 import frameworks
 import instructions
 import load
@@ -129,6 +130,7 @@ class Bench:
         self.pages: dict[str, pages.Costs] = {}
         self.asgi: dict[str, asgi.Costs] = {}
         self.frameworks: dict[str, frameworks.Costs] = {}
+        self.daemons: dict[str, daemons.Costs] = {}
         self.instructions: dict[str, tuple[float, dict[str, float]]] = {}
         self.profiles: list[Table] = []
         self.growth: dict[str, dict[int, float]] = {}
@@ -145,6 +147,7 @@ class Bench:
         self.measure_pages()
         self.measure_asgi()
         self.measure_frameworks()
+        self.measure_daemons()
 
     # Rates, processor time, memory
 
@@ -298,6 +301,15 @@ class Bench:
                 frameworks.count_instructions(framework, costs)
         except (OSError, RuntimeError) as error:
             self.miss("frameworks", error)
+
+    def measure_daemons(self) -> None:
+        """An application in processes of its own."""
+        self.say("daemons: mod_wsgi's, and servers behind mod_proxy")
+        try:
+            layout = Layout(1, 32, self.server_cores)
+            self.daemons = daemons.measure(layout, self.rounds, self.seconds, self.pin, [])
+        except (OSError, RuntimeError) as error:
+            self.miss("daemons", error)
 
     # Servers
 

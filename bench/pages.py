@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import argparse
-import os
 import statistics
 import sys
 import urllib.request
@@ -17,6 +15,7 @@ from typing import Optional
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
+import alone
 import instructions
 import load
 import servers
@@ -190,31 +189,19 @@ HEADER = [
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = alone.parser(__doc__)
     parser.add_argument("labels", nargs="*", help="words of the labels of pages; all without")
     parser.add_argument("--instructions", action="store_true", help="count instructions instead of processor time")
     parser.add_argument("--ours", action="store_true", help="count ours alone")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=2)
     arguments = parser.parse_args()
-    os.environ["PATH"] = "/usr/sbin:/usr/bin:/sbin:/bin:" + os.environ["PATH"]
     pages = [page for page in PAGES if not arguments.labels or any(word in page.label for word in arguments.labels)]
-    found = {page.label: Costs() for page in pages}
-    if arguments.instructions:
-        for page in pages:
-            count_instructions(page, found[page.label], (OURS,) if arguments.ours else (OURS, THEIRS))
-            print(" | ".join(rows({page.label: found[page.label]})[0]), flush=True)
-    else:
-        cores = os.cpu_count() or 1
-        half = max(1, cores // 2)
-        layout, pin = (
-            (Layout(1, 32, f"0-{half - 1}"), ("taskset", "-c", f"{half}-{cores - 1}"))
-            if cores > 1
-            else (Layout(1, 32), ())
-        )
-        found = measure_cpu(pages, layout, arguments.rounds, arguments.seconds, pin)
-        for row in [HEADER, *rows(found)]:
-            print(" | ".join(row))
+    if not arguments.instructions:
+        layout, pin = alone.halves()
+        return alone.show(HEADER, rows(measure_cpu(pages, layout, arguments.rounds, arguments.seconds, pin)))
+    for page in pages:
+        costs = Costs()
+        count_instructions(page, costs, (OURS,) if arguments.ours else (OURS, THEIRS))
+        print(" | ".join(rows({page.label: costs})[0]), flush=True)
     return 0
 
 
