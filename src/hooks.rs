@@ -24,7 +24,7 @@ use crate::httpd::request::server::Server as ServerRec;
 use crate::httpd::request::server::mpm_query;
 use crate::httpd::status::Status;
 use crate::objects::filter::GENERIC;
-use crate::{directives, library, mistakes, objects, streams};
+use crate::{daemons, directives, library, mistakes, objects, streams};
 use std::ffi::CStr;
 use std::iter::successors;
 
@@ -215,11 +215,16 @@ fn child_init(pool: Pool<'static>, server: ServerRec<'static>) {
     ServerRec::log_as_objects(|server| options::logs_objects(&server.config::<ModPython>().common));
     Request::log_as_objects(|request| options::logs_objects(&request.config::<ModPython>().common));
     log::set_json_of_process(options::logs_objects(&config.common));
-    if lifecycle::start(pool, config, FUNCTIONS, objects::populate, before_end) {
+    let started = lifecycle::start(pool, config, FUNCTIONS, objects::populate, before_end);
+    if started {
         registry::follow(plan(server));
     }
-    for server in successors(Some(server), |server| server.next()) {
-        adapters::imports::run(server);
+    let servers = successors(Some(server), |server| server.next());
+    let failures: Vec<String> = servers.filter_map(adapters::imports::run).collect();
+    if let Some(descriptor) = config.ready {
+        let failure = failures.first().map(String::as_str);
+        let failure = failure.or((!started).then_some("Python could not be started"));
+        daemons::ready::report(descriptor, failure);
     }
 }
 

@@ -1,0 +1,3 @@
+//! Daemons: applications and handlers that run in a private httpd of their own, which this httpd, the front, passes requests to.
+
+pub(crate) mod ready;
