@@ -15,7 +15,7 @@ use crate::httpd::io::filter::names;
 use crate::httpd::io::unwaited;
 use crate::httpd::log;
 use crate::httpd::log::Level;
-use crate::httpd::module::hooks;
+use crate::httpd::module::{hooks, process};
 use crate::httpd::request::Request;
 use crate::httpd::request::departure;
 use crate::httpd::request::section;
@@ -150,6 +150,9 @@ fn post_config(pool: Pool<'_>, server: ServerRec<'_>) -> Result<(), String> {
     include::register();
     section::find_rewrite();
     if !hooks::is_rehearsal() {
+        process::be_parent();
+        daemons::kept::follow_keeper(server)?;
+        daemons::keep::settle(pool, server)?;
         let common = &server.config::<ModPython>().common;
         let directory = common
             .option(options::MUTEX_DIRECTORY)
@@ -157,7 +160,7 @@ fn post_config(pool: Pool<'_>, server: ServerRec<'_>) -> Result<(), String> {
         key_locks::create();
         mutex::create(pool, server, lock_count(server)?, directory)?;
         account::share();
-        in_flight::share();
+        in_flight::share(daemons::kept::board(server));
     }
     hooks::add_version_component(pool, concat!("mod_python/", env!("CARGO_PKG_VERSION")));
     hooks::add_version_component(pool, concat!("Python/", env!("MOD_PYTHON_PYTHON_VERSION")));
@@ -207,6 +210,8 @@ const FUNCTIONS: &[&[Function]] = &[
 ];
 
 fn child_init(pool: Pool<'static>, server: ServerRec<'static>) {
+    daemons::keep::leave_to_parent();
+    daemons::kept::follow_parent(server);
     key_locks::adopt();
     mutex::adopt(pool, server);
     children::enter();

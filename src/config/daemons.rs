@@ -139,6 +139,14 @@ impl<'c> Daemon<'c> {
         }
     }
 
+    /// A key's number; None where it is not set.
+    pub(crate) fn number(&self, key: &str) -> Option<u64> {
+        match self.value(key)? {
+            Value::Number(number) => Some(number),
+            _ => None,
+        }
+    }
+
     /// A key's list, empty where it is not set.
     pub(crate) fn list(&self, key: &str) -> &'c [&'c str] {
         match self.value(key) {

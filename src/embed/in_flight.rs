@@ -125,7 +125,9 @@ pub(crate) fn share(board: Option<i32>) {
         };
         let protection = libc::PROT_READ | libc::PROT_WRITE;
         let table = libc::mmap(null_mut(), SIZE, protection, kind, descriptor, 0);
-        board.inspect(|&board| drop(libc::fcntl(board, libc::F_SETFD, libc::FD_CLOEXEC)));
+        if let Some(board) = board {
+            libc::fcntl(board, libc::F_SETFD, libc::FD_CLOEXEC);
+        }
         let table = if table == libc::MAP_FAILED {
             null_mut()
         } else {

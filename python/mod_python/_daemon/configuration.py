@@ -87,7 +87,11 @@ def _content(task: Task) -> list[Any]:
         found.append(line("PythonOption", f"{preload_names.OPTION}{count}", _imported(mount.target)))
     if imported:
         found.append(line("PythonImport", "mod_python._own.preload::run", "main_interpreter"))
-    return [*found, *(_mounted(mount) for mount in task.mounts)]
+    # Those of one host are the server's own.
+    common = len({mount.options for mount in task.mounts}) == 1
+    if common:
+        found += _options(task.mounts[0])
+    return [*found, *(_mounted(mount, common) for mount in task.mounts)]
 
 
 def _imported(target: str) -> str:
@@ -98,10 +102,17 @@ def _imported(target: str) -> str:
     return f"{place or name}::{name if place else ''}"
 
 
-def _mounted(mount: Mount) -> Any:
+def _mounted(mount: Mount, common: bool) -> Any:
     prefix = mount.prefix or "/"
-    directive = line("PythonWSGI" if mount.kind == "wsgi" else "PythonASGI", prefix, mount.target)
-    if not mount.options:
-        return directive
-    lines = [line("PythonOption", key, *([value] if value else [])) for key, value in mount.options]
-    return Container(directive, configuration.section("Location", prefix, *lines))
+    if mount.pattern:
+        found = line("PythonWSGIMatch", mount.pattern, mount.target)
+    else:
+        found = line("PythonWSGI" if mount.kind == "wsgi" else "PythonASGI", prefix, mount.target)
+    if common or not mount.options:
+        return found
+    tag, place = ("LocationMatch", f"^(?:{mount.pattern})") if mount.pattern else ("Location", prefix)
+    return Container(found, configuration.section(tag, place, *_options(mount)))
+
+
+def _options(mount: Mount) -> list[Any]:
+    return [line("PythonOption", key, *([value] if value else [])) for key, value in mount.options]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from typing import Any, Optional
 
 
@@ -18,6 +17,8 @@ class Mount:
     """As PythonWSGI and PythonASGI take it."""
     kind: str
     """``wsgi`` or ``asgi``."""
+    pattern: str = ""
+    """Instead of the prefix, of PythonWSGIMatch."""
     options: tuple[tuple[str, str], ...] = ()
     """Of PythonOption, where the mount is."""
 
@@ -85,14 +86,14 @@ def _task(found: dict[str, Any]) -> Task:
     options = found["options"]
     mounts = tuple(
         Mount(
-            str(one["prefix"]).rstrip("/"),
+            str(one.get("prefix", "")).rstrip("/"),
             str(one["target"]),
             "asgi" if one["kind"] == "asgi" else "wsgi",
+            str(one.get("pattern", "")),
             tuple((str(key), str(value)) for key, value in dict(one.get("options") or {}).items()),
         )
         for one in found["mounts"]
     )
-    paths = str(options.get("python-path", ""))
     environment = [str(pair).partition("=") for pair in _list(options.get("environment"))]
     return Task(
         name=str(found["name"]),
@@ -109,7 +110,7 @@ def _task(found: dict[str, Any]) -> Task:
         processes=int(options.get("processes", 1)),
         threads=int(options.get("threads", 15)),
         python_home=str(options.get("python-home", "")),
-        directories=tuple(path for path in paths.split(os.pathsep) if path),
+        directories=tuple(str(path) for path in _list(options.get("python-path"))),
         working_directory=str(options.get("working-directory") or "/"),
         environment=tuple((key, value) for key, equals, value in environment if equals),
         request_timeout=float(options.get("request-timeout", 0)),

@@ -16,6 +16,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::ptr::{null, null_mut};
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
 
 /// Whom a process runs as.
@@ -204,6 +205,27 @@ pub(crate) fn follow(parent: libc::pid_t) -> bool {
     die_with_parent() && unsafe { libc::getppid() } == parent
 }
 
+/// The process that has forked this one's children.
+static PARENT: AtomicI32 = AtomicI32::new(0);
+
+/// Remembers this process as the parent of its children.
+pub(crate) fn be_parent() {
+    PARENT.store(std::process::id().cast_signed(), Ordering::Relaxed);
+}
+
+/// Is this a child of the process that was remembered, or of none?
+pub(crate) fn is_child() -> bool {
+    PARENT.load(Ordering::Relaxed) != std::process::id().cast_signed()
+}
+
+/// Has this child end when its parent does: at once where it has.
+pub(crate) fn follow_this_parent() {
+    if is_child() && !follow(PARENT.load(Ordering::Relaxed)) {
+        // SAFETY: ends the process.
+        unsafe { libc::_exit(0) };
+    }
+}
+
 /// Sends a signal to a process that this one has started and not yet seen end.
 pub(crate) fn signal(child: libc::pid_t, number: c_int) {
     // SAFETY: a number, which is its child's until somebody waits for it.
@@ -310,7 +332,17 @@ pub(crate) fn runtime_path(pool: Pool<'_>, name: &str) -> Option<PathBuf> {
     path.map(|path| std::ffi::OsStr::from_bytes(path.to_bytes()).into())
 }
 
-/// Runs `what` when httpd's parent ends in order: its process's pool goes then.
+/// Was httpd told to restart at once (SIGHUP), without waiting for requests?
+pub(crate) fn is_restarted_at_once() -> bool {
+    // SAFETY: what the MPM keeps for the life of the process; NULL before it has run.
+    unsafe {
+        sys::ap_unixd_mpm_get_retained_data()
+            .as_ref()
+            .is_some_and(|kept| kept.is_ungraceful != 0)
+    }
+}
+
+/// Drops a value when httpd's parent ends in order: its process's pool goes then. Also in a child that ends: the value has to look.
 pub(crate) fn at_end<T: 'static>(value: T) {
     // SAFETY: the pool of the process, which has one thread now.
     if let Some(pool) = unsafe { Pool::from_raw(sys::ap_pglobal) } {
