@@ -15,7 +15,7 @@ use crate::httpd::io::filter::names;
 use crate::httpd::io::unwaited;
 use crate::httpd::log;
 use crate::httpd::log::Level;
-use crate::httpd::module::hooks;
+use crate::httpd::module::{hooks, process};
 use crate::httpd::request::Request;
 use crate::httpd::request::departure;
 use crate::httpd::request::section;
@@ -24,7 +24,7 @@ use crate::httpd::request::server::Server as ServerRec;
 use crate::httpd::request::server::mpm_query;
 use crate::httpd::status::Status;
 use crate::objects::filter::GENERIC;
-use crate::{directives, library, mistakes, objects, streams};
+use crate::{daemons, directives, library, mistakes, objects, streams};
 use std::ffi::CStr;
 use std::iter::successors;
 
@@ -150,6 +150,9 @@ fn post_config(pool: Pool<'_>, server: ServerRec<'_>) -> Result<(), String> {
     include::register();
     section::find_rewrite();
     if !hooks::is_rehearsal() {
+        process::be_parent();
+        daemons::kept::follow_keeper(server)?;
+        daemons::keep::settle(pool, server)?;
         let common = &server.config::<ModPython>().common;
         let directory = common
             .option(options::MUTEX_DIRECTORY)
@@ -157,7 +160,7 @@ fn post_config(pool: Pool<'_>, server: ServerRec<'_>) -> Result<(), String> {
         key_locks::create();
         mutex::create(pool, server, lock_count(server)?, directory)?;
         account::share();
-        in_flight::share();
+        in_flight::share(daemons::kept::board(server));
     }
     hooks::add_version_component(pool, concat!("mod_python/", env!("CARGO_PKG_VERSION")));
     hooks::add_version_component(pool, concat!("Python/", env!("MOD_PYTHON_PYTHON_VERSION")));
@@ -207,6 +210,8 @@ const FUNCTIONS: &[&[Function]] = &[
 ];
 
 fn child_init(pool: Pool<'static>, server: ServerRec<'static>) {
+    daemons::keep::leave_to_parent();
+    daemons::kept::follow_parent(server);
     key_locks::adopt();
     mutex::adopt(pool, server);
     children::enter();
@@ -215,11 +220,16 @@ fn child_init(pool: Pool<'static>, server: ServerRec<'static>) {
     ServerRec::log_as_objects(|server| options::logs_objects(&server.config::<ModPython>().common));
     Request::log_as_objects(|request| options::logs_objects(&request.config::<ModPython>().common));
     log::set_json_of_process(options::logs_objects(&config.common));
-    if lifecycle::start(pool, config, FUNCTIONS, objects::populate, before_end) {
+    let started = lifecycle::start(pool, config, FUNCTIONS, objects::populate, before_end);
+    if started {
         registry::follow(plan(server));
     }
-    for server in successors(Some(server), |server| server.next()) {
-        adapters::imports::run(server);
+    let servers = successors(Some(server), |server| server.next());
+    let failures: Vec<String> = servers.filter_map(adapters::imports::run).collect();
+    if let Some(descriptor) = config.ready {
+        let failure = failures.first().map(String::as_str);
+        let failure = failure.or((!started).then_some("Python could not be started"));
+        daemons::ready::report(descriptor, failure);
     }
 }
 

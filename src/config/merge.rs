@@ -71,6 +71,8 @@ impl<'c> Server<'c> {
             sources: over.sources,
             doubts: over.doubts,
             mounts: mounts(pool, base.mounts, over.mounts),
+            daemons: over.daemons,
+            ready: over.ready,
         }
     }
 }

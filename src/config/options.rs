@@ -108,7 +108,7 @@ pub(crate) fn doubt(gateways: &[&Gateway], key: &str) -> Option<String> {
 }
 
 /// Counts the letters that have to be added, removed or changed to make one text of another.
-fn distance(one: &str, other: &str) -> usize {
+pub(super) fn distance(one: &str, other: &str) -> usize {
     let mut row: Vec<usize> = (0..=other.len()).collect();
     for (place, letter) in one.bytes().enumerate() {
         let (mut corner, mut left) = (place, place + 1);

@@ -35,9 +35,12 @@ struct Place {
     /// The number of the interpreter's row (`scoreboard`).
     interpreter: AtomicU32,
     length: AtomicU32,
+    /// How many requests its threads have had.
+    requests: AtomicU64,
     line: [AtomicU64; LINE / 8],
 }
 
+/// A daemon's keeper reads it, too (`python/mod_python/_daemon/board.py`): places from the end on.
 #[repr(C)]
 struct Table {
     question: Question,
@@ -107,19 +110,24 @@ pub(crate) struct Entry {
     pub(crate) line: String,
 }
 
-/// Maps a table for the children to come; called in the parent, once for each generation.
-pub(crate) fn share() {
+/// Maps a table for the children to come; called in the parent, once for each generation. `board` is memory that somebody else has made
+/// to read there.
+pub(crate) fn share(board: Option<i32>) {
     const SIZE: usize = size_of::<Table>();
-    // SAFETY: a new anonymous mapping, of zeros, which are a table; the old one is the parent's alone to give up, children keep theirs.
+    // SAFETY: a new mapping, of zeros, which are a table; the old one is the parent's alone to give up, children keep theirs. Any bits are
+    // a value of each part, so whoever else writes to a board does no harm.
     unsafe {
-        let table = libc::mmap(
-            null_mut(),
-            SIZE,
-            libc::PROT_READ | libc::PROT_WRITE,
-            libc::MAP_SHARED | libc::MAP_ANONYMOUS,
-            -1,
-            0,
-        );
+        let length = libc::off_t::try_from(SIZE).unwrap_or(0);
+        let board = board.filter(|&board| libc::ftruncate(board, length) == 0);
+        let (kind, descriptor) = match board {
+            Some(board) => (libc::MAP_SHARED, board),
+            None => (libc::MAP_SHARED | libc::MAP_ANONYMOUS, -1),
+        };
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        let table = libc::mmap(null_mut(), SIZE, protection, kind, descriptor, 0);
+        if let Some(board) = board {
+            libc::fcntl(board, libc::F_SETFD, libc::FD_CLOEXEC);
+        }
         let table = if table == libc::MAP_FAILED {
             null_mut()
         } else {
@@ -335,6 +343,9 @@ impl Place {
         self.version
             .store(version.wrapping_add(1), Ordering::Relaxed);
         fence(Ordering::Release);
+        let requests = self.requests.load(Ordering::Relaxed);
+        self.requests
+            .store(requests.wrapping_add(1), Ordering::Relaxed);
         let (since, (method, uri)) = match request {
             Some(request) => (request.time(), parts_of(request)),
             None => (now(), (&b"a connection"[..], &b""[..])),

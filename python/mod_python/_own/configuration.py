@@ -93,7 +93,12 @@ def text_of(options: Options, httpd: Httpd, site: Site) -> str:
         python(site),
         *([Comment("Your own directives"), line("Include", _literal(options.include))] if options.include else []),
     )
-    text = str(_content(parts, options, site))
+    return finished(_content(parts, options, site))
+
+
+def finished(parts: Container) -> str:
+    """A configuration's text, with what its quoted arguments need."""
+    text = str(parts)
     return f"Define {_DOLLAR} $\n{text}" if f"${{{_DOLLAR}}}" in text else text
 
 
@@ -109,12 +114,14 @@ def needed(options: Options, site: Site) -> list[str]:
     return names
 
 
-def modules(httpd: Httpd, names: Sequence[str]) -> Container:
-    """LoadModule for the best MPM, for those of these modules that are not compiled in, and for what limits slow clients."""
+def modules(httpd: Httpd, names: Sequence[str], is_private: bool = False) -> Container:
+    """LoadModule for the best MPM, for those of these modules that are not compiled in, and, unless another httpd is the only
+    client, for what limits slow ones."""
     mpm = httpd.mpm
     loads = [] if mpm in httpd.static else [(f"mpm_{mpm}", httpd.load(f"mpm_{mpm}"))]
     loads += [(name, httpd.load(name)) for name in names]
-    loads += [(name, httpd.load(name)) for name in ("reqtimeout",) if httpd.has(name)]
+    if not is_private and httpd.has("reqtimeout"):
+        loads.append(("reqtimeout", httpd.load("reqtimeout")))
     return Container(
         Comment("httpd's modules"), *(line("LoadModule", f"{name}_module", path) for name, path in loads if path)
     )
@@ -134,7 +141,7 @@ def server(options: Options, httpd: Httpd, site: Site) -> Container:
         line("ServerName", f"localhost:{options.port}" if ":" in options.host else options.netloc),
         line("Listen", options.listen),
         *(line(name, value) for name, value in zip(("User", "Group"), site.children or ())),
-        *_sizes(options, httpd, site),
+        *sizes(httpd, options.processes, options.threads, any(target.kind == "asgi" for target in site.targets)),
         line("Timeout", options.timeout),
         line("GracefulShutdownTimeout", _PATIENCE_AT_THE_END),
         line("LimitRequestBody", options.limit_request_body),
@@ -156,8 +163,8 @@ def server(options: Options, httpd: Httpd, site: Site) -> Container:
     return found
 
 
-def _sizes(options: Options, httpd: Httpd, site: Site) -> list[Directive]:
-    processes, threads = options.processes, options.threads
+def sizes(httpd: Httpd, processes: int, threads: int, many_connections: bool) -> list[Directive]:
+    """How many processes and threads, and, if need be, many more connections than these."""
     workers = processes * threads
     if httpd.mpm == "prefork":
         return [line("StartServers", processes), line("ServerLimit", workers), line("MaxRequestWorkers", workers)]
@@ -171,7 +178,7 @@ def _sizes(options: Options, httpd: Httpd, site: Site) -> list[Directive]:
         line("MinSpareThreads", 1),
         line("MaxSpareThreads", workers),
     ]
-    if httpd.mpm == "event" and any(target.kind == "asgi" for target in site.targets):
+    if httpd.mpm == "event" and many_connections:
         # Sockets and event streams hold no worker: so many more connections than workers.
         found.append(line("AsyncRequestWorkerFactor", 20))
     return found

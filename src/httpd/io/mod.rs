@@ -6,6 +6,7 @@ pub(crate) mod connection;
 pub(crate) mod file_part;
 pub(crate) mod filter;
 pub(crate) mod include;
+pub(crate) mod listener;
 pub(crate) mod output;
 pub(crate) mod poll;
 pub(crate) mod session_file;
