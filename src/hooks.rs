@@ -12,7 +12,7 @@ use crate::httpd::apr::mutex;
 use crate::httpd::apr::pool::Pool;
 use crate::httpd::apr::table::Table;
 use crate::httpd::io::filter::names;
-use crate::httpd::io::unwaited;
+use crate::httpd::io::{staying, unwaited};
 use crate::httpd::log;
 use crate::httpd::log::Level;
 use crate::httpd::module::{hooks, process};
@@ -31,6 +31,7 @@ use std::iter::successors;
 /// Registers everything with httpd.
 pub(crate) fn register() {
     departure::register();
+    staying::register();
     unwaited::register();
     filter::register(GENERIC, true);
     filter::register(GENERIC, false);
