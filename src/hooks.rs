@@ -207,6 +207,7 @@ const FUNCTIONS: &[&[Function]] = &[
     library::FUNCTIONS,
     gateway::FUNCTIONS,
     directives::FUNCTIONS,
+    daemons::states::FUNCTIONS,
 ];
 
 fn child_init(pool: Pool<'static>, server: ServerRec<'static>) {
