@@ -208,6 +208,7 @@ const FUNCTIONS: &[&[Function]] = &[
     library::FUNCTIONS,
     gateway::FUNCTIONS,
     directives::FUNCTIONS,
+    daemons::states::FUNCTIONS,
 ];
 
 fn child_init(pool: Pool<'static>, server: ServerRec<'static>) {

@@ -174,9 +174,9 @@ class Httpd:
         return self._process.pid
 
     def child_pids(self) -> list[int]:
-        """The children's process ids."""
+        """The children's process ids; those of daemons' keepers are not among them."""
         children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
-        return [int(pid) for pid in children]
+        return [int(pid) for pid in children if not is_keeper(pid)]
 
     def write(self, name: str, text: str) -> Path:
         """Write a file under the root so that children can read it."""
@@ -303,6 +303,13 @@ class Httpd:
             if time.monotonic() > limit:
                 raise TimeoutError(complaint)
             time.sleep(0.01)
+
+
+def is_keeper(pid: str) -> bool:
+    """Is a process the keeper of a daemon?"""
+    with contextlib.suppress(OSError):
+        return b"/mod_python/_daemon/__main__.py" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    return False
 
 
 _DECORATION = re.compile(r"\[[^]]*\] \[python:\w+\] \[(pid \d+[^]]*)\] (?:\[(?:client|remote) [^]]*\] )?(?=(.*))")

@@ -107,6 +107,7 @@ def page(report: dict[str, Any], chosen: str) -> str:
         _in_flight(report["in_flight"]),
         _applications(_measures.applications()),
         _interpreters(report["interpreters"]),
+        _daemons(report["daemons"]),
         _children(children),
         f"<footer><span id=at>{time.strftime('%Y-%m-%d %H:%M:%S %Z')}</span>"
         f"<span>answered by child {report['pid']}</span><a href='?modules'>loaded modules</a><a href='?json'>JSON</a></footer>",
@@ -303,6 +304,33 @@ def _interpreters(rows: Sequence[dict[str, Any]]) -> str:
         for one in rows
     ]
     return _section("Interpreters", heads, cells, "of the children that live, with their event loops")
+
+
+def _daemons(rows: Sequence[dict[str, Any]]) -> str:
+    if not rows:
+        return ""
+    heads = [("l", "daemon"), ("l", "user"), ("l", "state"), ("", "processes"), ("", "memory"), ("", "requests")]
+    heads += [("", "in flight"), ("", "restarts"), ("", "reloads"), ("l", "last death")]
+    now = time.time()
+    cells: list[list[Cell]] = []
+    for one in rows:
+        last = next(iter(one["deaths"]), None)
+        troubled = one["problem"] or one["outcome"]
+        cells.append(
+            [
+                ("l", one["name"]),
+                ("l o", one["user"]),
+                ("l bad" if troubled else "l", f"{one['state']}: {troubled}" if troubled else one["state"]),
+                ("", str(len(one["processes"]))),
+                ("", _bytes(sum(process["memory"] for process in one["processes"]))),
+                ("", _count(one["requests"])),
+                ("", _count(one["in_flight"])),
+                (_bad(one["restarts"]), _count(one["restarts"])),
+                ("", _count(one["reloads"])),
+                ("l o", f"{_age(now - last['time'])} ago: {last['reason']}" if last else ""),
+            ]
+        )
+    return _section("Daemons", heads, cells, "an httpd of an application's own, each with its keeper")
 
 
 def _children(rows: Sequence[Child]) -> str:

@@ -17,7 +17,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, chown};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long all keepers may take to end together, when httpd does.
@@ -99,10 +99,12 @@ pub(crate) fn leave_to_parent() {
     }
 }
 
-/// The directory that has the daemons' sockets and states, while there are daemons.
-pub(crate) fn directory() -> Option<PathBuf> {
-    house().as_ref().map(|house| house.directory.clone())
+/// The directory that has the daemons' sockets and states, where there are daemons, or have been.
+pub(crate) fn directory() -> Option<&'static Path> {
+    DIRECTORY.get().map(PathBuf::as_path)
 }
+
+static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
 
 impl House {
     fn open(pool: Pool<'_>) -> Result<House, String> {
@@ -132,8 +134,9 @@ impl House {
         lock.try_lock().map_err(|error| failed(error.into()))?;
         if let Some((_, group)) = process::children_account() {
             chown(&directory, None, Some(group)).map_err(failed)?;
-            fs::set_permissions(&directory, fs::Permissions::from_mode(0o710)).map_err(failed)?;
+            fs::set_permissions(&directory, fs::Permissions::from_mode(0o750)).map_err(failed)?;
         }
+        let _ = DIRECTORY.set(directory.clone());
         Ok(House {
             directory,
             lock,
@@ -234,16 +237,14 @@ impl House {
 impl Keeper {
     fn start(&mut self, orders: OwnedFd, pause: Duration) -> io::Result<()> {
         let package = package::directory().map_err(io::Error::other)?;
-        let code = "import sys; sys.path.append(sys.argv.pop(1)); from mod_python._daemon.__main__ import main; sys.exit(main())";
+        let program = package.join("mod_python/_daemon/__main__.py");
         let arguments: Vec<CString> = [
             home::EXECUTABLE.as_bytes(),
             b"-I",
             b"-B",
-            b"-c",
-            code.as_bytes(),
-            package.as_os_str().as_bytes(),
+            program.as_os_str().as_bytes(),
             self.wanted.name.as_bytes(),
-            b"mod_python-keeper",
+            self.place.as_os_str().as_bytes(),
         ]
         .into_iter()
         .filter_map(|text| CString::new(text).ok())

@@ -3,4 +3,5 @@
 pub(crate) mod keep;
 pub(crate) mod kept;
 pub(crate) mod ready;
+pub(crate) mod states;
 mod wanted;

@@ -1,8 +1,13 @@
-"""The keeper's process: ``python -I -m mod_python._daemon``, as httpd's parent starts it."""
+"""The keeper's process: ``python -I …/mod_python/_daemon/__main__.py NAME``, as httpd's parent starts it."""
 
 from __future__ import annotations
 
+import os
 import sys
+
+if __name__ == "__main__":
+    # The package that this file is of; nothing of the user's environment is searched (-I).
+    sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
 from mod_python._daemon.journal import Journal
 from mod_python._daemon.keeper import Keeper

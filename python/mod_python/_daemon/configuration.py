@@ -51,6 +51,8 @@ def text_of(task: Task, httpd: Httpd, place: str, ready: int, board: int) -> str
 
 def _limits(task: Task) -> list[Any]:
     found = [
+        # A UNIX socket has none.
+        line("AcceptFilter", "http", "none"),
         line("Timeout", task.timeout),
         line("GracefulShutdownTimeout", patience_at_the_end(task)),
         line("KeepAliveTimeout", KEEP_ALIVE),

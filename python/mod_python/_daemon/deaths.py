@@ -21,7 +21,8 @@ class _Gone:
     """A child that has ended in the middle of requests, until it is known how."""
 
     def __init__(self, memory: int, requests: Sequence[Request], why: str) -> None:
-        self.memory, self.requests, self.why = memory, requests, why
+        self.memory, self.why = memory, why
+        self.spoken = _spoken(requests) if requests else ""
         self.deadline = time.monotonic() + _PATIENCE
 
 
@@ -65,7 +66,8 @@ class Deaths:
             os.close(descriptor)
         requests = [request for request in one.board.in_flight() if request.pid == pid]
         why = self._reasons.pop(pid, "")
-        if one.deadline is not None and not requests:
+        if one.has_ended() or (one.deadline is not None and not requests):
+            # Of one that has died itself, `whole` tells.
             return
         if requests or why:
             self._gone[pid] = _Gone(one.children.get(pid, 0), requests, why)
@@ -82,7 +84,7 @@ class Deaths:
         if gone is not None:
             text += f"; {gone.why}" if gone.why else ""
             text += f"; it had {gone.memory >> 20} MB" if gone.memory else ""
-            text += f" and was at {_spoken(gone.requests)}" if gone.requests else ""
+            text += f" and was at {gone.spoken}" if gone.spoken else ""
         self._journal.say("error", text)
         self._state.note(text)
 
@@ -94,7 +96,7 @@ class Deaths:
 
     def whole(self, one: Served) -> None:
         """An httpd has died whose time had not come."""
-        requests = one.board.in_flight()
+        requests = [request for request in one.board.in_flight() if request.pid in self._watched]
         text = f"httpd (process {one.pid}) has died: {one.status}"
         text += f"; its processes were at {_spoken(requests)}" if requests else ""
         self._journal.say("error", text)

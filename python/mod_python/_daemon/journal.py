@@ -9,6 +9,8 @@ import time
 from typing import Callable
 
 _DIED = re.compile(rb"child pid (\d+) exit signal (.+?) \((\d+)\)")
+_REMARK = re.compile(rb"AH000(?:50|51|52|94|96)|AH004(?:89|90|91|92|93)")
+"""What httpd says of its own start, its end and its children's: the keeper says it, once, in terms of the daemon."""
 _LARGEST = 1 << 16
 
 
@@ -66,8 +68,8 @@ class Relay:
             whole, newline, rest = whole + newline + rest, b"\n" if rest else b"", b""
         self._rest = rest
         if whole:
-            self.journal.write(whole + newline)
             lines = whole.split(b"\n")
+            self.journal.write(b"".join(line + b"\n" for line in lines if not _REMARK.search(line[:160])))
             self.last = [*self.last, *(line.decode("utf-8", "replace") for line in lines if line)][-5:]
             for line in lines:
                 died = _DIED.search(line)

@@ -68,6 +68,10 @@ class Keeper:
         self.requests = 0
         """Of httpds that have ended."""
         self.reload_asked = False
+        self.asked = 0
+        """How often it was asked to reload."""
+        self.outcome = ""
+        """What the last start or reload has failed of."""
         self.over: Optional[bool] = None
         """Once all is to end: gracefully?"""
         self.over_at = 0.0
@@ -89,9 +93,15 @@ class Keeper:
             while not self._is_over():
                 self._turn(wakes)
         finally:
-            for one in self._all():
+            for one in (self.current, self.coming):
+                if one is not None:
+                    self.ending.append(one)
+            self.current = self.coming = None
+            for one in self.ending:
                 one.stop(False)
-            while self._all():
+            while self.ending:
+                for one in self.ending:
+                    one.relay.pass_on()
                 self._bury_all()
                 time.sleep(_BUSY)
             for name in os.listdir(self.directory):
@@ -188,6 +198,7 @@ class Keeper:
             self._reload(f"{', '.join(changed)} changed")
         elif self.reload_asked:
             self.reload_asked = False
+            self.asked += 1
             self._reload("it was asked to")
         self._start_if_due()
         self.state.write(self._report())
@@ -247,13 +258,14 @@ class Keeper:
 
     def _welcome(self, one: Served) -> None:
         before, self.current, self.coming = self.current, one, None
-        self.problem = ""
+        self.problem = self.outcome = ""
         self.journal.say("notice", f"serves (process {one.pid}, as {self.task.user or os.geteuid()})")
         if before is not None:
             self.state.reloads += 1
             self._retire(before, True)
 
     def _failed(self, text: str) -> None:
+        self.outcome = text
         if self.current is not None:
             self.state.failed_reloads += 1
             self.journal.say("error", f"{text}; the version before goes on serving")
@@ -280,6 +292,9 @@ class Keeper:
             # The first time at once.
             pause = min(_LONGEST_PAUSE, 0.5 * 2 ** (self.failures - 1)) if self.failures > 1 else 0.0
             self.due = time.monotonic() + pause
+            if pause:
+                self.problem = f"httpd ends again and again ({one.status})"
+                self.journal.say("error", f"{self.problem}; it is started again in {pause:.0f} s")
             return
         if self.task.idle_timeout and self.coming is None:
             count, latest, now = one.board.seen()
@@ -326,5 +341,7 @@ class Keeper:
             "processes": [{"pid": pid, "memory": memory >> 20 << 20} for pid, memory in sorted(children.items())],
             "requests": self.requests + sum(count for count, _, _ in counts),
             "in_flight": sum(now for _, _, now in counts),
-            "directory": self.directory,
+            "asked": self.asked,
+            "settled": self.coming is None and not self.reload_asked,
+            "outcome": self.outcome,
         }

@@ -332,13 +332,13 @@ pub(crate) fn runtime_path(pool: Pool<'_>, name: &str) -> Option<PathBuf> {
     path.map(|path| std::ffi::OsStr::from_bytes(path.to_bytes()).into())
 }
 
-/// Was httpd told to restart at once (SIGHUP), without waiting for requests?
+/// Was httpd, which has restarted, told to do so at once (SIGHUP), without waiting for requests?
 pub(crate) fn is_restarted_at_once() -> bool {
     // SAFETY: what the MPM keeps for the life of the process; NULL before it has run.
     unsafe {
         sys::ap_unixd_mpm_get_retained_data()
             .as_ref()
-            .is_some_and(|kept| kept.is_ungraceful != 0)
+            .is_some_and(|kept| kept.was_graceful == 0)
     }
 }
 
