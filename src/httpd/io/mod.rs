@@ -11,6 +11,7 @@ pub(crate) mod output;
 pub(crate) mod poll;
 pub(crate) mod session_file;
 pub(in crate::httpd) mod sink;
+pub(crate) mod staying;
 pub(crate) mod stdio;
 pub(crate) mod tunnel;
 pub(crate) mod unwaited;
