@@ -298,7 +298,9 @@ def test_a_daemon_is_looked_at_as_its_user(serve: Serve, capsys: pytest.CaptureF
     tested.write("shop/only_its.py", "import getpass\nassert getpass.getuser() == 'games'\n" + APPLICATION)
     shutil.chown(tested.root / "shop", "games")
     (tested.root / "shop").chmod(0o700)
-    findings = [one for one in checked(capsys, str(tested.root / "httpd.conf"), "--no-httpd")[1] if one["level"] != "advice"]
+    findings = [
+        one for one in checked(capsys, str(tested.root / "httpd.conf"), "--no-httpd")[1] if one["level"] != "advice"
+    ]
     said = {(one["code"], one["text"]) for one in findings}
     assert {code for code, _ in said} == {"MP0001", "MP0003", "MP0005"}, said
     texts = " ".join(text for _, text in said)
