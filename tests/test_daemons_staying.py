@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Serve, Server
-
-from daemons import Daemon, user
+from kept_daemons import Daemon, user
 
 CONFIG = "PythonDaemon shop {} python-path=@ROOT@/apps threads=2\nPythonWSGI / kept daemon=shop\n"
 
