@@ -190,7 +190,7 @@ def test_proc_shows_the_users(front: Server) -> None:
     for name, user in USERS.items():
         pid = about(front, name)["pid"]
         assert status(pid)["Uid"].split() == [str(ids(user)[0])] * 4 and pid in below(front.pid)
-        keepers = [line for line in users[user] if f"\0{name}\0mod_python-keeper" in line]
+        keepers = [line for line in users[user] if f"/mod_python/_daemon/__main__.py\0{name}\0" in line]
         assert len(keepers) == 1 and len(users[user]) >= 3, users
         assert status(pid)["CapEff"] == "0" * 16
     assert users[CHILD_USER] and status(front.pid)["Uid"].split()[0] == "0"
