@@ -184,10 +184,11 @@ def test_a_full_disk(serve: Serve) -> None:
         shop = Daemon(server)
         shop.directory = place / f"mod_python.{server.pid}"
         before = shop.serves()
-        with (place / "all of it").open("wb") as file, pytest.raises(OSError):
+        filler = os.open(place / "all of it", os.O_WRONLY | os.O_CREAT)
+        with pytest.raises(OSError):
             while True:
-                file.write(bytes(4096))
-                file.flush()
+                os.write(filler, bytes(4096))
+        os.close(filler)
         os.kill(before["keeper"], signal.SIGHUP)
         server.claim(re.escape("daemon shop: httpd cannot be started: ") + ".*No space left on device.*the version before goes on")
         assert lives(before["httpd"])
