@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import pwd
 import socket
 import subprocess
 import sys
@@ -69,12 +70,17 @@ class Daemon:
 
     def reload(self) -> subprocess.CompletedProcess[str]:
         """`mod_python reload NAME`, by its user."""
-        command = [sys._base_executable, "-B", "-m", "mod_python", "reload", self.name]
-        settings: dict[str, Any] = {"user": USERS[0], "group": "nogroup"} if ROOT else {}
+        command = [sys._base_executable, "-B", "-m", "mod_python", "reload", f"{self.directory}.{self.name}"]
+        settings: dict[str, Any] = {"user": USERS[0], "group": group(USERS[0])} if ROOT else {}
         return subprocess.run(
             command, capture_output=True, text=True, check=False, cwd="/",
             env={"PYTHONPATH": str(package(self.server)), "PATH": os.environ["PATH"]}, timeout=PATIENCE, **settings,
         )  # fmt: skip
+
+
+def group(name: str) -> int:
+    """A user's own group."""
+    return pwd.getpwnam(name).pw_gid
 
 
 def package(server: Server) -> Path:
@@ -113,7 +119,7 @@ def of(server: Server) -> list[str]:
 def connects(path: Path, name: Optional[str]) -> bool:
     """Can a user connect to a socket?"""
     code = "import socket, sys; socket.socket(socket.AF_UNIX).connect(sys.argv[1])"
-    settings: dict[str, Any] = {"user": name, "group": "nogroup", "extra_groups": []} if ROOT and name else {}
+    settings: dict[str, Any] = {"user": name, "group": group(name), "extra_groups": []} if ROOT and name else {}
     done = subprocess.run(
         [sys._base_executable, "-c", code, str(path)], capture_output=True, check=False, cwd="/", **settings
     )

@@ -13,7 +13,7 @@ from typing import Any, Optional
 
 import pytest
 from client import Answer, raw
-from conftest import APPS, Serve, Server
+from conftest import Serve, Server
 from test_wsgi_protocols import certificate
 from websockets.sync.client import connect
 

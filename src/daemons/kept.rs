@@ -25,6 +25,9 @@ pub(crate) fn board(server: Server<'_>) -> Option<i32> {
 /// # Errors
 /// The keeper has gone already.
 pub(crate) fn follow_keeper(server: Server<'_>) -> Result<(), String> {
+    if let Some(ready) = server.config::<ModPython>().ready {
+        process::close_on_exec(ready);
+    }
     match number(server, KEEPER) {
         Some(keeper) if server.config::<ModPython>().ready.is_some() => process::follow(keeper)
             .then_some(())

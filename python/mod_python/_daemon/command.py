@@ -22,12 +22,13 @@ class _Found(NamedTuple):
     pid: int
     begun: str
     """When, as the system counts: another process of the same number has begun later."""
+    name: str
     directory: str
 
 
 def is_name(text: str) -> bool:
-    """Can it be a daemon's name, and is it no path?"""
-    return _NAME.fullmatch(text) is not None and bool(_keepers(text))
+    """Is it the name of a daemon that runs, or its keeper's directory?"""
+    return (_NAME.fullmatch(text) is not None or os.path.isabs(text)) and bool(_keepers(text))
 
 
 def reload(name: str) -> int:
@@ -36,8 +37,8 @@ def reload(name: str) -> int:
     if not found:
         raise Problem(f"no daemon {name} of yours runs", "Only its own user, and root, can reload a daemon.")
     if len(found) > 1:
-        pids = ", ".join(str(one.pid) for one in found)
-        raise Problem(f"several daemons are called {name}", f"Send one of their keepers SIGHUP: {pids}")
+        lines = "\n".join(f"mod_python reload {one.directory}" for one in found)
+        raise Problem(f"several daemons are called {name}: say which one", lines)
     keeper = found[0]
     before = _state(keeper)
     if not _tell(keeper):
@@ -52,7 +53,7 @@ def reload(name: str) -> int:
         if now is None:
             raise Problem(f"the keeper of {name} (process {keeper.pid}) has ended", "Look into the log.")
         if now["asked"] > before["asked"] and now["settled"]:
-            return _told(name, now)
+            return _told(keeper.name, now)
         time.sleep(0.05)
     raise Problem(f"{name} has not started after {_PATIENCE:.0f} seconds", "Look into the log.")
 
@@ -69,7 +70,7 @@ def _told(name: str, now: dict[str, Any]) -> int:
 
 
 def _keepers(name: str) -> list[_Found]:
-    """The keepers of this user, or of anybody where root asks, that have a name."""
+    """The keepers of this user, or of anybody where root asks, that have a name, or a directory."""
     found = []
     for entry in os.listdir("/proc"):
         with contextlib.suppress(OSError, ValueError):
@@ -78,8 +79,8 @@ def _keepers(name: str) -> list[_Found]:
                 continue
             with open(f"/proc/{pid}/cmdline", "rb") as file:
                 words = file.read().split(b"\0")
-            if len(words) > 5 and words[3].endswith(_PROGRAM) and words[4] == name.encode():
-                found.append(_Found(pid, _begun(pid), os.fsdecode(words[5])))
+            if len(words) > 5 and words[3].endswith(_PROGRAM) and os.fsencode(name) in words[4:6]:
+                found.append(_Found(pid, _begun(pid), os.fsdecode(words[4]), os.fsdecode(words[5])))
     return found
 
 

@@ -80,6 +80,7 @@ class Deaths:
 
     def _say(self, pid: int, how: str) -> None:
         gone = self._gone.pop(pid, None)
+        how = "it was killed" if gone is not None and gone.why else how
         text = f"process {pid} has died: {how}"
         if gone is not None:
             text += f"; {gone.why}" if gone.why else ""

@@ -249,6 +249,12 @@ pub(crate) fn has_ended(child: libc::pid_t, patience: Duration) -> bool {
     }
 }
 
+/// Has a descriptor that this process was given end with it: what it starts must not have it.
+pub(crate) fn close_on_exec(descriptor: RawFd) {
+    // SAFETY: sets a flag of a number that is open, or none.
+    unsafe { libc::fcntl(descriptor, libc::F_SETFD, libc::FD_CLOEXEC) };
+}
+
 /// A pair of connected UNIX sockets, closed on exec.
 ///
 /// # Errors
