@@ -9,6 +9,7 @@ use crate::httpd::io::listener;
 use crate::httpd::log::{self, Level};
 use crate::httpd::request::connection::Connection;
 use crate::httpd::request::server::{can_suspend, is_stopping, mpm_query};
+use crate::httpd::status::Status;
 use crate::httpd::sys;
 use std::cell::Cell;
 use std::ffi::{c_int, c_void};
@@ -55,13 +56,13 @@ unsafe extern "C" fn on_connection(raw: *mut sys::conn_rec) -> c_int {
             Some(connection) if !is_inner && listener::is_from_front(raw) && can_suspend() => {
                 serve(connection)
             }
-            _ => sys::DECLINED,
+            _ => Status::DECLINED.0,
         }
     };
     guard("stay", run).unwrap_or_else(|place| {
         AT.with(|at| at.set(null_mut()));
         log::process(Level::Critical, &place);
-        sys::DECLINED
+        Status::DECLINED.0
     })
 }
 
@@ -81,7 +82,7 @@ fn serve(connection: Connection<'_>) -> c_int {
         // SAFETY: a live connection, which httpd's own hooks serve.
         let status = unsafe { sys::ap_run_process_connection(raw) };
         AT.with(|at| at.set(null_mut()));
-        if status != sys::OK.cast_signed() || !stays(connection) {
+        if status != Status::OK.0 || !stays(connection) {
             return status;
         }
         // SAFETY: it has a state, as `stays` has seen.
@@ -117,7 +118,7 @@ fn stays(connection: Connection<'_>) -> bool {
     }
     let raw = connection.raw();
     let is_kept = raw.keepalive == sys::ap_conn_keepalive_e_AP_CONN_KEEPALIVE;
-    if !is_kept || connection.aborted() || raw.data_in_input_filters() != 0 {
+    if !is_kept || connection.aborted() || raw.data_in_input_filters != 0 {
         return false;
     }
     let Some(descriptor) = connection.descriptor() else {
