@@ -119,8 +119,9 @@ class Apache:
         return self._running().url(path)
 
     def pids(self) -> list[int]:
-        """The children, and what they, or daemons beside them, have started."""
-        return sorted(descendants(self._running().child_pids()))
+        """The children, daemons beside them, and what those have started; not the parent."""
+        parent = self._running().pid
+        return sorted(descendants([parent]) - {parent})
 
     def _running(self) -> Httpd:
         if not self.httpd:

@@ -2,7 +2,7 @@
 //!
 //! The event MPM hands a kept connection back to its listener between two requests: an epoll and two changes of threads, a third of what a
 //! short request costs a daemon. The front uses the connection that it has used last, so under load the next request comes
-//! within a fraction of a millisecond. A worker only stays while the child has fewer connections than workers: nobody waits for it meanwhile.
+//! within a millisecond or few. A worker only stays while the child has fewer connections than workers: nobody waits for it meanwhile.
 
 use crate::httpd::guard::guard;
 use crate::httpd::io::listener;
@@ -16,8 +16,9 @@ use std::ffi::{c_int, c_void};
 use std::ptr::{null, null_mut};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// How long a worker stays, in milliseconds.
-const MOMENT: c_int = 1;
+/// How long a worker stays, in milliseconds: longer than the front and a client take between two requests, also where all of them share a
+/// processor; so long a new connection may wait at most for a worker that stays.
+const MOMENT: c_int = 5;
 
 /// After so many times in vain, one of `SELDOM` requests is tried.
 const PATIENCE: usize = 8;
