@@ -3,6 +3,7 @@
 use crate::adapters::{self, filter, include, phases};
 use crate::config::interpreters::Plan;
 use crate::config::{HANDLERS, ModPython, Phase, Server, options};
+use crate::daemons::{arrival, check, handover};
 use crate::embed::class::Function;
 use crate::embed::{children, home, in_flight, lifecycle, package, registry};
 use crate::exchange::{account, lease_of};
@@ -15,9 +16,11 @@ use crate::httpd::io::filter::names;
 use crate::httpd::io::unwaited;
 use crate::httpd::log;
 use crate::httpd::log::Level;
+use crate::httpd::module::proxy;
 use crate::httpd::module::{hooks, process};
 use crate::httpd::request::Request;
 use crate::httpd::request::departure;
+use crate::httpd::request::handed;
 use crate::httpd::request::section;
 use crate::httpd::request::section::Giver;
 use crate::httpd::request::server::Server as ServerRec;
@@ -32,6 +35,8 @@ use std::iter::successors;
 pub(crate) fn register() {
     departure::register();
     unwaited::register();
+    handed::register();
+    proxy::register(handover::explain);
     filter::register(GENERIC, true);
     filter::register(GENERIC, false);
     hooks::pre_config(mutex::register);
@@ -39,7 +44,11 @@ pub(crate) fn register() {
     hooks::check_config(check_config);
     hooks::post_config(post_config);
     hooks::child_init(child_init);
+    hooks::meet_connections();
     hooks::process_connection(adapters::connection::run);
+    hooks::arrivals(arrival::concerns, arrival::arrive);
+    hooks::first_translate_name(arrival::is_handed, arrival::translate);
+    hooks::first_handler(handover::concerns, handover::hand_over);
     hooks::post_read_request(concerns::<{ INIT | READ }>, post_read_request);
     hooks::translate_name(concerns::<{ TRANSLATE | CONTENT }>, translate_name);
     hooks::translate_name_late(has_applications, mount_application);
@@ -114,6 +123,7 @@ fn concerns<const PHASES: u32>(request: Request<'_>) -> bool {
 }
 
 fn check_config(server: ServerRec<'_>) -> Result<(), String> {
+    handed::take_large_heads(successors(Some(server), |server| server.next()));
     lifecycle::check(server.config::<ModPython>())?;
     for host in successors(server.next(), |host| host.next()) {
         check_host(host)?;
@@ -131,6 +141,9 @@ fn check_config(server: ServerRec<'_>) -> Result<(), String> {
         for text in mistakes::of(server, &mut files) {
             log::entry(server, Level::Warning, &text);
         }
+    }
+    for text in check::all(server)? {
+        log::entry(server, Level::Warning, &text);
     }
     lock_count(server).map(drop)
 }
@@ -159,6 +172,7 @@ fn post_config(pool: Pool<'_>, server: ServerRec<'_>) -> Result<(), String> {
             .filter(|path| !path.is_empty());
         key_locks::create();
         mutex::create(pool, server, lock_count(server)?, directory)?;
+        handover::define(pool, server)?;
         account::share();
         in_flight::share(daemons::kept::board(server));
     }

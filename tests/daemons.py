@@ -120,7 +120,9 @@ def connects(path: Path, name: Optional[str]) -> bool:
     """Can a user connect to a socket?"""
     code = "import socket, sys; socket.socket(socket.AF_UNIX).connect(sys.argv[1])"
     settings: dict[str, Any] = {"user": name, "group": group(name), "extra_groups": []} if ROOT and name else {}
-    done = subprocess.run([sys._base_executable, "-c", code, str(path)], capture_output=True, check=False, cwd="/", **settings)
+    done = subprocess.run(
+        [sys._base_executable, "-c", code, str(path)], capture_output=True, check=False, cwd="/", **settings
+    )
     return done.returncode == 0
 
 

@@ -17,8 +17,8 @@ from typing import Callable, Optional
 import pytest
 from client import Answer
 from conftest import Serve, Server
-from daemons import ROOT, Daemon, lives, until, user
 
+from daemons import ROOT, Daemon, lives, until, user
 from httpd import PROJECT
 
 PAGE = PROJECT / "docs/daemon_faults.md"
@@ -175,7 +175,10 @@ def test_a_full_disk(serve: Serve) -> None:
     if mounted.returncode != 0:
         pytest.skip("this machine lets nobody mount anything")
     try:
-        server.write("code/version.py", "def application(environ, start_response):\n    start_response('200 OK', [])\n    return [b'1']\n")
+        server.write(
+            "code/version.py",
+            "def application(environ, start_response):\n    start_response('200 OK', [])\n    return [b'1']\n",
+        )
         server.configure(
             f"DefaultRuntimeDir {place}\nPythonDaemon shop {user()} working-directory=@ROOT@/code\n"
             "PythonWSGI /shop version:application daemon=shop\n"
@@ -190,7 +193,10 @@ def test_a_full_disk(serve: Serve) -> None:
                 os.write(filler, bytes(4096))
         os.close(filler)
         os.kill(before["keeper"], signal.SIGHUP)
-        server.claim(re.escape("daemon shop: httpd cannot be started: ") + ".*No space left on device.*the version before goes on")
+        server.claim(
+            re.escape("daemon shop: httpd cannot be started: ")
+            + ".*No space left on device.*the version before goes on"
+        )
         assert lives(before["httpd"])
         (place / "all of it").unlink()
         assert shop.reload().returncode == 0

@@ -10,12 +10,12 @@ import shutil
 import signal
 import stat
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from conftest import Serve, Server
+
 from daemons import ROOT, USERS, Daemon, asked, connects, lives, of, owner, until, user
 
 VERSION = """
@@ -110,7 +110,9 @@ def test_status(server: Server, shop: Daemon) -> None:
     assert [one["name"] for one in found] == ["other", "shop"]
     known = found[1]
     assert known["state"] == "serving" and known["requests"] and len(known["processes"]) == 2
-    assert known["processes"][0]["memory"] > 1 << 20 and known["user"] == (USERS[0] or pwd.getpwuid(os.geteuid()).pw_name)
+    assert known["processes"][0]["memory"] > 1 << 20 and known["user"] == (
+        USERS[0] or pwd.getpwuid(os.geteuid()).pw_name
+    )
     page = server.ok("/status").text
     assert "Daemons" in page and ">shop<" in page
 
@@ -140,7 +142,9 @@ def test_a_restart_restarts_it(server: Server, shop: Daemon) -> None:
 
 
 def test_a_rotated_log_is_followed(serve: Serve) -> None:
-    server = serve(f"PythonDaemon shop {user()} log=@ROOT@/shop_log\nPythonWSGI / kept:application daemon=shop\nPythonPath \"['@ROOT@/apps']+sys.path\"\n")
+    server = serve(
+        f"PythonDaemon shop {user()} log=@ROOT@/shop_log\nPythonWSGI / kept:application daemon=shop\nPythonPath \"['@ROOT@/apps']+sys.path\"\n"
+    )
     shop, log = Daemon(server), server.root / "shop_log"
     shop.serves()
     until(lambda: "daemon shop: serves" in log.read_text(), log.read_text)
@@ -192,7 +196,9 @@ def test_a_version_that_does_not_import_changes_nothing(versions: tuple[Server, 
     assert text(shop) == "1" and shop.pids() == before
     server.claim("PythonImport .*Traceback")
     server.claim("nothing_such")
-    server.claim("daemon shop: its applications cannot be imported: .*nothing_such.*; the version before goes on serving")
+    server.claim(
+        "daemon shop: its applications cannot be imported: .*nothing_such.*; the version before goes on serving"
+    )
     assert "nothing_such" in shop.state()["outcome"]
     server.write("code/version.py", VERSION.format(version="2"))
     assert shop.reload().returncode == 0 and text(shop) == "2" and shop.state()["outcome"] == ""
@@ -201,7 +207,9 @@ def test_a_version_that_does_not_import_changes_nothing(versions: tuple[Server, 
 def test_a_first_version_that_does_not_import_is_said_to_clients(serve: Serve) -> None:
     server = serve("", start=False)
     server.write("code/version.py", "1/0\n")
-    server.configure(f"PythonDaemon shop {user()} working-directory=@ROOT@/code\nPythonWSGI /shop version:application daemon=shop\n")
+    server.configure(
+        f"PythonDaemon shop {user()} working-directory=@ROOT@/code\nPythonWSGI /shop version:application daemon=shop\n"
+    )
     server.start()
     shop = Daemon(server)
     shop.until(lambda state: state["state"] == "failed")
@@ -241,9 +249,15 @@ def test_limits(serve: Serve) -> None:
     shop.serves(), greedy.serves()
     assert asked(shop.socket, "/shop/hang").startswith(b"HTTP/1.1 504 ")
     server.claim("PythonTimeout: GET /shop/hang has taken")
-    server.claims += [r"it does not come back", r"\] {3,}", r"daemon shop: process \d+ has died: it has ended by itself"]
+    server.claims += [
+        r"it does not come back",
+        r"\] {3,}",
+        r"daemon shop: process \d+ has died: it has ended by itself",
+    ]
     assert asked(greedy.socket, "/greedy/eat") == b""
-    server.claim(r"daemon greedy: process \d+ has died: it was killed; its memory-limit is 120 MB; it had \d+ MB and was at GET /greedy/eat")
+    server.claim(
+        r"daemon greedy: process \d+ has died: it was killed; its memory-limit is 120 MB; it had \d+ MB and was at GET /greedy/eat"
+    )
     text(greedy)
     other.serves()
     pids = {text(other).split()[0] for _ in range(8)}

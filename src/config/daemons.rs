@@ -147,6 +147,14 @@ impl<'c> Daemon<'c> {
         }
     }
 
+    /// A key's span of time in seconds; 0 is none.
+    pub(crate) fn seconds(&self, key: &str) -> Option<f64> {
+        match self.value(key)? {
+            Value::Seconds(seconds) => Some(seconds),
+            _ => None,
+        }
+    }
+
     /// A key's list, empty where it is not set.
     pub(crate) fn list(&self, key: &str) -> &'c [&'c str] {
         match self.value(key) {

@@ -72,6 +72,7 @@ impl<'c> Server<'c> {
             doubts: over.doubts,
             mounts: mounts(pool, base.mounts, over.mounts),
             daemons: over.daemons,
+            handed: over.handed,
             ready: over.ready,
         }
     }

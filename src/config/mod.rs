@@ -130,6 +130,8 @@ pub(crate) struct Server<'c> {
     pub(crate) mounts: &'c [&'c Mount<'c>],
     /// PythonDaemon. Not inherited: each is started once.
     pub(crate) daemons: &'c [Daemon<'c>],
+    /// Daemons that PythonOptions name, also those in sections, but not in .htaccess files. Not inherited.
+    pub(crate) handed: &'c [&'c str],
     /// PythonDaemonSocket's `ready=`: where a child says that it can serve. Not inherited.
     pub(crate) ready: Option<i32>,
 }

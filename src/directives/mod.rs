@@ -18,7 +18,7 @@ use crate::gateway::{GATEWAYS, asgi, wsgi};
 use crate::httpd::io::filter::names;
 use crate::httpd::module::command::{Context, Directive, Setter};
 use daemons::{add_daemon, take_socket};
-use notes::{note_doubt, note_member, note_source};
+use notes::{note_daemon, note_doubt, note_member, note_source};
 use pools::add_pool;
 use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
@@ -241,6 +241,7 @@ pub(crate) static DIRECTIVES: [Directive<ModPython>; 36] = [
         setter: Setter::OneOrTwo(|setting, key, value| {
             options::check(GATEWAYS, key, value.unwrap_or_default())?;
             note_doubt(setting, key);
+            note_daemon(setting, key, value);
             let (pool, option) = (setting.pool, [(key, value.unwrap_or_default())]);
             common(setting, |common| {
                 common.options = cover(pool, common.options, pool.concat(&option, &[]), |a, b| a.0.eq_ignore_ascii_case(b.0));

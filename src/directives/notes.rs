@@ -54,3 +54,13 @@ pub(super) fn note_member<'c>(setting: &mut Set<'_, 'c>, name: &'c str) {
         setting.server.members = setting.pool.concat(setting.server.members, &member);
     }
 }
+
+/// Remembers that a PythonOption names a daemon: whether there is one shows when all of the configuration has been read.
+pub(super) fn note_daemon<'c>(setting: &mut Set<'_, 'c>, key: &str, name: Option<&'c str>) {
+    let is_meant = key.eq_ignore_ascii_case(options::DAEMON);
+    if let Some(name) = name.filter(|name| is_meant && !name.is_empty())
+        && !matches!(setting.section, Section::Htaccess { .. })
+    {
+        setting.server.handed = setting.pool.concat(setting.server.handed, &[name]);
+    }
+}

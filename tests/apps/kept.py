@@ -24,7 +24,9 @@ def variables(_):
 def descriptors(_):
     """Those that a process has which the application starts."""
     code = "import os; print(*sorted(int(name) for name in os.listdir('/proc/self/fd')))"
-    return subprocess.run([sys.executable, "-c", code], close_fds=False, capture_output=True, text=True, check=True).stdout
+    return subprocess.run(
+        [sys.executable, "-c", code], close_fds=False, capture_output=True, text=True, check=True
+    ).stdout
 
 
 def read(query):

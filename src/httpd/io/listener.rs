@@ -6,8 +6,9 @@
 
 use crate::httpd::sys;
 use std::collections::HashMap;
-use std::ffi::{CStr, c_int, c_void};
+use std::ffi::{CStr, c_int};
 use std::io::Error;
+use std::net::IpAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
@@ -19,10 +20,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// What is bound to paths. Only the parent, when it reads its configuration, takes the lock.
 static BOUND: Mutex<Option<HashMap<PathBuf, OwnedFd>>> = Mutex::new(None);
 
-/// Is there a listener whose connections come from the front?
+/// The paths of the sockets whose connections come from the front. Written when a configuration is read, and looked at once for each
+/// connection.
+static FRONT: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
+
+/// Is there a listener of this kind?
 static ADOPTED: AtomicBool = AtomicBool::new(false);
 
-/// The note, of a connection's socket, that it was accepted from the front's listener.
+/// The note of a connection that it was accepted from the front's listener.
 const FROM_FRONT: &CStr = c"mod_python.front";
 
 /// Makes the descriptor, a listening UNIX socket, one of httpd's listeners; its connections come from the front.
@@ -38,9 +43,14 @@ pub(crate) fn adopt(descriptor: i32) -> Result<(), String> {
             "descriptor {descriptor} is not a UNIX socket that listens"
         ));
     }
-    add(descriptor, accept_front)?;
-    ADOPTED.store(true, Ordering::Relaxed);
-    Ok(())
+    let Some(path) = path_of(descriptor).filter(|path| !path.is_empty()) else {
+        return Err(format!("descriptor {descriptor} is bound to no path"));
+    };
+    let mut front = FRONT.lock().unwrap_or_else(|broken| broken.into_inner());
+    if !front.contains(&path) {
+        front.push(path);
+    }
+    add(descriptor)
 }
 
 /// Makes a UNIX socket of this path, for its owner alone, one of httpd's listeners. Its connections are like those of any client.
@@ -64,26 +74,115 @@ pub(crate) fn bind(path: &Path) -> Result<(), String> {
         bound.insert(path.into(), listener.into());
     }
     match bound.get(path) {
-        Some(socket) => add(socket.as_raw_fd(), accept_other),
+        Some(socket) => add(socket.as_raw_fd()),
         None => Ok(()),
     }
 }
 
-/// Was the connection accepted from the front?
-pub(in crate::httpd) fn is_from_front(connection: *mut sys::conn_rec) -> bool {
-    if !ADOPTED.load(Ordering::Relaxed) {
-        return false;
-    }
-    let mut found: *mut c_void = null_mut();
-    // SAFETY: a live connection and its socket; a stream of HTTP/2 has the one of its connection, so it is looked at for primary ones only.
+/// Has a new connection come from one of these listeners, gives it addresses: httpd knows only those of the internet, and has read
+/// what it was given as one. Remembers whether it has come from the front.
+pub(in crate::httpd) fn meet(connection: *mut sys::conn_rec, socket: *mut sys::apr_socket_t) {
+    // SAFETY: a new connection, which this thread serves, and its socket; what is made lies in the connection's pool.
     unsafe {
-        if !(*connection).master.is_null() {
-            return false;
+        if !is_daemon() || !(*connection).master.is_null() || socket.is_null() {
+            return;
         }
-        let socket = sys::ap_get_conn_socket(connection);
-        !socket.is_null()
-            && sys::apr_socket_data_get(&raw mut found, FROM_FRONT.as_ptr(), socket) == 0
-            && !found.is_null()
+        let mut descriptor = -1;
+        if sys::apr_os_sock_get(&raw mut descriptor, socket) != 0 {
+            return;
+        }
+        let Some(own) = path_of(descriptor) else {
+            return;
+        };
+        if let Some(address) = address((*connection).pool, LOOPBACK.to_bytes(), PORT) {
+            (*connection).client_addr = address;
+            (*connection).local_addr = address;
+            (*connection).client_ip = LOOPBACK.as_ptr().cast_mut();
+            (*connection).local_ip = LOOPBACK.as_ptr().cast_mut();
+        }
+        let front = FRONT.lock().unwrap_or_else(|broken| broken.into_inner());
+        if front.contains(&own) {
+            let mark = FROM_FRONT.as_ptr();
+            sys::apr_table_setn((*connection).notes, mark, mark);
+        }
+    }
+}
+
+/// Makes an address of its text, without asking the system; None where that is no address.
+///
+/// # Safety
+/// A live pool.
+pub(in crate::httpd) unsafe fn address(
+    pool: *mut sys::apr_pool_t,
+    ip: &[u8],
+    port: u16,
+) -> Option<*mut sys::apr_sockaddr_t> {
+    let ip: IpAddr = std::str::from_utf8(ip).ok()?.parse().ok()?;
+    // SAFETY: the caller's promise; the structure is all zeros, and what is filled in is as large as it is said to be.
+    unsafe {
+        let size = size_of::<sys::apr_sockaddr_t>();
+        let made = sys::apr_palloc(pool, size).cast::<sys::apr_sockaddr_t>();
+        made.write_bytes(0, 1);
+        (*made).pool = pool;
+        (*made).port = port;
+        match ip {
+            IpAddr::V4(ip) => {
+                let place = (&raw mut (*made).sa).cast::<libc::sockaddr_in>();
+                (*place).sin_family = V4;
+                (*place).sin_port = port.to_be();
+                (*place).sin_addr.s_addr = u32::from(ip).to_be();
+                (*made).family = libc::AF_INET;
+                (*made).salen = libc::socklen_t::try_from(size_of::<libc::sockaddr_in>()).ok()?;
+                (*made).ipaddr_len = 4;
+                (*made).addr_str_len = 16;
+                (*made).ipaddr_ptr = (&raw mut (*place).sin_addr).cast();
+            }
+            IpAddr::V6(ip) => {
+                let place = (&raw mut (*made).sa).cast::<libc::sockaddr_in6>();
+                (*place).sin6_family = V6;
+                (*place).sin6_port = port.to_be();
+                (*place).sin6_addr.s6_addr = ip.octets();
+                (*made).family = libc::AF_INET6;
+                (*made).salen = libc::socklen_t::try_from(size_of::<libc::sockaddr_in6>()).ok()?;
+                (*made).ipaddr_len = 16;
+                (*made).addr_str_len = 46;
+                (*made).ipaddr_ptr = (&raw mut (*place).sin6_addr).cast();
+            }
+        }
+        Some(made)
+    }
+}
+
+const V4: libc::sa_family_t = libc::AF_INET as libc::sa_family_t;
+const V6: libc::sa_family_t = libc::AF_INET6 as libc::sa_family_t;
+
+/// Is this process a daemon's?
+#[inline]
+pub(in crate::httpd) fn is_daemon() -> bool {
+    ADOPTED.load(Ordering::Relaxed)
+}
+
+/// Was the connection accepted from the front's listener?
+pub(in crate::httpd) fn is_from_front(connection: *mut sys::conn_rec) -> bool {
+    // SAFETY: a live connection and its notes, which no client can write to. A stream of HTTP/2 has notes of its own.
+    is_daemon()
+        && unsafe { !sys::apr_table_get((*connection).notes, FROM_FRONT.as_ptr()).is_null() }
+}
+
+/// The path that a UNIX socket, or the listener that it was accepted from, is bound to; None for other sockets.
+fn path_of(descriptor: i32) -> Option<Vec<u8>> {
+    // SAFETY: the address is as large as it is said to be, and filled in.
+    unsafe {
+        let mut address: libc::sockaddr_un = std::mem::zeroed();
+        let mut length = libc::socklen_t::try_from(size_of_val(&address)).ok()?;
+        let place = (&raw mut address).cast();
+        if libc::getsockname(descriptor, place, &raw mut length) != 0
+            || i32::from(address.sun_family) != libc::AF_UNIX
+        {
+            return None;
+        }
+        let path = address.sun_path.iter().map(|&byte| byte.cast_unsigned());
+        Some(path.take_while(|&byte| byte != 0).collect())
     }
 }
 
@@ -107,14 +206,8 @@ fn option(descriptor: i32, name: c_int) -> Result<c_int, Error> {
     }
 }
 
-type Accept = unsafe extern "C" fn(
-    *mut *mut c_void,
-    *mut sys::ap_listen_rec,
-    *mut sys::apr_pool_t,
-) -> sys::apr_status_t;
-
 /// Adds a duplicate of the socket to httpd's listeners.
-fn add(descriptor: i32, accept: Accept) -> Result<(), String> {
+fn add(descriptor: i32) -> Result<(), String> {
     let failed = |what: &str| format!("{what}: {}", Error::last_os_error());
     // SAFETY: httpd has one thread when it reads its configuration. Its listeners live in the process's pool, as httpd's own do: the old
     // ones are looked at once more after the configuration has gone.
@@ -126,105 +219,25 @@ fn add(descriptor: i32, accept: Accept) -> Result<(), String> {
         }
         let pool = sys::ap_pglobal;
         let mut socket = null_mut();
-        let mut address = null_mut();
-        let made = sys::apr_os_sock_put(&raw mut socket, &raw mut copy, pool) == 0
-            && sys::apr_sockaddr_info_get(
-                &raw mut address,
-                LOOPBACK.as_ptr(),
-                sys::APR_INET,
-                PORT,
-                0,
-                pool,
-            ) == 0;
-        if !made {
+        let made = sys::apr_os_sock_put(&raw mut socket, &raw mut copy, pool) == 0;
+        let Some(address) = address(pool, LOOPBACK.to_bytes(), PORT).filter(|_| made) else {
             return Err("APR cannot make a listener".into());
-        }
+        };
         let place = sys::apr_palloc(pool, size_of::<sys::ap_listen_rec>());
         let listener = place.cast::<sys::ap_listen_rec>();
         listener.write_bytes(0, 1);
         (*listener).sd = socket;
         (*listener).bind_addr = address;
-        (*listener).accept_func = Some(accept);
         (*listener).active = 1;
-        (*listener).protocol = c"http".as_ptr();
+        // Of no AcceptFilter: those are TCP's.
+        (*listener).protocol = c"mod_python".as_ptr();
         (*listener).next = sys::ap_listeners;
         sys::ap_listeners = listener;
     }
+    ADOPTED.store(true, Ordering::Relaxed);
     Ok(())
 }
 
 /// What httpd is told of both ends, since it knows only addresses of the internet.
 const LOOPBACK: &CStr = c"127.0.0.1";
 const PORT: u16 = 80;
-
-unsafe extern "C" fn accept_front(
-    accepted: *mut *mut c_void,
-    listener: *mut sys::ap_listen_rec,
-    pool: *mut sys::apr_pool_t,
-) -> sys::apr_status_t {
-    // SAFETY: the MPM passes live ones.
-    unsafe {
-        let status = accept(accepted, listener, pool);
-        let socket = (*accepted).cast::<sys::apr_socket_t>();
-        if status == 0 && !socket.is_null() {
-            let mark = FROM_FRONT.as_ptr().cast_mut().cast();
-            sys::apr_socket_data_set(socket, mark, FROM_FRONT.as_ptr(), None);
-        }
-        status
-    }
-}
-
-unsafe extern "C" fn accept_other(
-    accepted: *mut *mut c_void,
-    listener: *mut sys::ap_listen_rec,
-    pool: *mut sys::apr_pool_t,
-) -> sys::apr_status_t {
-    // SAFETY: the MPM passes live ones.
-    unsafe { accept(accepted, listener, pool) }
-}
-
-/// Accepts a connection, as ap_unixd_accept does: APR_EGENERAL ends the child.
-///
-/// # Safety
-/// A place for the socket, a live listener and a live pool.
-unsafe fn accept(
-    accepted: *mut *mut c_void,
-    listener: *mut sys::ap_listen_rec,
-    pool: *mut sys::apr_pool_t,
-) -> sys::apr_status_t {
-    // SAFETY: the caller's promise; APR copies the addresses, and closes the descriptor with the pool.
-    unsafe {
-        accepted.write(null_mut());
-        let mut descriptor = -1;
-        let status = sys::apr_os_sock_get(&raw mut descriptor, (*listener).sd);
-        if status != 0 {
-            return status;
-        }
-        let mut client = libc::accept4(descriptor, null_mut(), null_mut(), libc::SOCK_CLOEXEC);
-        if client < 0 {
-            let error = Error::last_os_error().raw_os_error().unwrap_or(0);
-            let goes_on = [libc::EINTR, libc::EAGAIN, libc::ECONNABORTED].contains(&error);
-            return if goes_on { error } else { sys::APR_EGENERAL };
-        }
-        let mut address: libc::sockaddr_in = std::mem::zeroed();
-        address.sin_family = libc::AF_INET.cast_unsigned() as libc::sa_family_t;
-        address.sin_port = PORT.to_be();
-        address.sin_addr.s_addr = u32::from(std::net::Ipv4Addr::LOCALHOST).to_be();
-        let mut parts = sys::apr_os_sock_info_t {
-            os_sock: &raw mut client,
-            local: (&raw mut address).cast(),
-            remote: (&raw mut address).cast(),
-            family: libc::AF_INET,
-            type_: libc::SOCK_STREAM,
-            protocol: 0,
-        };
-        let mut socket = null_mut();
-        let status = sys::apr_os_sock_make(&raw mut socket, &raw mut parts, pool);
-        if status != 0 {
-            libc::close(client);
-            return status;
-        }
-        accepted.write(socket.cast());
-        0
-    }
-}

@@ -4,6 +4,7 @@ pub(crate) mod command;
 pub(crate) mod hooks;
 pub(crate) mod kept;
 pub(crate) mod process;
+pub(crate) mod proxy;
 pub(crate) mod reach;
 pub(crate) mod record;
 pub(crate) mod retirement;
