@@ -7,8 +7,8 @@ use super::wanted::{self, Wanted};
 use crate::embed::{home, package};
 use crate::httpd::apr::pool::Pool;
 use crate::httpd::log::{self, Level};
-use crate::httpd::module::process::{self, Identity, Program};
-use crate::httpd::request::server::Server;
+use crate::httpd::module::process::{self, Program};
+use crate::httpd::request::server::{Server, runtime_path};
 use std::ffi::CString;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
@@ -62,7 +62,7 @@ fn house() -> MutexGuard<'static, Option<House>> {
 /// # Errors
 /// A sentence for the operator: what keeps a daemon from being started.
 pub(crate) fn settle(pool: Pool<'_>, server: Server<'_>) -> Result<(), String> {
-    let all = wanted::all(pool, server)?;
+    let all = wanted::all(server)?;
     let mut house = house();
     if all.is_empty() && house.is_none() {
         return Ok(());
@@ -108,9 +108,7 @@ static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
 
 impl House {
     fn open(pool: Pool<'_>) -> Result<House, String> {
-        let name = format!("mod_python.{}", std::process::id());
-        let directory = process::runtime_path(pool, &name)
-            .ok_or("httpd does not know its DefaultRuntimeDir")?;
+        let directory = super::runtime_directory(pool);
         let above = directory.parent().unwrap_or(Path::new("/")).to_path_buf();
         let failed = |error: io::Error| {
             format!(
@@ -213,8 +211,7 @@ impl House {
                 format!(".{number}")
             };
             let name = format!("mod_python.{}.{}{more}", std::process::id(), one.name);
-            let path =
-                process::runtime_path(pool, &name).unwrap_or_else(|| self.directory.join(name));
+            let path = runtime_path(pool, &name);
             if number == 0 && !self.keepers.iter().any(|keeper| keeper.place == path) {
                 remove(&path);
             }
@@ -391,30 +388,4 @@ fn sweep(above: &Path) {
 fn remove(path: &Path) {
     // A link is removed, not followed.
     let _ = fs::remove_dir_all(path);
-}
-
-/// Whom a daemon runs as.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Account {
-    /// None: whom httpd's parent is.
-    pub(super) identity: Option<Identity>,
-    pub(super) name: String,
-    pub(super) home: String,
-}
-
-impl Account {
-    /// What a keeper has for an environment: nothing of httpd's own.
-    fn environment(&self) -> Vec<CString> {
-        let (name, home) = (&self.name, &self.home);
-        [
-            "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into(),
-            "LANG=C.UTF-8".into(),
-            format!("HOME={home}"),
-            format!("USER={name}"),
-            format!("LOGNAME={name}"),
-        ]
-        .into_iter()
-        .filter_map(|text: String| CString::new(text).ok())
-        .collect()
-    }
 }

@@ -1,15 +1,15 @@
 //! What the configuration says of each daemon, as its keeper is told it (`python/mod_python/_daemon/task.py`): one line of JSON, which is
 //! also what tells whether a daemon has changed.
 
-use super::keep::Account;
 use crate::config::daemons::{Daemon, Value};
 use crate::config::mount::{Mount, Place};
 use crate::config::{ModPython, options};
 use crate::embed::package;
-use crate::httpd::apr::pool::Pool;
+use crate::httpd::module::process::Identity;
 use crate::httpd::module::{process, reach};
 use crate::httpd::record::quote;
 use crate::httpd::request::server::Server;
+use std::ffi::CString;
 use std::fmt::Write as _;
 use std::fs::OpenOptions;
 use std::io;
@@ -34,7 +34,7 @@ pub(super) struct Wanted {
 ///
 /// # Errors
 /// A sentence for the operator.
-pub(super) fn all(pool: Pool<'_>, main: Server<'_>) -> Result<Vec<Wanted>, String> {
+pub(super) fn all(main: Server<'_>) -> Result<Vec<Wanted>, String> {
     let servers: Vec<Server<'_>> = successors(Some(main), |server| server.next()).collect();
     let daemons = servers.iter().flat_map(|server| {
         server
@@ -44,12 +44,11 @@ pub(super) fn all(pool: Pool<'_>, main: Server<'_>) -> Result<Vec<Wanted>, Strin
             .map(move |daemon| (*server, daemon))
     });
     daemons
-        .map(|(server, daemon)| one(pool, main, server, &servers, daemon))
+        .map(|(server, daemon)| one(main, server, &servers, daemon))
         .collect()
 }
 
 fn one(
-    _pool: Pool<'_>,
     main: Server<'_>,
     own: Server<'_>,
     servers: &[Server<'_>],
@@ -67,9 +66,18 @@ fn one(
         [host] => *host,
         _ => main,
     };
-    let account = reach::account(daemon.text("user"), daemon.text("group"))
+    let account = reach::Account::of(daemon.text("user"), daemon.text("group"))
+        .and_then(|account| account.ok_or("nothing says whom it is to run as: user=".into()))
         .map_err(|reason| format!("PythonDaemon {name}: {reason}"))?;
-    let (identity, user, home) = account;
+    let (identity, user, home) = account.taken_on();
+    if identity
+        .as_ref()
+        .is_some_and(|identity| identity.user == 0 || identity.group == 0)
+    {
+        return Err(format!(
+            "PythonDaemon {name}: {user} or its group is root, which no application should be"
+        ));
+    }
     let account = Account {
         identity,
         name: user,
@@ -280,4 +288,30 @@ fn level(number: i32) -> &'static str {
         .ok()
         .and_then(|place| WORDS.get(place).copied())
         .unwrap_or("warn")
+}
+
+/// Whom a daemon runs as.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Account {
+    /// None: whom httpd's parent is.
+    pub(super) identity: Option<Identity>,
+    pub(super) name: String,
+    pub(super) home: String,
+}
+
+impl Account {
+    /// What a keeper has for an environment: nothing of httpd's own.
+    pub(super) fn environment(&self) -> Vec<CString> {
+        let (name, home) = (&self.name, &self.home);
+        [
+            "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into(),
+            "LANG=C.UTF-8".into(),
+            format!("HOME={home}"),
+            format!("USER={name}"),
+            format!("LOGNAME={name}"),
+        ]
+        .into_iter()
+        .filter_map(|text: String| CString::new(text).ok())
+        .collect()
+    }
 }

@@ -117,4 +117,3 @@ def _state(keeper: _Found) -> Optional[dict[str, Any]]:
             found[name]
         return found
     return None
-

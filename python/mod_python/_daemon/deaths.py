@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import time
 from collections.abc import Sequence
 from typing import Optional
@@ -91,9 +92,14 @@ class Deaths:
 
     def kill(self, one: Served, pid: int, why: str) -> None:
         """Kill a child, for a reason that is told once it is dead."""
-        if pid not in self._reasons:
+        if pid in self._watched and pid not in self._reasons:
             self._reasons[pid] = why
-            one.kill(pid)
+            descriptor = self._watched[pid]
+            with contextlib.suppress(ProcessLookupError):
+                if descriptor is not None:
+                    signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+                else:
+                    one.kill(pid)
 
     def whole(self, one: Served) -> None:
         """An httpd has died whose time had not come."""

@@ -51,18 +51,21 @@ class Relay:
         self._rest = b""
         self.last: list[str] = []
         """The last few lines: the reason, where httpd does not start."""
+        self.ended = False
+        """Has everybody closed it who could write there?"""
 
     def close_writer(self) -> None:
         """Once httpd has its own."""
         os.close(self.writes)
         self.writes = -1
 
-    def pass_on(self) -> bool:
-        """Pass on what there is; False at its end."""
+    def pass_on(self) -> None:
+        """Pass on what there is."""
         try:
             data = os.read(self.reads, _LARGEST)
         except BlockingIOError:
-            return True
+            return
+        self.ended = not data
         whole, newline, rest = (self._rest + data).rpartition(b"\n")
         if not data or len(rest) > _LARGEST:
             whole, newline, rest = whole + newline + rest, b"\n" if rest else b"", b""
@@ -75,7 +78,6 @@ class Relay:
                 died = _DIED.search(line)
                 if died:
                     self._on_death(int(died[1]), f"signal {int(died[3])}, {died[2].decode('ascii', 'replace')}")
-        return bool(data)
 
     def close(self) -> None:
         """Pass on what is left, and close."""

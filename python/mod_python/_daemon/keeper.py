@@ -23,7 +23,7 @@ from mod_python._daemon.journal import Journal
 from mod_python._daemon.orders import Orders
 from mod_python._daemon.served import Served
 from mod_python._daemon.state import PID_FILE, State
-from mod_python._daemon.task import Order, Task
+from mod_python._daemon.task import Order
 from mod_python._own import programs, root
 from mod_python._own.problems import Problem
 
@@ -37,6 +37,8 @@ _HEALTHY = 60.0
 """After so many seconds a start was a good one."""
 _GREED = 1.25
 """Beyond so much of its memory-limit, a process is killed."""
+_SETTLED = 30.0
+"""Seconds in which one is not replaced for its memory: with a limit that is too low, it would be all the time."""
 _AFTERWARDS = 10.0
 """Seconds that a daemon which is taken out of the configuration goes on: old children of httpd may still send it requests."""
 
@@ -150,6 +152,9 @@ class Keeper:
             self._begin_anew()
         elif changed:
             self._reload("its configuration has changed")
+        elif order.restart == "graceful" and self.current is None and self.problem:
+            # Perhaps that was done to mend it.
+            self._begin_anew()
 
     def _begin_anew(self) -> None:
         self.failures, self.due, self.problem = 0, 0.0, ""
@@ -163,12 +168,15 @@ class Keeper:
     def _turn(self, wakes: int) -> None:
         listens = self.waits or (self.problem and self.current is None)
         with selectors.DefaultSelector() as selector:
-            for descriptor in (wakes, self.orders, *([self.listener] if listens else [])):
-                selector.register(descriptor, selectors.EVENT_READ)
+            selector.register(wakes, selectors.EVENT_READ)
+            selector.register(self.orders, selectors.EVENT_READ)
+            if listens:
+                selector.register(self.listener, selectors.EVENT_READ)
             for one in self._all():
                 if one.ready >= 0:
                     selector.register(one.ready, selectors.EVENT_READ)
-                selector.register(one.relay.reads, selectors.EVENT_READ)
+                if not one.relay.ended:
+                    selector.register(one.relay.reads, selectors.EVENT_READ)
             for descriptor in self.deaths.descriptors():
                 selector.register(descriptor, selectors.EVENT_READ)
             hurries = self.coming or self.ending or self.due > time.monotonic()
@@ -312,7 +320,12 @@ class Keeper:
         for pid, memory in one.children.items():
             if memory > self.task.memory_limit * _GREED:
                 self.deaths.kill(one, pid, f"its memory-limit is {self.task.memory_limit >> 20} MB")
-        if self.coming is None and any(memory > self.task.memory_limit for memory in one.children.values()):
+        is_new = time.monotonic() - one.began < _SETTLED
+        if (
+            self.coming is None
+            and not is_new
+            and any(memory > self.task.memory_limit for memory in one.children.values())
+        ):
             largest = max(one.children.values()) >> 20
             self.state.note(f"memory: {largest} MB")
             self._reload(f"a process has {largest} MB, more than its memory-limit")

@@ -10,10 +10,9 @@ use crate::httpd::guard::guard;
 use crate::httpd::log::{self, Level};
 use crate::httpd::request::server::Server;
 use crate::httpd::sys;
-use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::ffi::{CString, c_char, c_int, c_void};
 use std::io::{Error, Result};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
-use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::ptr::{null, null_mut};
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -135,6 +134,8 @@ unsafe fn become_program(
         for signal in 1..=64 {
             libc::signal(signal, libc::SIG_DFL);
         }
+        // Until the program minds it: somebody may send it as soon as there is a process.
+        libc::signal(libc::SIGHUP, libc::SIG_IGN);
         libc::setsid();
         let mut moved = [-1; 4];
         for (place, from) in moved.iter_mut().zip(descriptors) {
@@ -325,17 +326,6 @@ pub(crate) fn children_account() -> Option<(libc::uid_t, libc::gid_t)> {
         let (user, group) = ((*settings).user_id, (*settings).group_id);
         (libc::geteuid() == 0 && user != libc::uid_t::MAX).then_some((user, group))
     }
-}
-
-/// The path of a name in DefaultRuntimeDir.
-pub(crate) fn runtime_path(pool: Pool<'_>, name: &str) -> Option<PathBuf> {
-    let name = pool.c_string(name.as_bytes());
-    // SAFETY: a live pool; the path is copied.
-    let path = unsafe {
-        let path = sys::ap_runtime_dir_relative(pool.as_ptr(), name.as_ptr());
-        (!path.is_null()).then(|| CStr::from_ptr(path))
-    };
-    path.map(|path| std::ffi::OsStr::from_bytes(path.to_bytes()).into())
 }
 
 /// Was httpd, which has restarted, told to do so at once (SIGHUP), without waiting for requests?

@@ -165,6 +165,17 @@ impl Account {
         }))
     }
 
+    /// What a process has to take on to be this user (None: it is that already), the user's name and home directory.
+    pub(crate) fn taken_on(self) -> (Option<Identity>, String, String) {
+        let name = CString::new(self.name.as_str()).unwrap_or_default();
+        // SAFETY: httpd has one thread when it reads its configuration; the entry is copied at once.
+        let home = unsafe {
+            let entry = libc::getpwnam(name.as_ptr()).as_ref();
+            entry.map(|entry| CStr::from_ptr(entry.pw_dir).to_string_lossy().into_owned())
+        };
+        (self.identity, self.name, home.unwrap_or_else(|| "/".into()))
+    }
+
     /// Finds out as whom the children run; None where that cannot be told.
     fn of_children() -> Option<Account> {
         // SAFETY: asks for a number; httpd has filled the structure when a configuration has been read.
@@ -247,87 +258,6 @@ impl Account {
                 .checked_sub(1)
         }
     }
-}
-
-/// Whom a process is to run as that httpd's parent starts: a name, or `#` and a number, and the same for the group; the children's user
-/// and group where nothing is said. Gives what it has to take on (None: it has that already), its name, and its home directory.
-///
-/// # Errors
-/// A sentence: there is nobody of that name, it is root, or only root could.
-pub(crate) fn account(
-    user: Option<&str>,
-    group: Option<&str>,
-) -> Result<(Option<Identity>, String, String), String> {
-    // SAFETY: asks for numbers.
-    let (own, own_group) = unsafe { (libc::geteuid(), libc::getegid()) };
-    let children = super::process::children_account().unwrap_or((own, own_group));
-    let (number, usual) = match user {
-        None => children,
-        Some(name) => number_of(name, |name| {
-            // SAFETY: httpd has one thread when it reads its configuration; numbers are copied at once.
-            unsafe {
-                let entry = libc::getpwnam(name.as_ptr()).as_ref();
-                entry.map(|entry| (entry.pw_uid, entry.pw_gid))
-            }
-        })
-        .map_or_else(|| Err(format!("there is no user {name}")), Ok)?,
-    };
-    let group = match group {
-        None => usual,
-        Some(name) => number_of(name, |name| {
-            // SAFETY: as above.
-            unsafe { libc::getgrnam(name.as_ptr()).as_ref() }.map(|entry| (entry.gr_gid, 0))
-        })
-        .map_or_else(
-            || Err(format!("there is no group {name}")),
-            |(number, _)| Ok(number),
-        )?,
-    };
-    let name = name_of(number);
-    let home = home_of(number);
-    if own != 0 {
-        return if number == own && (group == own_group || user.is_none()) {
-            Ok((None, name, home))
-        } else {
-            Err(format!(
-                "only root can have it run as another user or group than {}",
-                name_of(own)
-            ))
-        };
-    }
-    if number == 0 || group == 0 {
-        return Err(format!(
-            "{name} or its group is root, which no application should be"
-        ));
-    }
-    let identity = Identity {
-        user: number,
-        group,
-        groups: groups_of(&name, group),
-    };
-    Ok((Some(identity), name, home))
-}
-
-/// The numbers of a name, or of `#` and a number.
-fn number_of(
-    name: &str,
-    ask: impl Fn(&CStr) -> Option<(libc::uid_t, libc::gid_t)>,
-) -> Option<(libc::uid_t, libc::gid_t)> {
-    if let Some(number) = name.strip_prefix('#') {
-        let number: libc::uid_t = number.parse().ok()?;
-        let usual = ask(&CString::new(name_of(number)).ok()?).map(|(_, group)| group);
-        return Some((number, usual.unwrap_or(number)));
-    }
-    ask(&CString::new(name).ok()?)
-}
-
-fn home_of(user: libc::uid_t) -> String {
-    // SAFETY: as in `name_of`.
-    let home = unsafe {
-        let entry = libc::getpwuid(user).as_ref();
-        entry.map(|entry| CStr::from_ptr(entry.pw_dir).to_string_lossy().into_owned())
-    };
-    home.unwrap_or_else(|| "/".into())
 }
 
 /// Finds a user: number, group and name.
