@@ -19,8 +19,8 @@ from typing import Callable
 
 from client import ask
 from conftest import Server, alarms
+from kept_daemons import Daemon, user
 
-from daemons import Daemon, user
 from httpd import resident
 
 CONFIG = f"""
