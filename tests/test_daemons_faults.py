@@ -18,7 +18,7 @@ import pytest
 from client import Answer
 from conftest import Serve, Server
 
-from daemons import ROOT, Daemon, lives, until, user
+from daemons import PROXY, ROOT, Daemon, lives, until, user
 from httpd import PROJECT
 
 PAGE = PROJECT / "docs/daemon_faults.md"
@@ -31,7 +31,7 @@ request was not answered by the application: httpd never sends it to the applica
 | What goes wrong | What the client of that request sees | What the log says | What other clients see, and when it serves again |
 | --- | --- | --- | --- |
 """
-PROXY = "AH01102|AH00898|AH01110|AH01084|AH01097|proxy:error|proxy_http:error"
+SAID = "AH01102|AH00898|AH01110|AH01084|AH01097|proxy:error|proxy_http:error"
 """What mod_proxy says of an answer that does not come."""
 
 
@@ -139,7 +139,7 @@ def server(serve_module: Serve) -> Iterator[Server]:
         f"PythonDaemon {name} {user()} threads=4 working-directory=@ROOT@/apps {options}\nPythonWSGI /{name} kept:application daemon={name}\n"
         for name, options in (("shop", ""), ("late", "request-timeout=0.3"), ("greedy", "memory-limit=100M"))
     )
-    yield serve_module(daemons, modules=("proxy", "proxy_http"))
+    yield serve_module(daemons, modules=PROXY)
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.what[:40])
@@ -155,7 +155,7 @@ def test_fault(server: Server, fault: Fault) -> None:
         # Others need not wait for that request to end.
         until(lambda: server.get(f"/{fault.daemon}/").status == 200, server.log_text)
     client.join()
-    server.claims.append(PROXY)
+    server.claims.append(SAID)
     if fault.log:
         server.claim(fault.pattern)
     if fault.daemon == "late":
@@ -166,7 +166,7 @@ def test_fault(server: Server, fault: Fault) -> None:
 
 @pytest.mark.skipif(not ROOT, reason="only root can make a small file system")
 def test_a_full_disk(serve: Serve) -> None:
-    server = serve("", start=False)
+    server = serve("", start=False, modules=PROXY)
     place = server.root / "small"
     place.mkdir()
     mounted = subprocess.run(

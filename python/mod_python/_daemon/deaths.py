@@ -50,9 +50,10 @@ class Deaths:
         if time.monotonic() >= self._due:
             self._due = time.monotonic() + 0.25
             for one in all_of_them:
+                known = dict(one.children)
                 for pid in one.look():
                     if pid in self._watched:
-                        self._ended(pid)
+                        self._ended(pid, known[pid])
                 for pid in one.children:
                     if pid not in self._watched:
                         self._owners[pid] = one
@@ -61,7 +62,7 @@ class Deaths:
             if time.monotonic() > gone.deadline:
                 self._say(pid, "it has ended by itself")
 
-    def _ended(self, pid: int) -> None:
+    def _ended(self, pid: int, memory: int = 0) -> None:
         descriptor, one = self._watched.pop(pid), self._owners.pop(pid)
         if descriptor is not None:
             os.close(descriptor)
@@ -71,7 +72,7 @@ class Deaths:
             # Of one that has died itself, `whole` tells.
             return
         if requests or why:
-            self._gone[pid] = _Gone(one.children.get(pid, 0), requests, why)
+            self._gone[pid] = _Gone(memory or one.children.get(pid, 0), requests, why)
 
     def told(self, pid: int, how: str) -> None:
         """httpd's parent has written of a child's end."""
