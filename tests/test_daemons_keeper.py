@@ -256,7 +256,7 @@ def test_limits(serve: Serve) -> None:
     server.claims += [
         r"it does not come back",
         r"\] {3,}",
-        r"daemon shop: process \d+ has died: it has ended by itself",
+        r"daemon shop: process \d+ has died: killed",
     ]
     assert asked(greedy.socket, "/greedy/eat") == b""
     server.claim(

@@ -15,7 +15,7 @@ from mod_python._daemon.served import Served
 from mod_python._daemon.state import State
 
 _PATIENCE = 3.0
-"""Seconds until httpd's parent has said how a child has ended; it looks once a second."""
+"""Seconds until httpd's parent has said how a child has ended: it looks once a second, and says nothing of SIGKILL and exit(3)."""
 
 
 class _Gone:
@@ -60,7 +60,7 @@ class Deaths:
                         self._watched[pid] = _pidfd(pid)
         for pid, gone in list(self._gone.items()):
             if time.monotonic() > gone.deadline:
-                self._say(pid, "it has ended by itself")
+                self._say(pid, "killed (signal 9), or ended by itself")
 
     def _ended(self, pid: int, memory: int = 0) -> None:
         descriptor, one = self._watched.pop(pid), self._owners.pop(pid)
