@@ -18,6 +18,7 @@ from conftest import Server
 from httpd import PATIENCE, PROJECT
 
 ROOT = os.geteuid() == 0
+PROXY = ("proxy", "proxy_http")
 USERS = ("nobody", "games") if ROOT else ("", "")
 """Whom daemons run as, beside httpd's children."""
 

@@ -17,7 +17,7 @@ from typing import Callable, Optional
 import pytest
 from client import Answer
 from conftest import Serve, Server
-from kept_daemons import ROOT, Daemon, lives, until, user
+from kept_daemons import PROXY, ROOT, Daemon, lives, until, user
 
 from httpd import PROJECT
 
@@ -31,7 +31,7 @@ request was not answered by the application: httpd never sends it to the applica
 | What goes wrong | What the client of that request sees | What the log says | What other clients see, and when it serves again |
 | --- | --- | --- | --- |
 """
-PROXY = "AH01102|AH00898|AH01110|AH01084|AH01097|proxy:error|proxy_http:error"
+SAID = r"AH01102|AH00898|AH01110|AH01084|AH01097|\[client [^]]*\] daemon \w+ |proxy:error|proxy_http:error"
 """What mod_proxy says of an answer that does not come."""
 
 
@@ -66,7 +66,7 @@ FAULTS = (
     Fault(
         "a process is killed (`kill -9`, the kernel's OOM killer)",
         "502",
-        "daemon shop: process … has died: signal 9, Killed; it had … MB and was at GET /shop/hang",
+        "daemon shop: process … has died: killed (signal 9), or ended by itself; it had … MB and was at GET /shop/hang",
         "other processes go on; httpd starts another one within a second",
         kill_its_process,
     ),
@@ -87,9 +87,16 @@ FAULTS = (
     Fault(
         "the application ends its process (`os._exit`)",
         "502",
-        "daemon shop: process … has died: it has ended by itself; it had … MB and was at GET /shop/exit",
+        "daemon shop: process … has died: killed (signal 9), or ended by itself; it had … MB and was at GET /shop/exit",
         "other processes go on; httpd starts another one within a second",
         uri="/exit",
+    ),
+    Fault(
+        "the application crashes its process",
+        "502",
+        "daemon shop: process … has died: signal 11, Segmentation fault; it had … MB and was at GET /shop/crash",
+        "other processes go on; httpd starts another one within a second",
+        uri="/crash",
     ),
     Fault(
         "the application forks, and forgets its child",
@@ -139,7 +146,7 @@ def server(serve_module: Serve) -> Iterator[Server]:
         f"PythonDaemon {name} {user()} threads=4 working-directory=@ROOT@/apps {options}\nPythonWSGI /{name} kept:application daemon={name}\n"
         for name, options in (("shop", ""), ("late", "request-timeout=0.3"), ("greedy", "memory-limit=100M"))
     )
-    yield serve_module(daemons, modules=("proxy", "proxy_http"))
+    yield serve_module(daemons, modules=PROXY)
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.what[:40])
@@ -155,18 +162,18 @@ def test_fault(server: Server, fault: Fault) -> None:
         # Others need not wait for that request to end.
         until(lambda: server.get(f"/{fault.daemon}/").status == 200, server.log_text)
     client.join()
-    server.claims.append(PROXY)
+    server.claims.append(SAID)
     if fault.log:
         server.claim(fault.pattern)
     if fault.daemon == "late":
-        server.claims += [r"it does not come back", r"\] {3,}", r"has died: it has ended by itself"]
+        server.claims += [r"it does not come back", r"\] {3,}", r"or ended by itself"]
     assert str(answers[0].status) == fault.client[:3], (answers[0].text, server.log_text()[-3000:])
     until(lambda: server.get(f"/{fault.daemon}/").status == 200, server.log_text)
 
 
 @pytest.mark.skipif(not ROOT, reason="only root can make a small file system")
 def test_a_full_disk(serve: Serve) -> None:
-    server = serve("", start=False)
+    server = serve("", start=False, modules=PROXY)
     place = server.root / "small"
     place.mkdir()
     mounted = subprocess.run(

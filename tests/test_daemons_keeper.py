@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Serve, Server
-from kept_daemons import ROOT, USERS, Daemon, asked, connects, lives, of, owner, until, user
+from kept_daemons import PROXY, ROOT, USERS, Daemon, asked, connects, lives, of, owner, until, user
 
 VERSION = """
 def application(environ, start_response):
@@ -43,7 +43,7 @@ def text(daemon: Daemon, uri: str = "/") -> str:
 
 @pytest.fixture(scope="module")
 def server(serve_module: Serve) -> Iterator[Server]:
-    yield serve_module(KEPT)
+    yield serve_module(KEPT, modules=PROXY)
 
 
 @pytest.fixture
@@ -142,7 +142,8 @@ def test_a_restart_restarts_it(server: Server, shop: Daemon) -> None:
 
 def test_a_rotated_log_is_followed(serve: Serve) -> None:
     server = serve(
-        f"PythonDaemon shop {user()} log=@ROOT@/shop_log\nPythonWSGI / kept:application daemon=shop\nPythonPath \"['@ROOT@/apps']+sys.path\"\n"
+        f"PythonDaemon shop {user()} log=@ROOT@/shop_log\nPythonWSGI / kept:application daemon=shop\nPythonPath \"['@ROOT@/apps']+sys.path\"\n",
+        modules=PROXY,
     )
     shop, log = Daemon(server), server.root / "shop_log"
     shop.serves()
@@ -157,11 +158,12 @@ def test_a_rotated_log_is_followed(serve: Serve) -> None:
 
 @pytest.fixture
 def versions(serve: Serve) -> Iterator[tuple[Server, Daemon]]:
-    server = serve("", start=False)
+    server = serve("", start=False, modules=PROXY)
     server.write("code/version.py", VERSION.format(version="1"))
+    server.write("code/touched", "")
     server.configure(
         f"PythonDaemon shop {user()} threads=4 working-directory=@ROOT@/code reload=@ROOT@/code/touched\n"
-        "PythonWSGI /shop version:application daemon=shop\n"
+        "PythonWSGI /shop version:application daemon=shop\n",
     )
     server.start()
     shop = Daemon(server)
@@ -204,10 +206,10 @@ def test_a_version_that_does_not_import_changes_nothing(versions: tuple[Server, 
 
 
 def test_a_first_version_that_does_not_import_is_said_to_clients(serve: Serve) -> None:
-    server = serve("", start=False)
+    server = serve("", start=False, modules=PROXY)
     server.write("code/version.py", "1/0\n")
     server.configure(
-        f"PythonDaemon shop {user()} working-directory=@ROOT@/code\nPythonWSGI /shop version:application daemon=shop\n"
+        f"PythonDaemon shop {user()} working-directory=@ROOT@/code\nPythonWSGI /shop version:application daemon=shop\n",
     )
     server.start()
     shop = Daemon(server)
@@ -223,7 +225,8 @@ def test_a_first_version_that_does_not_import_is_said_to_clients(serve: Serve) -
 def test_on_demand_and_idle(serve: Serve) -> None:
     server = serve(
         f"PythonDaemon shop {user()} start=on-demand idle-timeout=0.2 working-directory=@ROOT@/apps\n"
-        "PythonWSGI /shop kept:application daemon=shop\n"
+        "PythonWSGI /shop kept:application daemon=shop\n",
+        modules=PROXY,
     )
     shop = Daemon(server)
     shop.until(lambda state: state["state"] == "waiting")
@@ -242,7 +245,8 @@ def test_limits(serve: Serve) -> None:
         f"PythonDaemon greedy {user()} memory-limit=120M working-directory=@ROOT@/apps\n"
         "PythonWSGI /greedy kept:application daemon=greedy\n"
         f"PythonDaemon other {user()} max-requests=3 working-directory=@ROOT@/apps\n"
-        "PythonWSGI /other kept:application daemon=other\n"
+        "PythonWSGI /other kept:application daemon=other\n",
+        modules=PROXY,
     )
     shop, greedy, other = Daemon(server), Daemon(server, "greedy"), Daemon(server, "other")
     shop.serves(), greedy.serves()
@@ -251,7 +255,7 @@ def test_limits(serve: Serve) -> None:
     server.claims += [
         r"it does not come back",
         r"\] {3,}",
-        r"daemon shop: process \d+ has died: it has ended by itself",
+        r"daemon shop: process \d+ has died: killed",
     ]
     assert asked(greedy.socket, "/greedy/eat") == b""
     server.claim(
@@ -264,7 +268,7 @@ def test_limits(serve: Serve) -> None:
 
 
 def test_nothing_is_left(serve: Serve) -> None:
-    server = serve(KEPT)
+    server = serve(KEPT, modules=PROXY)
     daemons = [Daemon(server), Daemon(server, "other")]
     daemons[0].serves(2), daemons[1].serves()
     text(daemons[0], "/fork")
@@ -274,7 +278,7 @@ def test_nothing_is_left(serve: Serve) -> None:
 
 
 def test_nothing_is_left_of_an_httpd_that_is_killed(serve: Serve) -> None:
-    server = serve(KEPT)
+    server = serve(KEPT, modules=PROXY)
     daemons = [Daemon(server), Daemon(server, "other")]
     daemons[0].serves(2), daemons[1].serves()
     children = server.child_pids()
@@ -298,7 +302,7 @@ def test_nothing_is_left_of_an_httpd_that_is_killed(serve: Serve) -> None:
 
 
 def test_nothing_is_lost(serve: Serve) -> None:
-    server = serve(KEPT)
+    server = serve(KEPT, modules=PROXY)
     shop, stopping = Daemon(server), threading.Event()
     shop.serves(2)
     lost: list[str] = []

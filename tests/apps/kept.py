@@ -1,6 +1,7 @@
 """An application for daemons: says where it runs, and misbehaves on demand."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -41,6 +42,11 @@ def ends(query):
     os._exit(int(query or 3))
 
 
+def crashes(_):
+    os.kill(os.getpid(), signal.SIGSEGV)
+    time.sleep(1000)
+
+
 def hangs(query):
     time.sleep(float(query or 1000))
     return "woken"
@@ -67,6 +73,7 @@ ACTIONS = {
     "/descriptors": descriptors,
     "/read": read,
     "/exit": ends,
+    "/crash": crashes,
     "/hang": hangs,
     "/eat": eats,
     "/fork": forks,

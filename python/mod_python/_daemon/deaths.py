@@ -15,7 +15,7 @@ from mod_python._daemon.served import Served
 from mod_python._daemon.state import State
 
 _PATIENCE = 3.0
-"""Seconds until httpd's parent has said how a child has ended; it looks once a second."""
+"""Seconds until httpd's parent has said how a child has ended: it looks once a second, and says nothing of SIGKILL and exit(3)."""
 
 
 class _Gone:
@@ -50,18 +50,19 @@ class Deaths:
         if time.monotonic() >= self._due:
             self._due = time.monotonic() + 0.25
             for one in all_of_them:
+                known = dict(one.children)
                 for pid in one.look():
                     if pid in self._watched:
-                        self._ended(pid)
+                        self._ended(pid, known[pid])
                 for pid in one.children:
                     if pid not in self._watched:
                         self._owners[pid] = one
                         self._watched[pid] = _pidfd(pid)
         for pid, gone in list(self._gone.items()):
             if time.monotonic() > gone.deadline:
-                self._say(pid, "it has ended by itself")
+                self._say(pid, "killed (signal 9), or ended by itself")
 
-    def _ended(self, pid: int) -> None:
+    def _ended(self, pid: int, memory: int = 0) -> None:
         descriptor, one = self._watched.pop(pid), self._owners.pop(pid)
         if descriptor is not None:
             os.close(descriptor)
@@ -71,7 +72,7 @@ class Deaths:
             # Of one that has died itself, `whole` tells.
             return
         if requests or why:
-            self._gone[pid] = _Gone(one.children.get(pid, 0), requests, why)
+            self._gone[pid] = _Gone(memory or one.children.get(pid, 0), requests, why)
 
     def told(self, pid: int, how: str) -> None:
         """httpd's parent has written of a child's end."""

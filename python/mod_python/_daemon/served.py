@@ -104,9 +104,10 @@ class Served:
                 pids = [int(pid) for pid in file.read().split()]
         except (OSError, ValueError):
             return set()
-        gone = set(self.children) - set(pids)
-        self.children = {pid: _memory(pid) for pid in pids}
-        return gone
+        before = set(self.children)
+        # One that has ended has none; httpd's parent takes leave of it within a second.
+        self.children = {pid: memory for pid, memory in ((pid, _memory(pid)) for pid in pids) if memory}
+        return before - set(self.children)
 
     def has_ended(self) -> bool:
         """Whether httpd's parent has ended; its number stays taken until ``bury``."""

@@ -25,7 +25,7 @@ pub(crate) struct Handed<'r> {
 
 const KEY: &CStr = c"mod_python.handed";
 /// The filter that answers the front, whatever the client wants of its own connection.
-const FILTER: &CStr = c"MOD_PYTHON_TO_FRONT";
+pub(in crate::httpd) const FILTER: &CStr = c"MOD_PYTHON_TO_FRONT";
 
 /// Registers hooks for the scheme and the port that belongs to it, and a filter.
 pub(crate) fn register() {
