@@ -113,6 +113,10 @@ pub(crate) fn define(
             shared.set_timeout_set(1);
         }
         shared.ttl = KEPT * 1_000_000;
+        // A daemon that is reloaded closes what it is not asked on, perhaps just when it is: mod_proxy takes that for an answer that failed,
+        // and whether a request may be sent again only its sender knows.
+        shared.set_disablereuse(1);
+        shared.set_disablereuse_set(1);
         if is_tunnel {
             for (place, byte) in shared.upgrade.iter_mut().zip(b"websocket\0") {
                 *place = byte.cast_signed();
