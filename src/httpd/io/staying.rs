@@ -1,11 +1,8 @@
-//! In a daemon: the worker that has answered waits a moment for the connection's next request.
+//! In a daemon: the worker that has answered waits a moment for the connection's next request, or its end.
 //!
-//! The event MPM hands a kept connection back to its listener between two requests: an epoll and two changes of threads, a third of what a
-//! short request costs a daemon. The front uses the connection that it has used last, so under load the next request comes
-//! within a millisecond or few. A worker only stays while the child has fewer connections than workers: nobody waits for it meanwhile.
-//!
-//! And a connection is not closed for want of workers: event closes all that wait in its own way for a next request when its workers are
-//! busy, and the front may be sending on one of them.
+//! The event MPM hands a connection back to its listener when it is answered: an epoll and two changes of threads, of which the front, which
+//! closes it or asks again within a millisecond or few, needs none. A worker only stays while the child has fewer connections than workers:
+//! nobody waits for it meanwhile.
 
 use crate::httpd::guard::guard;
 use crate::httpd::io::listener;
@@ -22,17 +19,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// How long a worker stays, in milliseconds: longer than the front and a client take between two requests, also where all of them share a
 /// processor; so long a new connection may wait at most for a worker that stays.
 const MOMENT: c_int = 5;
-
-/// The same in a child that is to end, which closes what it hands back: what is used often gets an answer that says so first.
-const LAST_MOMENT: c_int = 1000;
-
-/// The state in which event waits for a connection as long as Timeout, and does not close it meanwhile (CONN_STATE_ASYNC_WAITIO); httpd
-/// has it since 2.4.63.
-const WAITS: Option<sys::conn_state_e> = if sys::conn_state_e_CONN_STATE_NUM > 8 {
-    Some(8)
-} else {
-    None
-};
 
 /// After so many times in vain, one of `SELDOM` requests is tried.
 const PATIENCE: usize = 8;
@@ -97,22 +83,12 @@ fn serve(connection: Connection<'_>) -> c_int {
         // SAFETY: a live connection, which httpd's own hooks serve.
         let status = unsafe { sys::ap_run_process_connection(raw) };
         AT.with(|at| at.set(null_mut()));
-        if status != Status::OK.0 || !is_idle(connection) {
+        if status != Status::OK.0 || !stays(connection) {
             return status;
         }
-        let state = if is_followed(connection) {
-            Some(sys::conn_state_e_CONN_STATE_READ_REQUEST_LINE)
-        } else {
-            WAITS.filter(|_| 2 * HERE.load(Ordering::Relaxed) >= workers() && !is_stopping())
-        };
-        // SAFETY: it has a state, as `is_idle` has seen.
+        // SAFETY: it has a state, as `stays` has seen.
         unsafe {
-            if let Some(state) = state {
-                (*(*raw).cs).state = state;
-            }
-        }
-        if state != Some(sys::conn_state_e_CONN_STATE_READ_REQUEST_LINE) {
-            return status;
+            (*(*raw).cs).state = sys::conn_state_e_CONN_STATE_READ_REQUEST_LINE;
         }
     }
 }
@@ -128,45 +104,40 @@ unsafe extern "C" fn nothing(_: *mut c_void) -> c_int {
     0
 }
 
-/// Sends what is left of the answer. Is nothing else to be done, but to wait for the next request?
-fn is_idle(connection: Connection<'_>) -> bool {
+/// Sends what is left of the answer, and waits. Is the next request there? Where not, httpd goes on with the connection as it would have.
+fn stays(connection: Connection<'_>) -> bool {
+    let raw = connection.raw();
     // SAFETY: a live connection; its state is NULL or its own.
-    let state = unsafe { connection.raw().cs.as_ref() }.map(|state| state.state);
+    let state = unsafe { raw.cs.as_ref() }.map(|state| state.state);
     if state != Some(sys::conn_state_e_CONN_STATE_WRITE_COMPLETION)
+        || HERE.load(Ordering::Relaxed) >= workers()
+        || is_stopping()
+        || !is_worth_it()
         || !matches!(connection.push(), Ok(false))
     {
         return false;
     }
     let raw = connection.raw();
     let is_kept = raw.keepalive == sys::ap_conn_keepalive_e_AP_CONN_KEEPALIVE;
-    is_kept && !connection.aborted() && raw.data_in_input_filters == 0
-}
-
-/// Waits, where nobody else waits for this worker. Is the next request there?
-fn is_followed(connection: Connection<'_>) -> bool {
+    if !is_kept || connection.aborted() || raw.data_in_input_filters != 0 {
+        return false;
+    }
     let Some(descriptor) = connection.descriptor() else {
         return false;
     };
-    if !is_stopping() && HERE.load(Ordering::Relaxed) < workers() && is_worth_it() {
-        let is_there = comes(descriptor, MOMENT);
-        if is_there {
-            IN_VAIN.store(0, Ordering::Relaxed);
-            return true;
-        }
-        IN_VAIN.fetch_add(1, Ordering::Relaxed);
-    }
-    is_stopping() && comes(descriptor, LAST_MOMENT)
-}
-
-/// Can something be read within so many milliseconds?
-fn comes(descriptor: c_int, milliseconds: c_int) -> bool {
     let mut place = libc::pollfd {
         fd: descriptor,
         events: libc::POLLIN,
         revents: 0,
     };
     // SAFETY: one place, as it is told.
-    unsafe { libc::poll(&raw mut place, 1, milliseconds) > 0 }
+    let is_there = unsafe { libc::poll(&raw mut place, 1, MOMENT) } > 0;
+    if is_there {
+        IN_VAIN.store(0, Ordering::Relaxed);
+    } else {
+        IN_VAIN.fetch_add(1, Ordering::Relaxed);
+    }
+    is_there
 }
 
 /// Have others stayed with success, or is it time to try again?
