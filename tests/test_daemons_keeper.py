@@ -9,12 +9,12 @@ import re
 import shutil
 import signal
 import stat
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from conftest import Serve, Server
+from soak_daemons import soak
 
 from daemons import PROXY, ROOT, USERS, Daemon, asked, connects, lives, of, owner, until, user
 
@@ -302,35 +302,6 @@ def test_nothing_is_left_of_an_httpd_that_is_killed(serve: Serve) -> None:
     assert not [path for path in left if path.exists()]
 
 
-def test_nothing_is_lost(serve: Serve) -> None:
-    server = serve(KEPT, modules=PROXY)
-    shop, stopping = Daemon(server), threading.Event()
-    shop.serves(2)
-    lost: list[str] = []
-    served = [0] * 4
-
-    def work(place: int) -> None:
-        while not stopping.is_set():
-            try:
-                text(shop)
-                served[place] += 1
-            except (AssertionError, OSError) as error:
-                lost.append(f"{type(error).__name__}: {error}"[:300])
-
-    threads = [threading.Thread(target=work, args=(place,)) for place in range(4)]
-    for thread in threads:
-        thread.start()
-    try:
-        for _ in range(20):
-            count = sum(served)
-            os.kill(shop.state()["keeper"], signal.SIGHUP)
-            reloads = shop.state()["reloads"]
-            shop.until(lambda state, reloads=reloads: state["reloads"] > reloads)
-            until(lambda count=count: sum(served) > count, lambda: str(lost))
-        for _ in range(20):
-            server.graceful()
-    finally:
-        stopping.set()
-        for thread in threads:
-            thread.join()
-    assert lost == [] and sum(served) > 40
+def test_nothing_is_lost() -> None:
+    load, serious, _ = soak(20)
+    assert load.lost == [] and serious == [] and load.served > 40
