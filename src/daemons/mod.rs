@@ -4,6 +4,7 @@ pub(crate) mod arrival;
 pub(crate) mod check;
 pub(crate) mod handover;
 pub(crate) mod ready;
+mod section;
 mod wire;
 
 use crate::config::daemons::Daemon;
