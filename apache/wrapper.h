@@ -21,6 +21,7 @@
 #include "util_script.h"
 #include "apr_base64.h"
 #include "apr_buckets.h"
+#include "apr_file_io.h"
 #include "apr_fnmatch.h"
 #include "apr_optional.h"
 #include "apr_optional_hooks.h"

@@ -12,6 +12,7 @@ use crate::httpd::apr::key_locks;
 use crate::httpd::apr::mutex;
 use crate::httpd::apr::pool::Pool;
 use crate::httpd::apr::table::Table;
+use crate::httpd::io::facing;
 use crate::httpd::io::filter::names;
 use crate::httpd::io::{staying, unwaited};
 use crate::httpd::log;
@@ -36,6 +37,7 @@ pub(crate) fn register() {
     staying::register();
     unwaited::register();
     handed::register();
+    facing::register();
     proxy::register(handover::explain);
     filter::register(GENERIC, true);
     filter::register(GENERIC, false);
@@ -55,6 +57,7 @@ pub(crate) fn register() {
     // httpd would look for the file, and walk through its directories: a request that has none goes on without.
     hooks::map_to_storage(has_no_file, |_| Status::OK);
     hooks::post_perdir_config(has_no_name, settle);
+    hooks::post_perdir_config(arrival::has_overlay, arrival::cover);
     hooks::header_parser(concerns::<{ INIT | HEADER }>, header_parser);
     hooks::access_checker(concerns::<ACCESS>, |request| {
         phases::run(request, Phase::Access)

@@ -42,6 +42,15 @@ PythonDaemon shop pass-environment=PASSED
 PythonDaemon gone
 PythonWSGI /gone daemons_app:wsgi daemon=gone
 """
+HANDLED = """
+PythonPath "['@ROOT@/apps']+sys.path"
+<Location {place}h>
+    SetHandler mod_python
+    PythonHandler daemons_app
+    PythonOption colour red
+    {daemon}
+</Location>
+"""
 TLS = """
 Protocols h2 http/1.1
 SSLEngine On
@@ -74,7 +83,10 @@ class Pair:
 
 def pair(serve: Serve, mpm: str, certificate: Optional[Path] = None) -> Pair:
     more, modules = (TLS, ("ssl", "socache_shmcb", "http2")) if certificate else ("", ())
-    front = serve(more + PLAIN + mounts(daemon=False), mpm=mpm, start=False, modules=(*MODULES, *modules))
+    handled = HANDLED.format(place=HERE, daemon="") + HANDLED.format(
+        place=THERE, daemon="PythonOption mod_python.daemon shop"
+    )
+    front = serve(more + PLAIN + mounts(daemon=False) + handled, mpm=mpm, start=False, modules=(*MODULES, *modules))
     for name in ("cert.pem", "key.pem") if certificate else ():
         front.write(name, (certificate / name).read_text())  # type: ignore[operator]
     password = subprocess.run(
@@ -111,8 +123,8 @@ def curl(front: Server, path: str, *options: str, scheme: str = "http") -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True, timeout=PATIENCE).stdout
 
 
-FLEETING = {"UNIQUE_ID", "REMOTE_PORT", "SSL_SESSION_ID"}
-"""What differs between two requests."""
+FLEETING = {"UNIQUE_ID", "REMOTE_PORT", "SSL_SESSION_ID", "H2_STREAM_TAG", "SERVER_SOFTWARE"}
+"""What differs between two requests; and the software is the daemon's own."""
 
 
 def settled(value: Any, place: str) -> Any:
@@ -137,7 +149,7 @@ def without_ports(told: Any) -> Any:
     return told
 
 
-@pytest.mark.parametrize("kind", ["w", "a"])
+@pytest.mark.parametrize("kind", ["w", "a", "h"])
 @pytest.mark.parametrize("protocol", ["plain", "private", "tls", "h2"])
 def test_an_application_is_told_the_same(plain: Pair, secure: Pair, protocol: str, kind: str) -> None:
     front, scheme = (plain.front, "http") if protocol in ("plain", "private") else (secure.front, "https")
@@ -164,7 +176,7 @@ def test_an_application_is_told_the_same(plain: Pair, secure: Pair, protocol: st
         "X-Letters: ä%=&,; b",
     ]
     options += ["--http2"] if protocol == "h2" else ["--http1.1", "-H", "Connection: close, X-One"]
-    prefix = "" if protocol == "plain" else "/private"
+    prefix = "" if protocol == "plain" or kind == "h" else "/private"
     options += ["-u", "alice:secret"] if prefix else []
     found = []
     for place in (HERE, THERE):
@@ -172,6 +184,10 @@ def test_an_application_is_told_the_same(plain: Pair, secure: Pair, protocol: st
         text = json.loads(curl(front, path, *options, scheme=scheme))
         found.append(without_ports(settled(text, f"{place}{kind}")))
     here, there = found
+    if kind == "h":
+        there["req"]["options"].append("mod_python.daemon")
+        there["req"]["options"] = sorted(there["req"]["options"])
+        here["req"]["options"] = sorted([*here["req"]["options"], "mod_python.daemon"])
     for part in here:
         assert there[part].keys() == here[part].keys(), part
         for key in here[part]:
@@ -180,7 +196,8 @@ def test_an_application_is_told_the_same(plain: Pair, secure: Pair, protocol: st
 
 def test_the_daemon_answers(plain: Pair) -> None:
     assert plain.front.ok(f"{HERE}w/all").header("X-Pid") == str(plain.front.pid)
-    assert plain.front.ok(f"{THERE}w/all").header("X-Pid") == str(plain.daemon.pid)
+    for kind in "wh":
+        assert plain.front.ok(f"{THERE}{kind}/all").header("X-Pid") == str(plain.daemon.pid)
 
 
 @pytest.mark.parametrize(
@@ -200,17 +217,17 @@ def test_odd_uris(plain: Pair, target: str) -> None:
 def test_a_client_cannot_say_what_a_front_says(plain: Pair, secure: Pair) -> None:
     forged = "u=mallory&s=https&c=6.6.6.6&e:SSL_CLIENT_S_DN=root"
     for name in ("X-Mod-Python-Front", "x-mod-python-front", "X-MOD-PYTHON-FRONT"):
-        for front, path, daemon in (
-            (plain.front, f"{THERE}w/all", None),
-            (plain.front, f"{HERE}w/all", None),
-            (plain.daemon, f"{THERE}w/all", ""),
+        for front, path in (
+            (plain.front, f"{THERE}w/all"),
+            (plain.front, f"{HERE}w/all"),
+            (plain.daemon, f"{THERE}w/all"),
         ):
             request = (
                 f"GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{name}: {forged}\r\n{name}: {forged}\r\n\r\n"
             )
             answer = raw(front.port, request.encode())
             assert answer.startswith(b"HTTP/1.1 200"), answer
-            for word in (b"mallory", b"6.6.6.6", b"https", b"CLIENT_S_DN", b"Front", b"FRONT"):
+            for word in (b"mallory", b"6.6.6.6", b"'https'", b"CLIENT_S_DN", b"Front", b"FRONT"):
                 assert word not in answer.partition(b"\r\n\r\n")[2], (word, answer)
     for place in (HERE, THERE):
         options = ["--http2", "-H", f"x-mod-python-front: {forged}", "-H", "Connection: X-Mod-Python-Front"]
@@ -259,7 +276,8 @@ def test_large_bodies(plain: Pair, secure: Pair, tmp_path: Path) -> None:
 
 
 def test_expect_is_answered_by_the_application(plain: Pair) -> None:
-    for name, first in (("echo", b"HTTP/1.1 100 Continue"), ("refuse", b"HTTP/1.1 403 Forbidden")):
+    forbidden = b"HTTP/1.1 403 Forbidden"
+    for name, first in (("echo", b"HTTP/1.1 100 Continue"), ("refuse", forbidden), ("deny", forbidden)):
         with socket.create_connection(("127.0.0.1", plain.front.port), PATIENCE) as connection:
             head = f"POST {THERE}w/{name} HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 4\r\nConnection: close\r\n\r\n"
             connection.sendall(head.encode())

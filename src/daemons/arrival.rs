@@ -1,6 +1,8 @@
 //! In a daemon: a request from the front becomes what it was there.
 
+use super::section::Gathered;
 use super::wire::{Pair, pairs};
+use crate::config::HANDLERS;
 use crate::httpd::apr::table::Table;
 use crate::httpd::module::proxy;
 use crate::httpd::request::Request;
@@ -55,7 +57,9 @@ pub(crate) fn arrive(request: Request<'_>) -> Status {
     headers.clear();
     let mut told = Told::default();
     let tls = Table::new(request.pool());
+    let mut gathered = Gathered::default();
     for pair in pairs(&text) {
+        gathered.take(request.pool(), &pair);
         take(request, headers, tls, &mut told, pair);
     }
     // How long the body is, the front has said by itself.
@@ -65,7 +69,7 @@ pub(crate) fn arrive(request: Request<'_>) -> Status {
             None => headers.unset(name),
         }
     }
-    settle(request, tls, &told);
+    settle(request, tls, &told, &gathered);
     Status::DECLINED
 }
 
@@ -112,7 +116,7 @@ fn take(request: Request<'_>, headers: Table<'_>, tls: Table<'_>, told: &mut Tol
     }
 }
 
-fn settle(request: Request<'_>, tls: Table<'_>, told: &Told) {
+fn settle<'r>(request: Request<'r>, tls: Table<'r>, told: &Told, gathered: &Gathered<'r>) {
     let pool = request.pool();
     request.set_client((&told.client.0, told.client.1));
     request.set_ends((&told.peer.0, told.peer.1), (&told.own.0, told.own.1));
@@ -124,6 +128,7 @@ fn settle(request: Request<'_>, tls: Table<'_>, told: &Told) {
     if let Some(target) = &told.target {
         request.set_target(target);
     }
+    request.face_front();
     request.hand(Handed {
         scheme: pool.c_string(&told.scheme),
         server_name: told.server.as_deref().map(|name| pool.c_string(name)),
@@ -132,6 +137,9 @@ fn settle(request: Request<'_>, tls: Table<'_>, told: &Told) {
         uri: told.uri.as_deref().map(|uri| pool.c_string(uri)),
         query: told.query.as_deref().map(|query| pool.c_string(query)),
         tls,
+        overlay: gathered.overlay(pool),
+        has_handlers: gathered.has_handlers(),
+        file: gathered.file,
     });
 }
 
@@ -143,8 +151,38 @@ pub(crate) fn is_handed(request: Request<'_>) -> bool {
 /// Gives it the URI that it had in the front, decoded as it was there; the one that has come is always `/`.
 pub(crate) fn translate(request: Request<'_>) -> Status {
     if let Some(handed) = request.handed() {
-        request.set_uri(handed.uri.map(std::ffi::CStr::to_bytes));
+        request.set_whole_uri(handed.uri.unwrap_or(c"/").to_bytes());
         request.set_args(handed.query.map(std::ffi::CStr::to_bytes));
+        if handed.has_handlers {
+            match handed.file {
+                Some(file) => request.set_filename(file.to_bytes()),
+                None => request.stand_in(),
+            }
+            return Status::OK;
+        }
+    }
+    Status::DECLINED
+}
+
+/// Have sections of the front something to say here?
+pub(crate) fn has_overlay(request: Request<'_>) -> bool {
+    request
+        .handed()
+        .is_some_and(|handed| handed.overlay.is_some())
+}
+
+/// Puts that on top of what the sections say.
+pub(crate) fn cover(request: Request<'_>) -> Status {
+    if let Some(handed) = request.handed()
+        && let Some(overlay) = handed.overlay
+    {
+        let is_itself = is_handed(request);
+        if is_itself || !handed.has_handlers {
+            overlay.cover(request);
+        }
+        if is_itself && handed.has_handlers {
+            request.name_handler(HANDLERS[0]);
+        }
     }
     Status::DECLINED
 }

@@ -3,7 +3,7 @@
 
 use super::wire::Writer;
 use crate::config::daemons::{self, Daemon};
-use crate::config::{HANDLERS, ModPython};
+use crate::config::{HANDLERS, ModPython, options};
 use crate::gateway::asgi;
 use crate::httpd::apr::pool::Pool;
 use crate::httpd::log::{self, Level};
@@ -59,8 +59,20 @@ pub(crate) fn concerns(request: Request<'_>) -> bool {
 }
 
 fn named(request: Request<'_>) -> Option<&str> {
-    let mount = request.config::<ModPython>().mount?;
-    mount.daemon.filter(|_| request.handler_is(&HANDLERS))
+    let name = name(request)?;
+    request.handler_is(&HANDLERS).then_some(name)
+}
+
+/// The daemon that an application's line names, or, for handlers, an option.
+fn name(request: Request<'_>) -> Option<&str> {
+    let config = request.config::<ModPython>();
+    match config.mount {
+        Some(mount) => mount.daemon,
+        None => {
+            let named = config.common.option(options::DAEMON);
+            named.filter(|name| !name.is_empty())
+        }
+    }
 }
 
 /// Makes it a request that mod_proxy's handler, which comes next, answers.
@@ -77,9 +89,11 @@ pub(crate) fn hand_over(request: Request<'_>) -> Status {
         );
         return Status(503);
     };
-    let is_upgrade = request
+    let wanted = request
         .headers_in()
-        .is_some_and(|table| table.has(c"Upgrade"));
+        .and_then(|table| table.first(c"Upgrade"));
+    let is_upgrade =
+        wanted.is_some_and(|wanted| wanted.to_bytes().eq_ignore_ascii_case(b"websocket"));
     let host = if is_upgrade {
         upgrade(&daemon)
     } else {
@@ -98,17 +112,14 @@ pub(crate) fn explain(request: Request<'_>, status: i64) {
         504 => "has not answered in time",
         _ => return,
     };
-    let name = request
-        .config::<ModPython>()
-        .mount
-        .and_then(|mount| mount.daemon);
-    if let Some(name) = name {
+    if let Some(name) = name(request) {
         log::entry(request, Level::Error, &format!("daemon {name} {said}"));
     }
 }
 
-/// Variables that a daemon is told of whether `pass-environment=` names them or not; those of mod_ssl begin with SSL_.
-const ALWAYS: [&[u8]; 2] = [b"HTTPS", b"UNIQUE_ID"];
+/// Variables that a daemon is told of whether `pass-environment=` names them or not; those of mod_ssl begin with SSL_, most of
+/// mod_http2 with H2_.
+const ALWAYS: [&[u8]; 4] = [b"HTTPS", b"UNIQUE_ID", b"HTTP2", b"H2PUSH"];
 
 /// What a TLS extension of ASGI is made of.
 const TLS: [&CStr; 6] = [
@@ -172,6 +183,7 @@ fn tell(request: Request<'_>, daemon: &Daemon<'_>) -> Vec<u8> {
         writer.add_named(b'x', b"p", port.to_string().as_bytes());
     }
     environment(request, daemon, &mut writer);
+    super::section::write(request, &mut writer);
     for (name, value) in request
         .headers_in()
         .iter()
@@ -192,6 +204,7 @@ fn environment(request: Request<'_>, daemon: &Daemon<'_>, writer: &mut Writer) {
     let passed = daemon.list("pass-environment");
     let is_passed = |name: &[u8]| {
         name.starts_with(b"SSL_")
+            || name.starts_with(b"H2_")
             || ALWAYS.contains(&name)
             || passed.iter().any(|other| other.as_bytes() == name)
     };

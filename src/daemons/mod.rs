@@ -6,6 +6,7 @@ pub(crate) mod handover;
 pub(crate) mod keep;
 pub(crate) mod kept;
 pub(crate) mod ready;
+mod section;
 pub(crate) mod states;
 mod wanted;
 mod wire;

@@ -95,12 +95,11 @@ fn one(
     })
 }
 
+/// Does a server say that something of it is in the daemon?
 fn has(server: Server<'_>, name: &str) -> bool {
-    server
-        .config::<ModPython>()
-        .mounts
-        .iter()
-        .any(|mount| mount.daemon == Some(name))
+    let config = server.config::<ModPython>();
+    let mut mounts = config.mounts.iter();
+    mounts.any(|mount| mount.daemon == Some(name)) || config.handed.contains(&name)
 }
 
 impl Wanted {

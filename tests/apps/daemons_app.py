@@ -39,6 +39,14 @@ def told_of(request):
     return found
 
 
+def handler(request):
+    """PythonHandler: what `req` says."""
+    request.content_type = "application/json"
+    request.headers_out["X-Pid"] = str(os.getppid())
+    request.write(json.dumps({"req": told_of(request)}))
+    return apache.OK
+
+
 def wsgi(environ, start_response):
     """By the path's last part: everything, a stream, an error, …"""
     name = environ["PATH_INFO"].rsplit("/", 1)[-1]
@@ -81,6 +89,12 @@ def answer_refuse(environ, start_response):
     """Reads no body."""
     start_response("403 Forbidden", [("Content-Type", "text/plain")])
     return [b"refused by the application"]
+
+
+def answer_deny(environ, start_response):
+    """As that, at length."""
+    start_response("403 Forbidden", [("Content-Type", "text/plain")])
+    return [b"no " * 100_000, b"refused by the application"]
 
 
 def answer_error(environ, start_response):

@@ -3,6 +3,7 @@
 mod aborted;
 pub(crate) mod body;
 pub(crate) mod connection;
+pub(crate) mod facing;
 pub(crate) mod file_part;
 pub(crate) mod filter;
 pub(crate) mod include;

@@ -158,21 +158,18 @@ pub(crate) fn register(explain: fn(Request<'_>, i64)) {
     let _ = EXPLAIN.set(explain);
     // SAFETY: optional hooks of these names and types (mod_proxy.h); the functions live as long as the process.
     unsafe {
-        let fixups: unsafe extern "C" fn(*mut sys::request_rec) -> c_int = on_fixups;
-        let status: unsafe extern "C" fn(*mut c_int, *mut sys::request_rec) -> c_int = on_status;
         let last = sys::APR_HOOK_REALLY_LAST;
-        let fixups = std::mem::transmute::<_, unsafe extern "C" fn()>(fixups);
+        let fixups = std::mem::transmute::<Fixups, Any>(on_fixups);
         sys::apr_optional_hook_add(c"fixups".as_ptr(), Some(fixups), null(), null(), last);
-        let status = std::mem::transmute::<_, unsafe extern "C" fn()>(status);
-        sys::apr_optional_hook_add(
-            c"request_status".as_ptr(),
-            Some(status),
-            null(),
-            null(),
-            last,
-        );
+        let status = std::mem::transmute::<Status, Any>(on_status);
+        let name = c"request_status".as_ptr();
+        sys::apr_optional_hook_add(name, Some(status), null(), null(), last);
     }
 }
+
+type Fixups = unsafe extern "C" fn(*mut sys::request_rec) -> c_int;
+type Status = unsafe extern "C" fn(*mut c_int, *mut sys::request_rec) -> c_int;
+type Any = unsafe extern "C" fn();
 
 static EXPLAIN: std::sync::OnceLock<fn(Request<'_>, i64)> = std::sync::OnceLock::new();
 

@@ -4,6 +4,7 @@ use crate::httpd::apr::table::Table;
 use crate::httpd::guard::guard;
 use crate::httpd::io::listener;
 use crate::httpd::request::Request;
+use crate::httpd::request::section::Overlay;
 use crate::httpd::request::server::Server;
 use crate::httpd::sys;
 use std::ffi::{CStr, c_char, c_int};
@@ -21,25 +22,22 @@ pub(crate) struct Handed<'r> {
     pub(crate) query: Option<&'r CStr>,
     /// Variables of mod_ssl's.
     pub(crate) tls: Table<'r>,
+    /// What the front's sections say.
+    pub(crate) overlay: Option<Overlay<'r>>,
+    /// Are there handlers in it?
+    pub(crate) has_handlers: bool,
+    /// The file, and what stands behind it in the URI.
+    pub(crate) file: Option<&'r CStr>,
 }
 
 const KEY: &CStr = c"mod_python.handed";
-/// The filter that answers the front, whatever the client wants of its own connection.
-pub(in crate::httpd) const FILTER: &CStr = c"MOD_PYTHON_TO_FRONT";
-
-/// Registers hooks for the scheme and the port that belongs to it, and a filter.
+/// Registers hooks for the scheme and the port that belongs to it.
 pub(crate) fn register() {
     let first = sys::APR_HOOK_REALLY_FIRST;
-    // SAFETY: functions that live as long as the process; httpd copies the name.
+    // SAFETY: functions that live as long as the process.
     unsafe {
         sys::ap_hook_http_scheme(Some(on_scheme), null(), null(), first);
         sys::ap_hook_default_port(Some(on_default_port), null(), null(), first);
-        sys::ap_register_output_filter(
-            FILTER.as_ptr(),
-            Some(answer),
-            None,
-            sys::ap_filter_type_AP_FTYPE_PROTOCOL - 1,
-        );
     }
 }
 
@@ -75,8 +73,6 @@ impl<'r> Request<'r> {
         unsafe {
             let pool = self.pool().as_ptr();
             sys::apr_pool_userdata_setn(place.cast(), KEY.as_ptr(), None, pool);
-            let connection = (*self.as_ptr()).connection;
-            sys::ap_add_output_filter(FILTER.as_ptr(), null_mut(), self.as_ptr(), connection);
         }
     }
 
@@ -133,6 +129,13 @@ impl<'r> Request<'r> {
             };
             *field = text.as_ptr().cast_mut();
         }
+    }
+
+    /// Sets the URI, also as part of the parsed one.
+    pub(crate) fn set_whole_uri(self, uri: &[u8]) {
+        self.set_uri(Some(uri));
+        // SAFETY: as above.
+        unsafe { (*self.as_ptr()).parsed_uri.path = (*self.as_ptr()).uri }
     }
 
     /// Sets the document root, and what mod_alias has made of the URI.
@@ -242,27 +245,5 @@ unsafe extern "C" fn on_default_port(raw: *const sys::request_rec) -> sys::apr_p
         Some(handed) if handed.scheme == c"https" => 443,
         Some(_) => 80,
         None => 0,
-    }
-}
-
-/// The first of an answer: httpd decides how to frame it, and whether the connection stays. That is between front and daemon, not the
-/// client's affair, whose head is put aside for as long.
-unsafe extern "C" fn answer(
-    filter: *mut sys::ap_filter_t,
-    brigade: *mut sys::apr_bucket_brigade,
-) -> sys::apr_status_t {
-    // SAFETY: httpd passes a live filter and brigade; the request has its own again before anybody else looks.
-    unsafe {
-        let (request, next) = ((*filter).r, (*filter).next);
-        sys::ap_remove_output_filter(filter);
-        let (headers, version) = ((*request).headers_in, (*request).proto_num);
-        let plain = sys::apr_table_copy((*request).pool, headers);
-        sys::apr_table_unset(plain, c"Connection".as_ptr());
-        (*request).headers_in = plain;
-        (*request).proto_num = 1001;
-        let status = sys::ap_pass_brigade(next, brigade);
-        (*request).headers_in = headers;
-        (*request).proto_num = version;
-        status
     }
 }
