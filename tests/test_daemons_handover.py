@@ -130,7 +130,7 @@ def curl(front: Server, path: str, *options: str, scheme: str = "http") -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True, timeout=PATIENCE).stdout
 
 
-FLEETING = {"UNIQUE_ID", "REMOTE_PORT", "SSL_SESSION_ID", "H2_STREAM_TAG", "SERVER_SOFTWARE"}
+FLEETING = {"UNIQUE_ID", "REMOTE_PORT", "SSL_SESSION_ID", "H2_STREAM_TAG", "SERVER_SOFTWARE", "SERVER_SIGNATURE"}
 """What differs between two requests; and the software is the daemon's own."""
 
 
