@@ -114,7 +114,7 @@ def test_other_examples_of_configurations_are_right(serve: Serve, name: str) -> 
     server = serve("", start=False, modules=MODULES)
     config = ""
     for number, text in enumerate(blocks(PROJECT / f"docs/{name}.md", "apache")):
-        if not text.startswith(("PythonHome", "PythonEnablePdb")):
+        if not text.startswith(("PythonHome", "PythonEnablePdb", "PythonDaemon")):
             host = f"<VirtualHost 127.0.0.1:@PORT@>\nServerName host{number}\n{text}</VirtualHost>\n"
             config += text if "mpm_event" in text else host
     server.configure(config.replace("/srv/site", "@ROOT@/site"))
