@@ -146,7 +146,9 @@ fn is_worth_it() -> bool {
     if count <= PATIENCE {
         return true;
     }
-    IN_VAIN.fetch_add(1, Ordering::Relaxed) % SELDOM == 0
+    IN_VAIN
+        .fetch_add(1, Ordering::Relaxed)
+        .is_multiple_of(SELDOM)
 }
 
 /// How many threads of this child answer requests.
