@@ -64,7 +64,7 @@ fn bind_httpd(flags: &[String], out: &Path) -> String {
         .header("apache/wrapper.h")
         .clang_args(flags)
         .allowlist_file(
-            r".*/(httpd|http_\w+|ap_\w+|util_\w+|apr\w*|apu\w*|mod_auth|mod_include|mpm_common|unixd|scoreboard)\.h",
+            r".*/(httpd|http_\w+|ap_\w+|util_\w+|apr\w*|apu\w*|mod_auth|mod_include|mod_proxy|mpm_common|unixd|scoreboard)\.h",
         )
         .default_macro_constant_type(bindgen::MacroTypeVariation::Signed)
         .generate_comments(false)

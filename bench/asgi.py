@@ -20,9 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 import load
 import servers
 from load import fetch
-from servers import VENV, Apache, Layout, Processes, Server, processor
-
-from httpd import system_httpd
+from servers import VENV, Apache, Behind, Layout, Processes, Server, processor
 
 CONNECTIONS = 16
 OURS, UVLOOP = "mod_python, asyncio", "mod_python, uvloop"
@@ -96,9 +94,8 @@ def start(layout: Layout) -> dict[str, Server]:
         alone = Processes(UVICORN, [[python, *uvicorn, "--port", "@PORT@"]], layout)
         running[UVICORN] = alone
         alone.start()
-        running[PROXIED] = proxied = Behind(
-            Processes(PROXIED, [[python, *uvicorn, "--port", "@PORT@"]], layout), layout
-        )
+        behind = Processes(PROXIED, [[python, *uvicorn, "--port", "@PORT@"]], layout)
+        running[PROXIED] = proxied = Behind(behind, layout, "upgrade=websocket keepalive=On")
         proxied.start()
         for name, command in ((GRANIAN, granian), (HYPERCORN, [*hypercorn, "@ROOT@/apps/asgi_pages:application"])):
             running[name] = other = Processes(name, [[python, *command]], layout)
@@ -120,34 +117,6 @@ def begin(apache: Apache) -> None:
     shutil.copytree(site, httpd.root / "apps", dirs_exist_ok=True, ignore=heavy)
     subprocess.run(["chmod", "-R", "a+rX", str(httpd.root / "apps")], check=True)
     httpd.start()
-
-
-class Behind:
-    """A server behind httpd's mod_proxy_http, with kept connections."""
-
-    def __init__(self, server: Processes, layout: Layout) -> None:
-        self.name, self._server, self._layout = server.name, server, layout
-        self._front = servers.Apache(server.name, "", layout)
-
-    def start(self) -> None:
-        self._server.start()
-        text = f"ProxyPass / {self._server.url('/')} upgrade=websocket keepalive=On\n"
-        modules = "".join(
-            f"<IfModule !{name}_module>\nLoadModule {name}_module {system_httpd().modules}/mod_{name}.so\n</IfModule>\n"
-            for name in ("proxy", "proxy_http")
-        )
-        self._front = servers.Apache(self.name, modules + text, self._layout)
-        self._front.start()
-
-    def stop(self) -> None:
-        self._front.stop()
-        self._server.stop()
-
-    def url(self, path: str) -> str:
-        return self._front.url(path)
-
-    def pids(self) -> list[int]:
-        return [*self._front.pids(), *self._server.pids()]
 
 
 def messages(url: str, seconds: float) -> tuple[int, float]:

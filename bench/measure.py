@@ -24,6 +24,7 @@ import servers
 from load import Result
 from servers import Halves, Layout, Server, processor
 
+import daemons
 from httpd import resident
 
 HELLO = b"Hello World!"
@@ -128,6 +129,7 @@ class Bench:
         self.pages: dict[str, pages.Costs] = {}
         self.asgi: dict[str, asgi.Costs] = {}
         self.frameworks: dict[str, frameworks.Costs] = {}
+        self.daemons: dict[str, daemons.Costs] = {}
         self.instructions: dict[str, tuple[float, dict[str, float]]] = {}
         self.profiles: list[Table] = []
         self.growth: dict[str, dict[int, float]] = {}
@@ -144,6 +146,7 @@ class Bench:
         self.measure_pages()
         self.measure_asgi()
         self.measure_frameworks()
+        self.measure_daemons()
 
     # Rates, processor time, memory
 
@@ -297,6 +300,15 @@ class Bench:
                 frameworks.count_instructions(framework, costs)
         except (OSError, RuntimeError) as error:
             self.miss("frameworks", error)
+
+    def measure_daemons(self) -> None:
+        """An application in processes of its own."""
+        self.say("daemons: mod_wsgi's, and servers behind mod_proxy")
+        try:
+            layout = Layout(1, 32, self.server_cores)
+            self.daemons = daemons.measure(layout, self.rounds, self.seconds, self.pin, [])
+        except (OSError, RuntimeError) as error:
+            self.miss("daemons", error)
 
     # Servers
 

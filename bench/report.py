@@ -19,6 +19,7 @@ import frameworks
 import pages as sites
 import verdicts
 
+import daemons as own
 from httpd import PROJECT, system_httpd
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def write(bench: Bench) -> None:
         pages(bench),
         asgi(bench),
         with_frameworks(bench),
+        daemons(bench),
         growth(bench),
         profiles(bench),
         missing(bench),
@@ -192,6 +194,18 @@ def with_frameworks(bench: Bench) -> str:
         "the framework's own. Ratios as above.\n"
     )
     return f"## Frameworks\n\n{text}\n{table(frameworks.HEADER, frameworks.rows(bench.frameworks))}"
+
+
+def daemons(bench: Bench) -> str:
+    if not bench.daemons:
+        return ""
+    rates = " and ".join(f"{costs.rate:,} ({label})" for label, costs in bench.daemons.items() if costs.rate)
+    text = (
+        "An application in processes of its own: one, of 32 threads (gunicorn 8, uWSGI one, uvicorn with the same as ASGI), behind a front of\n"
+        "32; servers listen at a UNIX socket. Processor time of all of them, the front's, too; wrk with 16 kept connections. Steady: oha,\n"
+        f"open loop, requests a second: {rates or 'not measured here'}. Ratios of processor times as above.\n"
+    )
+    return f"## Daemons\n\n{text}\n{table(own.HEADER, own.rows(bench.daemons))}"
 
 
 def growth(bench: Bench) -> str:

@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional, Protocol
+from typing import Optional, Protocol, Union
 
 from httpd import CHILD_USER, PROJECT, RELEASE, Httpd, children_can_read, free_port, system_httpd
 
@@ -160,7 +160,9 @@ class Apache:
         return self._running().url(path)
 
     def pids(self) -> list[int]:
-        return self._running().child_pids()
+        """The children, daemons beside them, and what those have started; not the parent."""
+        parent = self._running().pid
+        return sorted(descendants([parent]) - {parent})
 
     def _running(self) -> Httpd:
         if not self.httpd:
@@ -169,10 +171,17 @@ class Apache:
 
 
 class Processes:
-    """Servers that are programs of their own. `@ROOT@`, `@PORT@` and `@WORKERS@` in a command are replaced."""
+    """Servers that are programs of their own. `@ROOT@`, `@PORT@`, `@SOCKET@` and `@WORKERS@` in a command are replaced.
 
-    def __init__(self, name: str, commands: list[list[str]], layout: Layout, files: Optional[dict[str, str]] = None):
+    With `scheme` they listen at a UNIX socket, for a front that speaks it.
+    """
+
+    def __init__(
+        self, name: str, commands: list[list[str]], layout: Layout, files: Optional[dict[str, str]] = None,
+        scheme: str = "",
+    ) -> None:  # fmt: skip
         self.name, self._commands, self._layout, self._files = name, commands, layout, files or {}
+        self._scheme = scheme
         self._started: list[subprocess.Popen[bytes]] = []
         self._port = free_port()
         self.root = Path()
@@ -198,7 +207,7 @@ class Processes:
                     )
                 )
         limit = time.monotonic() + 30
-        while not accepts(self._port):
+        while not accepts(str(self._socket) if self._scheme else self._port):
             if time.monotonic() > limit or any(process.poll() is not None for process in self._started):
                 raise RuntimeError(f"{self.name} did not start: {(self.root / 'output').read_text()[-2000:]}")
             time.sleep(0.05)
@@ -221,9 +230,18 @@ class Processes:
     def pids(self) -> list[int]:
         return sorted(descendants(process.pid for process in self._started))
 
+    def place(self) -> str:
+        """Where a front finds them, as ProxyPass takes it."""
+        return f"unix:{self._socket}|{self._scheme}://{self._socket.stem}/" if self._scheme else self.url("/")
+
+    @property
+    def _socket(self) -> Path:
+        return self.root / "run/front.sock"
+
     def _filled(self, text: str) -> str:
         for name, value in (
             ("ROOT", str(self.root)),
+            ("SOCKET", str(self._socket)),
             ("PORT", str(self._port)),
             ("WORKERS", str(self._layout.children)),
             ("USER", f"user {CHILD_USER};" if os.geteuid() == 0 else ""),
@@ -232,8 +250,45 @@ class Processes:
         return text
 
 
-def accepts(port: int) -> bool:
-    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+class Behind:
+    """A server behind httpd's mod_proxy, with kept connections where its protocol has them; `options` are ProxyPass's."""
+
+    def __init__(self, server: Processes, layout: Layout, options: str = "", modules: tuple[str, ...] = ("http",)):
+        self.name, self._server, self._layout, self._options = server.name, server, layout, options
+        self._modules = proxy_modules(*modules)
+        self._front = Apache(server.name, "", layout)
+
+    def start(self) -> None:
+        self._server.start()
+        text = f'{self._modules}ProxyPass / "{self._server.place()}" {self._options}\n'
+        self._front = Apache(self.name, text, self._layout)
+        self._front.start()
+
+    def stop(self) -> None:
+        self._front.stop()
+        self._server.stop()
+
+    def url(self, path: str) -> str:
+        return self._front.url(path)
+
+    def pids(self) -> list[int]:
+        return [*self._front.pids(), *self._server.pids()]
+
+
+def proxy_modules(*schemes: str) -> str:
+    """Loads mod_proxy, and what speaks these schemes."""
+    return "".join(
+        f"<IfModule !{name}_module>\nLoadModule {name}_module {system_httpd().modules}/mod_{name}.so\n</IfModule>\n"
+        for name in ("proxy", *(f"proxy_{scheme}" for scheme in schemes))
+    )
+
+
+def accepts(place: Union[int, str]) -> bool:
+    """Does anybody listen at a port, or at a UNIX socket's path?"""
+    family, address = (socket.AF_INET, ("127.0.0.1", place)) if isinstance(place, int) else (socket.AF_UNIX, place)
+    with contextlib.suppress(OSError), socket.socket(family) as client:
+        client.settimeout(1)
+        client.connect(address)
         return True
     return False
 

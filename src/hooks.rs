@@ -3,6 +3,7 @@
 use crate::adapters::{self, filter, include, phases};
 use crate::config::interpreters::Plan;
 use crate::config::{HANDLERS, ModPython, Phase, Server, options};
+use crate::daemons::{arrival, check, handover};
 use crate::embed::class::Function;
 use crate::embed::{children, home, in_flight, lifecycle, package, registry};
 use crate::exchange::{account, lease_of};
@@ -11,27 +12,33 @@ use crate::httpd::apr::key_locks;
 use crate::httpd::apr::mutex;
 use crate::httpd::apr::pool::Pool;
 use crate::httpd::apr::table::Table;
+use crate::httpd::io::facing;
 use crate::httpd::io::filter::names;
-use crate::httpd::io::unwaited;
+use crate::httpd::io::{staying, unwaited};
 use crate::httpd::log;
 use crate::httpd::log::Level;
-use crate::httpd::module::{hooks, retirement};
+use crate::httpd::module::{hooks, process, proxy, retirement};
 use crate::httpd::request::Request;
 use crate::httpd::request::departure;
+use crate::httpd::request::handed;
 use crate::httpd::request::section;
 use crate::httpd::request::section::Giver;
 use crate::httpd::request::server::Server as ServerRec;
 use crate::httpd::request::server::mpm_query;
 use crate::httpd::status::Status;
 use crate::objects::filter::GENERIC;
-use crate::{directives, library, mistakes, objects, streams};
+use crate::{daemons, directives, library, mistakes, objects, streams};
 use std::ffi::CStr;
 use std::iter::successors;
 
 /// Registers everything with httpd.
 pub(crate) fn register() {
     departure::register();
+    staying::register();
     unwaited::register();
+    handed::register();
+    facing::register();
+    proxy::register(handover::explain);
     filter::register(GENERIC, true);
     filter::register(GENERIC, false);
     hooks::pre_config(mutex::register);
@@ -39,13 +46,18 @@ pub(crate) fn register() {
     hooks::check_config(check_config);
     hooks::post_config(post_config);
     hooks::child_init(child_init);
+    hooks::meet_connections();
     hooks::process_connection(adapters::connection::run);
+    hooks::arrivals(arrival::concerns, arrival::arrive);
+    hooks::first_translate_name(arrival::is_handed, arrival::translate);
+    hooks::first_handler(handover::concerns, handover::hand_over);
     hooks::post_read_request(concerns::<{ INIT | READ }>, post_read_request);
     hooks::translate_name(concerns::<{ TRANSLATE | CONTENT }>, translate_name);
     hooks::translate_name_late(has_applications, mount_application);
     // httpd would look for the file, and walk through its directories: a request that has none goes on without.
     hooks::map_to_storage(has_no_file, |_| Status::OK);
     hooks::post_perdir_config(has_no_name, settle);
+    hooks::post_perdir_config(arrival::has_overlay, arrival::cover);
     hooks::header_parser(concerns::<{ INIT | HEADER }>, header_parser);
     hooks::access_checker(concerns::<ACCESS>, |request| {
         phases::run(request, Phase::Access)
@@ -114,6 +126,7 @@ fn concerns<const PHASES: u32>(request: Request<'_>) -> bool {
 }
 
 fn check_config(server: ServerRec<'_>) -> Result<(), String> {
+    handed::take_large_heads(successors(Some(server), |server| server.next()));
     lifecycle::check(server.config::<ModPython>())?;
     for host in successors(server.next(), |host| host.next()) {
         check_host(host)?;
@@ -131,6 +144,9 @@ fn check_config(server: ServerRec<'_>) -> Result<(), String> {
         for text in mistakes::of(server, &mut files) {
             log::entry(server, Level::Warning, &text);
         }
+    }
+    for text in check::all(server)? {
+        log::entry(server, Level::Warning, &text);
     }
     lock_count(server).map(drop)
 }
@@ -150,14 +166,18 @@ fn post_config(pool: Pool<'_>, server: ServerRec<'_>) -> Result<(), String> {
     include::register();
     section::find_rewrite();
     if !hooks::is_rehearsal() {
+        process::be_parent();
+        daemons::kept::follow_keeper(server)?;
+        daemons::keep::settle(pool, server)?;
         let common = &server.config::<ModPython>().common;
         let directory = common
             .option(options::MUTEX_DIRECTORY)
             .filter(|path| !path.is_empty());
         key_locks::create();
         mutex::create(pool, server, lock_count(server)?, directory)?;
+        handover::define(pool, server)?;
         account::share();
-        in_flight::share();
+        in_flight::share(daemons::kept::board(server));
     }
     hooks::add_version_component(pool, concat!("mod_python/", env!("CARGO_PKG_VERSION")));
     hooks::add_version_component(pool, concat!("Python/", env!("MOD_PYTHON_PYTHON_VERSION")));
@@ -204,9 +224,12 @@ const FUNCTIONS: &[&[Function]] = &[
     library::FUNCTIONS,
     gateway::FUNCTIONS,
     directives::FUNCTIONS,
+    daemons::states::FUNCTIONS,
 ];
 
 fn child_init(pool: Pool<'static>, server: ServerRec<'static>) {
+    daemons::keep::leave_to_parent();
+    daemons::kept::follow_parent(server);
     key_locks::adopt();
     mutex::adopt(pool, server);
     children::enter();
@@ -215,11 +238,16 @@ fn child_init(pool: Pool<'static>, server: ServerRec<'static>) {
     ServerRec::log_as_objects(|server| options::logs_objects(&server.config::<ModPython>().common));
     Request::log_as_objects(|request| options::logs_objects(&request.config::<ModPython>().common));
     log::set_json_of_process(options::logs_objects(&config.common));
-    if lifecycle::start(pool, config, FUNCTIONS, objects::populate, before_end) {
+    let started = lifecycle::start(pool, config, FUNCTIONS, objects::populate, before_end);
+    if started {
         registry::follow(plan(server));
     }
-    for server in successors(Some(server), |server| server.next()) {
-        adapters::imports::run(server);
+    let servers = successors(Some(server), |server| server.next());
+    let failures: Vec<String> = servers.filter_map(adapters::imports::run).collect();
+    if let Some(descriptor) = config.ready {
+        let failure = failures.first().map(String::as_str);
+        let failure = failure.or((!started).then_some("Python could not be started"));
+        daemons::ready::report(descriptor, failure);
     }
 }
 

@@ -3,6 +3,7 @@
 // The layers and their order stand in README.md.
 mod adapters;
 mod config;
+mod daemons;
 mod directives;
 mod embed;
 mod exchange;

@@ -139,7 +139,7 @@ def error_log_is_claimed(request: pytest.FixtureRequest) -> Iterator[None]:
             assert not unclaimed, unclaimed
 
 
-def install(server: Server, *packages: str) -> None:
+def install(server: Server, *packages: str, into: str = "apps") -> None:
     """Copy packages of the tests' environment, with what they need, to where httpd's user can read them."""
     wanted, known = list(packages), set()
     while wanted:
@@ -153,10 +153,19 @@ def install(server: Server, *packages: str) -> None:
         wanted += [re.split(r"[^\w.-]", line)[0] for line in package.requires or [] if "extra ==" not in line]
         for file in package.files or []:
             if ".." not in file.parts and "__pycache__" not in file.parts:
-                target = server.root / "apps" / file
+                target = server.root / into / file
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(file.locate(), target)
-    subprocess.run(["chmod", "-R", "a+rX", str(server.root / "apps")], check=True)
+    subprocess.run(["chmod", "-R", "a+rX", str(server.root / into)], check=True)
+
+
+def environment(server: Server, place: str, *packages: str) -> None:
+    """Make a virtual environment of the Python that the module embeds, with packages of the tests' own."""
+    home = server.root / place
+    python = os.environ.get("PYO3_PYTHON", "/usr/bin/python3")
+    subprocess.run([python, "-m", "venv", "--without-pip", str(home)], check=True)
+    [site] = (home / "lib").glob("python3*/site-packages")
+    install(server, *packages, into=str(site.relative_to(server.root)))
 
 
 def places(*apps: str) -> str:

@@ -179,9 +179,9 @@ class Httpd:
         return self._process.pid
 
     def child_pids(self) -> list[int]:
-        """The children's process ids."""
+        """The children's process ids; those of daemons' keepers are not among them."""
         children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
-        return [int(pid) for pid in children]
+        return [int(pid) for pid in children if not is_keeper(pid)]
 
     def write(self, name: str, text: str) -> Path:
         """Write a file under the root so that children can read it."""
@@ -314,6 +314,13 @@ class Httpd:
                 raise TimeoutError(complaint)
             # What a process has come to, nobody tells: a log, a port and /proc are looked at.
             time.sleep(0.01)
+
+
+def is_keeper(pid: str) -> bool:
+    """Is a process the keeper of a daemon?"""
+    with contextlib.suppress(OSError):
+        return b"/mod_python/_daemon/__main__.py" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    return False
 
 
 _DECORATION = re.compile(r"\[[^]]*\] \[python:\w+\] \[(pid \d+[^]]*)\] (?:\[(?:client|remote) [^]]*\] )?(?=(.*))")

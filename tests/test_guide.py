@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import re
 import shutil
@@ -10,14 +11,16 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import Serve, Server
+from conftest import Serve, Server, environment
 
 from httpd import PROJECT
 
 GUIDE = PROJECT / "docs/guide"
 FILE = re.compile(r"^`([^`]+)`:\n\n```(\w+)\n(.*?)```", re.M | re.S)
 BLOCK = re.compile(r"^```(\w+)\n(.*?)```", re.M | re.S)
-MODULES = ("alias", "authz_host", "authn_core", "authz_user", "include")
+MODULES = ("alias", "authz_host", "authn_core", "authz_user", "include", "proxy", "proxy_http")
+ACCOUNTS = {"shop": "games", "api": "backup"}
+"""What stands for the users of the chapter on daemons: accounts that every Debian has."""
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -42,7 +45,7 @@ def test_most_chapters_are_sites() -> None:
 @pytest.mark.parametrize("name", SITES)
 def test_a_chapter_runs_as_printed(serve: Serve, name: str, tmp_path: Path) -> None:
     page = GUIDE / f"{name}.md"
-    config = "".join(blocks(page, "apache")).replace("/srv/site", "@ROOT@/site")
+    config = with_accounts("".join(blocks(page, "apache")).replace("/srv/site", "@ROOT@/site"))
     server: Server = serve(config, modules=MODULES, start=False)
     for path, _, text in FILE.findall(page.read_text()):
         server.write(f"site/{path.removeprefix('/srv/site/')}", text)
@@ -51,8 +54,9 @@ def test_a_chapter_runs_as_printed(serve: Serve, name: str, tmp_path: Path) -> N
     kept.mkdir()
     if os.geteuid() == 0:
         shutil.chown(kept, "www-data")
+    prepare_daemons(server, config)
     server.start()
-    for text in blocks(page, "console"):
+    for text in map(with_accounts, blocks(page, "console")):
         for command, answer in shown(text):
             if not command.startswith("curl "):
                 continue
@@ -62,6 +66,33 @@ def test_a_chapter_runs_as_printed(serve: Serve, name: str, tmp_path: Path) -> N
             place = tmp_path if "@" not in command else server.root / "site"
             done = subprocess.run(["/bin/sh", "-c", typed], capture_output=True, text=True, cwd=place, timeout=60)
             assert (done.stdout.rstrip("\n"), done.stderr) == (answer, ""), (command, server.log_text()[-2000:])
+
+
+def with_accounts(text: str) -> str:
+    """A text with accounts that there are; where another than root runs the tests, it is everybody."""
+    if os.geteuid() != 0:
+        text = re.sub(r" (user|group)=\w+", "", text)
+    names = ACCOUNTS if os.geteuid() == 0 else dict.fromkeys(ACCOUNTS, getpass.getuser())
+    return re.sub(r'((?:user|group)(?:=|":"))(shop|api)\b', lambda found: found[1] + names[found[2]], text)
+
+
+def prepare_daemons(server: Server, config: str) -> None:
+    """Their environments, and their directories as nobody else can read them."""
+    for words in re.findall(r"^PythonDaemon (.*)", config, re.M):
+        options = dict(word.split("=", 1) for word in words.split() if "=" in word)
+        folder, home = (Path(options[key].replace("@ROOT@/", "")) for key in ("python-path", "python-home"))
+        environment(server, str(home), "flask" if "shop" in home.parts else "fastapi")
+        folder = server.root / folder
+        if os.geteuid() == 0:
+            subprocess.run(["chown", "-R", f"{options['user']}:{options['group']}", str(folder)], check=True)
+        folder.chmod(0o700)
+
+
+def test_the_keys_of_daemons_are_those_of_the_directive(serve: Serve) -> None:
+    text = (GUIDE / "daemons.md").read_text()
+    section = text[text.index("## The keys") : text.index("## What runs")]
+    told = serve("PythonDaemon shop qqqqqqqqqqqqqqqqqqqq=1\n", start=False).check().stderr
+    assert re.findall(r"^\| `([a-z-]+)` \|", section, re.M) == told.partition("there are ")[2].strip().split(", "), told
 
 
 @pytest.mark.parametrize("page", sorted(GUIDE.glob("*.md")), ids=lambda page: page.stem)
@@ -83,7 +114,7 @@ def test_other_examples_of_configurations_are_right(serve: Serve, name: str) -> 
     server = serve("", start=False, modules=MODULES)
     config = ""
     for number, text in enumerate(blocks(PROJECT / f"docs/{name}.md", "apache")):
-        if not text.startswith(("PythonHome", "PythonEnablePdb")):
+        if not text.startswith(("PythonHome", "PythonEnablePdb", "PythonDaemon")):
             host = f"<VirtualHost 127.0.0.1:@PORT@>\nServerName host{number}\n{text}</VirtualHost>\n"
             config += text if "mpm_event" in text else host
     server.configure(config.replace("/srv/site", "@ROOT@/site"))

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from conftest import Serve, Server
 from mod_python import _migrate
-from mod_python._migrate import code
+from mod_python._migrate import code, daemons
 from mod_python._migrate.directives import MOD_PYTHON, OPTIONS, WSGI
 
 from httpd import PROJECT
@@ -44,8 +44,11 @@ def written(server: Server, name: str) -> Path:
 
 
 def test_a_site_of_mod_wsgi_is_moved_and_served(serve: Serve, capsys: pytest.CaptureFixture[str], mpm: str) -> None:
-    server = serve("", start=False, modules=AUTH, mpm=mpm, interpreter=None, beside=False)
+    modules = (*AUTH, "proxy", "proxy_http")
+    server = serve("", start=False, modules=modules, mpm=mpm, interpreter=None, beside=False)
     conf = written(server, "moved_wsgi")
+    if os.geteuid() != 0:
+        conf.write_text(conf.read_text().replace(" user=www-data", ""))
     before = conf.read_text()
     status, findings = said(capsys, str(conf), "--write", str(server.root / "new"), "--module", str(server.module))
     assert status == 2 and conf.read_text() == before
@@ -55,6 +58,8 @@ def test_a_site_of_mod_wsgi_is_moved_and_served(serve: Serve, capsys: pytest.Cap
         (5, "MP1005"),
         (8, "MP1002"),
         (18, "MP1001"),
+        # A script that is imported, and is no application.
+        (20, "MP1004"),
         (26, "MP1008"),
         (32, "MP1008"),
         (42, "MP1003"),
@@ -71,7 +76,7 @@ def test_a_site_of_mod_wsgi_is_moved_and_served(serve: Serve, capsys: pytest.Cap
     assert server.ok("/static/a.txt").text == "a file\n"
     # Passwords that stood in <Files>, and a door that was a script.
     assert server.get("/admin/x").status == 401
-    assert server.ok("/admin/x", headers=ME).text == repr(["admin", "me", "warmed"])
+    assert server.ok("/admin/x", headers=ME).text == repr(["admin", "me", None])
     assert server.get("/members", headers=ME).status == 403
     assert server.get("/static/left.wsgi").status == 403
     assert server.ok("/many/one.wsgi/x").text == repr(["one", "/many/one.wsgi", "/x"])
@@ -232,11 +237,42 @@ def translated(tmp_path: Path, capsys: pytest.CaptureFixture[str], config: str) 
         ("WSGIApplicationGroup own\n", "PythonInterpreter own", []),
         ("<Location /x>\nWSGIPassAuthorization On\n</Location>", "<Location /x>\nCGIPassAuth On\n</Location>", []),
         ("WSGIScriptReloading Off", "PythonAutoReload Off", []),
+        ("WSGIImportScript /x.py process-group=a", "PythonImport /x.py main_interpreter", []),
+        # A daemon imports its applications, and reads them anew when their files change.
         (
-            "WSGIImportScript /x.py process-group=a application-group=%{GLOBAL}",
-            "PythonImport /x.py main_interpreter",
+            "WSGIDaemonProcess a\nWSGIImportScript /x.py process-group=a\nWSGIScriptAlias / /x.py process-group=a",
+            "PythonDaemon a reload=/x.py\nPythonWSGI / /x.py daemon=a",
             [],
         ),
+        (
+            "WSGIDaemonProcess a\nWSGIImportScript /y.py process-group=a\nWSGIScriptAlias / /x.py process-group=a",
+            "PythonDaemon a reload=/x.py\nPythonWSGI / /x.py daemon=a",
+            ["MP1004"],
+        ),
+        (
+            "WSGIDaemonProcess 'My Site' user=me group=us processes=2 threads=5 umask=0027 home=/h display-name=%{GROUP}\n"
+            "WSGIScriptReloading Off\nWSGIProcessGroup 'My Site'\nWSGIScriptAlias /x /x.py\nWSGIScriptAliasMatch ^/y /y.py",
+            "PythonDaemon My-Site user=me group=us processes=2 threads=5 umask=0027 working-directory=/h display-name=(wsgi:My-Site)\n"
+            "PythonAutoReload Off\nPythonWSGI /x /x.py daemon=My-Site\nPythonWSGIMatch ^/y /y.py daemon=My-Site",
+            [],
+        ),
+        (
+            "WSGIPythonHome /v\nWSGIDaemonProcess a lang=C.UTF-8 locale=de_DE.UTF-8 maximum-requests=9 inactivity-timeout=8\\\n"
+            " request-timeout=7 memory-limit=6000000 queue-timeout=5 cpu-priority=4 chroot=/c socket-user=me",
+            "PythonHome /v\nPythonDaemon a environment=LANG=C.UTF-8 environment=LC_ALL=de_DE.UTF-8 max-requests=9 idle-timeout=8 "
+            "request-timeout=7 memory-limit=6000000 python-home=/v",
+            ["MP1004"],
+        ),
+        # What is set for requests goes to a daemon by name.
+        (
+            "WSGIDaemonProcess a\nSetEnv A 1\nPassEnv B C\nSetEnvIf X x D=1 !E F\nRewriteRule ^ - [L,E=G:1]\n"
+            "<Location /other>\nSetEnv H 1\n</Location>\nWSGIScriptAlias /x /x.py process-group=a",
+            "PythonDaemon a reload=/x.py pass-environment=A,B,C,D,F,G\nSetEnv A 1\nPassEnv B C\nSetEnvIf X x D=1 !E F\n"
+            "RewriteRule ^ - [L,E=G:1]\n<Location /other>\nSetEnv H 1\n</Location>\nPythonWSGI /x /x.py daemon=a",
+            [],
+        ),
+        ("WSGIProcessGroup %{GLOBAL}\nWSGIScriptAlias / /x.py", "PythonWSGI / /x.py", []),
+        ("WSGIProcessGroup nowhere\nWSGIScriptAlias / /x.py", "PythonWSGI / /x.py", ["MP1004"]),
         ("WSGITrustedProxies 10.0.0.1 ::1", 'PythonOption mod_python.wsgi.trusted_proxies "10.0.0.1 ::1"', []),
         ("WSGIScriptAliasMatch ^/(a|b) /$1.wsgi", "PythonWSGIMatch ^/(a|b) /$1.wsgi", []),
         ("WSGIScriptAliasMatch .*x /y.wsgi", "PythonWSGIMatch ^.*x /y.wsgi", None),
@@ -343,13 +379,31 @@ def test_an_htaccess_file_beside_the_script(tmp_path: Path, capsys: pytest.Captu
 
 
 def test_environments_of_daemons(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    daemon = "WSGIDaemonProcess {0} python-home=/v{0} python-path=/p{0}\n"
+    daemon = "WSGIDaemonProcess {0} python-home=/v{0} python-path=/p{0}:/q\n"
     host = "<VirtualHost {0}>\nWSGIScriptAlias / /{0}.wsgi process-group={0}\n</VirtualHost>\n"
-    one = translated(tmp_path, capsys, daemon.format("a") + host.format("a"))[0]
-    assert one.startswith("PythonHome /va\n<VirtualHost a>\nPythonPath \"['/pa']+sys.path\"\nPythonWSGI / /a.wsgi"), one
-    (tmp_path / "x.conf.new").unlink()
     two = translated(tmp_path, capsys, daemon.format("a") + daemon.format("b") + host.format("a") + host.format("b"))[0]
-    assert "<VirtualHost a>\nPythonHome /va\n" in two and "<VirtualHost b>\nPythonHome /vb\n" in two
+    assert two == (
+        "PythonDaemon a python-home=/va python-path=/pa:/q reload=/a.wsgi\n"
+        "PythonDaemon b python-home=/vb python-path=/pb:/q reload=/b.wsgi\n"
+        "<VirtualHost a>\nPythonWSGI / /a.wsgi daemon=a\n</VirtualHost>\n"
+        "<VirtualHost b>\nPythonWSGI / /b.wsgi daemon=b\n</VirtualHost>"
+    )
+
+
+@pytest.mark.parametrize(
+    ("wanted", "taken", "name"),
+    [
+        ("shop", [], "shop"),
+        ("shop", ["Shop"], "shop-2"),
+        ("shop_1", ["shop.1", "shop_1-2"], "shop_1-3"),
+        ("/", [], "daemon"),
+        ("www.example.org:443", [], "www.example.org-443"),
+        ("x" * 40, ["x" * 32], "x" * 28 + "-2"),
+        ("x" * 31 + "-y", [], "x" * 31),
+    ],
+)
+def test_names_of_daemons(wanted: str, taken: list[str], name: str) -> None:
+    assert daemons.named(wanted, taken) == name
 
 
 def test_nothing_is_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -462,6 +516,12 @@ def test_the_tables_are_the_pages() -> None:
     assert named <= set(WSGI) and len(named) > 25, named - set(WSGI)
     counterparts = {name for name, change in WSGI.items() if change.code != "MP1005"}
     assert counterparts - named <= {"WSGIDispatchScript"}, counterparts - named
+    table = section[section.index("### WSGIDaemonProcess") : section.index("## From gunicorn")]
+    rows = re.findall(r"^\| (`.*) \| (.*) \| (.*)\|$", table, re.M)[1:]
+    keys = {name: key for cell, key, _ in rows for name in re.findall(r"`([a-z-]+)`", cell)}
+    assert set(keys) == set(daemons.OPTIONS), set(keys) ^ set(daemons.OPTIONS)
+    for name, option in daemons.OPTIONS.items():
+        assert keys[name].startswith(f"`{option.key}=") if option.key else keys[name] == "none", name
     from mod_python._doctor.names import DIRECTIVES
     from mod_python._doctor.names import OPTIONS as KNOWN
 

@@ -47,6 +47,7 @@ GUIDE = (
     "sessions",
     "wsgi",
     "asgi",
+    "daemons",
     "phases",
     "filters",
     "interpreters",

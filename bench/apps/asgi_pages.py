@@ -12,6 +12,8 @@ ITEMS = [
     for number in range(140)
 ]
 
+KILOBYTES_10 = b"x" * 10240
+
 
 @api.get("/json")
 async def items() -> list[dict[str, Any]]:
@@ -24,13 +26,19 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
     if scope["type"] == "websocket":
         await echo(receive, send)
     elif scope["type"] == "http" and scope["path"].endswith("/hello"):
-        headers = [(b"content-type", b"text/plain"), (b"content-length", b"12")]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": b"Hello World!"})
+        await text(send, b"Hello World!")
+    elif scope["type"] == "http" and scope["path"].endswith("/page"):
+        await text(send, KILOBYTES_10)
     elif scope["type"] == "http" and scope["path"].endswith("/events"):
         await events(send)
     else:
         await api(scope, receive, send)
+
+
+async def text(send: Any, body: bytes) -> None:
+    headers = [(b"content-type", b"text/plain"), (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
 
 
 async def events(send: Any) -> None:

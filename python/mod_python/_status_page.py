@@ -335,6 +335,33 @@ def _pools(report: Report) -> str:
     return _section("Pools", heads, cells, "of the children that live", kind="fit") if cells else ""
 
 
+def _daemons(report: Report) -> str:
+    if not report["daemons"]:
+        return ""
+    heads = [("l", "daemon"), ("l", "user"), ("l", "state"), ("", "processes"), ("", "memory"), ("", "requests")]
+    heads += [("", "in flight"), ("", "restarts"), ("", "reloads"), ("l", "last death")]
+    now = time.time()
+    cells: list[list[Cell]] = []
+    for one in report["daemons"]:
+        last = next(iter(one["deaths"]), None)
+        troubled = one["problem"] or one["outcome"]
+        cells.append(
+            [
+                ("l", one["name"]),
+                ("l o", one["user"]),
+                ("l bad" if troubled else "l", f"{one['state']}: {troubled}" if troubled else one["state"]),
+                ("", str(len(one["processes"]))),
+                ("", _bytes(sum(process["memory"] for process in one["processes"]))),
+                ("", _count(one["requests"])),
+                ("", _count(one["in_flight"])),
+                (_bad(one["restarts"]), _count(one["restarts"])),
+                ("", _count(one["reloads"])),
+                ("l o", f"{_age(now - last['time'])} ago: {last['reason']}" if last else ""),
+            ]
+        )
+    return _section("Daemons", heads, cells, "an httpd of an application's own, each with its keeper")
+
+
 def _children(report: Report) -> str:
     now = time.time()
     heads = [("", "child"), ("", "age"), ("", "memory"), ("", "processor time")]
@@ -345,7 +372,7 @@ def _children(report: Report) -> str:
     return _section("Children", heads, cells, kind="fit")
 
 
-_SECTIONS: tuple[Callable[[Report], str], ...] = (_in_flight, _applications, _interpreters, _pools, _children)
+_SECTIONS: tuple[Callable[[Report], str], ...] = (_in_flight, _applications, _interpreters, _pools, _daemons, _children)
 """What stands below the plots, in this order. Each makes a section of what ``mod_python.status.status`` has told; "" where there is nothing
 to be shown."""
 

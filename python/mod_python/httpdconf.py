@@ -168,6 +168,8 @@ _ONE = [
     "PythonAutoReload",
     "PythonCleanupHandler",
     "PythonConnectionHandler",
+    "PythonDaemon",
+    "PythonDaemonSocket",
     "PythonDebug",
     "PythonEnablePdb",
     "PythonFixupHandler",

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import _apache
 
 from mod_python import _measures, _status_page, apache, version
+from mod_python._daemon.states import states
 
 if TYPE_CHECKING:
     from _apache import mp_request
@@ -60,7 +61,7 @@ def status(queries: bool = False) -> dict[str, Any]:
     for the interpreter's lock, in ``python``, ``sending``, and their ``duration``. ``children`` have ``pid``, ``born`` (seconds since the
     epoch), ``memory`` (bytes) and ``processor`` (seconds). ``in_flight`` are the requests that are in Python, but for this one: ``pid``, ``thread``
     (as threading.get_ident() has it there), ``interpreter``, ``work`` (a directive, "wsgi" or "asgi"), ``request`` (method and URI, without a query unless ``queries``)
-    and ``age`` in seconds. ``modules`` maps names to files.
+    and ``age`` in seconds. ``daemons`` are what `PythonDaemon` has made of this httpd (``mod_python._daemon.states``). ``modules`` maps names to files.
     """
     names = (
         *("pid", "name", "gil", "made", "milliseconds", "requests", "errors"),
@@ -75,6 +76,7 @@ def status(queries: bool = False) -> dict[str, Any]:
         "interpreters": [dict(zip(names, row)) for row in rows],
         "applications": [_application(one) for one in _measures.applications()],
         "in_flight": _in_flight(queries),
+        "daemons": states(_apache._daemons()),
         "children": [child._asdict() for child in _measures.children()[1]],
         "modules": {name: getattr(module, "__file__", None) for name, module in sorted(sys.modules.items())},
     }

@@ -8,9 +8,11 @@ use crate::httpd::request::server::Server;
 use crate::report::{self, Described};
 use pyo3::prelude::*;
 
-/// Runs a server's PythonImport directives. An import that fails is logged, and the next one done.
-pub(crate) fn run(server: Server<'_>) {
+/// Runs a server's PythonImport directives. An import that fails is logged, and the next one done. Gives what the first of them failed
+/// of, in one line.
+pub(crate) fn run(server: Server<'_>) -> Option<String> {
     let config = server.config::<ModPython>();
+    let mut first = None;
     for &(module, name) in config.imports {
         let import = |cx: Cx<'_>| {
             let arguments = (module, config.common.path);
@@ -31,6 +33,9 @@ pub(crate) fn run(server: Server<'_>) {
         if let Err(what) = done {
             let place = format!("PythonImport {module} {name}");
             report::traceback_outside(server, &place, &what);
+            let last = what.text.trim_end().lines().last().unwrap_or_default();
+            first.get_or_insert_with(|| format!("{place}: {last}"));
         }
     }
+    first
 }

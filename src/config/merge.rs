@@ -71,6 +71,9 @@ impl<'c> Server<'c> {
             sources: over.sources,
             doubts: over.doubts,
             mounts: mounts(pool, base.mounts, over.mounts),
+            daemons: over.daemons,
+            handed: over.handed,
+            ready: over.ready,
         }
     }
 }

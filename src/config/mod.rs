@@ -4,6 +4,7 @@
 //! they refer to lives in the configuration's pool, or, what .htaccess files say, in the request's.
 
 mod cover;
+pub(crate) mod daemons;
 pub(crate) mod gateways;
 mod handlers;
 pub(crate) mod interpreters;
@@ -25,6 +26,7 @@ pub(crate) use settings::Common;
 use crate::httpd::apr::pool::Pool;
 use crate::httpd::module::command::Section;
 use crate::httpd::module::kept::Module;
+use daemons::Daemon;
 use mount::Mount;
 
 /// This module, as its configuration knows it.
@@ -126,6 +128,12 @@ pub(crate) struct Server<'c> {
     pub(crate) doubts: &'c [Doubt<'c>],
     /// PythonWSGI and PythonWSGIMatch, in the order in which `mount::find` tries them.
     pub(crate) mounts: &'c [&'c Mount<'c>],
+    /// PythonDaemon. Not inherited: each is started once.
+    pub(crate) daemons: &'c [Daemon<'c>],
+    /// Daemons that PythonOptions name, also those in sections, but not in .htaccess files. Not inherited.
+    pub(crate) handed: &'c [&'c str],
+    /// PythonDaemonSocket's `ready=`: where a child says that it can serve. Not inherited.
+    pub(crate) ready: Option<i32>,
 }
 
 /// A file of Python that a directive names by its absolute path, and where the directive stands.

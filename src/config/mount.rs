@@ -16,6 +16,8 @@ pub(crate) struct Mount<'c> {
     pub(crate) handler: &'c CStr,
     /// Adds this line (`Directory::mount`) to what the sections say for a request that the line has taken.
     pub(crate) overlay: Overlay<'c>,
+    /// The daemon that the application runs in; None: httpd's own children.
+    pub(crate) daemon: Option<&'c str>,
     pub(crate) file: &'c str,
     pub(crate) line: u32,
 }

@@ -17,11 +17,14 @@ pub(crate) const MUTEX_DIRECTORY: &str = "mod_python.mutex_directory";
 /// How many global locks there are.
 pub(crate) const MUTEX_LOCKS: &str = "mod_python.mutex_locks";
 
+/// The daemon that a section's handlers run in.
+pub(crate) const DAEMON: &str = "mod_python.daemon";
+
 /// What names of this module's own begin with; an application's own have another beginning.
 const OURS: &str = "mod_python.";
 
 /// What native code reads, beside the gateways.
-const OF_HTTPD: &[&str] = &[FLUSH, LOG_JSON, MUTEX_DIRECTORY, MUTEX_LOCKS];
+const OF_HTTPD: &[&str] = &[DAEMON, FLUSH, LOG_JSON, MUTEX_DIRECTORY, MUTEX_LOCKS];
 
 /// What the Python package reads.
 const OF_PACKAGE: &[&str] = &[
@@ -109,7 +112,7 @@ pub(crate) fn doubt(gateways: &[&Gateway], key: &str) -> Option<String> {
 }
 
 /// Counts the letters that have to be added, removed or changed to make one text of another.
-fn distance(one: &str, other: &str) -> usize {
+pub(super) fn distance(one: &str, other: &str) -> usize {
     let mut row: Vec<usize> = (0..=other.len()).collect();
     for (place, letter) in one.bytes().enumerate() {
         let (mut corner, mut left) = (place, place + 1);

@@ -1,5 +1,6 @@
 //! PythonWSGI, PythonWSGIMatch, and their like of other gateways: checks a line, and makes it a `Mount` of its server.
 
+use super::daemons::named;
 use super::setting::{Set, beside, longer};
 use crate::config::gateways::Gateway;
 use crate::config::mount::{self, Mount, Place, Target};
@@ -15,8 +16,10 @@ pub(super) fn add<'c>(
     gateway: &'static Gateway,
     place: &'c str,
     target: &'c str,
+    daemon: Option<&'c str>,
     is_pattern: bool,
 ) -> Result<(), String> {
+    let daemon = daemon.map(named).transpose()?;
     let pool = setting.pool;
     let target = beside(target, setting.file);
     let (module, callable, is_factory) = mount::parse_target(&target, is_pattern)?;
@@ -35,6 +38,7 @@ pub(super) fn add<'c>(
         gateway: gateway.handler,
         handler: pool.c_string(HANDLERS[0].to_bytes()),
         overlay,
+        daemon,
         file: setting.file.unwrap_or_default(),
         line: setting.line,
     });

@@ -1,20 +1,24 @@
 //! THE table of directives: httpd, `docs/directives.md` and the tests read it.
 
 mod applications;
+mod daemons;
+mod notes;
 mod pools;
 mod setting;
 
-use crate::config::interpreters::{MAIN, pool_of};
+use crate::config::interpreters::MAIN;
 use crate::config::limit::{self, Answerer};
 use crate::config::{
-    ByExtension, Directory, Doubt, Entry, Filter, Gil, HandlerList, ModPython, Phase, Seconds,
-    Source, cover, filter_key, key, options, parse_handlers,
+    ByExtension, Directory, Entry, Filter, Gil, HandlerList, ModPython, Phase, Seconds, cover,
+    filter_key, key, options, parse_handlers,
 };
 use crate::embed::Cx;
 use crate::embed::class::{Args, Function, function};
 use crate::gateway::{GATEWAYS, asgi, wsgi};
 use crate::httpd::io::filter::names;
-use crate::httpd::module::command::{Context, Directive, Section, Setter};
+use crate::httpd::module::command::{Context, Directive, Setter};
+use daemons::{add_daemon, take_socket};
+use notes::{note_daemon, note_doubt, note_member, note_source};
 use pools::add_pool;
 use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
@@ -38,7 +42,7 @@ const fn handler(
 }
 
 /// Every directive: name, arguments, context, default, help, setter.
-pub(crate) static DIRECTIVES: [Directive<ModPython>; 34] = [
+pub(crate) static DIRECTIVES: [Directive<ModPython>; 36] = [
     handler(c"PythonPostReadRequestHandler", Context::Server, c"Python handlers that run when a request has been read"),
     handler(c"PythonTransHandler", Context::Server, c"Python handlers that translate a URI to a file name"),
     handler(c"PythonHeaderParserHandler", Context::Everywhere, c"Python handlers that run when the sections of a request are known"),
@@ -237,6 +241,7 @@ pub(crate) static DIRECTIVES: [Directive<ModPython>; 34] = [
         setter: Setter::OneOrTwo(|setting, key, value| {
             options::check(GATEWAYS, key, value.unwrap_or_default())?;
             note_doubt(setting, key);
+            note_daemon(setting, key, value);
             let (pool, option) = (setting.pool, [(key, value.unwrap_or_default())]);
             common(setting, |common| {
                 common.options = cover(pool, common.options, pool.concat(&option, &[]), |a, b| a.0.eq_ignore_ascii_case(b.0));
@@ -285,27 +290,43 @@ pub(crate) static DIRECTIVES: [Directive<ModPython>; 34] = [
     },
     Directive {
         name: c"PythonWSGI",
-        arguments: "/prefix module:callable",
+        arguments: "/prefix module:callable [daemon=name]",
         context: Context::Server,
         default: "",
         help: c"a WSGI application below a part of the URI: a module, a file or a factory; what Alias, RewriteRule and ProxyPass have not taken",
-        setter: Setter::Two(|setting, place, target| applications::add(setting, &wsgi::GATEWAY, place, target, false)),
+        setter: Setter::TwoOrThree(|setting, place, target, daemon| applications::add(setting, &wsgi::GATEWAY, place, target, daemon, false)),
     },
     Directive {
         name: c"PythonWSGIMatch",
-        arguments: "expression module:callable",
+        arguments: "expression module:callable [daemon=name]",
         context: Context::Server,
         default: "",
         help: c"WSGI applications where an expression matches the beginning of the URI; $1 in the module or file is its first group",
-        setter: Setter::Two(|setting, place, target| applications::add(setting, &wsgi::GATEWAY, place, target, true)),
+        setter: Setter::TwoOrThree(|setting, place, target, daemon| applications::add(setting, &wsgi::GATEWAY, place, target, daemon, true)),
     },
     Directive {
         name: c"PythonASGI",
-        arguments: "/prefix module:callable",
+        arguments: "/prefix module:callable [daemon=name]",
         context: Context::Server,
         default: "",
         help: c"an ASGI application below a part of the URI: as PythonWSGI, and it runs in the interpreter's event loop",
-        setter: Setter::Two(|setting, place, target| applications::add(setting, &asgi::GATEWAY, place, target, false)),
+        setter: Setter::TwoOrThree(|setting, place, target, daemon| applications::add(setting, &asgi::GATEWAY, place, target, daemon, false)),
+    },
+    Directive {
+        name: c"PythonDaemon",
+        arguments: "name [key=value …]",
+        context: Context::Server,
+        default: "",
+        help: c"a private httpd for applications and handlers, with its own user, Python and limits; daemon=name puts an application there",
+        setter: Setter::Raw(add_daemon),
+    },
+    Directive {
+        name: c"PythonDaemonSocket",
+        arguments: "descriptor|control=path [ready=descriptor]",
+        context: Context::Server,
+        default: "",
+        help: c"internal: the socket of a daemon, in the configuration that is made for it",
+        setter: Setter::OneOrTwo(take_socket),
     },
     Directive {
         name: c"PythonHandlerModule",
@@ -413,55 +434,6 @@ fn add_filter<'c>(
     Ok(())
 }
 
-/// Remembers a file that a directive names, for the check whether httpd's children can read it: as whom they run is known
-/// when all of the configuration has been read. Each file is remembered once.
-fn note_source<'c>(setting: &mut Set<'_, 'c>, path: &'c str) {
-    let known = setting.server.sources;
-    if !path.starts_with('/')
-        || matches!(setting.section, Section::Htaccess { .. })
-        || known.iter().any(|source| source.path == path)
-    {
-        return;
-    }
-    let source = Source {
-        path,
-        directive: setting.name,
-        file: setting.file.unwrap_or_default(),
-        line: setting.line,
-    };
-    setting.server.sources = setting.pool.concat(known, &[source]);
-}
-
-/// Remembers an option that bears a name of ours and that nobody reads, for a warning. Not for an .htaccess file: it would be told of with
-/// each request.
-fn note_doubt<'c>(setting: &mut Set<'_, 'c>, key: &'c str) {
-    if matches!(setting.section, Section::Htaccess { .. }) {
-        return;
-    }
-    if let Some(text) = options::doubt(GATEWAYS, key) {
-        let doubt = Doubt {
-            key,
-            text: setting.pool.text(&text),
-            file: setting.file.unwrap_or_default(),
-            line: setting.line,
-        };
-        setting.server.doubts = setting.pool.concat(setting.server.doubts, &[doubt]);
-    }
-}
-
-/// Remembers that a directive names an interpreter; one of a pool (`pool#1`) is checked when all pools are known. Not for an
-/// .htaccess file, which is read with a request, long after that.
-fn note_member<'c>(setting: &mut Set<'_, 'c>, name: &'c str) {
-    if matches!(setting.section, Section::Htaccess { .. }) {
-        return;
-    }
-    setting.server.interpreters = setting.pool.concat(setting.server.interpreters, &[name]);
-    if pool_of(name).is_some() {
-        let member = [(setting.name, name)];
-        setting.server.members = setting.pool.concat(setting.server.members, &member);
-    }
-}
-
 /// What `_apache` offers of the table.
 pub(crate) static FUNCTIONS: &[Function] = &[function!(
     c"_directives()",
@@ -491,6 +463,7 @@ fn directives<'py>(cx: Cx<'py>, _args: Args<'_, 'py>) -> PyResult<Bound<'py, PyA
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::httpd::module::command::Section;
     use crate::httpd::module::command::Setting;
     use crate::httpd::module::command::Written;
 
@@ -527,7 +500,10 @@ mod tests {
             };
             let directive = &DIRECTIVES[usize::from(*which) % DIRECTIVES.len()];
             let name = directive.name.to_bytes();
-            if name.ends_with(b"Filter") || name.starts_with(b"PythonWSGI") {
+            if name.ends_with(b"Filter")
+                || name.starts_with(b"PythonWSGI")
+                || name.ends_with(b"Socket")
+            {
                 continue; // asks something of httpd, which is not there
             }
             let rest = pool.text(rest);
@@ -570,6 +546,7 @@ mod tests {
                     Some(second).filter(|text| !text.is_empty()),
                 ),
                 Setter::Two(set) => set(&mut setting, first, second),
+                Setter::TwoOrThree(set) => set(&mut setting, first, second, None),
             };
             if let Err(reason) = result {
                 assert!(!reason.is_empty());

@@ -30,6 +30,8 @@ struct Place {
     thread: AtomicU64,
     /// When the request began, in microseconds since the epoch.
     since: AtomicU64,
+    /// How many requests its threads have had.
+    requests: AtomicU64,
     /// How many calls of Python it is in, one inside the other.
     depth: AtomicU32,
     /// The place in `Work::TEXTS`.
@@ -73,6 +75,7 @@ impl<const WORDS: usize> Bytes<WORDS> {
     }
 }
 
+/// A daemon's keeper reads it, too (`python/mod_python/_daemon/board.py`): places from the end on.
 #[repr(C)]
 struct Table {
     question: Question,
@@ -173,19 +176,24 @@ pub(crate) struct Entry {
     pub(crate) query: String,
 }
 
-/// Maps a table for the children to come; called in the parent, once for each generation.
-pub(crate) fn share() {
+/// Maps a table for the children to come; called in the parent, once for each generation. `board` is memory that somebody else has made
+/// to read there.
+pub(crate) fn share(board: Option<i32>) {
     const SIZE: usize = size_of::<Table>();
-    // SAFETY: a new anonymous mapping, of zeros, which are a table; the old one is the parent's alone to give up, children keep theirs.
+    // SAFETY: a new mapping, of zeros, which are a table; the old one is the parent's alone to give up, children keep theirs. Any bits are
+    // a value of each part, so whoever else writes to a board does no harm.
     unsafe {
-        let table = libc::mmap(
-            null_mut(),
-            SIZE,
-            libc::PROT_READ | libc::PROT_WRITE,
-            libc::MAP_SHARED | libc::MAP_ANONYMOUS,
-            -1,
-            0,
-        );
+        let length = libc::off_t::try_from(SIZE).unwrap_or(0);
+        let board = board.filter(|&board| libc::ftruncate(board, length) == 0);
+        let (kind, descriptor) = match board {
+            Some(board) => (libc::MAP_SHARED, board),
+            None => (libc::MAP_SHARED | libc::MAP_ANONYMOUS, -1),
+        };
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        let table = libc::mmap(null_mut(), SIZE, protection, kind, descriptor, 0);
+        if let Some(board) = board {
+            libc::fcntl(board, libc::F_SETFD, libc::FD_CLOEXEC);
+        }
         let table = if table == libc::MAP_FAILED {
             null_mut()
         } else {
@@ -398,6 +406,9 @@ impl Place {
         self.version
             .store(version.wrapping_add(1), Ordering::Relaxed);
         fence(Ordering::Release);
+        let requests = self.requests.load(Ordering::Relaxed);
+        self.requests
+            .store(requests.wrapping_add(1), Ordering::Relaxed);
         match request {
             Some(request) => {
                 let since = u64::try_from(request.time()).unwrap_or(0);

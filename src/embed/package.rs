@@ -65,7 +65,8 @@ fn version_of(text: &str) -> Option<&str> {
         .map(|value| value.trim().trim_matches(['"', '\'']))
 }
 
-fn dso_directory() -> Option<PathBuf> {
+/// This DSO.
+pub(crate) fn module() -> Option<PathBuf> {
     static HERE: u8 = 0;
     // SAFETY: dladdr fills the structure for an address of this DSO; the name belongs to the loader.
     unsafe {
@@ -76,11 +77,12 @@ fn dso_directory() -> Option<PathBuf> {
             return None;
         }
         let file = PathBuf::from(OsStr::from_bytes(CStr::from_ptr(info.dli_fname).to_bytes()));
-        std::fs::canonicalize(file)
-            .ok()?
-            .parent()
-            .map(Path::to_path_buf)
+        std::fs::canonicalize(file).ok()
     }
+}
+
+fn dso_directory() -> Option<PathBuf> {
+    module()?.parent().map(Path::to_path_buf)
 }
 
 #[cfg(test)]

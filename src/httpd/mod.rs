@@ -13,7 +13,7 @@ pub(crate) mod io;
 mod lines;
 pub(crate) mod log;
 pub(crate) mod module;
-mod record;
+pub(crate) mod record;
 pub(crate) mod request;
 pub(crate) mod status;
 

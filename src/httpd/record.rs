@@ -273,7 +273,7 @@ impl Object {
 }
 
 /// Adds a string of JSON, in ASCII. Bytes that are no UTF-8 become U+FFFD.
-fn quote(out: &mut String, value: &[u8]) {
+pub(crate) fn quote(out: &mut String, value: &[u8]) {
     out.push('"');
     for one in String::from_utf8_lossy(value).chars() {
         match one {

@@ -68,8 +68,8 @@ def identity(user: str, group: Optional[str]) -> Identity:
 class Access:
     """Answers for one user."""
 
-    def __init__(self, identity: Identity) -> None:
-        self.identity = identity
+    def __init__(self, identity: Identity, whose: str = "httpd's user") -> None:
+        self.identity, self.whose = identity, whose
         self._known: dict[str, Optional[str]] = {}
 
     def obstacle(self, path: str) -> Optional[str]:
@@ -85,7 +85,7 @@ class Access:
             return None
         verb, right = ("pass", "x") if os.path.isdir(closed) else ("read", "r")
         mode = f" (mode {stat.S_IMODE(os.stat(closed).st_mode):04o})" if os.path.exists(closed) else ""
-        return f"httpd's user {self.identity.name} cannot {verb} {closed}{mode}: chmod o+{right} {closed}"
+        return f"{self.whose} {self.identity.name} cannot {verb} {closed}{mode}: chmod o+{right} {closed}"
 
     def _first_closed(self, parts: list[str]) -> Optional[str]:
         me = os.geteuid()

@@ -240,11 +240,11 @@ CODES: dict[str, Code] = {
         "See docs/moving.md for what is not the same.",
     ),
     "MP1002": Code(
-        "warning",
-        "there are no daemons",
-        "mod_wsgi's daemon processes run beside httpd, as a user of their own. Here applications run in httpd's children: their memory is taken in each, they are httpd's user, "
-        "and they are started anew by a graceful restart of httpd.",
-        "StartServers, ThreadsPerChild and MaxConnectionsPerChild say how many, how wide and for how long.",
+        "advice",
+        "a daemon",
+        "mod_wsgi's daemon processes become a PythonDaemon: a private httpd, as the same user, with the same processes and threads, which httpd starts, watches and hands requests to. "
+        "Options that have no counterpart are told of one by one.",
+        "Load mod_proxy and mod_proxy_http, and see docs/guide/daemons.md.",
     ),
     "MP1003": Code(
         "error",
@@ -274,7 +274,7 @@ CODES: dict[str, Code] = {
     "MP1007": Code(
         "advice",
         "an interpreter for each application",
-        "mod_wsgi gives each mount point an interpreter of its own; here the applications of a virtual host share one unless PythonInterpreter says otherwise.",
+        "mod_wsgi gives each mount point an interpreter of its own; here the applications of a virtual host share one unless PythonInterpreter says otherwise, and those of a daemon always do.",
         "Keep it for applications that must not see each other's modules; take it out to save memory.",
     ),
     "MP1008": Code(

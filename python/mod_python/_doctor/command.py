@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Optional
 
 from mod_python import _users
-from mod_python._doctor import access, configuration, files, load, places, rules, server, site
+from mod_python._doctor import access, configuration, daemons, files, load, places, rules, server, site
 from mod_python._doctor.findings import Finding, ordered, status, tell
 from mod_python._doctor.imports import Imports
 from mod_python._doctor.targets import covers, targets
@@ -85,12 +85,16 @@ class Check:
         module = server.module(so) if so else None
         child, who = self.users(read)
         found = access.Access(child)
+        own, away = daemons.split(read, all_targets)
         mine = [*self.module(read, so, module), *rules.check(read, all_targets), *load.check(read, all_targets)]
-        mine += places.check(read, all_targets, found, module.python if module else "")
+        mine += places.check(read, own, found, module.python if module else "")
         mine += places.overrides(read)
         mine += [Finding("MP0013", problem.text, problem.file, problem.line) for problem in read.problems]
         if not self.chosen.no_import:
-            mine += Imports(read, module, found, who, self.chosen.timeout).check(all_targets)
+            mine += Imports(read, module, found, who, self.chosen.timeout).check(own)
+        for daemon in away:
+            limit = None if self.chosen.no_import else self.chosen.timeout
+            mine += daemons.check(daemon, read, module, child, limit)
         yield from mine
         yield from self.asked(path, root, mine, read.files)
 

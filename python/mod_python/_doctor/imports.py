@@ -79,11 +79,9 @@ class Imports:
         python = self.built
         home = home_of(self.configuration, target.directive)
         if home is not None:
-            programs = [os.path.join(home.first(), "bin", name) for name in ("python3", "python")]
-            found = next((program for program in programs if os.path.isfile(program)), None)
-            if found is None or self.access.obstacle(found):
+            python = self.program(home.first())
+            if not python:
                 return None
-            python = found
         path = effective(self.configuration, "pythonpath", target.directive, target.prefix)
         beside = 0
         if not rules.is_main(self.configuration, target):
@@ -92,6 +90,12 @@ class Imports:
         return probe.Job(
             python, target.module, target.object, path.first() if path else "", folders, self.package, beside
         )
+
+    def program(self, home: str) -> str:
+        """The Python of a virtual environment; empty where there is none that the user can reach."""
+        programs = [os.path.join(home, "bin", name) for name in ("python3", "python")]
+        found = next((program for program in programs if os.path.isfile(program)), "")
+        return "" if self.access.obstacle(found) else found
 
     def _section_folders(self, directive: Directive, path: Optional[Directive]) -> tuple[str, ...]:
         """The directory of a `<Directory>` section, which goes to the front of sys.path where no PythonPath is in effect."""
@@ -171,14 +175,13 @@ class Imports:
             remedy = self._remedy(answer)
             yield Finding("MP0005", f"{name}: {_said(answer)}{place}", *where, remedy=remedy, more=_frames(answer))
 
-    @staticmethod
-    def _remedy(answer: dict[str, Any]) -> str:
+    def _remedy(self, answer: dict[str, Any]) -> str:
         text = str(answer.get("text", ""))
         if answer.get("type") == "PermissionError":
-            return "httpd's user may not read or write what is named; give it the right, or another place."
-        return (
-            "Its text says what it needs; the import is tried as httpd's user." if "No module named" not in text else ""
-        )
+            return f"{self.who.name} may not read or write what is named; give it the right, or another place."
+        if "No module named" in text:
+            return ""
+        return f"Its text says what it needs; the import is tried as {self.who.name}."
 
 
 def _said(answer: dict[str, Any]) -> str:

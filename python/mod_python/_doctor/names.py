@@ -26,6 +26,7 @@ OPTIONS = (
     "mod_python.asgi.ws_ping_interval",
     "mod_python.asgi.ws_ping_timeout",
     "mod_python.cookie.encoding",
+    "mod_python.daemon",
     "mod_python.dbm_session.database_directory",
     "mod_python.dbm_session.database_filename",
     "mod_python.file_session.cleanup_grace_period",

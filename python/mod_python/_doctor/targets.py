@@ -50,6 +50,8 @@ class Target:
     interpreter: Optional[str] = None
     """Where the directive names one itself (PythonImport)."""
     is_pattern: bool = False
+    daemon: str = ""
+    """Where it is another process that imports it: a PythonDaemon's name."""
 
     @property
     def is_application(self) -> bool:
@@ -64,9 +66,10 @@ def targets(configuration: Configuration) -> Iterator[Target]:
             handlers = directive.raw.split("|")[0].split()
             if key.endswith("filter") or key == "pythonconnectionhandler":
                 handlers = directive.words()[:1]
+            daemon = _daemon_of_handlers(configuration, directive) if key == "pythonhandler" else ""
             for handler in handlers:
                 module, _, named = handler.strip("\"'").partition("::")
-                yield Target(directive, _beside(module, directive), named or _DEFAULTS[key])
+                yield Target(directive, _beside(module, directive), named or _DEFAULTS[key], daemon=daemon)
         elif key == "pythonimport":
             found = directive.words()
             if len(found) > 1:
@@ -78,12 +81,22 @@ def targets(configuration: Configuration) -> Iterator[Target]:
                 module, named = application(_beside(found[1], directive))
                 is_pattern = key == "pythonwsgimatch"
                 prefix = None if is_pattern else found[0].rstrip("/")
-                yield Target(directive, module, named, prefix, is_pattern=is_pattern)
+                daemon = next((word[7:] for word in found[2:] if word.startswith("daemon=")), "")
+                yield Target(directive, module, named, prefix, is_pattern=is_pattern, daemon=daemon)
         elif key == "pythonoption":
             found = directive.words()
             if len(found) > 1 and re.fullmatch(r"mod_python\.[aw]sgi\.application", found[0].lower()):
                 module, _, named = found[1].partition("::")
                 yield Target(directive, _beside(module, directive), named or "application")
+
+
+def _daemon_of_handlers(configuration: Configuration, directive: Directive) -> str:
+    """The daemon that PythonOption names for handlers where one of theirs stands."""
+    words = [(one, one.words()) for one in configuration.named("pythonoption")]
+    named = [(one, found[1]) for one, found in words if len(found) > 1 and found[0].lower() == "mod_python.daemon"]
+    host, place = directive.host(), _place(directive.section)
+    weighed = [(_weight(one, directive, host, place), name) for one, name in named]
+    return max(weighed, default=(0, ""))[1] if any(weight for weight, _ in weighed) else ""
 
 
 def application(text: str) -> tuple[str, str]:

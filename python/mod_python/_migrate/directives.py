@@ -43,13 +43,10 @@ WSGI: dict[str, Change] = {
     ),
     "WSGIDaemonProcess": Change(
         "MP1002",
-        "there are no daemons: applications run in httpd's children, as httpd's user, in each of them once",
-        "python-path and python-home go over to PythonPath and PythonHome. Set StartServers and ThreadsPerChild for processes and threads; for another user, or "
-        "memory that is not to be in every child, run an httpd of its own for it behind mod_proxy.",
+        "becomes PythonDaemon: a private httpd as the same user, option by option (docs/moving.md#wsgidaemonprocess)",
+        "Load mod_proxy and mod_proxy_http (`a2enmod proxy_http`). Where there is no user=, it runs as httpd's user, as before.",
     ),
-    "WSGIProcessGroup": Change(
-        "MP1005", "there are no daemons, so there is nothing to choose among", "Leave it out; see WSGIDaemonProcess."
-    ),
+    "WSGIProcessGroup": _same("becomes daemon= behind the application: PythonWSGI /x /srv/app.wsgi daemon=NAME"),
     "WSGIAccessScript": Change(
         "MP1003",
         "its place stays closed: allow_access(environ, host) has another form here",
@@ -78,14 +75,16 @@ WSGI: dict[str, Change] = {
     "WSGIMapHEADToGET": _gone("HEAD reaches the application as HEAD"),
     "WSGIChunkedRequest": _gone("chunked bodies are always taken"),
     "WSGILazyInitialization": _gone("Python always starts in the children"),
-    "WSGIRestrictEmbedded": _gone("applications run in httpd's children"),
+    "WSGIRestrictEmbedded": _gone("what names no daemon= runs in httpd's children"),
     "WSGIRestrictStdin": _gone("standard input is empty"),
     "WSGIRestrictStdout": _gone("standard output goes to the error log"),
     "WSGIRestrictSignal": _gone("signals are httpd's"),
-    "WSGIRestrictProcess": _gone("there are no daemons"),
-    "WSGISocketPrefix": _gone("there are no daemons, and no sockets of theirs"),
-    "WSGISocketRotation": _gone("there are no daemons, and no sockets of theirs"),
-    "WSGIAcceptMutex": _gone("there are no daemons"),
+    "WSGIRestrictProcess": _gone("every application may name every daemon; who may write the configuration says which"),
+    "WSGISocketPrefix": _gone(
+        "sockets are in httpd's runtime directory (DefaultRuntimeDir), in one that is httpd's user's alone"
+    ),
+    "WSGISocketRotation": _gone("a daemon's socket stays through restarts"),
+    "WSGIAcceptMutex": _gone("a daemon is an httpd, which looks after that itself"),
     "WSGICaseSensitivity": _gone("paths are as the file system has them"),
     "WSGIPythonEggs": _gone("eggs are not unpacked"),
     "WSGIPythonWarnings": _gone(
@@ -98,7 +97,7 @@ WSGI: dict[str, Change] = {
     "WSGIServerMetrics": _gone("mod_python.status has the numbers"),
     "WSGIVerboseDebugging": _gone("LogLevel python:debug says more"),
     "WSGICompilerOptimize": _gone("see PythonOptimize"),
-    "WSGIIgnoreActivity": _gone("there are no daemons"),
+    "WSGIIgnoreActivity": _gone("every request counts for idle-timeout="),
     "WSGIDispatchScript": Change("MP1004", "is not translated", "Write a PythonFixupHandler, or say it in sections."),
 }
 """Every directive of mod_wsgi."""

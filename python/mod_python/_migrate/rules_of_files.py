@@ -66,7 +66,12 @@ def _settings(translator: Translator, alias: Alias, apart: bool) -> list[str]:
     group = translator.setting(alias, "wsgiapplicationgroup", "application-group")
     in_place = _is_in_place(translator, alias, "wsgiapplicationgroup")
     name = interpreter(group) if group else ""
-    if "application-group" in alias.options or not in_place:
+    if alias.daemon:
+        others = [one for one in translator.aliases if one.daemon == alias.daemon and one.url != alias.url]
+        if others and name != MAIN:
+            text = f"{alias.url} shares the interpreter of the daemon {alias.daemon} with {others[0].url}: a PythonDaemon for each keeps them apart"
+            translator.say("MP1007", alias.source, alias.entry, text)
+    elif "application-group" in alias.options or not in_place:
         if name:
             made.append(f"PythonInterpreter {quoted(name)}")
         elif apart and name is not None and group.lower() != "%{server}":
@@ -78,7 +83,7 @@ def _settings(translator: Translator, alias: Alias, apart: bool) -> list[str]:
     if passes and not _is_in_location(translator, alias, "wsgipassauthorization"):
         made.append("CGIPassAuth On")
     stays = translator.setting(alias, "wsgiscriptreloading").lower() == "off"
-    if stays and not _is_in_place(translator, alias, "wsgiscriptreloading"):
+    if stays and not alias.daemon and not _is_in_place(translator, alias, "wsgiscriptreloading"):
         made.append("PythonAutoReload Off")
     return made
 

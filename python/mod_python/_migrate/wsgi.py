@@ -11,6 +11,7 @@ from mod_python._doctor.findings import Finding
 from mod_python._doctor.lines import quoted
 from mod_python._doctor.targets import MAIN
 from mod_python._migrate import rules_of_files
+from mod_python._migrate.daemons import OPTIONS, Daemon, lost, named, variables
 from mod_python._migrate.directives import WSGI, interpreter
 from mod_python._migrate.source import Entry, Section, Source, covers_file
 
@@ -29,20 +30,12 @@ class Alias:
     path: str
     options: dict[str, str]
     is_match: bool
+    daemon: str = ""
+    """The name of ours that it runs in."""
 
     @property
     def is_folder(self) -> bool:
         return self.path.endswith("/")
-
-
-@dataclass(eq=False)
-class Daemon:
-    """A WSGIDaemonProcess."""
-
-    source: Source
-    entry: Entry
-    name: str
-    options: dict[str, str]
 
 
 @dataclass
@@ -87,6 +80,8 @@ class Translator:
         for source in self.sources:
             for entry in source.lines:
                 self._collect(source, entry)
+        for alias in self.aliases:
+            self._assign(alias)
         for source in self.sources:
             for entry in source.lines:
                 if entry.name in _KNOWN:
@@ -121,11 +116,30 @@ class Translator:
             alias = Alias(source, entry, found[0], found[1], _options(found[2:]), entry.name.endswith("match"))
             self.aliases.append(alias)
         elif entry.name == "wsgidaemonprocess" and found:
-            self.daemons[found[0]] = Daemon(source, entry, found[0], _options(found[1:]))
+            new_name = named(found[0], [daemon.new_name for daemon in self.daemons.values()])
+            self.daemons[found[0]] = Daemon(source, entry, found[0], _options(found[1:]), new_name)
         elif entry.name == "wsgipythonhome" and found:
             self.homes.append(found[0])
         elif entry.name == "wsgihandlerscript" and found:
             self.handlers.add(found[0].lower())
+
+    def _assign(self, alias: Alias) -> None:
+        """Choose the daemon that an application runs in, and note what it needs there."""
+        group = self.setting(alias, "wsgiprocessgroup", "process-group")
+        daemon = self.daemons.get(group)
+        if daemon is None:
+            if group and group.lower() != "%{global}":
+                text = f"the daemon {group} is not in what was read: the application runs in httpd's children"
+                self.say(
+                    "MP1004", alias.source, alias.entry, text, "Write PythonDaemon, and daemon= behind the application."
+                )
+            return
+        alias.daemon = daemon.new_name
+        reloads = self.setting(alias, "wsgiscriptreloading").lower() != "off"
+        if reloads and not alias.is_match and not alias.is_folder:
+            daemon.scripts.append(alias.path)
+        for _, entry in self.covering(alias):
+            daemon.variables += variables(entry)
 
     @staticmethod
     def _hosts(source: Source) -> list[Optional[Section]]:
@@ -151,18 +165,19 @@ class Translator:
         callable_ = self.setting(alias, "wsgicallableobject", "callable-object")
         target = alias.path + (f":{callable_}" if callable_ and callable_ != "application" else "")
         url = alias.url.rstrip("/") or "/"
+        where = [f"daemon={alias.daemon}"] if alias.daemon else []
         if alias.is_match:
             expression = url if url.startswith("^") else f"^{url}"
             if not expression.startswith("^/"):
                 self.say("MP1004", source, entry, f"{url} cannot be translated: it has to begin with ^/")
                 return self.put(source, entry)
-            self.put(source, entry, f"PythonWSGIMatch {quoted(expression)} {quoted(target)}")
+            self.put(source, entry, " ".join(["PythonWSGIMatch", quoted(expression), quoted(target), *where]))
         elif alias.is_folder:
             expression = f"^{re.escape(url.rstrip('/'))}/([^/]+)"
             folder = alias.path.rstrip("/") + "/$1" + target[len(alias.path) :]
-            self.put(source, entry, f"PythonWSGIMatch {quoted(expression)} {quoted(folder)}")
+            self.put(source, entry, " ".join(["PythonWSGIMatch", quoted(expression), quoted(folder), *where]))
         else:
-            self.put(source, entry, f"PythonWSGI {quoted(url)} {quoted(target)}")
+            self.put(source, entry, " ".join(["PythonWSGI", quoted(url), quoted(target), *where]))
 
     _scriptaliasmatch = _scriptalias
 
@@ -199,8 +214,14 @@ class Translator:
         self.put(source, entry)
 
     def _importscript(self, source: Source, entry: Entry, found: list[str]) -> None:
-        group = _options(found[1:]).get("application-group", "%{GLOBAL}")
-        name = interpreter(group) or MAIN
+        options = _options(found[1:])
+        daemon = self.daemons.get(options.get("process-group", ""))
+        if daemon is not None:
+            if all(alias.path != found[0] for alias in self.aliases if alias.daemon == daemon.new_name):
+                text = f"{found[0]} is not imported: a daemon imports its applications when it starts, nothing else"
+                self.say("MP1004", source, entry, text, "Import it where the application's module does.")
+            return self.put(source, entry)
+        name = interpreter(options.get("application-group", "%{GLOBAL}")) or MAIN
         self.put(source, entry, f"PythonImport {quoted(found[0])} {quoted(name)}")
 
     def _pythonoptimize(self, source: Source, entry: Entry, found: list[str]) -> None:
@@ -218,26 +239,16 @@ class Translator:
         self.put(source, entry, *new)
 
     def _daemonprocess(self, source: Source, entry: Entry, found: list[str]) -> None:
-        options = _options(found[1:])
-        if "home" in options:
-            text = f"the working directory {options['home']} is not set: httpd's children are in /"
-            self.say(
-                "MP1004",
-                source,
-                entry,
-                text,
-                "Have the application use absolute paths, or os.chdir() in a module of PythonImport.",
-            )
-        if "user" in options or "group" in options:
-            who = options.get("user") or options.get("group")
-            self.say(
-                "MP1002",
-                source,
-                entry,
-                f"{who} is not whom it runs as: httpd's User is",
-                "Give httpd's user what it needs.",
-            )
-        self.put(source, entry)
+        daemon = self.daemons[found[0]]
+        for name, option in lost(daemon.options):
+            self.say("MP1004", source, entry, f"{name}= has no counterpart: {option.what}")
+        for name in [name for name in daemon.options if name in OPTIONS]:
+            option = OPTIONS[name]
+            if option.what and (option.key or not option.is_needed):
+                said = f"{name}= becomes {option.key}=: {option.what}" if option.key else f"{name}=: {option.what}"
+                self.say("MP1001" if option.key else "MP1005", source, entry, said)
+        home = self.homes[0] if len(set(self.homes)) == 1 else ""
+        self.put(source, entry, daemon.line(home))
 
     def _is_of_files(self, entry: Entry) -> bool:
         """Does it stand in a section for files or directories? An application's requests have no file here."""
@@ -336,7 +347,7 @@ class Translator:
                     yield source, entry
 
     def _scope(self, source: Source, host: Optional[Section]) -> None:
-        """What a virtual host, or what is outside of all, needs beside its lines: paths and environments of daemons, sections for applications."""
+        """What a virtual host, or what is outside of all, needs beside its lines: sections for applications."""
         mine = [alias for alias in self.aliases if alias.source is source and alias.entry.host() is host]
         if not mine:
             return
@@ -346,8 +357,6 @@ class Translator:
             groups.setdefault(alias.entry.section, []).append(alias)
         for group in groups.values():
             indent = group[0].entry.indent()
-            new = self._daemon_lines(group, host)
-            self._before(source, group[0].entry, [indent + line for line in new])
             sections = rules_of_files.sections(self, group)
             self.add(source, group[-1].entry.place, [indent + line for line in sections])
         if len(groups) > 1:
@@ -360,48 +369,6 @@ class Translator:
     def _before(self, source: Source, entry: Entry, new: list[str]) -> None:
         key = (source.path, entry.place)
         self.made.replaced[key] = [*new, *self.made.replaced.get(key, entry.raw)]
-
-    def _daemon_lines(self, mine: list[Alias], host: Optional[Section]) -> list[str]:
-        groups = {self.setting(alias, "wsgiprocessgroup", "process-group") for alias in mine}
-        paths: list[str] = []
-        homes: list[str] = []
-        for daemon in (self.daemons[group] for group in sorted(groups) if group in self.daemons):
-            homes += [home for home in [daemon.options.get("python-home", "")] if home and home not in homes]
-            paths += [path for path in daemon.options.get("python-path", "").split(":") if path and path not in paths]
-        new = [_path(":".join(paths))] if paths else []
-        where = mine[0]
-        if len(homes) > 1:
-            text = f"{' and '.join(homes)} are environments of one virtual host, which can have one"
-            self.say(
-                "MP1004",
-                where.source,
-                where.entry,
-                text,
-                "Give the applications virtual hosts of their own, or one environment.",
-            )
-        if not homes:
-            return new
-        line = f"PythonHome {quoted(homes[0])}"
-        everywhere = {daemon.options.get("python-home", homes[0]) for daemon in self.daemons.values()} | set(self.homes)
-        if host is not None and everywhere == {homes[0]}:
-            # For all of httpd: main_interpreter has no other one, and it is where %{GLOBAL} leads.
-            opening = where.source.lines[host.place]
-            line = opening.indent() + line
-            if line not in self.made.replaced.get((where.source.path, opening.place), []):
-                self._before(where.source, opening, [line])
-            return new
-        if host is not None and any(
-            self.setting(alias, "wsgiapplicationgroup", "application-group").lower() == "%{global}" for alias in mine
-        ):
-            text = f"{homes[0]} is not for main_interpreter, which has the PythonHome outside of virtual hosts"
-            self.say(
-                "MP1004",
-                where.source,
-                where.entry,
-                text,
-                "Take the PythonInterpreter main_interpreter out, or use one environment for all.",
-            )
-        return [line, *new]
 
     def _order(self, mine: list[Alias]) -> None:
         """Of two lines that both match mod_wsgi took the first, we take the longest."""

@@ -297,7 +297,11 @@ def _found(verb: str, arguments: Sequence[str]) -> tuple[Optional[str], Optional
     """The configuration file that is named (upstream's form), or the server. Raises Problem."""
     found = Parser(prog=f"mod_python {verb}", description=_VERBS[verb])
     found.add_argument(
-        "server", nargs="?", default="", help="its server root, or a configuration file (the only one that runs)"
+        "server",
+        nargs="?",
+        default="",
+        help="its server root, or a configuration file (the only one that runs)"
+        + ("; or the name of a PythonDaemon" if verb == "reload" else ""),
     )
     found.add_argument("--server-root", default="", metavar="DIRECTORY")
     found.add_argument("--host", type=_checked(options.host), default=None)
@@ -367,7 +371,11 @@ def restart(arguments: Sequence[str]) -> int:
 
 
 def reload(arguments: Sequence[str]) -> int:
-    """``mod_python reload``."""
+    """``mod_python reload``: a server of one's own, or a daemon by its name."""
+    from mod_python._daemon import command as daemons
+
+    if len(arguments) == 1 and daemons.is_name(arguments[0]):
+        return daemons.reload(arguments[0])
     config, state = _found("reload", arguments)
     if config:
         _upstream(config, "graceful")

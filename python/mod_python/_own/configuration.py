@@ -96,7 +96,12 @@ def text_of(options: Options, httpd: Httpd, site: Site) -> str:
         python(site),
         *([Comment("Your own directives"), line("Include", _literal(options.include))] if options.include else []),
     )
-    text = str(_content(parts, options, site))
+    return finished(_content(parts, options, site))
+
+
+def finished(parts: Container) -> str:
+    """A configuration's text, with what its quoted arguments need."""
+    text = str(parts)
     return f"Define {_DOLLAR} $\n{text}" if f"${{{_DOLLAR}}}" in text else text
 
 
@@ -117,9 +122,9 @@ def needed(options: Options, site: Site) -> list[str]:
     return names
 
 
-def modules(httpd: Httpd, names: Sequence[str]) -> Container:
-    """LoadModule for the best MPM, for these modules, and for what limits slow clients."""
-    slow = [name for name in ("reqtimeout",) if httpd.has(name)]
+def modules(httpd: Httpd, names: Sequence[str], is_private: bool = False) -> Container:
+    """LoadModule for the best MPM, for these modules, and, unless another httpd is the only client, for what limits slow ones."""
+    slow = [name for name in ("reqtimeout",) if httpd.has(name) and not is_private]
     return Container(Comment("httpd's modules"), *loads(httpd, httpd.mpm, [*names, *slow]))
 
 
@@ -190,10 +195,12 @@ def sizes(mpm: str, processes: int, threads: int, started: int, generations: int
 
 def _sizes(options: Options, httpd: Httpd, site: Site) -> list[Directive]:
     found = sizes(httpd.mpm, options.processes, options.threads, options.processes, 3)
-    if httpd.mpm == "event" and any(target.kind == "asgi" for target in site.targets):
-        # Sockets and event streams hold no worker: so many more connections than workers.
-        found.append(line("AsyncRequestWorkerFactor", 20))
-    return found
+    return found + many_connections(httpd) if any(target.kind == "asgi" for target in site.targets) else found
+
+
+def many_connections(httpd: Httpd) -> list[Directive]:
+    """Many more connections than workers, where those hold none: sockets and event streams."""
+    return [line("AsyncRequestWorkerFactor", 20)] if httpd.mpm == "event" else []
 
 
 def _tls(options: Options, httpd: Httpd) -> list[Directive]:

@@ -29,6 +29,14 @@ pub(crate) enum Setter<M: Module> {
         for<'a, 'c> fn(&mut Setting<'a, 'c, M>, &'c str, Option<&'c str>) -> Result<(), String>,
     ),
     Two(for<'a, 'c> fn(&mut Setting<'a, 'c, M>, &'c str, &'c str) -> Result<(), String>),
+    TwoOrThree(
+        for<'a, 'c> fn(
+            &mut Setting<'a, 'c, M>,
+            &'c str,
+            &'c str,
+            Option<&'c str>,
+        ) -> Result<(), String>,
+    ),
 }
 
 /// One directive: a line of the table.
@@ -132,6 +140,12 @@ impl<const N: usize> Commands<N> {
                         take2: Some(two::<M>),
                     },
                 ),
+                Setter::TwoOrThree(_) => (
+                    sys::cmd_how_TAKE23,
+                    sys::cmd_func {
+                        take3: Some(three::<M>),
+                    },
+                ),
             };
             i += 1;
         }
@@ -183,6 +197,27 @@ unsafe extern "C" fn two<M: Module>(
             match directive.setter {
                 Setter::OneOrTwo(set) => set(setting, first, second),
                 Setter::Two(set) => set(setting, first, second.unwrap_or_default()),
+                _ => Err("unexpected arguments".into()),
+            }
+        })
+    }
+}
+
+unsafe extern "C" fn three<M: Module>(
+    command: *mut sys::cmd_parms,
+    config: *mut c_void,
+    first: *const c_char,
+    second: *const c_char,
+    third: *const c_char,
+) -> *const c_char {
+    // SAFETY: httpd passes what `call` asks for.
+    unsafe {
+        call::<M>(command, config, |directive, setting| {
+            let (first, second) = (utf8(first)?, utf8(second)?.unwrap_or_default());
+            match directive.setter {
+                Setter::TwoOrThree(set) => {
+                    set(setting, first.unwrap_or_default(), second, utf8(third)?)
+                }
                 _ => Err("unexpected arguments".into()),
             }
         })

@@ -3,6 +3,7 @@
 use crate::httpd::apr::pool::Pool;
 use crate::httpd::callback::{assert_no_data, summon};
 use crate::httpd::guard::guard;
+use crate::httpd::io::listener;
 use crate::httpd::log::{self, Level};
 use crate::httpd::module::merged;
 use crate::httpd::request::Request;
@@ -43,6 +44,9 @@ request_hooks! {
     fixups: ap_hook_fixups, sys::APR_HOOK_MIDDLE, "in the middle order as mod_python does.";
     handler: ap_hook_handler, sys::APR_HOOK_MIDDLE, "in the middle order as mod_python does.";
     log_transaction: ap_hook_log_transaction, sys::APR_HOOK_MIDDLE, "in the middle order as mod_python does.";
+    arrivals: ap_hook_post_read_request, sys::APR_HOOK_REALLY_FIRST - 1, "before all others.";
+    first_translate_name: ap_hook_translate_name, sys::APR_HOOK_REALLY_FIRST, "before others.";
+    first_handler: ap_hook_handler, sys::APR_HOOK_REALLY_FIRST, "before mod_proxy.";
     first_post_read_request: ap_hook_post_read_request, sys::APR_HOOK_REALLY_FIRST, "before others.";
     first_log_transaction: ap_hook_log_transaction, sys::APR_HOOK_REALLY_FIRST, "before others.";
     before_first_type_checkers: ap_hook_type_checker, sys::APR_HOOK_FIRST - 1, "before mod_negotiation.";
@@ -64,6 +68,33 @@ pub(crate) fn process_connection<F: Fn(Connection<'_>) -> Status + Copy>(_hook: 
             sys::APR_HOOK_MIDDLE,
         );
     }
+}
+
+/// Has connections of our own listeners get addresses before anybody looks at them (pre_connection).
+pub(crate) fn meet_connections() {
+    // SAFETY: registers a function that lives as long as the process.
+    unsafe {
+        sys::ap_hook_pre_connection(
+            Some(on_pre_connection),
+            null(),
+            null(),
+            sys::APR_HOOK_REALLY_FIRST,
+        );
+    }
+}
+
+unsafe extern "C" fn on_pre_connection(
+    connection: *mut sys::conn_rec,
+    socket: *mut std::ffi::c_void,
+) -> c_int {
+    if !connection.is_null()
+        && let Err(place) = guard("pre_connection", || {
+            listener::meet(connection, socket.cast())
+        })
+    {
+        log::process(Level::Critical, &place);
+    }
+    Status::OK.0
 }
 
 /// Runs `hook` when a worker has let go of a connection, which is whoever's then that takes it (suspend_connection).

@@ -4,6 +4,8 @@ pub(crate) mod command;
 pub(crate) mod hooks;
 pub(crate) mod kept;
 pub(in crate::httpd) mod merged;
+pub(crate) mod process;
+pub(crate) mod proxy;
 pub(crate) mod reach;
 pub(crate) mod record;
 pub(crate) mod retirement;

@@ -1,23 +1,20 @@
 //! Can httpd's children reach a file? The configuration is read by root, who may read everything. Without this check it would show
 //! only when children start, which are another user's, and would look as if the file were not there.
 
+use super::process::Identity;
 use crate::httpd::sys;
 use std::ffi::{CStr, CString};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// The user that the children run as.
-struct User {
+/// A user that processes run as.
+pub(crate) struct Account {
+    /// What is run as this user, for sentences.
+    role: &'static str,
     name: String,
     /// Which user and groups a process has to take on; None where this one has them already.
     identity: Option<Identity>,
-}
-
-struct Identity {
-    user: libc::uid_t,
-    group: libc::gid_t,
-    groups: Vec<libc::gid_t>,
 }
 
 /// Checks that the children's user can pass every directory above a file or directory that exists, and read it. Links are
@@ -26,7 +23,15 @@ struct Identity {
 /// # Errors
 /// A sentence: which directory or file is in the way, the user, and what to do.
 pub(crate) fn check(path: &Path) -> Result<(), String> {
-    let Some(user) = User::of_children() else {
+    check_as(path, Account::of_children().as_ref())
+}
+
+/// As `check`, for another user; None for one of whom nothing can be told.
+///
+/// # Errors
+/// As for `check`.
+pub(crate) fn check_as(path: &Path, user: Option<&Account>) -> Result<(), String> {
+    let Some(user) = user else {
         return Ok(());
     };
     let parts = parts(path);
@@ -37,8 +42,11 @@ pub(crate) fn check(path: &Path) -> Result<(), String> {
     let Some(part) = user.first_closed(&names).and_then(|place| parts.get(place)) else {
         return Ok(());
     };
-    let user = user.name;
-    Err(obstacle(path, part, &user))
+    Err(obstacle(
+        path,
+        part,
+        &format!("{} {}", user.role, user.name),
+    ))
 }
 
 /// Checks that this process can pass every directory above a path: otherwise it looks as if the path did not exist.
@@ -59,7 +67,13 @@ pub(crate) fn check_own(path: &Path) -> Result<(), String> {
     });
     // SAFETY: asks for a number.
     let user = unsafe { libc::geteuid() };
-    closed.map_or(Ok(()), |part| Err(obstacle(path, part, &name_of(user))))
+    closed.map_or(Ok(()), |part| {
+        Err(obstacle(
+            path,
+            part,
+            &format!("{CHILDREN} {}", name_of(user)),
+        ))
+    })
 }
 
 fn obstacle(path: &Path, part: &Path, user: &str) -> String {
@@ -78,7 +92,7 @@ fn obstacle(path: &Path, part: &Path, user: &str) -> String {
         ("pass", "x")
     };
     format!(
-        "{path} is there{leads}, but httpd's user {user} cannot {} {part}{mode}; let it, with `chmod o+{} {part}`, or put it elsewhere",
+        "{path} is there{leads}, but {user} cannot {} {part}{mode}; let it, with `chmod o+{} {part}`, or put it elsewhere",
         what.0, what.1
     )
 }
@@ -96,9 +110,74 @@ fn parts(path: &Path) -> Vec<PathBuf> {
     parts
 }
 
-impl User {
+const CHILDREN: &str = "httpd's user";
+const DAEMON: &str = "the daemon's user";
+
+impl Account {
+    /// The user and group of these names (or `#` and a number); without any, those of httpd's children. None where that cannot be told.
+    ///
+    /// # Errors
+    /// There is no such user or group, or this process cannot become them.
+    pub(crate) fn of(user: Option<&str>, group: Option<&str>) -> Result<Option<Account>, String> {
+        // SAFETY: asks for a number.
+        let own = unsafe { libc::geteuid() };
+        let children = Account::of_children();
+        let (Some(user), _) = (user, group) else {
+            return match (group, children) {
+                (None, children) => Ok(children),
+                (Some(_), _) => Err("group= needs user=".into()),
+            };
+        };
+        let entry = entry(user).ok_or_else(|| format!("user= there is no user {user}"))?;
+        let (number, group_of_user, name) = entry;
+        let group = match group {
+            None => group_of_user,
+            Some(group) => {
+                group_number(group).ok_or_else(|| format!("group= there is no group {group}"))?
+            }
+        };
+        if number == 0 {
+            return Err("user= must not be root".into());
+        }
+        if own != 0 {
+            let is_own = own == number;
+            return match is_own {
+                true => Ok(Some(Account {
+                    role: DAEMON,
+                    name,
+                    identity: None,
+                })),
+                false => Err(format!(
+                    "user= only root can start a daemon as {user}, and httpd is started as {}",
+                    name_of(own)
+                )),
+            };
+        }
+        let groups = groups_of(&name, group);
+        Ok(Some(Account {
+            role: DAEMON,
+            name,
+            identity: Some(Identity {
+                user: number,
+                group,
+                groups,
+            }),
+        }))
+    }
+
+    /// What a process has to take on to be this user (None: it is that already), the user's name and home directory.
+    pub(crate) fn taken_on(self) -> (Option<Identity>, String, String) {
+        let name = CString::new(self.name.as_str()).unwrap_or_default();
+        // SAFETY: httpd has one thread when it reads its configuration; the entry is copied at once.
+        let home = unsafe {
+            let entry = libc::getpwnam(name.as_ptr()).as_ref();
+            entry.map(|entry| CStr::from_ptr(entry.pw_dir).to_string_lossy().into_owned())
+        };
+        (self.identity, self.name, home.unwrap_or_else(|| "/".into()))
+    }
+
     /// Finds out as whom the children run; None where that cannot be told.
-    fn of_children() -> Option<User> {
+    fn of_children() -> Option<Account> {
         // SAFETY: asks for a number; httpd has filled the structure when a configuration has been read.
         let (own, wanted, group, root) = unsafe {
             let settings = &raw const sys::ap_unixd_config;
@@ -113,7 +192,8 @@ impl User {
             return None;
         }
         if own != 0 || wanted == 0 {
-            return Some(User {
+            return Some(Account {
+                role: CHILDREN,
                 name: name_of(own),
                 identity: None,
             });
@@ -127,7 +207,8 @@ impl User {
             group,
             groups: groups_of(&name, group),
         };
-        Some(User {
+        Some(Account {
+            role: CHILDREN,
             name,
             identity: Some(identity),
         })
@@ -176,6 +257,35 @@ impl User {
                 .ok()?
                 .checked_sub(1)
         }
+    }
+}
+
+/// Finds a user: number, group and name.
+fn entry(user: &str) -> Option<(libc::uid_t, libc::gid_t, String)> {
+    let number = user.strip_prefix('#').map(str::parse);
+    let name = CString::new(user).ok()?;
+    // SAFETY: httpd has one thread when it reads its configuration; the entry is copied at once.
+    unsafe {
+        let entry = match number {
+            Some(number) => libc::getpwuid(number.ok()?),
+            None => libc::getpwnam(name.as_ptr()),
+        };
+        let entry = entry.as_ref()?;
+        let name = CStr::from_ptr(entry.pw_name).to_string_lossy();
+        Some((entry.pw_uid, entry.pw_gid, name.into_owned()))
+    }
+}
+
+fn group_number(group: &str) -> Option<libc::gid_t> {
+    if let Some(number) = group.strip_prefix('#') {
+        return number.parse().ok();
+    }
+    let name = CString::new(group).ok()?;
+    // SAFETY: as above.
+    unsafe {
+        libc::getgrnam(name.as_ptr())
+            .as_ref()
+            .map(|entry| entry.gr_gid)
     }
 }
 

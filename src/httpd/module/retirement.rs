@@ -34,6 +34,21 @@ pub(crate) fn begin() -> Option<Duration> {
     }
 }
 
+/// Writes a few bytes to a pipe that this process was given. Did somebody have its other end open?
+pub(crate) fn tell(descriptor: i32, line: &[u8]) -> bool {
+    // Less than a pipe takes at once.
+    let line = line.get(..line.len().min(1024)).unwrap_or_default();
+    // SAFETY: bytes that live through the call. httpd ignores SIGPIPE.
+    let written = unsafe { libc::write(descriptor, line.as_ptr().cast(), line.len()) };
+    written >= 0
+}
+
+/// Ends this child at once, and with it httpd, which starts no other (APEXIT_CHILDFATAL).
+pub(crate) fn end_with_parent() -> ! {
+    // SAFETY: nothing of the process is needed any more.
+    unsafe { libc::_exit(sys::APEXIT_CHILDFATAL) }
+}
+
 static BEGUN: AtomicBool = AtomicBool::new(false);
 
 static LOGS: AtomicBool = AtomicBool::new(false);

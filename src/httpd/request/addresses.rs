@@ -9,6 +9,9 @@ impl<'r> Request<'r> {
     /// Gives the server's name, by UseCanonicalName; an IPv6 address in brackets (ap_get_server_name_for_url). May block where
     /// `looks_up_its_name`.
     pub(crate) fn server_name(self) -> Option<&'r CStr> {
+        if let Some(handed) = self.handed() {
+            return handed.server_name;
+        }
         // SAFETY: a live request; the name lies in its pool or the configuration.
         unsafe { crate::httpd::text(sys::ap_get_server_name_for_url(self.as_ptr())) }
     }
@@ -32,6 +35,9 @@ impl<'r> Request<'r> {
 
     /// Gives the server's port, by UseCanonicalPhysicalPort (ap_get_server_port).
     pub(crate) fn server_port(self) -> u16 {
+        if let Some(handed) = self.handed() {
+            return handed.server_port;
+        }
         // SAFETY: a live request.
         unsafe { sys::ap_get_server_port(self.as_ptr()) }
     }
@@ -44,6 +50,9 @@ impl<'r> Request<'r> {
 
     /// Did the request come over TLS, as mod_ssl says? No without mod_ssl.
     pub(crate) fn is_https(self) -> bool {
+        if let Some(handed) = self.handed() {
+            return handed.scheme == c"https";
+        }
         type IsHttps = unsafe extern "C" fn(*mut sys::conn_rec) -> c_int;
         // SAFETY: mod_ssl registers a function of this type under this name.
         unsafe {
@@ -59,6 +68,9 @@ impl<'r> Request<'r> {
     /// As `ssl_variable`, for what stays the same for all requests of a connection: it is asked for once. A stream of HTTP/2 is a
     /// connection of its own here, since the other streams run in other threads.
     pub(crate) fn ssl_variable_of_connection(self, name: &CStr) -> Option<&'r CStr> {
+        if self.handed().is_some() {
+            return self.ssl_variable(name);
+        }
         // SAFETY: a live request and its connection, which this thread serves; copies lie in the connection's pool.
         unsafe {
             let notes = (*(*self.as_ptr()).connection).notes;
@@ -73,6 +85,10 @@ impl<'r> Request<'r> {
 
     /// Gives a variable of mod_ssl's; None without that.
     pub(crate) fn ssl_variable(self, name: &CStr) -> Option<&'r CStr> {
+        if let Some(handed) = self.handed() {
+            let told = handed.tls.first(name);
+            return told.or_else(|| self.subprocess_env()?.first(name));
+        }
         type Lookup = unsafe extern "C" fn(
             *mut sys::apr_pool_t,
             *mut sys::server_rec,
@@ -120,6 +136,17 @@ impl<'r> Request<'r> {
 
     /// `scheme://host[:port]uri` (ap_construct_url).
     pub(crate) fn construct_url(self, uri: &[u8]) -> Option<&'r CStr> {
+        if let Some(handed) = self.handed() {
+            let standard = if handed.scheme == c"https" { 443 } else { 80 };
+            let port = match handed.server_port {
+                port if port == standard => String::new(),
+                port => format!(":{port}"),
+            };
+            let name = handed.server_name.unwrap_or_default();
+            let (scheme, name) = (handed.scheme.to_bytes(), name.to_bytes());
+            let parts = [scheme, b"://", name, port.as_bytes(), uri];
+            return Some(self.pool().c_string(&parts.concat()));
+        }
         // SAFETY: a live request; the result lies in its pool.
         unsafe {
             crate::httpd::text(sys::ap_construct_url(

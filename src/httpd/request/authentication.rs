@@ -39,6 +39,9 @@ impl<'r> Request<'r> {
 
     /// May applications see Authorization (CGIPassAuth On)?
     pub(crate) fn passes_authorization(self) -> bool {
+        if let Some(handed) = self.handed() {
+            return handed.passes_authorization;
+        }
         self.core_config()
             .is_some_and(|core| core.cgi_pass_auth() == sys::AP_CGI_PASS_AUTH_ON.cast_unsigned())
     }

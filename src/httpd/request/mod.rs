@@ -7,6 +7,7 @@ pub(crate) mod connection;
 mod content;
 pub(crate) mod departure;
 pub(crate) mod file;
+pub(crate) mod handed;
 mod handle;
 pub(crate) mod header;
 mod interim;

@@ -1,11 +1,14 @@
 //! A handle on server_rec: the main server or a virtual host.
 
+use crate::httpd::apr::pool::Pool;
 use crate::httpd::log::{Entry, Sink, Subject};
 use crate::httpd::module::kept::Module;
 use crate::httpd::module::slot;
 use crate::httpd::sys;
-use std::ffi::{CStr, c_int};
+use std::ffi::{CStr, OsStr, c_int};
 use std::marker::PhantomData;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 use std::ptr::NonNull;
 use std::sync::OnceLock;
 
@@ -243,6 +246,16 @@ pub(crate) fn own_directory() -> bool {
     }
     #[cfg(not(target_os = "linux"))]
     false
+}
+
+/// Gives a path below DefaultRuntimeDir (ap_runtime_dir_relative).
+pub(crate) fn runtime_path(pool: Pool<'_>, name: &str) -> PathBuf {
+    // SAFETY: a live pool, in which the path lies.
+    let path = unsafe {
+        let name = pool.c_string(name.as_bytes());
+        crate::httpd::text(sys::ap_runtime_dir_relative(pool.as_ptr(), name.as_ptr()))
+    };
+    PathBuf::from(OsStr::from_bytes(path.unwrap_or_default().to_bytes()))
 }
 
 /// ServerRoot (ap_server_root).

@@ -5,7 +5,7 @@ use super::names;
 use super::output::{OUTPUTS, Output, output};
 use super::own::{Handler, Own, Verdict};
 use crate::httpd::callback::assert_no_data;
-use crate::httpd::io::unwaited;
+use crate::httpd::io::{facing, unwaited};
 use crate::httpd::request::Request;
 use crate::httpd::{sys, text};
 use std::ffi::CStr;
@@ -148,7 +148,9 @@ impl Request<'_> {
 }
 
 /// The filters that wait for nothing.
-const PLAIN: [&[u8]; 14] = [
+const PLAIN: [&[u8]; 15] = [
+    // So little as is told so it lets pass at once.
+    facing::OUTPUT.to_bytes(),
     // These look at the end of a request, or set headers (mod_reqtimeout, mod_headers).
     b"reqtimeout",
     b"fixup_headers_out",

@@ -1,0 +1,105 @@
+"""What the daemon's children are at: the table of native code (``src/embed/in_flight.rs``), in memory that the keeper has made."""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import os
+import struct
+from typing import NamedTuple, Optional
+
+_PLACE = struct.Struct("=iIQQQIII4xI4x24sI4x256s")
+
+
+class _Place(NamedTuple):
+    """A thread's place. The URI has its query; ``since`` is in microseconds since the epoch."""
+
+    pid: int
+    version: int
+    thread: int
+    since: int
+    requests: int
+    depth: int
+    work: int
+    interpreter: int
+    method_length: int
+    method: bytes
+    uri_length: int
+    uri: bytes
+
+    def line(self) -> str:
+        path = self.uri[: self.uri_length].partition(b"?")[0]
+        return b" ".join(part for part in (self.method[: self.method_length], path) if part).decode("utf-8", "replace")
+
+
+_PLACES = 4096
+
+
+class Request(NamedTuple):
+    """A request that a thread is in Python for."""
+
+    pid: int
+    since: float
+    """Seconds since the epoch."""
+    line: str
+    """Method and URI."""
+
+
+class Board:
+    """The memory of one httpd; without any where the system has none to give."""
+
+    def __init__(self) -> None:
+        try:
+            self.descriptor = os.memfd_create("mod_python.board")
+        except (AttributeError, OSError):
+            self.descriptor = -1
+        self._memory: Optional[mmap.mmap] = None
+
+    def _places(self) -> list[_Place]:
+        if self._memory is None and self.descriptor >= 0:
+            # httpd gives it its size.
+            size = os.fstat(self.descriptor).st_size
+            if size >= _PLACES * _PLACE.size:
+                self._memory = mmap.mmap(self.descriptor, size, prot=mmap.PROT_READ)
+        if self._memory is None:
+            return []
+        found = []
+        first = len(self._memory) - _PLACES * _PLACE.size
+        for offset in range(first, len(self._memory), _PLACE.size):
+            place = _Place(*_PLACE.unpack_from(self._memory, offset))
+            # They are taken from the first on: one that has had no owner ends them.
+            if not place.thread:
+                break
+            found.append(place)
+        return found
+
+    def in_flight(self) -> list[Request]:
+        """The requests that are in Python, or were when their child died, the oldest first."""
+        found = [
+            Request(place.pid, place.since / 1e6, place.line())
+            for place in self._places()
+            if place.pid > 0 and place.depth
+        ]
+        return sorted(found, key=lambda one: one.since)
+
+    def seen(self) -> tuple[int, float, int]:
+        """How many requests have come to Python, when the last one began (seconds since the epoch), and how many are in it now."""
+        places = self._places()
+        latest = max((place.since for place in places), default=0) / 1e6
+        busy = sum(1 for place in places if place.pid > 0 and place.depth and _lives(place.pid))
+        return sum(place.requests for place in places), latest, busy
+
+    def close(self) -> None:
+        """Give the memory up."""
+        if self._memory is not None:
+            self._memory.close()
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
+
+
+def _lives(pid: int) -> bool:
+    with contextlib.suppress(OSError):
+        os.kill(pid, 0)
+        return True
+    return False

@@ -1,0 +1,121 @@
+"""The daemon's httpd.conf, made of what ``mod_python start`` makes its own of."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from mod_python._daemon.task import Mount, Task
+from mod_python._own import configuration, preload_names
+from mod_python._own.configuration import line
+from mod_python._own.programs import Httpd
+from mod_python.httpdconf import Comment, Container
+
+SOCKET = 3
+"""The descriptor of the socket that the operator's httpd has made."""
+KEEP_ALIVE = 120
+"""Seconds: longer than the operator's httpd keeps a connection that it does not use."""
+_LARGEST_HEADER = 1 << 17
+"""What that httpd knows of a request comes in one field; it has limited the client's own already."""
+
+
+def patience_at_the_end(task: Task) -> int:
+    """For how many seconds requests may go on in an httpd that is to end."""
+    return max(30, task.timeout, int(task.request_timeout))
+
+
+def text_of(task: Task, httpd: Httpd, place: str, ready: int, board: int) -> str:
+    """The whole configuration of a generation that has its files in ``place``; ``ready`` and ``board`` are descriptors that it is
+    started with. Raises Problem."""
+    parts = Container(
+        Comment(f"Written by the keeper of PythonDaemon {task.name}, for each start anew."),
+        configuration.modules(httpd, ["unixd", "authz_core"], is_private=True),
+        configuration.place(place, os.path.join(place, "run"), os.path.join(place, "run/httpd.pid")),
+        line("ServerName", f"{task.name}.mod-python.internal"),
+        *configuration.sizes(httpd.mpm, task.processes, task.threads, task.processes, 3),
+        *configuration.many_connections(httpd),
+        *_limits(task),
+        # Its standard error, which the keeper reads.
+        line("ErrorLog", "/dev/stderr"),
+        line("LogLevel", task.log_level),
+        line("ServerTokens", "Prod"),
+        line("TraceEnable", "Off"),
+        Comment("mod_python"),
+        *configuration.module_lines(task.module, _is_from_wheel(task.module), task.python_home),
+        line("PythonDaemonSocket", SOCKET, f"ready={ready}"),
+        line("PythonOption", "daemon.keeper", os.getpid()),
+        *([line("PythonOption", "daemon.board", board)] if board >= 0 else []),
+        *_content(task),
+    )
+    return configuration.finished(parts)
+
+
+def _limits(task: Task) -> list[Any]:
+    found = [
+        # A UNIX socket has none.
+        line("AcceptFilter", "http", "none"),
+        line("Timeout", task.timeout),
+        line("GracefulShutdownTimeout", patience_at_the_end(task)),
+        line("KeepAliveTimeout", KEEP_ALIVE),
+        line("MaxKeepAliveRequests", 0),
+        line("LimitRequestBody", task.body_limit),
+        line("LimitRequestLine", _LARGEST_HEADER),
+        line("LimitRequestFieldSize", _LARGEST_HEADER),
+        line("LimitRequestFields", 0),
+        line("AllowEncodedSlashes", "NoDecode"),
+    ]
+    if task.max_requests:
+        found.append(line("MaxConnectionsPerChild", task.max_requests))
+    return found
+
+
+def _is_from_wheel(module: str) -> bool:
+    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    return os.path.realpath(module) == os.path.realpath(os.path.join(package, "mod_python.so"))
+
+
+def _content(task: Task) -> list[Any]:
+    found: list[Any] = []
+    directories = [*task.directories, *([task.working_directory] if task.working_directory != "/" else [])]
+    if directories:
+        found.append(line("PythonPath", f"{directories!r}+sys.path"))
+    elif task.python_path:
+        found.append(line("PythonPath", task.python_path))
+    # The keeper has an application read anew as a whole.
+    found.append(line("PythonAutoReload", "Off"))
+    if task.request_timeout:
+        found.append(line("PythonTimeout", f"{task.request_timeout:g}"))
+    imported = [mount for mount in task.mounts if "$" not in mount.target]
+    for count, mount in enumerate(imported):
+        found.append(line("PythonOption", f"{preload_names.OPTION}{count}", _imported(mount.target)))
+    if imported:
+        found.append(line("PythonImport", "mod_python._own.preload::run", "main_interpreter"))
+    # Those of one host are the server's own.
+    common = len({mount.options for mount in task.mounts}) == 1
+    if common:
+        found += _options(task.mounts[0])
+    return [*found, *(_mounted(mount, common) for mount in task.mounts)]
+
+
+def _imported(target: str) -> str:
+    """A target as ``_own.preload`` takes it."""
+    place, colons, name = target.rpartition("::")
+    if not colons:
+        place, _, name = target.rpartition(":")
+    return f"{place or name}::{name if place else ''}"
+
+
+def _mounted(mount: Mount, common: bool) -> Any:
+    prefix = mount.prefix or "/"
+    if mount.pattern:
+        found = line("PythonWSGIMatch", mount.pattern, mount.target)
+    else:
+        found = line("PythonWSGI" if mount.kind == "wsgi" else "PythonASGI", prefix, mount.target)
+    if common or not mount.options:
+        return found
+    tag, place = ("LocationMatch", f"^(?:{mount.pattern})") if mount.pattern else ("Location", prefix)
+    return Container(found, configuration.section(tag, place, *_options(mount)))
+
+
+def _options(mount: Mount) -> list[Any]:
+    return [line("PythonOption", key, *([value] if value else [])) for key, value in mount.options]

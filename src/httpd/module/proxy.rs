@@ -1,0 +1,222 @@
+//! mod_proxy: a worker for each daemon, and a request that becomes mod_proxy's. This module does without mod_proxy where there is no
+//! daemon, so its functions are looked for when they are needed.
+
+use crate::httpd::apr::pool::Pool;
+use crate::httpd::guard::guard;
+use crate::httpd::log::{self, Level};
+use crate::httpd::module::slot;
+use crate::httpd::request::Request;
+use crate::httpd::request::server::Server;
+use crate::httpd::sys;
+use std::ffi::{CStr, c_char, c_int};
+use std::path::Path;
+use std::ptr::{null, null_mut};
+
+/// The field of a head that only a front sets, and only a daemon believes.
+pub(crate) const FIELD: &CStr = c"X-Mod-Python-Front";
+
+/// How much of it is in one line: a daemon's LimitRequestFieldSize is no less.
+const LINE: usize = 4000;
+
+/// The note, of a request that has become mod_proxy's, with what the field says.
+const NOTE: &CStr = c"mod_python.handover";
+
+/// For how many seconds a connection to a daemon is kept that is not used: less than the daemon keeps it.
+const KEPT: i64 = 30;
+
+type Define = unsafe extern "C" fn(
+    *mut sys::apr_pool_t,
+    *mut *mut sys::proxy_worker,
+    *mut sys::proxy_balancer,
+    *mut sys::proxy_server_conf,
+    *const c_char,
+    c_int,
+) -> *mut c_char;
+
+type Find = unsafe extern "C" fn(
+    *mut sys::apr_pool_t,
+    *mut sys::proxy_balancer,
+    *mut sys::proxy_server_conf,
+    *const c_char,
+) -> *mut sys::proxy_worker;
+
+/// Which of the modules that a front needs is not loaded?
+pub(crate) fn missing() -> Option<&'static str> {
+    let is_there = |name: &CStr| {
+        // SAFETY: a constant name.
+        unsafe { !sys::ap_find_linked_module(name.as_ptr()).is_null() }
+    };
+    [
+        (c"mod_proxy.c", "mod_proxy"),
+        (c"mod_proxy_http.c", "mod_proxy_http"),
+    ]
+    .into_iter()
+    .find(|(file, _)| !is_there(file))
+    .map(|(_, name)| name)
+}
+
+/// Defines the worker of this host, behind a UNIX socket, for a server. `patience`: how many seconds it may take to answer; None: as long
+/// as mod_proxy waits by itself.
+///
+/// # Errors
+/// What is wrong, or is missing.
+pub(crate) fn define(
+    pool: Pool<'_>,
+    server: Server<'_>,
+    socket: &Path,
+    host: &str,
+    patience: Option<f64>,
+    is_tunnel: bool,
+) -> Result<(), String> {
+    let absent = || "mod_proxy is not loaded".to_string();
+    let name = format!("http://{host}/");
+    let url = format!("unix:{}|{name}", socket.display());
+    // SAFETY: mod_proxy's functions of these types, and its configuration of this server, which httpd, with one thread, has just read.
+    unsafe {
+        let module = sys::ap_find_linked_module(c"mod_proxy.c".as_ptr());
+        let index = module.as_ref().ok_or_else(absent)?.module_index;
+        let vector = (*server.as_ptr()).module_config;
+        let settings = slot::slot_at(vector, index).cast::<sys::proxy_server_conf>();
+        let define = libc::dlsym(libc::RTLD_DEFAULT, c"ap_proxy_define_worker".as_ptr());
+        let find = libc::dlsym(libc::RTLD_DEFAULT, c"ap_proxy_get_worker".as_ptr());
+        if define.is_null() || find.is_null() || settings.is_null() {
+            return Err(absent());
+        }
+        let define = std::mem::transmute::<*mut std::ffi::c_void, Define>(define);
+        let find = std::mem::transmute::<*mut std::ffi::c_void, Find>(find);
+        let name = pool.c_string(name.as_bytes());
+        if !find(pool.as_ptr(), null_mut(), settings, name.as_ptr()).is_null() {
+            // A virtual host that says nothing of mod_proxy has the configuration of the main server.
+            return Ok(());
+        }
+        let mut worker = null_mut();
+        let url = pool.c_string(url.as_bytes());
+        let error = define(
+            pool.as_ptr(),
+            &raw mut worker,
+            null_mut(),
+            settings,
+            url.as_ptr(),
+            0,
+        );
+        if let Some(error) = crate::httpd::text(error) {
+            return Err(error.to_string_lossy().into_owned());
+        }
+        let Some(shared) = worker.as_ref().and_then(|worker| worker.s.as_mut()) else {
+            return Err("mod_proxy makes no worker".into());
+        };
+        shared.timeout = (*settings).timeout;
+        shared.set_timeout_set((*settings).timeout_set());
+        if let Some(seconds) = patience {
+            // What the daemon does about what is late comes first.
+            shared.timeout = microseconds(seconds + 15.0);
+            shared.set_timeout_set(1);
+        }
+        shared.ttl = KEPT * 1_000_000;
+        // A daemon that is reloaded closes what it is not asked on, perhaps just when it is: mod_proxy takes that for an answer that failed,
+        // and whether a request may be sent again only its sender knows.
+        shared.set_disablereuse(1);
+        shared.set_disablereuse_set(1);
+        if is_tunnel {
+            for (place, byte) in shared.upgrade.iter_mut().zip(b"websocket\0") {
+                *place = byte.cast_signed();
+            }
+        }
+    }
+    Ok(())
+}
+
+fn microseconds(seconds: f64) -> i64 {
+    let span = std::time::Duration::from_secs_f64(seconds);
+    i64::try_from(span.as_micros()).unwrap_or(i64::MAX)
+}
+
+impl Request<'_> {
+    /// Makes it a request that mod_proxy's handler answers, through the worker of this host, which is told what `told` says.
+    pub(crate) fn become_proxied(self, host: &str, told: &[u8]) {
+        let pool = self.pool();
+        // SAFETY: a live request; all texts lie in its pool, or are constants.
+        unsafe {
+            let raw = self.as_ptr();
+            let url = format!("proxy:http://{host}/");
+            (*raw).filename = pool.c_string(url.as_bytes()).as_ptr().cast_mut();
+            (*raw).proxyreq = sys::PROXYREQ_REVERSE;
+            (*raw).handler = c"proxy-server".as_ptr();
+            sys::apr_table_setn((*raw).notes, NOTE.as_ptr(), pool.c_string(told).as_ptr());
+            // mod_proxy is no hop of its own here.
+            sys::apr_table_unset((*raw).headers_in, c"Max-Forwards".as_ptr());
+            // A body that comes slowly goes on as it comes.
+            let name = c"proxy-prefetch-nonblocking";
+            sys::apr_table_setn((*raw).subprocess_env, name.as_ptr(), c"1".as_ptr());
+        }
+    }
+}
+
+/// Registers what mod_proxy calls: the head that it is about to send is made here, and `explain` is told which status came of a request
+/// that was handed over.
+pub(crate) fn register(explain: fn(Request<'_>, i64)) {
+    let _ = EXPLAIN.set(explain);
+    // SAFETY: optional hooks of these names and types (mod_proxy.h); the functions live as long as the process.
+    unsafe {
+        let last = sys::APR_HOOK_REALLY_LAST;
+        let fixups = std::mem::transmute::<Fixups, Any>(on_fixups);
+        sys::apr_optional_hook_add(c"fixups".as_ptr(), Some(fixups), null(), null(), last);
+        let status = std::mem::transmute::<Status, Any>(on_status);
+        let name = c"request_status".as_ptr();
+        sys::apr_optional_hook_add(name, Some(status), null(), null(), last);
+    }
+}
+
+type Fixups = unsafe extern "C" fn(*mut sys::request_rec) -> c_int;
+type Status = unsafe extern "C" fn(*mut c_int, *mut sys::request_rec) -> c_int;
+type Any = unsafe extern "C" fn();
+
+static EXPLAIN: std::sync::OnceLock<fn(Request<'_>, i64)> = std::sync::OnceLock::new();
+
+/// The fields that stay: they say how the request itself is sent.
+const OWN: [&CStr; 4] = [c"Host", c"Content-Length", c"Transfer-Encoding", c"Expect"];
+
+unsafe extern "C" fn on_fixups(raw: *mut sys::request_rec) -> c_int {
+    // SAFETY: mod_proxy passes a live request, whose headers are a copy that it is about to send.
+    let done = guard("proxy fixups", || unsafe {
+        let headers = (*raw).headers_in;
+        let told = crate::httpd::text(sys::apr_table_get((*raw).notes, NOTE.as_ptr()));
+        let Some(told) = told else {
+            // Nobody behind another proxy is to take a client for a front.
+            sys::apr_table_unset(headers, FIELD.as_ptr());
+            return;
+        };
+        let kept = OWN.map(|name| (name, sys::apr_table_get(headers, name.as_ptr())));
+        sys::apr_table_clear(headers);
+        for (name, value) in kept {
+            if !value.is_null() {
+                sys::apr_table_addn(headers, name.as_ptr(), value);
+            }
+        }
+        for line in told.to_bytes().chunks(LINE) {
+            let line = sys::apr_pstrmemdup((*raw).pool, line.as_ptr().cast(), line.len());
+            sys::apr_table_addn(headers, FIELD.as_ptr(), line);
+        }
+    });
+    match done {
+        Ok(()) => sys::OK,
+        Err(place) => {
+            log::process(Level::Critical, &place);
+            sys::HTTP_INTERNAL_SERVER_ERROR
+        }
+    }
+}
+
+unsafe extern "C" fn on_status(status: *mut c_int, raw: *mut sys::request_rec) -> c_int {
+    // SAFETY: mod_proxy passes live ones.
+    let (request, status, is_own) = unsafe {
+        let note = sys::apr_table_get((*raw).notes, NOTE.as_ptr());
+        (Request::from_raw(raw), *status, !note.is_null())
+    };
+    if let (Some(request), Some(explain), true) = (request, EXPLAIN.get(), is_own)
+        && let Err(place) = guard("proxy status", || explain(request, i64::from(status)))
+    {
+        log::process(Level::Critical, &place);
+    }
+    sys::DECLINED
+}
