@@ -31,6 +31,7 @@ PythonASGI {asgi} daemons_app:asgi {daemon}
 PLAIN = """
 ServerAdmin admin@example.com
 SetEnv PASSED yes
+SetEnvIf Request_URI hidden SECRET=yes
 AllowEncodedSlashes NoDecode
 <Location /private>
     AuthType Basic
@@ -41,7 +42,7 @@ AllowEncodedSlashes NoDecode
 PythonDaemon shop pass-environment=PASSED
 PythonDaemon gone
 PythonWSGI /gone daemons_app:wsgi daemon=gone
-"""
+{spaced}"""
 HANDLED = """
 PythonPath "['@ROOT@/apps']+sys.path"
 <Location {place}h>
@@ -51,6 +52,7 @@ PythonPath "['@ROOT@/apps']+sys.path"
     {daemon}
 </Location>
 """
+SPACED = 'PythonWSGI "/with space" daemons_app:wsgi{daemon}\n'
 TLS = """
 Protocols h2 http/1.1
 SSLEngine On
@@ -86,7 +88,12 @@ def pair(serve: Serve, mpm: str, certificate: Optional[Path] = None) -> Pair:
     handled = HANDLED.format(place=HERE, daemon="") + HANDLED.format(
         place=THERE, daemon="PythonOption mod_python.daemon shop"
     )
-    front = serve(more + PLAIN + mounts(daemon=False) + handled, mpm=mpm, start=False, modules=(*MODULES, *modules))
+    front = serve(
+        more + PLAIN.replace("{spaced}", SPACED.format(daemon=" daemon=shop")) + mounts(daemon=False) + handled,
+        mpm=mpm,
+        start=False,
+        modules=(*MODULES, *modules),
+    )
     for name in ("cert.pem", "key.pem") if certificate else ():
         front.write(name, (certificate / name).read_text())  # type: ignore[operator]
     password = subprocess.run(
@@ -99,7 +106,7 @@ def pair(serve: Serve, mpm: str, certificate: Optional[Path] = None) -> Pair:
     runtime.chmod(0o755)
     wrapper = (sys.executable, str(BOUND), str(runtime / "shop.sock"))
     daemon = serve(
-        "PythonDaemonSocket 9\nServerAdmin admin@example.com\n" + mounts(daemon=True),
+        "PythonDaemonSocket 9\nServerAdmin admin@example.com\n" + SPACED.format(daemon="") + mounts(daemon=True),
         mpm=mpm,
         wrapper=wrapper,
         modules=("env",),
@@ -123,7 +130,7 @@ def curl(front: Server, path: str, *options: str, scheme: str = "http") -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True, timeout=PATIENCE).stdout
 
 
-FLEETING = {"UNIQUE_ID", "REMOTE_PORT", "SSL_SESSION_ID", "H2_STREAM_TAG", "SERVER_SOFTWARE"}
+FLEETING = {"UNIQUE_ID", "REMOTE_PORT", "SSL_SESSION_ID", "H2_STREAM_TAG", "SERVER_SOFTWARE", "SERVER_SIGNATURE"}
 """What differs between two requests; and the software is the daemon's own."""
 
 
@@ -212,6 +219,17 @@ def test_odd_uris(plain: Pair, target: str) -> None:
         here, there = (settled(json.loads(text), f"{place}w")["environ"] for text, place in zip(texts, (HERE, THERE)))
         for key in ("PATH_INFO", "REQUEST_URI", "QUERY_STRING", "SCRIPT_NAME"):
             assert here[key] == there[key]
+
+
+def test_a_place_with_a_space(plain: Pair) -> None:
+    told = json.loads(plain.front.ok("/with%20space/a%20b").text)["environ"]
+    assert (told["SCRIPT_NAME"], told["PATH_INFO"]) == ("'/with space'", "'/a b'")
+    assert told["REQUEST_URI"] == "'/with%20space/a%20b'"
+
+
+def test_variables_are_passed_that_are_named(plain: Pair) -> None:
+    here, there = (json.loads(plain.front.ok(f"{place}w/hidden").text)["environ"] for place in (HERE, THERE))
+    assert (here["PASSED"], here["SECRET"], there["PASSED"]) == ("'yes'",) * 3 and "SECRET" not in there
 
 
 def test_a_client_cannot_say_what_a_front_says(plain: Pair, secure: Pair) -> None:
