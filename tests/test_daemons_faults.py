@@ -124,7 +124,7 @@ FAULTS = (
 OTHERS = (
     ("a new version cannot be imported (reload)", "—", "daemon shop: its applications cannot be imported: …; the version before goes on serving", "the version before serves"),
     ("the application cannot be imported (start)", "503, with Retry-After", "daemon broken: its applications cannot be imported: …; it is tried again in … s", "503, until it can: tried again after pauses up to a minute, and at a reload"),
-    ("the disk of the runtime directory is full (reload)", "—", "daemon shop: httpd cannot be started: …No space left on device…; the version before goes on serving", "the version before serves"),
+    ("the disk of the runtime directory is full (reload)", "—", "daemon shop: httpd cannot be started: …no space left on device…; the version before goes on serving", "the version before serves"),
     ("httpd itself is killed", "the connection is cut, if its child ends, too", "", "nothing is left of its daemons"),
 )  # fmt: skip
 
@@ -204,7 +204,7 @@ def test_a_full_disk(serve: Serve) -> None:
         os.kill(before["keeper"], signal.SIGHUP)
         server.claim(
             re.escape("daemon shop: httpd cannot be started: ")
-            + ".*No space left on device.*the version before goes on"
+            + ".*[Nn]o space left on device.*the version before goes on"
         )
         assert lives(before["httpd"])
         (place / "all of it").unlink()

@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 from mod_python._daemon.task import Mount, Task
-from mod_python._own import configuration, preload_names
+from mod_python._own import configuration
 from mod_python._own.configuration import line
 from mod_python._own.programs import Httpd
 from mod_python.httpdconf import Comment, Container
@@ -86,10 +86,9 @@ def _content(task: Task) -> list[Any]:
     if task.request_timeout:
         found.append(line("PythonTimeout", f"{task.request_timeout:g}"))
     imported = [mount for mount in task.mounts if "$" not in mount.target]
-    for count, mount in enumerate(imported):
-        found.append(line("PythonOption", f"{preload_names.OPTION}{count}", _imported(mount.target)))
     if imported:
-        found.append(line("PythonImport", "mod_python._own.preload::run", "main_interpreter"))
+        what = [f"{mount.kind} {_imported(mount.target)}" for mount in imported]
+        found += configuration.preloaded(what, task.working_directory)
     # Those of one host are the server's own.
     common = len({mount.options for mount in task.mounts}) == 1
     if common:

@@ -9,6 +9,7 @@ import time
 from typing import Any
 
 from mod_python._own import root
+from mod_python._own.problems import Problem
 
 FILE = "state.json"
 PID_FILE = "keeper.pid"
@@ -50,5 +51,5 @@ class State:
             data = f"{text}\n".encode()
             os.pwrite(self._descriptor, data, 0)
             os.ftruncate(self._descriptor, len(data))
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(Problem):
             root.write(os.path.join(self._directory, FILE), text, 0o600)

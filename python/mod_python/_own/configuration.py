@@ -243,6 +243,18 @@ def module_lines(module: str, from_wheel: bool, venv: str = "") -> list[Directiv
     return found
 
 
+def preloaded(targets: Sequence[str], working: str) -> list[Directive]:
+    """What has children go to a directory, and import what is served (``preload``) before they accept anything. Raises Problem."""
+    argument(working)
+    names = enumerate(targets)
+    return [
+        *(line("PythonOption", f"{preload_names.OPTION}{count}", target) for count, target in names),
+        # Options are text, and names of directories may be none.
+        line("PythonOption", preload_names.DIRECTORY, working.encode("unicode_escape").decode("ascii")),
+        line("PythonImport", "mod_python._own.preload::run", "main_interpreter"),
+    ]
+
+
 def _content(found: Container, options: Options, site: Site) -> Container:
     """With what is served."""
     targets = site.targets
@@ -260,15 +272,11 @@ def _content(found: Container, options: Options, site: Site) -> Container:
     for option in options.options:
         key, _, value = option.strip().partition(" ")
         add(line("PythonOption", key, *([value.strip()] if value.strip() else [])))
-    for count, target in enumerate(targets):
-        text = f"{target.kind} {target.module}::{target.name}{'()' if target.is_factory else ''}"
-        add(line("PythonOption", f"{preload_names.OPTION}{count}", text))
     if options.reload:
         add(line("PythonOption", preload_names.REPORTS, os.path.join(site.root, "run/imported")))
-    argument(options.working)
-    # Options are text, and names of directories may be none.
-    add(line("PythonOption", preload_names.DIRECTORY, options.working.encode("unicode_escape").decode("ascii")))
-    add(line("PythonImport", "mod_python._own.preload::run", "main_interpreter"))
+    texts = [f"{one.kind} {one.module}::{one.name}{'()' if one.is_factory else ''}" for one in targets]
+    for directive in preloaded(texts, options.working):
+        add(directive)
     documents = site.pages.directory if site.pages else f"{site.root}/htdocs"
     add(line("DocumentRoot", documents))
     add(

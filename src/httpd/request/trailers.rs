@@ -6,13 +6,14 @@ use crate::httpd::sys;
 impl Request<'_> {
     /// Has it come over HTTP/2? A line of HTTP/1.x may say so, too: httpd answers that as 1.1.
     pub(crate) fn is_http2(self) -> bool {
-        self.proto_num() >= 2000 && !self.connection().is_primary()
+        self.proto_num() >= 2000 && (!self.connection().is_primary() || self.handed().is_some())
     }
 
     /// Can an answer have trailers? Over HTTP/2, and not as a part of a page.
     pub(crate) fn can_trail(self) -> bool {
         // SAFETY: a live request; the address is compared only.
-        self.is_http2() && unsafe { (*self.as_ptr()).main.is_null() }
+        let is_whole = unsafe { (*self.as_ptr()).main.is_null() };
+        is_whole && self.is_http2()
     }
 
     /// Adds trailers, which have been checked, to an answer whose end has not been given to httpd. They are forgotten where the client has
