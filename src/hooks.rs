@@ -49,7 +49,9 @@ pub(crate) fn register() {
     hooks::meet_connections();
     hooks::process_connection(adapters::connection::run);
     hooks::arrivals(arrival::concerns, arrival::arrive);
-    hooks::first_translate_name(arrival::is_handed, arrival::translate);
+    hooks::under(c"mod_python_first.c", || {
+        hooks::first_translate_name(arrival::is_handed, arrival::translate);
+    });
     hooks::first_handler(handover::concerns, handover::hand_over);
     hooks::post_read_request(concerns::<{ INIT | READ }>, post_read_request);
     hooks::translate_name(concerns::<{ TRANSLATE | CONTENT }>, translate_name);

@@ -17,7 +17,7 @@ from conftest import Serve, Server
 from test_wsgi_protocols import certificate
 from websockets.sync.client import connect
 
-from httpd import CHILD_USER, PATIENCE
+from httpd import CHILD_USER, PATIENCE, RELEASE
 
 __all__ = ["certificate"]
 
@@ -83,7 +83,7 @@ class Pair:
         self.front, self.daemon = front, daemon
 
 
-def pair(serve: Serve, mpm: str, certificate: Optional[Path] = None) -> Pair:
+def pair(serve: Serve, mpm: str, certificate: Optional[Path] = None, module: Path = RELEASE) -> Pair:
     more, modules = (TLS, ("ssl", "socache_shmcb", "http2")) if certificate else ("", ())
     handled = HANDLED.format(place=HERE, daemon="") + HANDLED.format(
         place=THERE, daemon="PythonOption mod_python.daemon shop"
@@ -93,6 +93,7 @@ def pair(serve: Serve, mpm: str, certificate: Optional[Path] = None) -> Pair:
         mpm=mpm,
         start=False,
         modules=(*MODULES, *modules),
+        module=module,
     )
     for name in ("cert.pem", "key.pem") if certificate else ():
         front.write(name, (certificate / name).read_text())  # type: ignore[operator]
@@ -110,6 +111,7 @@ def pair(serve: Serve, mpm: str, certificate: Optional[Path] = None) -> Pair:
         mpm=mpm,
         wrapper=wrapper,
         modules=("env",),
+        module=module,
     )
     return Pair(front, daemon)
 

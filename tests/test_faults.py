@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import os
 import re
+import signal
 import socket
 import tempfile
 import threading
@@ -15,6 +16,8 @@ from typing import Any
 import pytest
 from client import raw
 from conftest import MEMORY, Serve, Server, places
+from kept_daemons import PROXY, Daemon, lives, until
+from test_daemons_handover import THERE, pair
 
 from httpd import PATIENCE, PROJECT, resident
 
@@ -43,6 +46,8 @@ PythonOutputFilter everything UPPER
 <Directory @ROOT@/htdocs>
     Options +Includes
     AddOutputFilter INCLUDES .shtml
+    AllowOverride All
+    PythonOption merged no
 </Directory>
 """
 FRESH = f"""{PREFORK}<Location /fresh>
@@ -92,6 +97,9 @@ def server(serve_module: Serve, faults: Faults, mpm: str) -> Server:
     )
     server.write("htdocs/page.shtml", '<!--#python eval="1 + 1" -->')
     server.write("htdocs/guarded/page.html", "guarded")
+    server.write("htdocs/merged/page.html", "merged")
+    handled = "<Files handled.html>\nSetHandler mod_python\nPythonHandler hello\n</Files>\n"
+    server.write("htdocs/merged/.htaccess", f"PythonOption merged yes\n{handled}")
     return begun(server)
 
 
@@ -131,8 +139,9 @@ FAILURES: list[tuple[str, str, int, str, str]] = [
     ("pool cleanup=panic", "/faulty/cleans", 200, "registered", "a deliberate panic in pool cleanup"),
     ("filter=panic", "/up", 500, "", "a deliberate panic in filter"),
     ("tag=panic", "/page.shtml", 200, SSI_ERROR, "a deliberate panic in tag"),
-    ("merge=panic", "/guarded/page.html", 500, "", "could not be merged; nothing is served"),
-    ("merge=panic", "/hello/handler", 500, "", "could not be merged; nothing is served"),
+    # What httpd's files say has been merged once for all requests.
+    ("merge=panic", "/merged/page.html", 500, "", "could not be merged; nothing is served"),
+    ("merge=panic", "/merged/handled.html", 500, "", "could not be merged; nothing is served"),
 ]
 PANICS = r"panic at src/httpd/faults.rs:\d+:\d+: a deliberate panic"
 
@@ -386,6 +395,68 @@ def test_a_deadline_after_a_panic(serve: Serve, faults: Faults, entry: str) -> N
     assert server.ok("/").text == "done"
 
 
+DAEMON = """PythonDaemon shop
+PythonPath "['@ROOT@/apps']+sys.path"
+PythonWSGI /w wsgi_apps:hello daemon=shop
+"""
+"""Its children have no faults: a keeper's environment is its own."""
+
+
+def front_of(serve: Serve) -> Server:
+    server = serve(DAEMON, mpm="event", module=DEBUG, modules=PROXY)
+    Daemon(server).serves()
+    return server
+
+
+@pytest.mark.parametrize(
+    ("entry", "status"), [("proxy fixups", (400, 404)), ("pre_connection", (200,)), ("stay", (200,))]
+)
+def test_a_panic_in_front_of_a_daemon(serve: Serve, faults: Faults, entry: str, status: tuple[int, ...]) -> None:
+    """Where the front cannot tell what it knows, the daemon believes nobody else."""
+    front = front_of(serve)
+    good, pids = front.ok("/w"), front.child_pids()
+    faults.set(f"{entry}=panic")
+    for _ in range(5):
+        assert front.get("/w", headers={"X-Mod-Python-Front": "i=/w&u=root"}).status in status
+    faults.clear()
+    front.claims.append(PANICS)
+    assert front.ok("/w").body == good.body and front.child_pids() == pids
+
+
+def test_a_panic_when_a_keeper_has_ended(serve: Serve, faults: Faults) -> None:
+    """And in what is said of a daemon that cannot be reached then: httpd goes on."""
+    front = front_of(serve)
+    daemon, pids = Daemon(front), front.child_pids()
+    gone = daemon.pids()
+    faults.set("other child=panic")
+    os.kill(gone[0], signal.SIGKILL)
+    front.claim("a deliberate panic in other child")
+    until(lambda: not any(lives(pid) for pid in gone), lambda: "the daemon is still there")
+    faults.set("proxy status=panic")
+    daemon.socket.unlink()
+    assert front.get("/w").status == 503
+    front.claim("a deliberate panic in proxy status")
+    front.claims += [PANICS, "AH0"]
+    faults.clear()
+    assert front.child_pids() == pids
+
+
+@pytest.mark.parametrize(
+    ("entry", "status"), [("http_scheme", 200), ("default_port", 200), ("pre_connection", 404), ("stay", 200)]
+)
+def test_a_panic_in_a_daemon(serve: Serve, faults: Faults, entry: str, status: int) -> None:
+    """Its child lives; a connection that is not known to come from the front is believed nothing."""
+    both = pair(serve, "event", module=DEBUG)
+    good, pids = both.front.ok(f"{THERE}w"), both.daemon.child_pids()
+    faults.set(f"{entry}=panic")
+    for _ in range(5):
+        assert both.front.get(f"{THERE}w").status == status
+    faults.clear()
+    for server in (both.front, both.daemon):
+        server.claims.append(PANICS)
+    assert both.front.ok(f"{THERE}w").status == good.status and both.daemon.child_pids() == pids
+
+
 def test_every_entry_is_tried() -> None:
     """Each name that `guard` and `strike` know occurs above, or where streams are tested."""
     names: set[str] = set()
@@ -399,4 +470,4 @@ def test_every_entry_is_tried() -> None:
         for name in names - {"test", "concern", "pre_config", "suspend_connection"}
         if not re.search(rf'"{name}(=panic)?"', tried)
     }
-    assert not missing
+    assert not missing, sorted(missing)

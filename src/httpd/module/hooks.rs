@@ -152,16 +152,27 @@ where
     // SAFETY: registers a function that lives as long as the process. httpd, which has one thread then, has set the name that
     // the module's hooks are known by; this one gets another, since it has to come behind those.
     unsafe {
-        let name = &raw mut sys::apr_hook_debug_current;
-        let own = name.read();
-        name.write(c"mod_python_late.c".as_ptr());
-        sys::ap_hook_translate_name(
-            Some(on_request::<C, F>),
-            BEFORE.0.as_ptr(),
-            AFTER.0.as_ptr(),
-            sys::APR_HOOK_LAST,
-        );
-        name.write(own);
+        under(c"mod_python_late.c", || {
+            sys::ap_hook_translate_name(
+                Some(on_request::<C, F>),
+                BEFORE.0.as_ptr(),
+                AFTER.0.as_ptr(),
+                sys::APR_HOOK_LAST,
+            );
+        });
+    }
+}
+
+/// Has `register` register hooks under another name than this module's, for the order among modules: of several hooks of one name in a phase,
+/// that order sees one.
+pub(crate) fn under(name: &'static CStr, register: impl FnOnce()) {
+    // SAFETY: httpd loads its modules in one thread; the name is a constant.
+    unsafe {
+        let place = &raw mut sys::apr_hook_debug_current;
+        let own = place.read();
+        place.write(name.as_ptr());
+        register();
+        place.write(own);
     }
 }
 

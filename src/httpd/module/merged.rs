@@ -77,29 +77,33 @@ pub(super) fn find(base: *mut c_void, over: *mut c_void) -> Option<*mut c_void> 
 /// The result of merging two that both last: `merge` is given a pool that lasts where nobody has merged them before. None where one does
 /// not last, or there are many.
 ///
+/// # Errors
+/// Those of `merge`.
+///
 /// # Safety
 /// Both have come from `store`, or from here, with this type.
 #[cold]
 pub(super) unsafe fn keep<'p, T: Copy>(
     base: *mut c_void,
     over: *mut c_void,
-    merge: impl FnOnce(Pool<'p>) -> Option<T>,
-) -> Option<*mut c_void> {
+    merge: impl FnOnce(Pool<'p>) -> Result<T, String>,
+) -> Result<Option<*mut c_void>, String> {
     // SAFETY: the caller's promise.
     let last = unsafe { (*base.cast::<Stored<T>>()).lasts && (*over.cast::<Stored<T>>()).lasts };
     if !last || !SERVES.load(Ordering::Relaxed) {
-        return None;
+        return Ok(None);
     }
     let key = (base.addr(), over.addr());
     let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
     let known = kept.results.get(&key).copied();
     let merged: *mut c_void = match known {
         Some(address) => std::ptr::with_exposed_provenance_mut(address),
-        None if kept.results.len() >= MOST => return None,
+        None if kept.results.len() >= MOST => return Ok(None),
         None => {
-            let pool = kept.pool.as_ref()?.pool().as_ptr();
+            let pool = kept.pool.as_ref().map(|pool| pool.pool().as_ptr());
             // SAFETY: a pool that is never given back; the lock is ours.
-            let pool: Pool<'p> = unsafe { Pool::from_raw(pool) }?;
+            let pool: Option<Pool<'p>> = pool.and_then(|pool| unsafe { Pool::from_raw(pool) });
+            let Some(pool) = pool else { return Ok(None) };
             let value = merge(pool)?;
             let merged = std::ptr::from_mut(pool.store(Stored { value, lasts: true }));
             kept.results.insert(key, merged.expose_provenance());
@@ -112,5 +116,5 @@ pub(super) unsafe fn keep<'p, T: Copy>(
             place.set((key, merged));
         }
     });
-    Some(merged)
+    Ok(Some(merged))
 }

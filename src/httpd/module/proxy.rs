@@ -202,6 +202,8 @@ unsafe extern "C" fn on_fixups(raw: *mut sys::request_rec) -> c_int {
         Ok(()) => sys::OK,
         Err(place) => {
             log::process(Level::Critical, &place);
+            // SAFETY: as above. mod_proxy goes on whatever it is told: a daemon must not believe what a client has sent.
+            unsafe { sys::apr_table_clear((*raw).headers_in) };
             sys::HTTP_INTERNAL_SERVER_ERROR
         }
     }

@@ -103,18 +103,19 @@ unsafe extern "C" fn merge_directory<M: Module>(
         if M::is_blank(base) {
             return inner;
         }
-        let kept = merged::keep(outer, inner, |lasting| {
-            guard("merge", || M::merge_directory(lasting, base, over)).ok()
-        });
-        if let Some(kept) = kept {
-            return kept;
-        }
         let Some(live) = Pool::from_raw(pool) else {
             return std::ptr::null_mut();
         };
-        let merged = guard("merge", || {
-            merged::store(live, M::merge_directory(live, base, over))
+        let kept = merged::keep(outer, inner, |lasting| {
+            guard("merge", || M::merge_directory(lasting, base, over))
         });
+        let merged = match kept {
+            Ok(Some(kept)) => Ok(kept),
+            Ok(None) => guard("merge", || {
+                merged::store(live, M::merge_directory(live, base, over))
+            }),
+            Err(place) => Err(place),
+        };
         merged.unwrap_or_else(|place| {
             log::process(Level::Critical, &place);
             merged::store(live, M::broken_directory(live, over))
