@@ -261,7 +261,8 @@ impl Talk {
                 reads: self.ended.is_none() && self.reads(),
                 ends: self.ended.is_none() && self.reads(),
                 writes: self.stuck.is_some(),
-                resets: self.parting.is_some(),
+                // Behind its end nothing is read that would tell once: a reset would be told of all the time. What is sent finds out.
+                resets: false,
             },
             due: self.due(),
         }
