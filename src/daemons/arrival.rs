@@ -1,12 +1,13 @@
 //! In a daemon: a request from the front becomes what it was there.
 
+use super::handover;
 use super::section::Gathered;
 use super::wire::{Pair, pairs};
 use crate::config::HANDLERS;
 use crate::httpd::apr::table::Table;
 use crate::httpd::module::proxy;
 use crate::httpd::request::Request;
-use crate::httpd::request::handed::Handed;
+use crate::httpd::request::handed::{self, Handed};
 use crate::httpd::status::Status;
 use std::ffi::CString;
 
@@ -29,7 +30,9 @@ struct Told {
 
 /// May the request be the front's, or one that wants to be taken for it?
 pub(crate) fn concerns(request: Request<'_>) -> bool {
-    request.prev().is_none()
+    // Elsewhere the field means nothing to anybody.
+    (handover::are_any() || handed::is_daemon())
+        && request.prev().is_none()
         && request.main().is_none()
         && request
             .headers_in()

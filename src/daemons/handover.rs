@@ -53,9 +53,14 @@ fn upgrade(daemon: &Daemon<'_>) -> String {
     format!("upgrade.{}", daemon.host())
 }
 
+/// Has the configuration any daemon?
+pub(super) fn are_any() -> bool {
+    ANY.load(Ordering::Relaxed)
+}
+
 /// Is the request's answer made in a daemon?
 pub(crate) fn concerns(request: Request<'_>) -> bool {
-    ANY.load(Ordering::Relaxed) && request.proxyreq() == 0 && named(request).is_some()
+    are_any() && request.proxyreq() == 0 && named(request).is_some()
 }
 
 fn named(request: Request<'_>) -> Option<&str> {

@@ -10,6 +10,11 @@ use crate::httpd::sys;
 use std::ffi::{CStr, c_char, c_int};
 use std::ptr::{null, null_mut};
 
+/// Is this httpd a daemon's?
+pub(crate) fn is_daemon() -> bool {
+    listener::is_daemon()
+}
+
 /// What httpd has no place for. It lies in the request's pool.
 #[derive(Clone, Copy)]
 pub(crate) struct Handed<'r> {
