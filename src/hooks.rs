@@ -108,6 +108,7 @@ pub(crate) fn register() {
     hooks::first_log_transaction(is_of_no_type, hide_uri);
     hooks::log_transaction(concerns::<{ LOG | CLEANUP }>, log);
     hooks::suspend_connection(streams::take_over);
+    hooks::child_stopping(daemons::kept::part_from_front);
 }
 
 const READ: u32 = Phase::PostReadRequest.bit();
@@ -232,6 +233,7 @@ const FUNCTIONS: &[&[Function]] = &[
 fn child_init(pool: Pool<'static>, server: ServerRec<'static>) {
     daemons::keep::leave_to_parent();
     daemons::kept::follow_parent(server);
+    daemons::kept::look_after_front();
     key_locks::adopt();
     mutex::adopt(pool, server);
     children::enter();
