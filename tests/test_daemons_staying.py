@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import pwd
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +15,7 @@ from urllib.parse import quote
 import pytest
 from client import ask
 from conftest import Serve, Server
-from kept_daemons import PROXY, Daemon, lives, until, user
+from kept_daemons import PROXY, ROOT, USERS, Daemon, lives, until, user
 
 from httpd import PATIENCE
 
@@ -193,3 +194,33 @@ def test_few_workers_keep_no_connection(serve: Serve) -> None:
     shop = Daemon(server)
     shop.serves()
     assert Kept(shop.socket).ask()[2] is False
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+@pytest.mark.parametrize("expects", [False, True])
+def test_a_client_sees_nothing_of_it(daemon: Daemon, version: str, expects: bool) -> None:
+    """Where the front has sent already: a client that has asked for 100 (Continue) gets one, any other none."""
+    daemon.socket.unlink()
+    with socket.socket(socket.AF_UNIX) as stand_in:
+        stand_in.bind(str(daemon.socket))
+        if ROOT:
+            os.chown(daemon.socket, pwd.getpwnam(USERS[0]).pw_uid, -1)
+        daemon.socket.chmod(0o777)
+        stand_in.listen()
+        with socket.create_connection(("127.0.0.1", daemon.server.port)) as client:
+            client.settimeout(PATIENCE)
+            more = "Expect: 100-continue\r\n" if expects else ""
+            head = f"POST / HTTP/{version}\r\nHost: a\r\nContent-Length: 4\r\nConnection: close\r\n{more}\r\n"
+            client.sendall(head.encode() + b"body")
+            front = stand_in.accept()[0]
+            front.settimeout(PATIENCE)
+            front.sendall(FAREWELL)
+            received = b""
+            while not received.endswith(b"body"):
+                received += front.recv(65536)
+            front.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+            with client.makefile("rb") as answer:
+                whole = answer.read()
+        front.close()
+    assert whole.endswith(b"\r\n\r\nok")
+    assert whole.count(b"HTTP/1.1 100 Continue") == int(expects and version == "1.1")

@@ -7,6 +7,7 @@
 //! answer for what it is, and gets its answer as well. Nobody sends on such a connection later, so a while after that it can be closed.
 
 use crate::httpd::guard::guard;
+use crate::httpd::io::listener;
 use crate::httpd::log::{self, Level};
 use crate::httpd::module::retirement;
 use crate::httpd::request::server::{can_suspend, is_stopping};
@@ -51,10 +52,16 @@ pub(super) fn register() {
 }
 
 unsafe extern "C" fn on_close(raw: *mut sys::conn_rec) -> c_int {
-    if let Err(place) = guard("pre_close_connection", || forget(raw)) {
+    on_close_of(raw);
+    sys::OK
+}
+
+fn on_close_of(raw: *mut sys::conn_rec) {
+    if listener::is_daemon()
+        && let Err(place) = guard("pre_close_connection", || forget(raw))
+    {
         log::process(Level::Critical, &place);
     }
-    sys::OK
 }
 
 /// Can connections wait where event leaves them alone?
@@ -78,6 +85,26 @@ pub(super) fn is_parting() -> bool {
 
 fn parked() -> MutexGuard<'static, Option<HashMap<usize, Parked>>> {
     PARKED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A new connection: where httpd gives it up without further ado, it is known of no longer than its memory.
+pub(super) fn meet(raw: *mut sys::conn_rec) {
+    // SAFETY: a live connection, whose pool calls the function once, before its memory goes.
+    unsafe {
+        let (end, nothing) = (Some(on_end as Cleanup), Some(nothing as Cleanup));
+        sys::apr_pool_cleanup_register((*raw).pool, raw.cast(), end, nothing);
+    }
+}
+
+type Cleanup = unsafe extern "C" fn(*mut c_void) -> c_int;
+
+unsafe extern "C" fn on_end(raw: *mut c_void) -> c_int {
+    on_close_of(raw.cast());
+    0
+}
+
+unsafe extern "C" fn nothing(_: *mut c_void) -> c_int {
+    0
 }
 
 /// Has the connection, whose answer has been sent, wait for its next request. It has a state, and this thread serves it.

@@ -88,6 +88,9 @@ impl Drop for Worker {
 fn serve(connection: Connection<'_>) -> c_int {
     let raw = connection.as_ptr();
     let _worker = Worker::new();
+    if connection.keepalives() == 0 {
+        parked::meet(raw);
+    }
     parked::forget(raw);
     if is_full() && has_others() {
         parked::send_away();
@@ -140,9 +143,12 @@ const LOOKS: u32 = 4;
 /// To be called a few times a second: has the front give up what waits here in the way of others, and closes what it has given up.
 pub(crate) fn look() {
     static NARROW: AtomicU32 = AtomicU32::new(0);
-    if AT_WORK.load(Ordering::Relaxed) + 1 < threads() {
+    let is_narrow = AT_WORK.load(Ordering::Relaxed) + 1 >= threads();
+    if !is_narrow {
         NARROW.store(0, Ordering::Relaxed);
-    } else if NARROW.fetch_add(1, Ordering::Relaxed) >= LOOKS {
+    }
+    let is_long = is_narrow && NARROW.fetch_add(1, Ordering::Relaxed) >= LOOKS;
+    if is_long || parked::is_parting() {
         parked::send_away();
     }
     parked::end_told();
