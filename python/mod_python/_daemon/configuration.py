@@ -51,7 +51,7 @@ def text_of(task: Task, httpd: Httpd, place: str, ready: int, board: int) -> str
 
 
 def _limits(task: Task) -> list[Any]:
-    found = [
+    return [
         # A UNIX socket has none.
         line("AcceptFilter", "http", "none"),
         line("Timeout", task.timeout),
@@ -65,9 +65,6 @@ def _limits(task: Task) -> list[Any]:
         line("LimitRequestFields", 0),
         line("AllowEncodedSlashes", "NoDecode"),
     ]
-    if task.max_requests:
-        found.append(line("MaxConnectionsPerChild", task.max_requests))
-    return found
 
 
 def _is_from_wheel(module: str) -> bool:
