@@ -8,7 +8,7 @@ from typing import Any, Optional
 import h2.config
 import h2.connection
 import pytest
-from asgi_site import heard, open_gate, site
+from asgi_site import heard, site
 from conftest import Serve, Server
 
 from httpd import PATIENCE

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, Callable
 
 from asgi_apps import answer, note
-
 from mod_python import apache
 
 
