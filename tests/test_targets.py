@@ -28,7 +28,15 @@ HOSTS = {
 @pytest.fixture(scope="module")
 def httpd(serve_module: Serve) -> Server:
     page = f"{ASGI}\nErrorDocument 405 /page"
-    hosts = {"plain": "", "plain_untraced": "TraceEnable off", "page": page, **HOSTS}
+    hosts = {
+        "canonical": f"{ASGI}\nUseCanonicalName On\nUseCanonicalPhysicalPort Off",
+        "environ": "PythonWSGI / targets:environment",
+        "handler": "<Location />\nSetHandler mod_python\nPythonHandler targets\n</Location>",
+        "plain": "",
+        "plain_untraced": "TraceEnable off",
+        "page": page,
+        **HOSTS,
+    }
     config = "".join(
         f"<VirtualHost *:@PORT@>\nServerName {name}\n{text}\n</VirtualHost>\n" for name, text in hosts.items()
     )
@@ -89,3 +97,37 @@ def test_the_absolute_form_counts_more_than_the_host_field(httpd: Server) -> Non
 def test_other_methods_are_the_applications(httpd: Server, method: str) -> None:
     status, body = ask(httpd, f"{method} /x", "asgi")
     assert status == 200 and json.loads(body)["method"] == method
+
+
+def test_the_server_is_the_address_that_the_client_is_connected_to(httpd: Server) -> None:
+    """Whatever the client says, and whatever httpd calls itself: what that is called, the Host field says."""
+    for line, host in (("GET /x", "asgi"), ("GET http://asgi:8080/x", "asgi:1"), ("GET /x", "asgi:81")):
+        text = f"{line} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
+        scope = json.loads(raw(httpd.port, text.encode()).partition(b"\r\n\r\n")[2])
+        assert scope["server"] == ["127.0.0.1", httpd.port] and scope["client"][0] == "127.0.0.1"
+    scope = json.loads(raw(httpd.port, b"GET http://canonical/ HTTP/1.0\r\n\r\n").partition(b"\r\n\r\n")[2])
+    assert scope["server"] == ["127.0.0.1", httpd.port]
+
+
+COOKIES = [
+    (["a=1", "b=2"], "a=1; b=2"),
+    (["a=1; c=3", "b=2", "d="], "a=1; c=3; b=2; d="),
+    (["a=Thu, 01 Jan", "b=2"], "a=Thu, 01 Jan; b=2"),
+    (['a="x, y=z"', "b=2"], 'a="x, y=z"; b=2'),
+    (["a=1, b=2"], "a=1, b=2"),
+    (["a=x, y=z; b=2"], "a=x, y=z; b=2"),
+]
+
+
+@pytest.mark.parametrize(("fields", "expected"), COOKIES)
+def test_cookie_fields_are_joined_as_cookies_are(httpd: Server, fields: list[str], expected: str) -> None:
+    """httpd joins fields of one name with a comma (RFC 9113, 8.2.3 says how); one that has come as one stays as it is."""
+    lines = "".join(f"X-A: 1\r\nCookie: {field}\r\nX-B: {'2' * 40}\r\n" for field in fields)
+
+    def got(host: str) -> str:
+        text = f"GET /x HTTP/1.1\r\nHost: {host}\r\n{lines}Connection: close\r\n\r\n"
+        return raw(httpd.port, text.encode("latin-1")).partition(b"\r\n\r\n")[2].decode("latin-1")
+
+    assert [value for name, value in json.loads(got("asgi"))["headers"] if name == "cookie"] == [expected]
+    assert json.loads(got("environ"))["HTTP_COOKIE"] == expected
+    assert got("handler") == expected
