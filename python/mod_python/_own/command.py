@@ -245,13 +245,16 @@ def start(arguments: Sequence[str]) -> int:
         prepared = serving.prepare(wanted)
         try:
             if not wanted.background:
-                return foreground.Foreground(prepared).run()
+                status = foreground.Foreground(prepared).run()
+                process.forget(prepared.state)
+                return status
             foreground.background(prepared)
             break
         except problems.PortTaken:
             # One that was free a moment ago, and that nobody has asked for.
             if wanted.port or not left:
                 raise
+            process.forget(prepared.state)
         finally:
             prepared.lock.release()
     print("\n".join(foreground.describe(prepared)))
@@ -358,6 +361,7 @@ def stop(arguments: Sequence[str]) -> int:
         _upstream(config, "graceful-stop")
     assert state is not None
     pid = process.stop(state)
+    process.forget(state)
     print(f"{state.url} is stopped (process {pid})" if pid else f"{state.url} does not run")
     return 0
 

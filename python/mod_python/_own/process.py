@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shutil
 import signal
 import socket
 import stat
@@ -93,6 +94,27 @@ def stop(state: root.State, number: int = signal.SIGWINCH) -> Optional[int]:
         # It is another one's child: nothing but a look tells that it has ended (a pidfd, on Linux alone, not that of its requests).
         time.sleep(0.02)
     return pid
+
+
+def forget(state: root.State) -> None:
+    """Remove the server root of a server that has ended and will not be found again: on a port that nobody has named."""
+    if (
+        state.options.is_port_found
+        and not state.options.server_root
+        and os.path.dirname(state.root) == root.canonical(root.base())
+    ):
+        shutil.rmtree(state.root, ignore_errors=True)
+
+
+def forget_left() -> None:
+    """Remove what such servers have left that were killed, or have not come to serve."""
+    for path in root.roots():
+        with contextlib.suppress(Problem):
+            state = root.find(path)
+            if state.options.is_port_found and running(state) is None:
+                lock = root.Lock(state.root)
+                forget(state)
+                lock.release()
 
 
 def answers(options: Options, patience: float) -> bool:

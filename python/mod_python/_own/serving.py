@@ -34,7 +34,10 @@ def prepare(wanted: options.Options, is_setup: bool = False) -> Prepared:
     found = programs.find(wanted.httpd or None)
     module, from_wheel = programs.python_module()
     if not is_setup:
-        wanted = dataclasses.replace(wanted, port=problems.check_port(wanted.host, wanted.port))
+        is_found = not wanted.port
+        wanted = dataclasses.replace(wanted, port=problems.check_port(wanted.host, wanted.port), is_port_found=is_found)
+        if is_found:
+            process.forget_left()
     wanted = dataclasses.replace(wanted, working=_working(wanted, children))
     own = {**_of_user(children), **(options.environment_of(wanted.env_file) if wanted.env_file else {})}
     identity = _identity(children)
