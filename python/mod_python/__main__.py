@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import importlib
 import io
+import os
 import sys
 from collections.abc import Sequence
 from typing import Callable, Optional
 
-from mod_python._own.problems import Problem
+_PLACE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+_IS_SAFE = sys.flags.isolated or getattr(sys.flags, "safe_path", False)
+
+if __name__ == "__main__" and not _IS_SAFE and sys.path[0] != _PLACE:
+    # `python -m` has the current directory in front, and its files could hide what is imported here of the library.
+    del sys.path[0]
+
+from mod_python._own.problems import Problem  # noqa: E402
 
 COMMANDS = {
     "start": ("mod_python._own.command:start", "start a server for an application, handlers or pages"),
