@@ -110,6 +110,9 @@ MISTAKES = {
     "pipe.py": "{place}/pipe.py is no file",
     "circle.py": "{place}/circle.py is a link that leads nowhere",
     "/dev/null": "/dev/null is no file",
+    "--handler nosuch pkg": "nosuch cannot be imported\n  there is no module nosuch: neither nosuch.py in {place}/pkg,",
+    "--handler web::nosuch pkg": "AttributeError: there is no nosuch in {place}/pkg/web.py",
+    "--handler mod_python.nosuch pkg": "there is no module mod_python.nosuch",
     "empty": "there is nothing to serve in {place}/empty",
     "good --port 70000": "--port: '70000' is no port, which is a number from 1 to 65535",
     "good --host 1.2.3": "--host: '1.2.3' is no address, such as 127.0.0.1",
@@ -402,14 +405,16 @@ def test_who_waits_is_told_what_for(
     state = root.State(str(command.place), "", "", options.Options(target="large"), "")
     clock = [0.0]
     monkeypatch.setattr(foreground.time, "monotonic", lambda: clock[0])
-    monkeypatch.setattr(process, "children", lambda pid, config: {2})
+    children = [{2}, {3}, {4}]
+    monkeypatch.setattr(process, "children", lambda pid, config: children.pop(0) if len(children) > 1 else children[0])
+    monkeypatch.setattr(process, "running", lambda state: None)
     prepared = serving.Prepared(state, None, {}, None, None)  # type: ignore[arg-type]
-    patience = foreground._Patience(prepared)
+    patience = foreground._Patience(prepared, list)
     for clock[0], over in ((5, False), (11, False), (12, False), (599, False), (601, True)):
         assert patience.is_over(1) == over
     assert capsys.readouterr().err == "large: the import goes on, after 10 seconds\n"
     clock[0] = 0.0
-    gone = foreground._Patience(prepared)
+    gone = foreground._Patience(prepared, list)
     for clock[0], over in ((29, False), (31, True)):
         assert gone.is_over(None) == over
 
@@ -426,3 +431,15 @@ def test_modules_of_the_application_hide_none_of_the_librarys(command: Command) 
     done = subprocess.run(line, capture_output=True, text=True, check=False, cwd=command.place / "std")
     assert done.returncode == 0, done
     assert command("stop").returncode == 0
+
+
+def test_a_directory_that_has_gone(command: Command) -> None:
+    place = command.place / "gone"
+    place.mkdir(exist_ok=True)
+    command.give(place)
+    line = ["/bin/sh", "-c", 'rmdir "$PWD" && exec "$@"', "sh", *command.line(("start", "good", "--port", "0"))]
+    done = subprocess.run(line, capture_output=True, text=True, check=False, cwd=place)
+    assert done.returncode == 1 and "mod_python start: the directory that you are in has been removed" in done.stderr
+    assert "Traceback" not in done.stderr
+    missing = command("genconfig", "nowhere.py")
+    assert missing.returncode == 2 and missing.stderr.endswith("error: there is no file nowhere.py\n")

@@ -66,6 +66,12 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     except Problem as problem:
         print(f"mod_python {words[0]}: {problem}", file=sys.stderr)
         return 1
+    except OSError as error:
+        # The disk, permissions, what has vanished meanwhile. genconfig runs code of somebody else's.
+        if words[0] == "genconfig":
+            raise
+        print(f"mod_python {words[0]}: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         return 130
 

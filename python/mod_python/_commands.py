@@ -17,7 +17,10 @@ def genconfig(arguments: Sequence[str]) -> int:
     """Print the configuration that a Python file describes."""
     parser = argparse.ArgumentParser(prog="mod_python genconfig", description=genconfig.__doc__)
     parser.add_argument("source", help="the Python file, such as httpd_conf.py")
-    runpy.run_path(parser.parse_args(arguments).source, run_name="__main__")
+    source = parser.parse_args(arguments).source
+    if not os.path.exists(source):
+        parser.error(f"there is no file {source}")
+    runpy.run_path(source, run_name="__main__")
     return 0
 
 

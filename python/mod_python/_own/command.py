@@ -175,7 +175,10 @@ def read(verb: str, arguments: Sequence[str]) -> tuple[options.Options, argparse
         line.error(
             "say what to serve: an application, such as shop.wsgi:application, a file, or a directory (. for this one)"
         )
-    directory = os.path.abspath(parsed.chdir)
+    try:
+        directory = os.path.abspath(parsed.chdir)
+    except FileNotFoundError:
+        raise Problem("the directory that you are in has been removed", "Go to another one, or --chdir /…") from None
     if not os.path.isdir(directory):
         raise Problem(f"--chdir {parsed.chdir}: there is no directory {directory}")
     if parsed.https_key and not parsed.https_cert:

@@ -11,7 +11,7 @@ import subprocess
 import threading
 import time
 from types import FrameType
-from typing import Optional
+from typing import Callable, Optional
 
 from mod_python._own import probe, process, root
 from mod_python._own.problems import PortTaken, Problem
@@ -91,9 +91,10 @@ class Foreground:
 
     def _read(self, child: subprocess.Popen[bytes]) -> None:
         assert child.stdout is not None
-        for line in child.stdout:
-            with self._reads:
-                self._said.append(line.decode("utf-8", "replace").rstrip("\n"))
+        with child.stdout:
+            for line in child.stdout:
+                with self._reads:
+                    self._said.append(line.decode("utf-8", "replace").rstrip("\n"))
 
     def _new_lines(self) -> list[str]:
         with self._reads:
@@ -105,7 +106,7 @@ class Foreground:
     def _wait(self) -> bool:
         """Until it serves; False if it is not to, any more. Raises Problem where it does not, with the reason."""
         assert self._child is not None and self._reads_output is not None
-        patience = _Patience(self.prepared)
+        patience = _Patience(self.prepared, lambda: [*self._history, *self._new_lines()])
         question = process.Question(self.state.options)
         while self._ending is None and self._child.poll() is None and not patience.is_over(self._child.pid):
             # Not longer at once: a signal does not interrupt it, and a child that fails may not live longer.
@@ -180,8 +181,10 @@ class Foreground:
 class _Patience:
     """Of who waits for a server to serve. Says once that it takes long."""
 
-    def __init__(self, prepared: Prepared) -> None:
+    def __init__(self, prepared: Prepared, said: Callable[[], list[str]]) -> None:
+        """``said`` gives the last lines that httpd has said."""
         self._prepared = prepared
+        self._said = said
         self._begun = self._seen = time.monotonic()
         self._is_told = False
         self._children: set[int] = set()
@@ -198,9 +201,11 @@ class _Patience:
             process.say(f"{told}: the import goes on, after {probe.IMPATIENT:.0f} seconds", True)
         if pid is not None:
             self._seen = now
+        # Before it has written that file, httpd's children are none that serve: this module looks by them what a user can reach.
+        if pid is not None and process.running(state) == pid:
             before, self._children = self._children, process.children(pid, state.config)
             self._ended |= before - self._children
-        # httpd starts another one each time. (A program that it logs to is one of its children for a moment, too.)
+        # httpd starts another one each time.
         if len(self._ended) > 1:
             raise self._explained()
         return passed > process.PATIENCE or now - self._seen > process.PATIENCE_WITHOUT
@@ -211,7 +216,8 @@ class _Patience:
             probe.probed(prepared.site.targets, prepared.state.options, prepared.environment, prepared.identity)
         except Problem as problem:
             return problem
-        return Problem("httpd's children end before they serve:", _place_of(prepared.state))
+        lines = [line for line in self._said() if line.strip()][-10:]
+        return Problem("httpd's children end before they serve:", "\n".join([*lines, _place_of(prepared.state)]))
 
 
 def _print(lines: list[str]) -> None:
@@ -233,7 +239,7 @@ def background(prepared: Prepared) -> None:
         env=prepared.environment, cwd=state.options.working, errors="replace",
     )  # fmt: skip
     history = done.stderr.splitlines()
-    patience = _Patience(prepared)
+    patience = _Patience(prepared, lambda: [*history, *log.new_lines()])
     question = process.Question(state.options)
     try:
         while done.returncode == 0 and not patience.is_over(process.running(state)):

@@ -63,7 +63,7 @@ def children(pid: int, config: str) -> set[int]:
             found = [int(word) for word in file.read().split()]
     except (OSError, ValueError):
         return set()
-    # Not the programs that it logs to.
+    # Not programs that it logs to.
     return {child for child in found if has_configuration(child, config)}
 
 

@@ -18,6 +18,7 @@ from mod_python._own.problems import Problem
 NO_CONFIGURATION = (".py", ".wsgi", ".psp", ".pyc", ".html", ".htm", ".txt", ".md", ".toml", ".json", ".env")
 """How files end that no configuration of httpd is called like."""
 _NAME = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*")
+_OWN = os.path.dirname(os.path.abspath(__file__))
 _FIRST = ("mp", "index", "app", "main")
 """Modules of a directory that answer at its root."""
 _SPOKEN = {"wsgi": "a WSGI application", "asgi": "an ASGI application", "handler": "a handler of mod_python"}
@@ -67,6 +68,16 @@ class Pages:
 
     directory: str
     handler: str
+
+    def is_ours(self) -> bool:
+        """Does mod_python itself bring the handler along?"""
+        package, _, name = self.handler.partition("::")[0].partition(".")
+        return package == "mod_python" and os.path.isfile(os.path.join(os.path.dirname(_OWN), f"{name}.py"))
+
+    def probed(self) -> Target:
+        """The handler as what an import can be tried of."""
+        module, _, name = self.handler.partition("::")
+        return Target("", "handler", module, name or "handler", False, self.directory, self.handler)
 
 
 def is_module(text: str, directory: str) -> bool:
