@@ -22,7 +22,10 @@ COMMANDS = {
     "start": ("mod_python._own.command:start", "start a server for an application, handlers or pages"),
     "stop": ("mod_python._own.command:stop", "stop it when its requests are done"),
     "restart": ("mod_python._own.command:restart", "restart it without losing a request"),
-    "reload": ("mod_python._own.command:reload", "restart it, if its application can be imported"),
+    "reload": (
+        "mod_python._own.command:reload",
+        "restart it, or a PythonDaemon (reload NAME), if its application can be imported",
+    ),
     "status": ("mod_python._own.command:status", "say whether it runs, and where"),
     "setup": ("mod_python._own.command:setup", "write a server's files without starting it; --systemd"),
     "module-config": ("mod_python._commands:module_config", "print the directives that load this module into an httpd"),

@@ -299,8 +299,8 @@ def setup(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _found(verb: str, arguments: Sequence[str]) -> tuple[Optional[str], Optional[root.State]]:
-    """The configuration file that is named (upstream's form), or the server. Raises Problem."""
+def parser_of_running(verb: str) -> Parser:
+    """The command line of ``stop``, ``restart``, ``reload`` and ``status``."""
     found = Parser(prog=f"mod_python {verb}", description=_VERBS[verb])
     found.add_argument(
         "server",
@@ -309,10 +309,15 @@ def _found(verb: str, arguments: Sequence[str]) -> tuple[Optional[str], Optional
         help="its server root, or a configuration file (the only one that runs)"
         + ("; or the name of a PythonDaemon" if verb == "reload" else ""),
     )
-    found.add_argument("--server-root", default="", metavar="DIRECTORY")
-    found.add_argument("--host", type=_checked(options.host), default=None)
-    found.add_argument("--port", type=_checked(options.port), default=None)
-    parsed = found.parse_args(arguments)
+    found.add_argument("--server-root", default="", metavar="DIRECTORY", help="the same, as start has it")
+    found.add_argument("--host", type=_checked(options.host), default=None, help="where several have the same port")
+    found.add_argument("--port", type=_checked(options.port), default=None, help="the one on that port")
+    return found
+
+
+def _found(verb: str, arguments: Sequence[str]) -> tuple[Optional[str], Optional[root.State]]:
+    """The configuration file that is named (upstream's form), or the server. Raises Problem."""
+    parsed = parser_of_running(verb).parse_args(arguments)
     named = parsed.server or parsed.server_root
     if named and _is_configuration(named):
         return os.path.abspath(named), None
