@@ -141,7 +141,7 @@ fn check_config(server: ServerRec<'_>) -> Result<(), String> {
     for text in plan.warnings() {
         log::entry(server, Level::Warning, &text);
     }
-    let mut files = mistakes::Files::default();
+    let mut files = mistakes::Files::of(server);
     for server in successors(Some(server), |server| server.next()) {
         for text in mistakes::of(server, &mut files) {
             log::entry(server, Level::Warning, &text);

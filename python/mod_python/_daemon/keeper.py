@@ -267,7 +267,7 @@ class Keeper:
     def _welcome(self, one: Served) -> None:
         before, self.current, self.coming = self.current, one, None
         self.problem = self.outcome = ""
-        self.journal.say("notice", f"serves (process {one.pid}, as {self.task.user or os.geteuid()})")
+        self.journal.say("notice", f"serves (process {one.pid}, as {self.task.user or os.geteuid()}, Python {one.python or '?'})")
         if before is not None:
             self.state.reloads += 1
             self._retire(before, True)
@@ -350,6 +350,7 @@ class Keeper:
             "state": state,
             "problem": self.problem,
             "httpd": one.pid if one else 0,
+            "python": one.python if one else "",
             "generation": self.generation,
             "processes": [{"pid": pid, "memory": memory >> 20 << 20} for pid, memory in sorted(children.items())],
             "requests": self.requests + sum(count for count, _, _ in counts),
