@@ -63,7 +63,10 @@ def _candidates() -> list[str]:
     root = os.environ.get("PYENV_ROOT") or os.path.expanduser("~/.pyenv")
     found = [f"/opt/mod_python/python{version}/bin/python3" for version in _VERSIONS]
     for version in _VERSIONS:
-        found += [shutil.which(f"python{version}") or "", *sorted(glob.glob(f"{root}/versions/{version}.*/bin/python3"))]
+        found += [
+            shutil.which(f"python{version}") or "",
+            *sorted(glob.glob(f"{root}/versions/{version}.*/bin/python3")),
+        ]
     return [path for path in found if os.access(path, os.X_OK)]
 
 

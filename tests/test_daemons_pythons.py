@@ -134,7 +134,9 @@ def test_a_module_without_its_python(serve: Serve) -> None:
     server.configure(f"PythonDaemon a module={path}{USED}")
     checked = server.check()
     assert checked.returncode != 0, checked.stderr
-    assert re.search(rf"PythonDaemon a on line \d+ of .*: module= {path} cannot be loaded: libpython9\.", checked.stderr)
+    assert re.search(
+        rf"PythonDaemon a on line \d+ of .*: module= {path} cannot be loaded: libpython9\.", checked.stderr
+    )
 
 
 def test_a_module_of_another_version(serve: Serve) -> None:

@@ -338,7 +338,15 @@ def _pools(report: Report) -> str:
 def _daemons(report: Report) -> str:
     if not report["daemons"]:
         return ""
-    heads = [("l", "daemon"), ("l", "user"), ("l", "Python"), ("l", "state"), ("", "processes"), ("", "memory"), ("", "requests")]
+    heads = [
+        ("l", "daemon"),
+        ("l", "user"),
+        ("l", "Python"),
+        ("l", "state"),
+        ("", "processes"),
+        ("", "memory"),
+        ("", "requests"),
+    ]
     heads += [("", "in flight"), ("", "restarts"), ("", "reloads"), ("l", "last death")]
     now = time.time()
     cells: list[list[Cell]] = []

@@ -9,7 +9,7 @@ STARTED = time.time_ns()
 
 
 def version():
-    return "%d.%d" % sys.version_info[:2]
+    return "{}.{}".format(*sys.version_info)
 
 
 def told(path):

@@ -267,7 +267,9 @@ class Keeper:
     def _welcome(self, one: Served) -> None:
         before, self.current, self.coming = self.current, one, None
         self.problem = self.outcome = ""
-        self.journal.say("notice", f"serves (process {one.pid}, as {self.task.user or os.geteuid()}, Python {one.python or '?'})")
+        self.journal.say(
+            "notice", f"serves (process {one.pid}, as {self.task.user or os.geteuid()}, Python {one.python or '?'})"
+        )
         if before is not None:
             self.state.reloads += 1
             self._retire(before, True)
