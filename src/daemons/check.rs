@@ -2,6 +2,7 @@
 
 use super::handover;
 use super::other::{Other, load};
+use super::wanted::rivals;
 use crate::config::daemons::{Daemon, find, twins, unnamed};
 use crate::config::{ModPython, options};
 use crate::embed::home::{self, Embedded};
@@ -57,6 +58,18 @@ pub(crate) fn all(main: Server<'_>) -> Result<Vec<String>, String> {
     }
     let mut warnings = Vec::new();
     for daemon in &daemons {
+        if let Some((one, other)) = rivals(main, daemon.name) {
+            return Err(format!(
+                "{} is given two applications at one place: {} on line {} of {}, and {} on line {} of {}; give one of them a daemon of its own",
+                place(daemon),
+                one.target.name,
+                one.line,
+                one.file,
+                other.target.name,
+                other.line,
+                other.file
+            ));
+        }
         let doubts = one(daemon).map_err(|reason| format!("{}: {reason}", place(daemon)))?;
         warnings.extend(
             doubts

@@ -50,6 +50,7 @@ class Keeper:
         assert first.task is not None
         self.task, self.orders, self.parent = first.task, orders, first.parent
         self.journal = Journal(self.task.name)
+        self.journal.has_objects = self.task.logs_objects
         self.directory = place.own(self.task.directory)
         self.state = State(1, self.directory)
         self.deaths = Deaths(self.journal, self.state)
@@ -136,7 +137,8 @@ class Keeper:
     def _obey(self, order: Order) -> None:
         self.parent = order.parent or self.parent
         if order.task is None:
-            self._end(order.restart == "graceful", _AFTERWARDS if order.restart == "graceful" else 0.0)
+            # Where another keeper takes its place, the socket keeps what comes meanwhile.
+            self._end(order.restart != "now", _AFTERWARDS if order.restart == "graceful" else 0.0)
             return
         # One that was taken out, and is there again.
         self.over = None
@@ -144,6 +146,7 @@ class Keeper:
         if changed:
             self.task = dataclasses.replace(order.task, directory=self.task.directory)
             self.changes = self._changes()
+            self.journal.has_objects = self.task.logs_objects
         if order.restart == "now":
             for one in (self.current, self.coming):
                 if one is not None:
