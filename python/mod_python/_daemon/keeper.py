@@ -224,7 +224,8 @@ class Keeper:
 
     def _start(self) -> None:
         self.generation += 1
-        where = os.path.join(self.directory, str(self.generation))
+        # An httpd of an earlier keeper, which ends, removes its own pid file, and no other's.
+        where = os.path.join(self.directory, f"{os.getpid()}.{self.generation}")
         try:
             httpd = programs.find(self.task.httpd)
             self.coming = Served(self.task, httpd, where, self.journal, self.deaths.told)
