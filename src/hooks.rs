@@ -12,8 +12,8 @@ use crate::httpd::apr::key_locks;
 use crate::httpd::apr::mutex;
 use crate::httpd::apr::pool::Pool;
 use crate::httpd::apr::table::Table;
-use crate::httpd::io::facing;
 use crate::httpd::io::filter::names;
+use crate::httpd::io::{error_page, facing, limited};
 use crate::httpd::io::{staying, unwaited};
 use crate::httpd::log;
 use crate::httpd::log::Level;
@@ -38,6 +38,8 @@ pub(crate) fn register() {
     unwaited::register();
     handed::register();
     facing::register();
+    error_page::register();
+    limited::register();
     proxy::register(handover::explain);
     filter::register(GENERIC, true);
     filter::register(GENERIC, false);
@@ -142,7 +144,7 @@ fn check_config(server: ServerRec<'_>) -> Result<(), String> {
     for text in plan.warnings() {
         log::entry(server, Level::Warning, &text);
     }
-    let mut files = mistakes::Files::default();
+    let mut files = mistakes::Files::of(server);
     for server in successors(Some(server), |server| server.next()) {
         for text in mistakes::of(server, &mut files) {
             log::entry(server, Level::Warning, &text);

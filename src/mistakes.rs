@@ -1,7 +1,9 @@
 //! Warnings, when httpd starts and of `httpd -t`: what a configuration says and cannot have meant, though httpd can run with it.
 
 use crate::config::ModPython;
+use crate::config::daemons::{self, Daemon};
 use crate::config::mount::{Place, file_of};
+use crate::daemons::{check, handover};
 use crate::gateway::asgi;
 use crate::httpd::io::unwaited::LEAST_THRESHOLD;
 use crate::httpd::module::reach;
@@ -13,7 +15,7 @@ use std::path::Path;
 
 /// Finds applications that no request can reach, files of applications and handlers that are not there or that httpd's children
 /// cannot read, options that nobody reads, and what streams without a worker cannot do with; a sentence each.
-pub(crate) fn of(server: ServerRec<'_>, files: &mut Files) -> Vec<String> {
+pub(crate) fn of(server: ServerRec<'_>, files: &mut Files<'_>) -> Vec<String> {
     let paths = paths_with_handler(server);
     let mut found = Vec::new();
     for mount in server.config::<ModPython>().mounts {
@@ -30,13 +32,13 @@ pub(crate) fn of(server: ServerRec<'_>, files: &mut Files) -> Vec<String> {
         }
         if !mount.is_pattern()
             && let Some(file) = file_of(mount.target.name)
-            && let Some(trouble) = files.trouble(file)
+            && let Some(trouble) = files.trouble(file, mount.daemon)
         {
             found.push(format!("the application on {place} {trouble}"));
         }
     }
     for source in server.config::<ModPython>().sources {
-        if let Some(trouble) = files.trouble(source.path) {
+        if let Some(trouble) = files.trouble(source.path, None) {
             let (name, line, file) = (source.directive, source.line, source.file);
             found.push(format!(
                 "the file of {name} on line {line} of {file} {trouble}"
@@ -69,24 +71,46 @@ fn slow_streams(server: ServerRec<'_>) -> Option<String> {
     })
 }
 
-/// Remembers what has been found out about files, so that each is tried once.
-#[derive(Default)]
-pub(crate) struct Files(HashMap<String, Option<String>>);
+/// Remembers what has been found out about files, so that each is tried once, and who runs as whom.
+pub(crate) struct Files<'s> {
+    daemons: Vec<Daemon<'s>>,
+    found: HashMap<(String, Option<String>), Option<String>>,
+}
 
-impl Files {
-    /// Says why httpd's children will not be able to load a file; None where they will.
-    fn trouble(&mut self, file: &str) -> Option<String> {
+impl<'s> Files<'s> {
+    pub(crate) fn of(main: ServerRec<'s>) -> Files<'s> {
+        Files {
+            daemons: handover::all(main),
+            found: HashMap::new(),
+        }
+    }
+
+    /// Says why httpd's children, or this daemon, will not be able to load a file; None where they will.
+    fn trouble(&mut self, file: &str, daemon: Option<&str>) -> Option<String> {
         let find = || {
             let path = Path::new(file);
             let closed = |text: String| format!("cannot be loaded: {text}");
-            match std::fs::metadata(path) {
-                Ok(_) => reach::check(path).err().map(closed),
+            let there = match std::fs::metadata(path) {
+                Ok(_) => None,
                 Err(error) => Some(match reach::check_own(path) {
                     Err(text) => closed(text),
                     Ok(()) => format!("is not there: {file}: {error}"),
                 }),
-            }
+            };
+            there.or_else(|| {
+                let reached = match daemon {
+                    None => reach::check(path),
+                    Some(name) => {
+                        // One that is not there, or has no such user, is an error of its own.
+                        let account = daemons::find(&self.daemons, name)
+                            .and_then(|daemon| check::account(&daemon).ok().flatten());
+                        reach::check_as(path, account.as_ref())
+                    }
+                };
+                reached.err().map(closed)
+            })
         };
-        self.0.entry(file.into()).or_insert_with(find).clone()
+        let key = (file.into(), daemon.map(Into::into));
+        self.found.entry(key).or_insert_with(find).clone()
     }
 }

@@ -116,7 +116,7 @@ class Httpd:
         self.log = root / "error_log"
         self._read = 0
         self._process: Optional[subprocess.Popen[bytes]] = None
-        self.module = self._staged(module) if module else None
+        self.module = self.staged(module) if module else None
         self.configure(config)
 
     def configure(self, config: str) -> None:
@@ -285,13 +285,13 @@ class Httpd:
             + f"<Directory />\n    AllowOverride None\n    Require all granted\n</Directory>\n{settings}{mode}"
         )
 
-    def _staged(self, module: Path) -> Path:
-        """The module's place, or a copy with its package where children can read it."""
+    def staged(self, module: Path, folder: str = "module") -> Path:
+        """The module's place, or a copy with its package where children can read it, in a folder below the root."""
         if not module.exists():
             raise FileNotFoundError(f"{module} is not there; run `make build`")
         if children_can_read(module) and children_can_read(PROJECT / "python/mod_python/apache.py"):
             return module
-        copy = self.root / "module" / module.name
+        copy = self.root / folder / module.name
         copy.parent.mkdir(exist_ok=True)
         shutil.copy(module, copy)
         shutil.copytree(PROJECT / "python", copy.parent / "python", dirs_exist_ok=True)

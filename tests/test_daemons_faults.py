@@ -5,18 +5,18 @@ docs/daemon_faults.md is what stands here; MOD_PYTHON_WRITE=1 writes it anew.
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import signal
 import subprocess
 import threading
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Callable, Optional
 
 import pytest
 from client import Answer
-from conftest import Serve, Server
+from conftest import MPMS, Serve, Server
 from kept_daemons import PROXY, ROOT, Daemon, lives, until, user
 
 from httpd import PROJECT
@@ -47,6 +47,8 @@ class Fault:
     """What is done while the request is there."""
     uri: str = "/hang"
     daemon: str = "shop"
+    is_everywhere: bool = False
+    """Is it tried with every MPM of the front?"""
 
     @property
     def pattern(self) -> str:
@@ -69,6 +71,7 @@ FAULTS = (
         "daemon shop: process … has died: killed (signal 9), or ended by itself; it had … MB and was at GET /shop/hang",
         "other processes go on; httpd starts another one within a second",
         kill_its_process,
+        is_everywhere=True,
     ),
     Fault(
         "the daemon's httpd is killed",
@@ -83,6 +86,7 @@ FAULTS = (
         "PythonDaemon shop: its keeper (process …) has ended (signal 9); another one starts in 0 s",
         "they wait for the next keeper's httpd",
         kill("keeper"),
+        is_everywhere=True,
     ),
     Fault(
         "the application ends its process (`os._exit`)",
@@ -111,6 +115,7 @@ FAULTS = (
         "PythonTimeout: GET /late/hang has taken …",
         "nothing; a process with a thread that does not come back is replaced",
         daemon="late",
+        is_everywhere=True,
     ),
     Fault(
         "the application needs more memory than `memory-limit`",
@@ -140,17 +145,22 @@ def test_the_page_is_what_is_tested() -> None:
     assert PAGE.read_text() == text, "MOD_PYTHON_WRITE=1 make test ARGS=tests/test_daemons_faults.py"
 
 
+CASES = [(mpm, fault) for mpm in MPMS for fault in FAULTS if mpm == "event" or fault.is_everywhere]
+
+
 @pytest.fixture(scope="module")
-def server(serve_module: Serve) -> Iterator[Server]:
+def servers(serve_module: Serve) -> Callable[[str], Server]:
+    """The front with an MPM; each is made once."""
     daemons = "".join(
         f"PythonDaemon {name} {user()} threads=4 working-directory=@ROOT@/apps {options}\nPythonWSGI /{name} kept:application daemon={name}\n"
         for name, options in (("shop", ""), ("late", "request-timeout=0.3"), ("greedy", "memory-limit=100M"))
     )
-    yield serve_module(daemons, modules=PROXY)
+    return functools.lru_cache(None)(lambda mpm: serve_module(daemons, modules=PROXY, mpm=mpm))
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.what[:40])
-def test_fault(server: Server, fault: Fault) -> None:
+@pytest.mark.parametrize(("mpm", "fault"), CASES, ids=[f"{mpm}-{fault.what[:40]}" for mpm, fault in CASES])
+def test_fault(servers: Callable[[str], Server], mpm: str, fault: Fault) -> None:
+    server = servers(mpm)
     daemon = Daemon(server, fault.daemon)
     daemon.serves()
     answers: list[Answer] = []

@@ -42,8 +42,8 @@ def text(daemon: Daemon, uri: str = "/") -> str:
 
 
 @pytest.fixture(scope="module")
-def server(serve_module: Serve) -> Iterator[Server]:
-    yield serve_module(KEPT, modules=PROXY)
+def server(serve_module: Serve, mpm: str) -> Iterator[Server]:
+    yield serve_module(KEPT, modules=PROXY, mpm=mpm)
 
 
 @pytest.fixture
@@ -162,7 +162,9 @@ def versions(serve: Serve) -> Iterator[tuple[Server, Daemon]]:
     server.write("code/version.py", VERSION.format(version="1"))
     server.write("code/touched", "")
     server.configure(
-        f"PythonDaemon shop {user()} threads=4 working-directory=@ROOT@/code reload=@ROOT@/code/touched\n"
+        f"PythonDaemon shop {user()} threads=4 working-directory=@ROOT@/code reload=@ROOT@/code/touched "
+        # Versions of one second and size are one to what is compiled.
+        "environment=PYTHONDONTWRITEBYTECODE=1\n"
         "PythonWSGI /shop version:application daemon=shop\n",
     )
     server.start()

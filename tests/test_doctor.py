@@ -308,6 +308,23 @@ def test_a_daemon_is_looked_at_as_its_user(serve: Serve, capsys: pytest.CaptureF
     assert "only_its: ModuleNotFoundError" in texts and "games" not in texts
 
 
+def test_the_module_of_a_daemon_is_looked_into(serve: Serve, capsys: pytest.CaptureFixture[str]) -> None:
+    config = "".join(
+        f"PythonDaemon {name} module={path}\nPythonWSGI /{name} only_its daemon={name}\n"
+        for name, path in (("gone", "/nowhere.so"), ("none", "@ROOT@/httpd.conf"))
+    )
+    tested = made(serve, config, modules=("proxy", "proxy_http"))
+    findings = checked(capsys, str(tested.root / "httpd.conf"), "--no-httpd")[1]
+    said = {(one["code"], one["text"]) for one in findings if one["level"] != "advice"}
+    assert said == {
+        ("MP0002", "PythonDaemon gone names /nowhere.so, which is not there, or cannot be read"),
+        (
+            "MP0019",
+            f"{tested.root}/httpd.conf is not this project's mod_python.so: another mod_python, such as Debian's 3",
+        ),
+    }
+
+
 REFUSES = """
 import threading
 if threading.current_thread() is not threading.main_thread() or __import__("{ask}").get_current() != {main}:

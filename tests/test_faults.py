@@ -481,6 +481,16 @@ def test_a_panic_when_a_daemon_ends(serve: Serve, faults: Faults) -> None:
     assert both.front.ok(f"{THERE}w").status == good.status
 
 
+def test_a_panic_while_a_daemon_marks_an_error(serve: Serve, faults: Faults) -> None:
+    """The daemon's own page is sent instead of the front's."""
+    both = pair(serve, "event", module=DEBUG)
+    faults.set("error page=panic")
+    assert both.front.get(f"{THERE}w/broken").status == 500
+    faults.clear()
+    both.daemon.claims += [PANICS, "broken on purpose"]
+    assert both.front.ok(f"{THERE}w").status == 200
+
+
 def test_every_entry_is_tried() -> None:
     """Each name that `guard` and `strike` know occurs above, or where streams are tested."""
     names: set[str] = set()

@@ -338,7 +338,15 @@ def _pools(report: Report) -> str:
 def _daemons(report: Report) -> str:
     if not report["daemons"]:
         return ""
-    heads = [("l", "daemon"), ("l", "user"), ("l", "state"), ("", "processes"), ("", "memory"), ("", "requests")]
+    heads = [
+        ("l", "daemon"),
+        ("l", "user"),
+        ("l", "Python"),
+        ("l", "state"),
+        ("", "processes"),
+        ("", "memory"),
+        ("", "requests"),
+    ]
     heads += [("", "in flight"), ("", "restarts"), ("", "reloads"), ("l", "last death")]
     now = time.time()
     cells: list[list[Cell]] = []
@@ -349,6 +357,7 @@ def _daemons(report: Report) -> str:
             [
                 ("l", one["name"]),
                 ("l o", one["user"]),
+                ("l o", one["python"]),
                 ("l bad" if troubled else "l", f"{one['state']}: {troubled}" if troubled else one["state"]),
                 ("", str(len(one["processes"]))),
                 ("", _bytes(sum(process["memory"] for process in one["processes"]))),

@@ -1,9 +1,11 @@
 //! What `httpd -t` says of daemons: what they need has to be there, for the users that they run as.
 
 use super::handover;
+use super::other::{Other, load};
+use super::wanted::rivals;
 use crate::config::daemons::{Daemon, find, twins, unnamed};
 use crate::config::{ModPython, options};
-use crate::embed::home;
+use crate::embed::home::{self, Embedded};
 use crate::httpd::module::proxy;
 use crate::httpd::module::reach::{self, Account};
 use crate::httpd::request::server::Server;
@@ -54,19 +56,35 @@ pub(crate) fn all(main: Server<'_>) -> Result<Vec<String>, String> {
             "{place} needs {missing}: load it (LoadModule; on Debian `a2enmod proxy_http`)"
         ));
     }
+    let mut warnings = Vec::new();
     for daemon in &daemons {
-        one(daemon).map_err(|reason| format!("{}: {reason}", place(daemon)))?;
-    }
-    let idle = daemons.iter().filter(|daemon| !used.contains(daemon.name));
-    Ok(idle
-        .map(|daemon| {
-            let name = daemon.name;
-            format!(
+        if let Some((one, other)) = rivals(main, daemon.name) {
+            return Err(format!(
+                "{} is given two applications at one place: {} on line {} of {}, and {} on line {} of {}; give one of them a daemon of its own",
+                place(daemon),
+                one.target.name,
+                one.line,
+                one.file,
+                other.target.name,
+                other.line,
+                other.file
+            ));
+        }
+        let doubts = one(daemon).map_err(|reason| format!("{}: {reason}", place(daemon)))?;
+        warnings.extend(
+            doubts
+                .iter()
+                .map(|doubt| format!("{}: {doubt}", place(daemon))),
+        );
+        let name = daemon.name;
+        if !used.contains(name) {
+            warnings.push(format!(
                 "{} has nothing to do: nothing says daemon={name}",
                 place(daemon)
-            )
-        })
-        .collect())
+            ));
+        }
+    }
+    Ok(warnings)
 }
 
 /// What and where it is.
@@ -75,31 +93,49 @@ fn place(daemon: &Daemon<'_>) -> String {
     format!("PythonDaemon {name} on line {line} of {file}")
 }
 
-fn one(daemon: &Daemon<'_>) -> Result<(), String> {
-    let account = Account::of(daemon.text("user"), daemon.text("group"))?;
-    let reach = |key: &str, path: &str| {
+/// Whom a daemon runs as; None of whom nothing can be told.
+///
+/// # Errors
+/// There is no such user or group.
+pub(crate) fn account(daemon: &Daemon<'_>) -> Result<Option<Account>, String> {
+    Account::of(daemon.text("user"), daemon.text("group"))
+}
+
+/// Checks a daemon; gives warnings.
+fn one(daemon: &Daemon<'_>) -> Result<Vec<String>, String> {
+    let account = account(daemon)?;
+    let account = account.as_ref();
+    let reach = |key: &str, path: &str| there(path, account).map_err(|why| format!("{key}= {why}"));
+    let mut doubts = Vec::new();
+    let mut command = String::new();
+    let mut python = Some(Embedded::OWN);
+    let other;
+    if let Some(path) = daemon.text("module") {
+        reach("module", path)?;
+        let named = |reason: String| format!("module= {reason}");
         let path = Path::new(path);
-        let there = std::fs::metadata(path).map_err(|error| match reach::check_own(path) {
-            Err(text) => text,
-            Ok(()) => format!("{}: {error}", path.display()),
-        });
-        there
-            .and_then(|_| reach::check_as(path, account.as_ref()))
-            .map_err(|reason| format!("{key}= {reason}"))
-    };
-    let module = daemon.text("module");
-    if let Some(module) = module {
-        reach("module", module)?;
-        is_module(Path::new(module)).map_err(|reason| format!("module= {reason}"))?;
+        other = Other::of(path).map_err(named)?;
+        load(
+            path,
+            &environment(daemon),
+            account.and_then(Account::identity),
+        )
+        .map_err(named)?;
+        let doubt = other.doubt();
+        doubts.extend(doubt.map(|doubt| format!("module= {} {doubt}", path.display())));
+        python = other.embedded(&mut command);
     }
     if let Some(directory) = daemon.text("python-home") {
         reach("python-home", directory)?;
-        if module.is_none() {
-            home::check(directory).map_err(|reason| format!("python-home= {reason}"))?;
+        if let Some(python) = &python {
+            home::check_for(directory, python, account)
+                .map_err(|reason| format!("python-home= {reason}"))?;
         }
     }
     for path in daemon.list("python-path") {
         reach("python-path", path)?;
+        reach::check_listed_as(Path::new(path), account)
+            .map_err(|reason| format!("python-path= {reason}"))?;
     }
     if let Some(directory) = daemon.text("working-directory") {
         reach("working-directory", directory)?;
@@ -114,19 +150,21 @@ fn one(daemon: &Daemon<'_>) -> Result<(), String> {
         let above = Path::new(log).parent().filter(|above| above.is_dir());
         above.ok_or_else(|| format!("log= there is no directory for {log}"))?;
     }
-    Ok(())
+    Ok(doubts)
 }
 
-/// Is the file this module, built for whichever Python? It is not loaded: that would bring its Python along.
-fn is_module(path: &Path) -> Result<(), String> {
-    const SYMBOL: &[u8] = b"\0python_module\0";
-    let shown = path.display();
-    let bytes = std::fs::read(path).map_err(|error| format!("{shown}: {error}"))?;
-    if !bytes.starts_with(b"\x7fELF") {
-        return Err(format!("{shown} is no shared object"));
-    }
-    let is_ours = bytes.windows(SYMBOL.len()).any(|part| part == SYMBOL);
-    is_ours
-        .then_some(())
-        .ok_or_else(|| format!("{shown} has no python_module: it is not mod_python.so"))
+/// Is something there, and can the user come to it?
+fn there(path: &str, user: Option<&Account>) -> Result<(), String> {
+    let path = Path::new(path);
+    std::fs::metadata(path).map_err(|error| match reach::check_own(path) {
+        Err(text) => text,
+        Ok(()) => format!("{}: {error}", path.display()),
+    })?;
+    reach::check_as(path, user)
+}
+
+/// The variables that the daemon's own line gives it.
+fn environment<'c>(daemon: &Daemon<'c>) -> Vec<(&'c str, &'c str)> {
+    let all = daemon.list("environment").iter();
+    all.filter_map(|pair| pair.split_once('=')).collect()
 }

@@ -111,6 +111,10 @@ pub(crate) fn hand_over(request: Request<'_>) -> Status {
         );
         return Status(503);
     };
+    let limited = request.limit_body();
+    if limited != Status::OK {
+        return limited;
+    }
     let wanted = request
         .headers_in()
         .and_then(|table| table.first(c"Upgrade"));
@@ -123,6 +127,7 @@ pub(crate) fn hand_over(request: Request<'_>) -> Status {
     };
     let told = tell(request, &daemon);
     request.become_proxied(&host, &told);
+    request.expect_error();
     Status::DECLINED
 }
 
@@ -184,6 +189,8 @@ fn tell(request: Request<'_>, daemon: &Daemon<'_>) -> Vec<u8> {
         (b'r', request.document_root()),
         (b'R', request.context_document_root()),
         (b'X', request.context_prefix()),
+        (b'm', request.server_admin()),
+        (b'S', request.signature().filter(|text| !text.is_empty())),
     ];
     for (key, text) in texts {
         if let Some(text) = text {

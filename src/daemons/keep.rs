@@ -80,7 +80,13 @@ pub(crate) fn settle(pool: Pool<'_>, server: Server<'_>) -> Result<(), String> {
         let stays =
             |one: &Wanted| one.name == keeper.wanted.name && one.account == keeper.wanted.account;
         if !keeper.leaves && !all.iter().any(stays) {
-            keeper.leave(if at_once { "now" } else { "graceful" });
+            // Another one waits for the socket: this one's user is to have no more requests.
+            let is_replaced = all.iter().any(|one| one.name == keeper.wanted.name);
+            keeper.leave(match (at_once, is_replaced) {
+                (true, _) => "now",
+                (false, true) => "replaced",
+                (false, false) => "graceful",
+            });
         }
     }
     for one in all {
@@ -157,10 +163,11 @@ impl House {
             .keepers
             .iter()
             .position(|keeper| keeper.wanted.name == one.name);
-        let (listener, state) = match before.and_then(|place| self.keepers.get(place)) {
-            Some(keeper) => (keeper.listener.try_clone()?, keeper.state.try_clone()?),
+        let listener = match before.and_then(|place| self.keepers.get(place)) {
+            Some(keeper) => keeper.listener.try_clone()?,
             None => self.bind(&one.name)?,
         };
+        let state = self.state(&one.name)?;
         let place = self.private_directory(&one, pool)?;
         let (orders, theirs) = process::pair()?;
         let mut keeper = Keeper {
@@ -180,25 +187,44 @@ impl House {
         Ok(())
     }
 
-    /// Makes the socket, and the file of its state.
-    fn bind(&self, name: &str) -> io::Result<(OwnedFd, File)> {
+    /// Makes the socket.
+    fn bind(&self, name: &str) -> io::Result<OwnedFd> {
         let path = self.directory.join(format!("{name}.sock"));
         let _ = fs::remove_file(&path);
         let listener = UnixListener::bind(&path)?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
+        if let Some((user, group)) = process::children_account() {
+            chown(&path, Some(user), Some(group))?;
+        }
+        Ok(listener.into())
+    }
+
+    /// Makes the file of its state. A keeper that is replaced goes on with its own, which has no name any more.
+    fn state(&self, name: &str) -> io::Result<File> {
         let file = self.directory.join(format!("{name}.json"));
+        let _ = fs::remove_file(&file);
         let state = OpenOptions::new()
             .read(true)
             .write(true)
-            .create(true)
-            .truncate(true)
+            .create_new(true)
             .mode(0o600)
             .open(&file)?;
         if let Some((user, group)) = process::children_account() {
-            chown(&path, Some(user), Some(group))?;
             chown(&file, Some(user), Some(group))?;
         }
-        Ok((listener.into(), state))
+        Ok(state)
+    }
+
+    /// A keeper that was to end has ended: nothing is left of it, unless another one has its daemon.
+    fn forget(&mut self, place: usize) {
+        let keeper = self.keepers.swap_remove(place);
+        remove(&keeper.place);
+        let name = &keeper.wanted.name;
+        if !self.keepers.iter().any(|other| other.wanted.name == *name) {
+            for kind in ["sock", "json"] {
+                let _ = fs::remove_file(self.directory.join(format!("{name}.{kind}")));
+            }
+        }
     }
 
     /// Makes the keeper's own directory, beside ours: its user cannot pass ours.
@@ -290,17 +316,18 @@ impl Keeper {
 /// A keeper has ended: another one takes its place, unless it was to end.
 fn ended(pid: libc::pid_t, status: i32) {
     let mut house = house();
-    let Some(keeper) = house
-        .as_mut()
-        .and_then(|house| house.keepers.iter_mut().find(|keeper| keeper.pid == pid))
-    else {
+    let Some(house) = house.as_mut() else { return };
+    let Some(place) = house.keepers.iter().position(|keeper| keeper.pid == pid) else {
+        return;
+    };
+    if house.keepers.get(place).is_some_and(|keeper| keeper.leaves) {
+        house.forget(place);
+        return;
+    }
+    let Some(keeper) = house.keepers.get_mut(place) else {
         return;
     };
     keeper.pid = 0;
-    if keeper.leaves {
-        remove(&keeper.place);
-        return;
-    }
     let name = keeper.wanted.name.clone();
     keeper.failures = if keeper.started.elapsed() > HEALTHY {
         0

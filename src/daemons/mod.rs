@@ -5,6 +5,7 @@ pub(crate) mod check;
 pub(crate) mod handover;
 pub(crate) mod keep;
 pub(crate) mod kept;
+mod other;
 pub(crate) mod ready;
 mod section;
 pub(crate) mod states;

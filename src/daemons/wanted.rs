@@ -149,6 +149,12 @@ fn members(
     text(&mut line, "module", &module.to_string_lossy());
     text(&mut line, "log_level", level(host.loglevel()));
     let config = host.config::<ModPython>();
+    if let Some(admin) = host.server_admin() {
+        text(&mut line, "admin", &admin.to_string_lossy());
+    }
+    if options::logs_objects(&config.common) {
+        line.push_str(", \"json\": true");
+    }
     if let Some(path) = config.common.path {
         text(&mut line, "path", path);
     }
@@ -161,7 +167,8 @@ fn members(
         add(&mut line, value);
     }
     line.push_str("}, \"mounts\": [");
-    let mut known: Vec<(String, &Mount<'_>)> = Vec::new();
+    let mut known: Vec<&Mount<'_>> = Vec::new();
+    let mut mounts = Vec::new();
     for server in hosts {
         let options = applications_options(*server);
         for mount in server
@@ -170,26 +177,13 @@ fn members(
             .iter()
             .filter(|mount| mount.daemon == Some(daemon.name))
         {
-            let written = written(mount, &options);
-            match known
-                .iter()
-                .find(|(_, other)| place_of(other) == place_of(mount))
-            {
-                Some((_, other)) if other.target != mount.target => {
-                    return Err(format!(
-                        "PythonDaemon {} is given two applications at {}, {} and {}: give one of them a daemon of its own",
-                        daemon.name,
-                        place_of(mount).1,
-                        other.target.name,
-                        mount.target.name
-                    ));
-                }
-                Some(_) => {}
-                None => known.push((written, mount)),
+            // Hosts may have it at the same place; what differs between them, the front tells with each request.
+            if !known.iter().any(|other| is_same_place(other, mount)) {
+                mounts.push(written(mount, &options));
+                known.push(mount);
             }
         }
     }
-    let mounts: Vec<String> = known.into_iter().map(|(written, _)| written).collect();
     line.push_str(&mounts.join(", "));
     line.push(']');
     Ok(line)
@@ -219,6 +213,29 @@ fn applications_options(server: Server<'_>) -> String {
         quote(&mut line, value.as_bytes());
     }
     line
+}
+
+/// Two applications that one daemon is to have at one place, each with its host.
+pub(super) fn rivals<'s>(main: Server<'s>, name: &str) -> Option<(&'s Mount<'s>, &'s Mount<'s>)> {
+    let servers = successors(Some(main), |server| server.next());
+    let mounts = servers.flat_map(|server| server.config::<ModPython>().mounts);
+    let mut own: Vec<&Mount<'s>> = mounts
+        .copied()
+        .filter(|mount| mount.daemon == Some(name))
+        .collect();
+    own.sort_by_key(|mount| (mount.file, mount.line));
+    own.iter().enumerate().find_map(|(place, mount)| {
+        let before = own.get(..place)?;
+        let is_rival = |other: &&&Mount<'s>| {
+            is_same_place(other, mount)
+                && (other.target != mount.target || other.gateway != mount.gateway)
+        };
+        before.iter().find(is_rival).map(|other| (*other, *mount))
+    })
+}
+
+fn is_same_place(one: &Mount<'_>, other: &Mount<'_>) -> bool {
+    place_of(one) == place_of(other)
 }
 
 fn place_of<'c>(mount: &Mount<'c>) -> (bool, &'c str) {

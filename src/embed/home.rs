@@ -3,7 +3,7 @@
 //! Here only files are looked at, so that a mistake is reported when the configuration is read, before Python starts.
 
 use super::package;
-use crate::httpd::module::reach;
+use crate::httpd::module::reach::{self, Account};
 use std::path::{Path, PathBuf};
 
 /// The interpreter that the module was built with.
@@ -18,14 +18,39 @@ pub(crate) enum Home {
     Prefix(PathBuf),
 }
 
+/// A Python that a module embeds.
+pub(crate) struct Embedded<'p> {
+    /// Major and minor version, with a t where it is free-threaded (PEP 703: its library has that name).
+    pub(crate) version: &'p str,
+    /// A command that makes environments of it.
+    pub(crate) command: &'p str,
+}
+
+impl Embedded<'static> {
+    /// This module's own.
+    pub(crate) const OWN: Embedded<'static> = Embedded {
+        version: if cfg!(Py_GIL_DISABLED) {
+            concat!(env!("MOD_PYTHON_PYTHON_VERSION"), "t")
+        } else {
+            package::BUILT_VERSION
+        },
+        command: EXECUTABLE,
+    };
+}
+
 /// Checks a PythonHome.
 ///
 /// # Errors
 /// What is wrong and what to do.
 pub(crate) fn check(directory: &str) -> Result<Home, String> {
-    let version = package::BUILT_VERSION;
+    check_of(directory, &Embedded::OWN)
+}
+
+fn check_of(directory: &str, python: &Embedded<'_>) -> Result<Home, String> {
+    let threaded = python.version;
+    let version = threaded.trim_end_matches('t');
     let path = Path::new(directory);
-    let remedy = format!("make one with `{EXECUTABLE} -m venv {directory}`");
+    let remedy = format!("make one with `{} -m venv {directory}`", python.command);
     if !path.is_absolute() {
         return Err(format!("{directory:?} is not an absolute path"));
     }
@@ -36,9 +61,7 @@ pub(crate) fn check(directory: &str) -> Result<Home, String> {
     let file = path.join("pyvenv.cfg");
     let Ok(configuration) = std::fs::read_to_string(&file) else {
         reach::check_own(&file)?;
-        // The library of a free-threaded Python (PEP 703) has another name: python3.14t.
-        let threading = if cfg!(Py_GIL_DISABLED) { "t" } else { "" };
-        let library = format!("lib/python{version}{threading}/os.py");
+        let library = format!("lib/python{threaded}/os.py");
         if path.join(library).is_file() {
             return Ok(Home::Prefix(path.into()));
         }
@@ -79,17 +102,30 @@ pub(crate) fn executable(home: Option<&Home>) -> PathBuf {
 /// # Errors
 /// As for `check`; which directory is in the way, the user and the remedy.
 pub(crate) fn check_for_children(directory: &str) -> Result<(), String> {
-    match check(directory)? {
-        Home::Prefix(prefix) => reach::check(&prefix),
+    check_for(directory, &Embedded::OWN, Account::of_children().as_ref())
+}
+
+/// The same for another user (None: of whom nothing can be told), and perhaps another Python.
+///
+/// # Errors
+/// As for `check_for_children`.
+pub(crate) fn check_for(
+    directory: &str,
+    python: &Embedded<'_>,
+    user: Option<&Account>,
+) -> Result<(), String> {
+    let reach = |path: &Path| reach::check_as(path, user);
+    match check_of(directory, python)? {
+        Home::Prefix(prefix) => reach(&prefix),
         Home::Environment(executable) => {
             let file = Path::new(directory).join("pyvenv.cfg");
-            reach::check(&file)?;
-            reach::check(&executable)?;
+            reach(&file)?;
+            reach(&executable)?;
             // An environment has no standard library of its own, but that of the Python which has made it.
             let configuration = std::fs::read_to_string(&file).unwrap_or_default();
             let made_with = value_of(&configuration, &["home"]).map(Path::new);
             let made_with = made_with.filter(|path| path.is_dir());
-            made_with.map_or(Ok(()), reach::check)
+            made_with.map_or(Ok(()), reach)
         }
     }
 }

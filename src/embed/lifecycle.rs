@@ -11,6 +11,7 @@ use crate::httpd::log::{self, Level};
 use crate::httpd::module::{reach, retirement};
 use pyo3::ffi;
 use pyo3::prelude::*;
+use std::borrow::Cow;
 use std::ffi::{CStr, CString, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -125,10 +126,15 @@ fn initialize(
     }
 }
 
+/// The version of Python, such as "3.11.2", with what its builder has to say behind a blank.
+pub(crate) fn version() -> Cow<'static, str> {
+    // SAFETY: may be called before Python starts; a static string.
+    unsafe { CStr::from_ptr(ffi::Py_GetVersion()) }.to_string_lossy()
+}
+
 /// Checks that the library of Python which the loader has found is of the version that the module was built for.
 fn check_version() -> Result<(), String> {
-    // SAFETY: may be called before Python starts; a static string.
-    let version = unsafe { CStr::from_ptr(ffi::Py_GetVersion()) }.to_string_lossy();
+    let version = version();
     let built = package::BUILT_VERSION;
     let fits = version
         .strip_prefix(built)

@@ -97,6 +97,10 @@ def answer_deny(environ, start_response):
     return [b"no " * 100_000, b"refused by the application"]
 
 
+def answer_broken(environ, start_response):
+    raise RuntimeError("broken on purpose")
+
+
 def answer_error(environ, start_response):
     start_response("500 Internal Server Error", [("Content-Type", "text/plain"), ("X-Own", "1")])
     return [b"the application's own page"]

@@ -38,6 +38,7 @@ def text_of(task: Task, httpd: Httpd, place: str, ready: int, board: int) -> str
         # Its standard error, which the keeper reads.
         line("ErrorLog", "/dev/stderr"),
         line("LogLevel", task.log_level),
+        *([line("ServerAdmin", task.admin)] if task.admin else []),
         line("ServerTokens", "Prod"),
         line("TraceEnable", "Off"),
         Comment("mod_python"),
@@ -45,6 +46,7 @@ def text_of(task: Task, httpd: Httpd, place: str, ready: int, board: int) -> str
         line("PythonDaemonSocket", SOCKET, f"ready={ready}"),
         line("PythonOption", "daemon.keeper", os.getpid()),
         *([line("PythonOption", "daemon.board", board)] if board >= 0 else []),
+        *([line("PythonOption", "mod_python.log.json", "on")] if task.logs_objects else []),
         *_content(task),
     )
     return configuration.finished(parts)

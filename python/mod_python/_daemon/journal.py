@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import time
@@ -12,6 +13,8 @@ _DIED = re.compile(rb"child pid (\d+) exit signal (.+?) \((\d+)\)")
 _REMARK = re.compile(rb"AH000(?:50|51|52|94|96)|AH004(?:89|90|91|92|93)")
 """What httpd says of its own start, its end and its children's: the keeper says it, once, in terms of the daemon."""
 _LARGEST = 1 << 16
+_MESSAGE = 600
+"""Letters of an object's message: a pipe takes 4,096 bytes at once, and a letter may need six of them."""
 
 
 class Journal:
@@ -21,15 +24,27 @@ class Journal:
         self.name = name
         self.lost = 0
         """Entries that could not be written: the disk was full, or nobody reads the log any more."""
+        self.has_objects = False
+        """Are entries objects of JSON (``mod_python.log.json``)?"""
 
     def say(self, level: str, text: str) -> None:
         """Write an entry (a line each) as httpd decorates it; ``level`` is one of LogLevel's."""
         now = time.time()
+        if self.has_objects:
+            self.write(self._object(now, level, text))
+            return
         stamp = time.strftime(f"%a %b %d %H:%M:%S.{int(now % 1 * 1e6):06} %Y", time.localtime(now))
         for one in text.splitlines() or [""]:
             shown = "".join(letter if letter.isprintable() else f"\\x{ord(letter):02x}" for letter in one)
             entry = f"[{stamp}] [python:{level}] [pid {os.getpid()}] daemon {self.name}: {shown}\n"
             self.write(entry.encode("utf-8", "backslashreplace"))
+
+    def _object(self, now: float, level: str, text: str) -> bytes:
+        """An entry as the children of httpd write theirs (docs/logging.md)."""
+        stamp = time.strftime(f"%Y-%m-%dT%H:%M:%S.{int(now % 1 * 1e6):06}Z", time.gmtime(now))
+        pid = os.getpid()
+        found = {"time": stamp, "level": level, "logger": "mod_python", "message": f"daemon {self.name}: {text}"[:_MESSAGE]}
+        return json.dumps({**found, "pid": pid, "thread": pid}).encode() + b"\n"
 
     def write(self, data: bytes) -> None:
         """Write whole lines."""

@@ -52,6 +52,7 @@ class Keeper:
         assert first.task is not None
         self.task, self.orders, self.parent = first.task, orders, first.parent
         self.journal = Journal(self.task.name)
+        self.journal.has_objects = self.task.logs_objects
         self.directory = place.own(self.task.directory)
         self.state = State(1, self.directory)
         self.deaths = Deaths(self.journal, self.state)
@@ -138,7 +139,8 @@ class Keeper:
     def _obey(self, order: Order) -> None:
         self.parent = order.parent or self.parent
         if order.task is None:
-            self._end(order.restart == "graceful", _AFTERWARDS if order.restart == "graceful" else 0.0)
+            # Where another keeper takes its place, the socket keeps what comes meanwhile.
+            self._end(order.restart != "now", _AFTERWARDS if order.restart == "graceful" else 0.0)
             return
         # One that was taken out, and is there again.
         self.over = None
@@ -146,6 +148,7 @@ class Keeper:
         if changed:
             self.task = dataclasses.replace(order.task, directory=self.task.directory)
             self.changes = self._changes()
+            self.journal.has_objects = self.task.logs_objects
         if order.restart == "now":
             for one in (self.current, self.coming):
                 if one is not None:
@@ -223,7 +226,8 @@ class Keeper:
 
     def _start(self) -> None:
         self.generation += 1
-        where = os.path.join(self.directory, str(self.generation))
+        # An httpd of an earlier keeper, which ends, removes its own pid file, and no other's.
+        where = os.path.join(self.directory, f"{os.getpid()}.{self.generation}")
         try:
             httpd = programs.find(self.task.httpd)
             self.coming = Served(self.task, httpd, where, self.journal, self.deaths.told)
@@ -269,7 +273,9 @@ class Keeper:
     def _welcome(self, one: Served) -> None:
         before, self.current, self.coming = self.current, one, None
         self.problem = self.outcome = ""
-        self.journal.say("notice", f"serves (process {one.pid}, as {self.task.user or os.geteuid()})")
+        self.journal.say(
+            "notice", f"serves (process {one.pid}, as {self.task.user or os.geteuid()}, Python {one.python or '?'})"
+        )
         if before is not None:
             self.state.reloads += 1
             self._retire(before, True)
@@ -359,6 +365,7 @@ class Keeper:
             "state": state,
             "problem": self.problem,
             "httpd": one.pid if one else 0,
+            "python": one.python if one else "",
             "generation": self.generation,
             "processes": [{"pid": pid, "memory": memory >> 20 << 20} for pid, memory in sorted(children.items())],
             "requests": self.requests + sum(count for count, _, _ in counts),

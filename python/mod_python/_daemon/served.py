@@ -34,6 +34,8 @@ class Served:
         self.began = time.monotonic()
         self.outcome = ""
         """What it has said: ``ready``, or ``failed`` and why; nothing yet."""
+        self.python = ""
+        """The version of its Python, once it is ready."""
         self.children: dict[int, int] = {}
         """Resident memory of each child, in bytes."""
         self.deadline: Optional[float] = None
@@ -88,6 +90,8 @@ class Served:
             said = b""
         if said and not self.outcome:
             self.outcome = said.decode("utf-8", "replace").splitlines()[0].strip()
+            if self.outcome.startswith("ready"):
+                self.outcome, _, self.python = self.outcome.partition(" ")
         if not said or self.outcome:
             self.silence()
 

@@ -11,13 +11,13 @@ import os
 from typing import Any, Optional
 
 _LARGEST = 1 << 16
-_TEXTS = ("name", "user", "state", "problem", "outcome")
+_TEXTS = ("name", "user", "state", "problem", "outcome", "python")
 _NUMBERS = ("keeper", "httpd", "generation", "requests", "in_flight", "restarts", "reloads", "failed_reloads")
 
 
 def states(directory: Optional[str]) -> list[dict[str, Any]]:
     """The daemons' states, by name: ``name``, ``user``, ``state`` (``serving``, ``starting``, ``waiting`` for a first request,
-    ``failed``, ``stopping``), ``problem``, ``outcome`` (what the last reload has failed of), the processes ``keeper`` and ``httpd``,
+    ``failed``, ``stopping``), ``problem``, ``outcome`` (what the last reload has failed of), ``python`` (its version, while it serves), the processes ``keeper`` and ``httpd``,
     ``generation``, ``requests``, ``in_flight``, ``restarts``, ``reloads``, ``failed_reloads``, ``processes`` (``pid``, and ``memory``
     in bytes), and ``deaths``, the last ones first (``time`` in seconds since the epoch, ``reason``)."""
     found = []

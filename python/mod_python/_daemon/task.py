@@ -38,6 +38,10 @@ class Task:
     python_path: str = ""
     """PythonPath, where the daemon's applications are."""
     log_level: str = "warn"
+    admin: str = ""
+    """ServerAdmin."""
+    logs_objects: bool = False
+    """``mod_python.log.json``."""
     timeout: int = 60
     body_limit: int = 0
     processes: int = 1
@@ -63,7 +67,7 @@ class Order:
     task: Optional[Task]
     """None where the daemon is to end."""
     restart: str
-    """``no``, ``graceful`` or ``now``."""
+    """``no``, ``graceful`` or ``now``; of one that is to end also ``replaced``: gracefully, and another keeper takes its place."""
     parent: int
     """httpd's parent; 0 where it does not say."""
 
@@ -105,6 +109,8 @@ def _task(found: dict[str, Any]) -> Task:
         handlers=bool(found.get("handlers")),
         python_path=str(found.get("path") or ""),
         log_level=str(found.get("log_level") or "warn"),
+        admin=str(found.get("admin") or ""),
+        logs_objects=bool(found.get("json")),
         timeout=int(found.get("timeout") or 60),
         body_limit=int(found.get("body_limit") or 0),
         processes=int(options.get("processes", 1)),

@@ -103,20 +103,7 @@ class Check:
         load = next((one for one in read.named("loadmodule") if one.first() == "python_module"), None)
         if load is None:
             return
-        where = (load.file, load.line)
-        if module is None:
-            yield Finding(
-                "MP0002", f"LoadModule python_module names {so}, which is not there, or cannot be read", *where
-            )
-        elif not module.version:
-            yield Finding(
-                "MP0019", f"{so} is not this project's mod_python.so: another mod_python, such as Debian's 3", *where
-            )
-        elif not module.package:
-            yield Finding("MP0027", f"{so} is version {module.version}, and its package is not beside it", *where)
-        elif module.package_version != module.version:
-            text = f"{so} is version {module.version}, its package in {module.package} is {module.package_version}"
-            yield Finding("MP0027", text, *where)
+        yield from server.check(so, module, "LoadModule python_module", (load.file, load.line))
 
     def users(self, read: configuration.Configuration) -> tuple[access.Identity, access.Identity]:
         """Whom httpd's children run as, and whom code is imported as: the same, unless it is not root who asks."""

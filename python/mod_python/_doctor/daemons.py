@@ -54,6 +54,11 @@ def check(
         return
     if "module" in options:
         module = server.module(options["module"])
+        wrong = list(server.check(options["module"], module, f"PythonDaemon {daemon.name}", where))
+        yield from wrong
+        if wrong:
+            # It does not start.
+            return
     found = access.Access(user, "the daemon's user")
     python = module.python if module else ""
     if "python-home" in options:

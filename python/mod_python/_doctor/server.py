@@ -7,12 +7,14 @@ import functools
 import os
 import re
 import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Optional
 
 from mod_python import version
 from mod_python._doctor import files
 from mod_python._doctor.configuration import Surroundings
+from mod_python._doctor.findings import Finding
 
 LIMIT = 60
 """Seconds that httpd has for an answer."""
@@ -154,6 +156,21 @@ def module(path: str) -> Optional[Module]:
     known = os.path.join(beside, "version.py") if is_inside else os.path.join(package, "mod_python/version.py")
     sources = os.path.dirname(beside) if is_inside else package
     return Module(path, number, python, threading, package, _version_of(known) if package else "", sources)
+
+
+def check(path: str, found: Optional[Module], named_by: str, where: tuple[str, int]) -> Iterator[Finding]:
+    """Is it this project's mod_python.so, and has it its package, of its version? ``where`` is the line that names it."""
+    if found is None:
+        yield Finding("MP0002", f"{named_by} names {path}, which is not there, or cannot be read", *where)
+    elif not found.version:
+        yield Finding(
+            "MP0019", f"{path} is not this project's mod_python.so: another mod_python, such as Debian's 3", *where
+        )
+    elif not found.package:
+        yield Finding("MP0027", f"{path} is version {found.version}, and its package is not beside it", *where)
+    elif found.package_version != found.version:
+        text = f"{path} is version {found.version}, its package in {found.package} is {found.package_version}"
+        yield Finding("MP0027", text, *where)
 
 
 def _version_of(path: str) -> str:

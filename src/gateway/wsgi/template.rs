@@ -47,13 +47,14 @@ struct Values<'a> {
     each: [(Key, &'a [u8]); EACH],
     /// What hardly ever does: looked at only where `mark` is another one.
     rare: [(Key, &'a [u8]); RARE],
-    mark: Mark,
+    mark: Option<Mark>,
 }
 
 const EACH: usize = 13;
 const RARE: usize = 3;
 
-/// Is it https; and the address of SERVER_ADMIN: a text of the configuration stays in its place as long as the child lives.
+/// Is it https; and the address of SERVER_ADMIN: a text of the configuration stays in its place as long as the child lives. What a front
+/// tells does not.
 type Mark = (bool, usize);
 
 macro_rules! keys {
@@ -162,10 +163,10 @@ impl Template {
         // Taken away until all is right: should something fail, the next request looks at everything.
         let mark = memory.mark.take();
         self.replace(cx, constants, &mut memory.each, &values.each)?;
-        if mark != Some(values.mark) {
+        if mark.is_none() || mark != values.mark {
             self.replace(cx, constants, &mut memory.rare, &values.rare)?;
         }
-        memory.mark = Some(values.mark);
+        memory.mark = values.mark;
         Ok(())
     }
 
@@ -241,7 +242,8 @@ impl<'a> Values<'a> {
         let (script, path) = mounted.split(of(host.uri()));
         let is_secure = host.scheme().is_some_and(|scheme| scheme == c"https");
         let scheme = if is_secure { &b"https"[..] } else { b"http" };
-        let admin = host.server().server_admin();
+        let admin = host.server_admin();
+        let place = admin.map_or(0, |text| text.as_ptr().addr());
         let (_, remote_port) = host.useragent_addr();
         Values {
             each: [
@@ -264,7 +266,7 @@ impl<'a> Values<'a> {
                 (Key::SCHEME, scheme),
                 (Key::REQUEST_SCHEME, scheme),
             ],
-            mark: (is_secure, admin.map_or(0, |text| text.as_ptr().addr())),
+            mark: host.handed().is_none().then_some((is_secure, place)),
         }
     }
 }

@@ -3,10 +3,12 @@
 mod aborted;
 pub(crate) mod body;
 pub(crate) mod connection;
+pub(crate) mod error_page;
 pub(crate) mod facing;
 pub(crate) mod file_part;
 pub(crate) mod filter;
 pub(crate) mod include;
+pub(crate) mod limited;
 pub(crate) mod listener;
 pub(crate) mod output;
 pub(crate) mod parked;

@@ -1,5 +1,6 @@
 //! What makes a module of httpd (http_config.h): its record, the configuration behind it, directives, hooks.
 
+pub(crate) mod asking;
 pub(crate) mod command;
 pub(crate) mod hooks;
 pub(crate) mod kept;

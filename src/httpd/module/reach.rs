@@ -31,6 +31,18 @@ pub(crate) fn check(path: &Path) -> Result<(), String> {
 /// # Errors
 /// As for `check`.
 pub(crate) fn check_as(path: &Path, user: Option<&Account>) -> Result<(), String> {
+    way(path, user, libc::X_OK)
+}
+
+/// As `check_as`, where names are looked for in a directory that is the path itself: Python finds no module in one that it cannot list.
+///
+/// # Errors
+/// As for `check`.
+pub(crate) fn check_listed_as(path: &Path, user: Option<&Account>) -> Result<(), String> {
+    way(path, user, libc::X_OK | libc::R_OK)
+}
+
+fn way(path: &Path, user: Option<&Account>, wanted: libc::c_int) -> Result<(), String> {
     let Some(user) = user else {
         return Ok(());
     };
@@ -39,13 +51,17 @@ pub(crate) fn check_as(path: &Path, user: Option<&Account>) -> Result<(), String
         .iter()
         .filter_map(|part| CString::new(part.as_os_str().as_bytes()).ok())
         .collect();
-    let Some(part) = user.first_closed(&names).and_then(|place| parts.get(place)) else {
+    let Some(part) = user
+        .first_closed(&names, wanted)
+        .and_then(|place| parts.get(place))
+    else {
         return Ok(());
     };
     Err(obstacle(
         path,
         part,
         &format!("{} {}", user.role, user.name),
+        wanted,
     ))
 }
 
@@ -72,11 +88,12 @@ pub(crate) fn check_own(path: &Path) -> Result<(), String> {
             path,
             part,
             &format!("{CHILDREN} {}", name_of(user)),
+            libc::X_OK,
         ))
     })
 }
 
-fn obstacle(path: &Path, part: &Path, user: &str) -> String {
+fn obstacle(path: &Path, part: &Path, user: &str, wanted: libc::c_int) -> String {
     let real = std::fs::canonicalize(path).ok();
     let real = real.filter(|real| real.starts_with(part) && !path.starts_with(part));
     let leads = real.map_or_else(String::new, |real| {
@@ -88,6 +105,8 @@ fn obstacle(path: &Path, part: &Path, user: &str) -> String {
         .unwrap_or_default();
     let what = if Path::new(&part.to_string()).is_file() {
         ("read", "r")
+    } else if wanted & libc::R_OK != 0 && path.to_string() == part.to_string() {
+        ("list", "rx")
     } else {
         ("pass", "x")
     };
@@ -165,6 +184,11 @@ impl Account {
         }))
     }
 
+    /// Which user and groups a process has to take on; None where this one has them already.
+    pub(crate) fn identity(&self) -> Option<&Identity> {
+        self.identity.as_ref()
+    }
+
     /// What a process has to take on to be this user (None: it is that already), the user's name and home directory.
     pub(crate) fn taken_on(self) -> (Option<Identity>, String, String) {
         let name = CString::new(self.name.as_str()).unwrap_or_default();
@@ -177,7 +201,7 @@ impl Account {
     }
 
     /// Finds out as whom the children run; None where that cannot be told.
-    fn of_children() -> Option<Account> {
+    pub(crate) fn of_children() -> Option<Account> {
         // SAFETY: asks for a number; httpd has filled the structure when a configuration has been read.
         let (own, wanted, group, root) = unsafe {
             let settings = &raw const sys::ap_unixd_config;
@@ -215,16 +239,21 @@ impl Account {
     }
 
     /// Finds the first of the paths that this user cannot pass (a directory) or read (another file); its place in the list. A child
-    /// process becomes that user and tries, since only the system knows all its rules.
-    fn first_closed(&self, paths: &[CString]) -> Option<usize> {
+    /// process becomes that user and tries, since only the system knows all its rules. `last`: what is wanted of the last one, where that
+    /// is a directory.
+    fn first_closed(&self, paths: &[CString], last: libc::c_int) -> Option<usize> {
         let directories: Vec<bool> = paths
             .iter()
             .map(|path| Path::new(std::ffi::OsStr::from_bytes(path.to_bytes())).is_dir())
             .collect();
         let closed = || {
-            let mut both = paths.iter().zip(&directories);
-            both.position(|(path, &is_directory)| {
-                let wanted = if is_directory { libc::X_OK } else { libc::R_OK };
+            let mut both = paths.iter().zip(&directories).zip(1..);
+            both.position(|((path, &is_directory), place)| {
+                let wanted = match is_directory {
+                    false => libc::R_OK,
+                    true if place == paths.len() => last,
+                    true => libc::X_OK,
+                };
                 // SAFETY: a path that ends with NUL.
                 let closed = unsafe { libc::access(path.as_ptr(), wanted) != 0 };
                 // A path that does not exist is not looked for here.

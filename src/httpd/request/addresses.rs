@@ -210,8 +210,19 @@ impl<'r> Request<'r> {
         (host, is_ip != 0)
     }
 
+    /// Gives ServerAdmin.
+    pub(crate) fn server_admin(self) -> Option<&'r CStr> {
+        match self.handed() {
+            Some(handed) => handed.admin,
+            None => self.server().server_admin(),
+        }
+    }
+
     /// Gives the line about the server that httpd puts below its own pages; empty unless ServerSignature is on (ap_psignature).
     pub(crate) fn signature(self) -> Option<&'r CStr> {
+        if let Some(handed) = self.handed() {
+            return Some(handed.signature);
+        }
         // SAFETY: a live request; the text is a constant or lies in its pool.
         unsafe { crate::httpd::text(sys::ap_psignature(c"".as_ptr(), self.as_ptr())) }
     }

@@ -21,6 +21,10 @@ pub(crate) struct Handed<'r> {
     pub(crate) scheme: &'r CStr,
     pub(crate) server_name: Option<&'r CStr>,
     pub(crate) server_port: u16,
+    /// ServerAdmin.
+    pub(crate) admin: Option<&'r CStr>,
+    /// What ServerSignature has below pages; empty where it is off.
+    pub(crate) signature: &'r CStr,
     /// CGIPassAuth On.
     pub(crate) passes_authorization: bool,
     pub(crate) uri: Option<&'r CStr>,

@@ -188,6 +188,10 @@ impl<'r> Request<'r> {
     pub(crate) fn add_common_vars(self) {
         // SAFETY: a live request.
         unsafe { sys::ap_add_common_vars(self.as_ptr()) }
+        if let (Some(handed), Some(table)) = (self.handed(), self.subprocess_env()) {
+            table.set(c"SERVER_ADMIN", handed.admin.unwrap_or_default());
+            table.set(c"SERVER_SIGNATURE", handed.signature);
+        }
         if self.filename().is_none()
             && let Some(table) = self.subprocess_env()
         {
