@@ -18,6 +18,7 @@ use std::ptr::NonNull;
 ///
 /// # Errors
 /// No memory for a thread state. `body` is then dropped detached: what releases objects must not own them.
+#[inline]
 pub(crate) fn enter<R>(
     interpreter: &'static Interpreter,
     body: impl for<'py> FnOnce(Cx<'py>) -> R,

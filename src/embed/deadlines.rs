@@ -178,22 +178,23 @@ fn look() -> bool {
                 text,
                 ..about.clone()
             };
-            if !entry.is_told && !entry.is_lock_told {
+            if !entry.is_told && !entry.late().is_lock_told {
                 let text = "the interpreter's lock is held by another thread, or by code in C, and cannot be had: nothing can be raised".into();
                 reports.push(report(text));
             }
-            let since = entry.spared.clamp(entry.due, entry.due + MOST_OF_IMPORTS);
-            if now.saturating_sub(since) >= entry.limit.max(LEAST) && !entry.is_given_up {
+            let (first, last) = (entry.due, entry.due.saturating_add(MOST_OF_IMPORTS));
+            let since = entry.late().spared.clamp(first, last);
+            if now.saturating_sub(since) >= entry.limit.max(LEAST) && !entry.is_given_up() {
                 let mut text =
                     "it does not come back: the child ends when others have finished".to_owned();
-                if !entry.is_told || entry.raised == 0 && entry.raises {
+                if !entry.is_told || entry.raised() == 0 && entry.raises {
                     text.push_str(&stacks::of_stuck(entry.state));
                 }
                 reports.push(report(text));
-                entry.is_given_up = true;
+                entry.late().is_given_up = true;
                 given_up = true;
             }
-            entry.is_lock_told = true;
+            entry.late().is_lock_told = true;
         }
     }
     for interpreter in to_visit {
@@ -215,10 +216,11 @@ fn look() -> bool {
 
 /// Answers the client of a thread that has not come back.
 fn rescue(entry: &mut Entry) {
-    if matches!(entry.rescued, None | Some(Rescued::Busy))
+    if matches!(entry.late().rescued, None | Some(Rescued::Busy))
         && let Some(rescue) = &entry.rescue
     {
-        entry.rescued = Some(rescue.answer());
+        let rescued = rescue.answer();
+        entry.late().rescued = Some(rescued);
     }
 }
 
@@ -318,8 +320,9 @@ fn spare(desk: &Desk, number: u64) -> Option<Report> {
         .claim(now)
         .filter(|entry| entry.number == number && entry.is_to_be_raised(now))?;
     let report = Report::about(desk, &entry);
-    entry.spared = now;
-    entry.next = now + armed::nanoseconds(TICK);
+    let late = entry.late();
+    late.spared = now;
+    late.next = now + armed::nanoseconds(TICK);
     entry.is_told = true;
     Some(report)
 }
@@ -334,8 +337,10 @@ fn raise_in(cx: Cx<'_>, desk: &Desk, number: u64) -> Option<Report> {
     let report = Report::about(desk, &entry);
     // SAFETY: attached to the interpreter in which the thread is; the class lives as long as that.
     unsafe { ffi::PyThreadState_SetAsyncExc(desk.thread().cast_signed(), class.as_ptr()) };
-    entry.raised += 1;
-    entry.next = now + (entry.limit / 4).min(AGAIN);
+    let pause = (entry.limit / 4).min(AGAIN);
+    let late = entry.late();
+    late.raised += 1;
+    late.next = now + pause;
     entry.is_told = true;
     Some(report)
 }
@@ -422,7 +427,7 @@ pub(crate) fn age(since: u64) -> f64 {
 /// How many threads have been given up, and are not back: all, and those among them that are httpd's.
 fn given_up() -> (usize, usize) {
     let of_desk = |desk: &&Desk| {
-        let entry = desk.claim(now()).filter(|entry| entry.is_given_up);
+        let entry = desk.claim(now()).filter(|entry| entry.is_given_up());
         entry.map_or((0, 0), |entry| (1, usize::from(!entry.is_step)))
     };
     let all = desks().clone();
@@ -437,7 +442,7 @@ struct Kept(Vec<Claimed<'static>>);
 impl Kept {
     /// Has those logged that are given up.
     fn close(&self) {
-        let given_up = self.0.iter().filter(|entry| entry.is_given_up);
+        let given_up = self.0.iter().filter(|entry| entry.is_given_up());
         given_up.for_each(|entry| {
             if let Some(rescue) = &entry.rescue {
                 rescue.close();

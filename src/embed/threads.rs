@@ -97,10 +97,23 @@ struct State {
 }
 
 /// Gives this thread's state for an interpreter, which is made at first use; None when memory is short.
+#[inline(always)]
 pub(super) fn state_of(interpreter: &'static Interpreter) -> Option<*mut ffi::PyThreadState> {
     if faults::strike("attach") {
         return None;
     }
+    let (last, state, own) = THREAD.with(|thread| {
+        let (last, state) = thread.last.get();
+        (last, state, thread.own.get())
+    });
+    if own.is_null() && std::ptr::eq(last, interpreter) {
+        return Some(state);
+    }
+    other_state_of(interpreter)
+}
+
+#[inline(never)]
+fn other_state_of(interpreter: &'static Interpreter) -> Option<*mut ffi::PyThreadState> {
     let (last, state, own) = THREAD.with(|thread| {
         let (last, state) = thread.last.get();
         (last, state, thread.own_of(interpreter))
@@ -249,6 +262,7 @@ pub(super) struct Attached {
 }
 
 impl Attached {
+    #[inline(always)]
     pub(super) fn new(state: *mut ffi::PyThreadState) -> Attached {
         THREAD.with(|thread| {
             let before = thread.attached.get();
@@ -272,6 +286,7 @@ impl Attached {
 }
 
 impl Drop for Attached {
+    #[inline]
     fn drop(&mut self) {
         let thread = self.here.thread();
         if self.changed {
@@ -328,6 +343,7 @@ impl Drop for Detached {
     }
 }
 
+#[inline(always)]
 fn attach(thread: &Thread, state: *mut ffi::PyThreadState) {
     let asked = clock::now();
     // SAFETY: a state of this thread, not attached anywhere.

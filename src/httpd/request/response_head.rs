@@ -108,7 +108,7 @@ impl Head {
 
     /// Sets status and headers of the request.
     pub(crate) fn install(&self, request: Request<'_>) {
-        let is_get = request.method_number() == i64::from(sys::M_GET) && !request.header_only();
+        let is_get = request.is_plain_get();
         if !is_get || !self.ranges {
             request.without_ranges();
         }
