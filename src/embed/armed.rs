@@ -13,9 +13,12 @@
 
 use super::in_flight::{is_forked, this_thread};
 use super::interpreter::{Cx, Interpreter};
+use super::threads::Here;
+use crate::httpd::clock::now;
 use crate::httpd::log::Extra;
 use pyo3::ffi;
 use std::cell::{Cell, UnsafeCell};
+use std::num::NonZeroU64;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -55,7 +58,7 @@ pub(super) struct Entry {
     pub(super) interpreter: &'static Interpreter,
     /// The thread's state in it, for the watcher to look at where it cannot attach.
     pub(super) state: usize,
-    /// In nanoseconds of `now`.
+    /// In nanoseconds of `clock::now`.
     pub(super) due: u64,
     pub(super) limit: u64,
     /// Since when it waits for its client, which does not count; 0: it does not.
@@ -144,7 +147,7 @@ pub(super) struct Desk {
     thread: AtomicU64,
     /// Who may be at the entry (`FREE` and so on).
     state: AtomicU32,
-    /// When it has passed, as far as it counts (`now`).
+    /// When it has passed, as far as it counts (`clock::now`).
     due: AtomicU64,
     slot: UnsafeCell<Slot>,
     /// Held by whoever is at an entry that is claimed.
@@ -213,6 +216,28 @@ impl Desk {
 
     fn lock(&self) -> MutexGuard<'_, ()> {
         self.claimed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends the entry of this thread, whose desk it is, unless something has been done about it. Gives what it has.
+    #[inline(always)]
+    fn clear(&self) -> Option<Option<Arc<dyn Rescue>>> {
+        self.state
+            .compare_exchange(OUT, OWN, Ordering::Acquire, Ordering::Relaxed)
+            .ok()?;
+        // SAFETY: it has been taken.
+        let slot = unsafe { &mut *self.slot.get() };
+        match &mut slot.entry {
+            Some(entry) if entry.late.is_none() => {
+                let rescue = entry.rescue.take();
+                slot.entry = None;
+                self.state.store(FREE, Ordering::Release);
+                Some(rescue)
+            }
+            _ => {
+                self.state.store(OUT, Ordering::SeqCst);
+                None
+            }
+        }
     }
 
     /// Takes the slot.
@@ -347,18 +372,6 @@ impl Drop for Leaves {
     }
 }
 
-/// Nanoseconds of a clock that goes forward, and costs next to nothing (CLOCK_MONOTONIC_COARSE: to a few milliseconds).
-pub(super) fn now() -> u64 {
-    let mut time = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    // SAFETY: fills the structure.
-    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC_COARSE, &raw mut time) };
-    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
-    seconds * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or(0)
-}
-
 pub(super) fn nanoseconds(time: Duration) -> u64 {
     time.as_secs()
         .saturating_mul(1_000_000_000)
@@ -382,7 +395,7 @@ pub(super) const UNARMED: Armed = Armed {
 #[inline(always)]
 pub(super) fn arm(
     cx: Cx<'_>,
-    limit: Option<Duration>,
+    limit: Option<NonZeroU64>,
     due: Option<u64>,
     rescue: Option<Arc<dyn Rescue>>,
 ) -> Armed {
@@ -395,10 +408,10 @@ pub(super) fn arm(
     if desk.state.load(Ordering::Relaxed) != FREE {
         return arm_inside(cx, desk, limit, due, rescue);
     }
-    let Some(limit) = limit.map(nanoseconds) else {
+    let Some(limit) = limit.map(NonZeroU64::get) else {
         return UNARMED;
     };
-    let due = due.unwrap_or_else(|| now().saturating_add(limit));
+    let due = due.unwrap_or_else(|| Here::new().take_fresh().saturating_add(limit));
     // SAFETY: there is no entry, so the slot is its thread's.
     let slot = unsafe { &mut *desk.slot.get() };
     slot.put(cx, due, limit, rescue);
@@ -417,14 +430,14 @@ pub(super) fn arm(
 fn arm_inside(
     cx: Cx<'_>,
     desk: &'static Desk,
-    limit: Option<Duration>,
+    limit: Option<NonZeroU64>,
     due: Option<u64>,
     rescue: Option<Arc<dyn Rescue>>,
 ) -> Armed {
     // SAFETY: this thread's; nothing below takes it.
     let taken = unsafe { desk.take() };
     let own = limit.map(|limit| {
-        let limit = nanoseconds(limit);
+        let limit = limit.get();
         (due.unwrap_or_else(|| now().saturating_add(limit)), limit)
     });
     let outer = taken.slot.entry.take().map(Box::new);
@@ -487,6 +500,18 @@ impl Armed {
         if is_forked() {
             return false;
         }
+        if self.outer.is_none()
+            && let Some(rescue) = desk.clear()
+        {
+            drop(rescue);
+            return false;
+        }
+        self.end_late(desk)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn end_late(&mut self, desk: &'static Desk) -> bool {
         // SAFETY: this thread's; nothing below takes it.
         let taken = unsafe { desk.take() };
         // With the entry taken: the watcher has raised before, or will not any more.
@@ -512,8 +537,7 @@ impl Drop for Armed {
 
 /// A step of a task in an event loop's thread begins, attached: it is to be over when the request's time, `due`, has passed.
 pub(super) fn begin_step(cx: Cx<'_>, due: u64, limit: u64) {
-    let limit = Duration::from_nanos(limit);
-    let mut armed = arm(cx, Some(limit), Some(due), None);
+    let mut armed = arm(cx, NonZeroU64::new(limit), Some(due), None);
     armed.desk.take();
     // Whoever waits for the task tells of it.
     is_told_already();
@@ -550,6 +574,29 @@ fn with<R>(body: impl FnOnce(u64, &mut Entry) -> R) -> Option<R> {
 /// The user's code has ended, before the entry is closed: nothing is raised any more. Had its time passed?
 #[inline]
 pub(crate) fn over(_cx: Cx<'_>) -> bool {
+    let Some(desk) = here().filter(|desk| desk.is_armed()) else {
+        return false;
+    };
+    let taken = desk
+        .state
+        .compare_exchange(OUT, OWN, Ordering::Acquire, Ordering::Relaxed);
+    if taken.is_err() {
+        return over_late();
+    }
+    // SAFETY: it has been taken.
+    let slot = unsafe { &mut *desk.slot.get() };
+    let has_passed = slot
+        .entry
+        .as_mut()
+        .is_some_and(|entry| !entry.is_over && entry.end(desk.thread()));
+    desk.due.store(NEVER, Ordering::Relaxed);
+    desk.state.store(OUT, Ordering::Release);
+    has_passed
+}
+
+#[cold]
+#[inline(never)]
+fn over_late() -> bool {
     with(|thread, entry| entry.end(thread)).unwrap_or(false)
 }
 

@@ -10,18 +10,20 @@
 //! threads that are made for it, one an interpreter at a time. It looks each `TICK` while anything is armed, and sleeps otherwise; in the
 //! child of a fork there is none, and nothing is armed.
 
-use super::armed::{self, Claimed, Desk, Entry, UNARMED, desks, now};
+use super::armed::{self, Claimed, Desk, Entry, UNARMED, desks};
 use super::attach::enter;
 use super::in_flight::{self, is_forked};
 use super::interpreter::{Cx, Interpreter};
 use super::question::Question;
 use super::{exception, main_thread, stacks, threads, totals};
+use crate::httpd::clock::now;
 use crate::httpd::guard::guard;
 use crate::httpd::log::{self, Extra, Level};
 use crate::httpd::module::retirement;
 use crate::httpd::request::server::mpm_query;
 use pyo3::ffi;
 use pyo3::prelude::*;
+use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::time::Duration;
@@ -53,7 +55,7 @@ static VISITED: Mutex<Vec<usize>> = Mutex::new(Vec::new());
 #[inline]
 pub(crate) fn arm<R: Rescue + 'static>(
     cx: Cx<'_>,
-    limit: Option<Duration>,
+    limit: Option<NonZeroU64>,
     rescue: Option<&Arc<R>>,
 ) -> Armed {
     if limit.is_none() && !armed::is_any() {
@@ -386,7 +388,7 @@ pub(crate) fn race(
     spawned.map_err(pyo3::exceptions::PyOSError::new_err)?;
     let mut done = Ok(());
     for _ in 0..times {
-        let armed = armed::arm(cx, Some(Duration::from_secs(1)), Some(now()), None);
+        let armed = armed::arm(cx, NonZeroU64::new(AGAIN), Some(now()), None);
         armed::is_told_already();
         if let Err(error) = body() {
             exception::discard(cx.py, error);

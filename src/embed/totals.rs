@@ -191,10 +191,7 @@ fn other_row(last: Option<Known>, interpreter: &'static Interpreter, application
     let found = KNOWN.try_with(|known| look_up(&mut known.borrow_mut(), interpreter, application));
     let found = found.ok().flatten();
     THREAD.with(|thread| thread.last.set(found.or(last)));
-    found.map_or_else(
-        || find(interpreter.name(), application),
-        |found| found.row,
-    )
+    found.map_or_else(|| find(interpreter.name(), application), |found| found.row)
 }
 
 /// None where the thread remembers too many names.
