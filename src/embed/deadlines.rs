@@ -15,6 +15,7 @@ use super::attach::enter;
 use super::in_flight::{self, is_forked};
 use super::interpreter::{Cx, Interpreter};
 use super::question::Question;
+use super::stacks::Stuck;
 use super::{exception, main_thread, stacks, threads, totals};
 use crate::httpd::clock::now;
 use crate::httpd::guard::guard;
@@ -58,8 +59,11 @@ pub(crate) fn arm<R: Rescue + 'static>(
     limit: Option<NonZeroU64>,
     rescue: Option<&Arc<R>>,
 ) -> Armed {
-    if limit.is_none() && !armed::is_any() {
-        return UNARMED;
+    if !armed::is_any() {
+        if limit.is_none() {
+            return UNARMED;
+        }
+        stacks::prepare(cx);
     }
     let rescue = rescue.map(|rescue| rescue.clone() as Arc<dyn Rescue>);
     let armed = armed::arm(cx, limit, None, rescue);
@@ -165,6 +169,8 @@ fn look() -> bool {
     let (all, now) = (desks().clone(), now());
     let (mut is_any, mut reports, mut given_up) = (false, Vec::new(), false);
     let mut to_visit: Vec<&'static Interpreter> = Vec::new();
+    // Reports that their threads' stacks are missing in.
+    let mut unseen: Vec<(usize, Stuck)> = Vec::new();
     for desk in all {
         is_any |= desk.is_armed();
         let Some(mut entry) = desk.claim(now) else {
@@ -187,12 +193,16 @@ fn look() -> bool {
             let (first, last) = (entry.due, entry.due.saturating_add(MOST_OF_IMPORTS));
             let since = entry.late().spared.clamp(first, last);
             if now.saturating_sub(since) >= entry.limit.max(LEAST) && !entry.is_given_up() {
-                let mut text =
-                    "it does not come back: the child ends when others have finished".to_owned();
+                let text = "it does not come back: the child ends when others have finished";
+                reports.push(report(text.into()));
                 if !entry.is_told || entry.raised() == 0 && entry.raises {
-                    text.push_str(&stacks::of_stuck(entry.state));
+                    let stuck = Stuck {
+                        interpreter: entry.interpreter,
+                        thread: desk.thread(),
+                        state: entry.state,
+                    };
+                    unseen.push((reports.len() - 1, stuck));
                 }
-                reports.push(report(text));
                 entry.late().is_given_up = true;
                 given_up = true;
             }
@@ -207,6 +217,11 @@ fn look() -> bool {
         match at {
             Some(interpreter) => visit(interpreter, Some((number, thread))),
             None => reply(number, ""),
+        }
+    }
+    for (place, stuck) in unseen {
+        if let Some(report) = reports.get_mut(place) {
+            report.text.push_str(&stacks::of_stuck(stuck));
         }
     }
     reports.into_iter().for_each(tell);
