@@ -121,6 +121,17 @@ def test_a_silent_connection_is_told_that_its_child_ends(daemon: Daemon) -> None
     until(lambda: not lives(int(first)), lambda: "the child stays")
 
 
+def test_a_connection_that_is_not_used_is_given_up(serve: Serve) -> None:
+    """Before httpd's Timeout closes it without a word; MPM prefork's mod_proxy never does by itself."""
+    server = serve("Timeout 2\n" + CONFIG.format(user()), modules=PROXY)
+    shop = Daemon(server)
+    shop.serves()
+    kept = Kept(shop.socket)
+    assert kept.ask()[2]
+    assert kept.told() == FAREWELL
+    assert kept.ask()[0] == 200
+
+
 @pytest.mark.parametrize("how", ["reload", "graceful"])
 def test_the_front_uses_no_connection_of_a_child_that_ends(daemon: Daemon, how: str) -> None:
     """Each client meets the new one, as soon as it serves."""

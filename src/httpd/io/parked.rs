@@ -29,9 +29,10 @@ const FAREWELL: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 /// For so long a front may take between looking at a connection and sending on it.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// A connection that nobody serves: its socket, and since when the front has been told.
+/// A connection that nobody serves: its socket, and since when that is so, and the front has been told.
 struct Parked {
     socket: c_int,
+    since: Instant,
     told: Option<Instant>,
 }
 
@@ -110,7 +111,11 @@ unsafe extern "C" fn nothing(_: *mut c_void) -> c_int {
 /// Has the connection, whose answer has been sent, wait for its next request. It has a state, and this thread serves it.
 pub(super) fn park(raw: *mut sys::conn_rec, socket: c_int) {
     let mut parked = parked();
-    let mut one = Parked { socket, told: None };
+    let mut one = Parked {
+        socket,
+        since: Instant::now(),
+        told: None,
+    };
     if is_parting() {
         one.tell();
     }
@@ -128,17 +133,19 @@ pub(super) fn forget(raw: *mut sys::conn_rec) {
     }
 }
 
-/// Has the front use other connections than those that wait here.
-pub(super) fn send_away() {
+/// Has the front use other connections than those that wait here, for that long or longer.
+pub(super) fn send_away(age: Duration) {
     for one in parked().iter_mut().flat_map(HashMap::values_mut) {
-        one.tell();
+        if age.is_zero() || one.since.elapsed() >= age {
+            one.tell();
+        }
     }
 }
 
 /// The child ends.
 pub(crate) fn part() {
     PARTING.store(true, Ordering::Release);
-    send_away();
+    send_away(Duration::ZERO);
 }
 
 /// Ends the connections whose front has been told long enough ago.

@@ -8,13 +8,14 @@ use crate::httpd::guard::guard;
 use crate::httpd::io::{listener, parked};
 use crate::httpd::log::{self, Level};
 use crate::httpd::request::connection::Connection;
-use crate::httpd::request::server::{can_suspend, mpm_query};
+use crate::httpd::request::server::{Server, can_suspend, mpm_query};
 use crate::httpd::status::Status;
 use crate::httpd::sys;
 use std::cell::Cell;
 use std::ffi::c_int;
 use std::ptr::{null, null_mut};
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::time::Duration;
 
 /// How long a worker stays, in milliseconds: longer than the front and a client take between two requests, also where all of them share a
 /// processor; so long a new connection may wait at most for a worker that stays.
@@ -93,7 +94,7 @@ fn serve(connection: Connection<'_>) -> c_int {
     }
     parked::forget(raw);
     if is_full() && has_others() {
-        parked::send_away();
+        parked::send_away(Duration::ZERO);
     }
     loop {
         AT.with(|at| at.set(raw));
@@ -140,6 +141,12 @@ fn is_full() -> bool {
 /// So many looks that see no more than one worker free are no moment's work.
 const LOOKS: u32 = 4;
 
+/// For how long a connection waits at most: event would close it after Timeout, without a word.
+fn longest() -> Duration {
+    let timeout = Server::main().map_or(0.0, Server::timeout);
+    Duration::try_from_secs_f64((timeout / 2.0).min(60.0)).unwrap_or_default()
+}
+
 /// To be called a few times a second: has the front give up what waits here in the way of others, and closes what it has given up.
 pub(crate) fn look() {
     static NARROW: AtomicU32 = AtomicU32::new(0);
@@ -148,9 +155,12 @@ pub(crate) fn look() {
         NARROW.store(0, Ordering::Relaxed);
     }
     let is_long = is_narrow && NARROW.fetch_add(1, Ordering::Relaxed) >= LOOKS;
-    if is_long || parked::is_parting() {
-        parked::send_away();
-    }
+    let age = if is_long || parked::is_parting() {
+        Duration::ZERO
+    } else {
+        longest()
+    };
+    parked::send_away(age);
     parked::end_told();
 }
 
