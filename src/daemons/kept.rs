@@ -49,13 +49,14 @@ pub(crate) fn follow_parent(server: Server<'_>) {
 }
 
 /// So often it is looked after the connections that the front keeps.
-const MOMENT: Duration = Duration::from_millis(250);
+const MOMENT: Duration = Duration::from_millis(100);
 
 /// Looks after the front's connections, as long as this child of a daemon lives.
 pub(crate) fn look_after_front() {
     if !handed::is_daemon() {
         return;
     }
+    parked::keep_from_forked();
     let spawned = main_thread::spawn("mod_python front", || {
         loop {
             std::thread::sleep(MOMENT);

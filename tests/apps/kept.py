@@ -9,6 +9,9 @@ import time
 
 def application(environ, start_response):
     path, query = environ["PATH_INFO"], environ.get("QUERY_STRING", "")
+    if path == "/parts":
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return iter([b"one ", b"two"])
     answer = ACTIONS.get(path, where)(query)
     start_response("200 OK", [("Content-Type", "text/plain")])
     return [str(answer).encode()]
@@ -68,7 +71,19 @@ def forks(_):
     return "forked"
 
 
+def large(_):
+    return "x" * 250_000
+
+
+def returns(query):
+    """The forked process comes back when somebody writes to a FIFO."""
+    pid = os.fork()
+    return pid or read(query)
+
+
 ACTIONS = {
+    "/large": large,
+    "/returns": returns,
     "/variables": variables,
     "/descriptors": descriptors,
     "/read": read,

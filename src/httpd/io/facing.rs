@@ -86,9 +86,12 @@ unsafe extern "C" fn answer(
         let (request, next) = ((*filter).r, (*filter).next);
         let facing = &mut *(*filter).ctx.cast::<Facing>();
         let mut length = 0;
-        if sys::apr_brigade_length(brigade, 0, &raw mut length) != 0 || length < 0 {
-            length = 0;
+        if sys::apr_brigade_length(brigade, 0, &raw mut length) != 0 {
+            length = -1;
         }
+        // What a socket does not take at once, or comes later, leaves the connection to the MPM, which may close it without a word.
+        let is_whole = has_eos(brigade) && (0..=AHEAD).contains(&length);
+        let length = length.max(0);
         facing.sent = facing.sent.saturating_add(length);
         // The thread of streams (`sbh` is NULL then) must not wait for one; and a front that has not been told to go on (100 Continue) sends
         // nothing, and waits for nothing but the answer.
@@ -103,7 +106,7 @@ unsafe extern "C" fn answer(
             return sys::ap_pass_brigade(next, brigade);
         }
         facing.is_begun = true;
-        if staying::is_last_answer() {
+        if !is_whole || staying::is_last_answer() {
             (*(*request).connection).keepalive = sys::ap_conn_keepalive_e_AP_CONN_CLOSE;
         }
         let (headers, version) = ((*request).headers_in, (*request).proto_num);

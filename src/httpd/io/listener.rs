@@ -169,6 +169,30 @@ pub(in crate::httpd) fn is_from_front(connection: *mut sys::conn_rec) -> bool {
         && unsafe { !sys::apr_table_get((*connection).notes, FROM_FRONT.as_ptr()).is_null() }
 }
 
+/// Does somebody wait whom nobody has accepted yet?
+pub(super) fn has_waiting() -> bool {
+    // SAFETY: httpd's list of listeners lives as long as the child, and its sockets, once they are closed, have no descriptor.
+    unsafe {
+        let mut listener = sys::ap_listeners;
+        while !listener.is_null() {
+            let mut place = libc::pollfd {
+                fd: -1,
+                events: libc::POLLIN,
+                revents: 0,
+            };
+            if !(*listener).sd.is_null()
+                && sys::apr_os_sock_get(&raw mut place.fd, (*listener).sd) == 0
+                && libc::poll(&raw mut place, 1, 0) > 0
+                && place.revents & libc::POLLIN != 0
+            {
+                return true;
+            }
+            listener = (*listener).next;
+        }
+        false
+    }
+}
+
 /// The path that a UNIX socket, or the listener that it was accepted from, is bound to; None for other sockets.
 fn path_of(descriptor: i32) -> Option<Vec<u8>> {
     // SAFETY: the address is as large as it is said to be, and filled in.

@@ -10,10 +10,14 @@ use crate::httpd::guard::guard;
 use crate::httpd::io::listener;
 use crate::httpd::log::{self, Level};
 use crate::httpd::module::retirement;
+use crate::httpd::request::connection::Connection;
 use crate::httpd::request::server::{can_suspend, is_stopping};
 use crate::httpd::sys;
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ffi::{c_int, c_void};
+use std::fs::File;
+use std::os::fd::AsRawFd;
 use std::ptr::null;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -27,21 +31,30 @@ const SINCE: c_int = 63;
 /// What the front is told, by a response that it passes to nobody (RFC 9110, 15.2).
 const FAREWELL: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 /// For so long a front may take between looking at a connection and sending on it.
-const PATIENCE: Duration = Duration::from_secs(3);
+pub(super) const PATIENCE: Duration = Duration::from_secs(3);
 
-/// A connection that nobody serves: its socket, and since when that is so, and the front has been told.
+/// A connection that nobody serves: since when, and when the front has been told.
 struct Parked {
-    socket: c_int,
     since: Instant,
     told: Option<Instant>,
 }
 
-/// By the address of their record. Who serves one takes it out first, and so does httpd before it closes one (pre_close_connection): what is
-/// in here is open, as long as the lock is held.
-static PARKED: Mutex<Option<HashMap<usize, Parked>>> = Mutex::new(None);
+/// All connections of the front's, by the address of their record, which lives as long as they are in here. Who serves one says so first,
+/// and so does httpd before it closes one (pre_close_connection).
+type Known = HashMap<usize, Option<Parked>>;
+
+static KNOWN: Mutex<Option<Known>> = Mutex::new(None);
 
 /// Does the child end?
 static PARTING: AtomicBool = AtomicBool::new(false);
+
+/// Is this a process that an application has forked?
+static FORKED: AtomicBool = AtomicBool::new(false);
+
+thread_local! {
+    /// The lock of a thread that forks.
+    static HELD: RefCell<Option<MutexGuard<'static, Option<Known>>>> = const { RefCell::new(None) };
+}
 
 /// Registers the hooks of a connection's end.
 pub(super) fn register() {
@@ -53,16 +66,67 @@ pub(super) fn register() {
 }
 
 unsafe extern "C" fn on_close(raw: *mut sys::conn_rec) -> c_int {
-    on_close_of(raw);
-    sys::OK
-}
-
-fn on_close_of(raw: *mut sys::conn_rec) {
     if listener::is_daemon()
-        && let Err(place) = guard("pre_close_connection", || forget(raw))
+        && let Err(place) = guard("pre_close_connection", || serve(raw))
     {
         log::process(Level::Critical, &place);
     }
+    sys::OK
+}
+
+/// What a process that an application forks has instead of the front's connections: whose answers are its parent's.
+static NOWHERE: OnceLock<Option<File>> = OnceLock::new();
+
+/// Takes the front's connections away from processes that applications fork (pthread_atfork): the front would get answers of theirs, and
+/// would not see that this child has ended.
+pub(crate) fn keep_from_forked() {
+    NOWHERE.get_or_init(|| {
+        let opened = File::options().read(true).write(true).open("/dev/null");
+        // SAFETY: functions that live as long as the process; httpd keeps modules loaded in its children.
+        unsafe { libc::pthread_atfork(Some(on_fork), Some(behind_fork), Some(in_forked)) };
+        opened.ok()
+    });
+}
+
+unsafe extern "C" fn on_fork() {
+    let _ = HELD.try_with(|held| held.try_borrow_mut().map(|mut held| *held = Some(known())));
+}
+
+unsafe extern "C" fn behind_fork() {
+    let _ = HELD.try_with(|held| held.try_borrow_mut().map(|mut held| *held = None));
+}
+
+unsafe extern "C" fn in_forked() {
+    FORKED.store(true, Ordering::Relaxed);
+    let nowhere = NOWHERE.get().and_then(Option::as_ref).map(File::as_raw_fd);
+    let _ = HELD.try_with(|held| {
+        let Ok(mut held) = held.try_borrow_mut() else {
+            return;
+        };
+        let known = held.as_ref().and_then(|held| held.as_ref());
+        for &raw in known.iter().flat_map(|known| known.keys()) {
+            if let (Some(socket), Some(nowhere)) = (socket(raw), nowhere) {
+                // SAFETY: two open descriptors.
+                unsafe { libc::dup2(nowhere, socket) };
+            }
+        }
+        *held = None;
+    });
+}
+
+/// Ends a process that an application has forked, and that has come back from it: all that httpd would do next is its parent's.
+pub(super) fn end_forked() {
+    if FORKED.load(Ordering::Relaxed) {
+        // SAFETY: ends the process at once.
+        unsafe { libc::_exit(0) }
+    }
+}
+
+/// The socket of a connection that is known: as it is now, since who closes it says so first.
+fn socket(raw: usize) -> Option<c_int> {
+    let raw = std::ptr::with_exposed_provenance_mut(raw);
+    // SAFETY: the record of a connection that is known lives.
+    unsafe { Connection::from_raw(raw) }.and_then(Connection::descriptor)
 }
 
 /// Can connections wait where event leaves them alone?
@@ -84,12 +148,33 @@ pub(super) fn is_parting() -> bool {
     PARTING.load(Ordering::Acquire) || is_stopping() || retirement::has_begun()
 }
 
-fn parked() -> MutexGuard<'static, Option<HashMap<usize, Parked>>> {
-    PARKED.lock().unwrap_or_else(PoisonError::into_inner)
+/// Are there so many that descriptors may run out (RLIMIT_NOFILE)?
+pub(super) fn are_many() -> bool {
+    static MOST: OnceLock<usize> = OnceLock::new();
+    let most = *MOST.get_or_init(|| {
+        let mut limit = libc::rlimit {
+            rlim_cur: 0,
+            rlim_max: 0,
+        };
+        // SAFETY: fills in a structure of numbers.
+        unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
+        usize::try_from(limit.rlim_cur / 4).unwrap_or(usize::MAX)
+    });
+    known().as_ref().is_some_and(|known| known.len() >= most)
 }
 
-/// A new connection: where httpd gives it up without further ado, it is known of no longer than its memory.
+fn known() -> MutexGuard<'static, Option<Known>> {
+    KNOWN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A new connection. It is known of no longer than its memory.
 pub(super) fn meet(raw: *mut sys::conn_rec) {
+    let before = known()
+        .get_or_insert_default()
+        .insert(raw.expose_provenance(), None);
+    if before.is_some() {
+        return;
+    }
     // SAFETY: a live connection, whose pool calls the function once, before its memory goes.
     unsafe {
         let (end, nothing) = (Some(on_end as Cleanup), Some(nothing as Cleanup));
@@ -100,7 +185,9 @@ pub(super) fn meet(raw: *mut sys::conn_rec) {
 type Cleanup = unsafe extern "C" fn(*mut c_void) -> c_int;
 
 unsafe extern "C" fn on_end(raw: *mut c_void) -> c_int {
-    on_close_of(raw.cast());
+    if let Some(known) = known().as_mut() {
+        known.remove(&raw.addr());
+    }
     0
 }
 
@@ -109,37 +196,51 @@ unsafe extern "C" fn nothing(_: *mut c_void) -> c_int {
 }
 
 /// Has the connection, whose answer has been sent, wait for its next request. It has a state, and this thread serves it.
-pub(super) fn park(raw: *mut sys::conn_rec, socket: c_int) {
-    let mut parked = parked();
+pub(super) fn park(raw: *mut sys::conn_rec) {
+    let mut known = known();
     let mut one = Parked {
-        socket,
         since: Instant::now(),
         told: None,
     };
     if is_parting() {
-        one.tell();
+        one.tell(raw.addr());
     }
-    parked.get_or_insert_default().insert(raw.addr(), one);
-    // SAFETY: a live connection with a state, which this thread serves. The MPM has not got it back yet.
-    unsafe {
-        (*(*raw).cs).state = WAITS;
+    // Where it is not known, it has no end that would take it out again.
+    if let Some(place) = known.as_mut().and_then(|known| known.get_mut(&raw.addr())) {
+        *place = Some(one);
+        // SAFETY: a live connection with a state, which this thread serves. The MPM has not got it back yet.
+        unsafe {
+            (*(*raw).cs).state = WAITS;
+        }
     }
 }
 
 /// It is served, or closed.
-pub(super) fn forget(raw: *mut sys::conn_rec) {
-    if let Some(parked) = parked().as_mut() {
-        parked.remove(&raw.addr());
+pub(super) fn serve(raw: *mut sys::conn_rec) {
+    if let Some(place) = known()
+        .as_mut()
+        .and_then(|known| known.get_mut(&raw.addr()))
+    {
+        *place = None;
+    }
+}
+
+/// Does something to each connection that waits.
+fn each(mut what: impl FnMut(usize, &mut Parked)) {
+    for (&raw, place) in known().iter_mut().flatten() {
+        if let Some(one) = place {
+            what(raw, one);
+        }
     }
 }
 
 /// Has the front use other connections than those that wait here, for that long or longer.
 pub(super) fn send_away(age: Duration) {
-    for one in parked().iter_mut().flat_map(HashMap::values_mut) {
+    each(|raw, one| {
         if age.is_zero() || one.since.elapsed() >= age {
-            one.tell();
+            one.tell(raw);
         }
-    }
+    });
 }
 
 /// The child ends.
@@ -148,43 +249,44 @@ pub(crate) fn part() {
     send_away(Duration::ZERO);
 }
 
-/// Ends the connections whose front has been told long enough ago.
-pub(super) fn end_told() {
-    for one in parked().iter_mut().flat_map(HashMap::values_mut) {
-        let is_over = one.told.is_some_and(|told| told.elapsed() >= PATIENCE);
-        if is_over && !one.is_asked() {
-            one.end();
+/// Ends the connections whose front has been told so long ago.
+pub(super) fn end_told(patience: Duration) {
+    each(|raw, one| {
+        if one.told.is_some_and(|told| told.elapsed() >= patience) {
+            end(raw);
         }
-    }
+    });
 }
 
 impl Parked {
     /// Tells the front, once.
-    fn tell(&mut self) {
-        if self.told.is_some() {
+    fn tell(&mut self, raw: usize) {
+        let Some(socket) = socket(raw).filter(|_| self.told.is_none()) else {
             return;
-        }
+        };
         self.told = Some(Instant::now());
         // SAFETY: an open socket, and bytes that live through the call. It is empty, and takes them at once, or its other side has gone.
         unsafe {
             let (data, flags) = (FAREWELL.as_ptr(), libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL);
-            libc::send(self.socket, data.cast::<c_void>(), FAREWELL.len(), flags);
+            libc::send(socket, data.cast::<c_void>(), FAREWELL.len(), flags);
         }
     }
+}
 
-    fn is_asked(&self) -> bool {
-        let mut place = libc::pollfd {
-            fd: self.socket,
-            events: libc::POLLIN,
-            revents: 0,
-        };
-        // SAFETY: one place.
-        unsafe { libc::poll(&raw mut place, 1, 0) > 0 }
-    }
-
-    /// Has the MPM see its end.
-    fn end(&self) {
-        // SAFETY: an open socket.
-        unsafe { libc::shutdown(self.socket, libc::SHUT_RDWR) };
+/// Has the MPM see the end of a connection on which nothing has come.
+fn end(raw: usize) {
+    let Some(socket) = socket(raw) else {
+        return;
+    };
+    let mut place = libc::pollfd {
+        fd: socket,
+        events: libc::POLLIN,
+        revents: 0,
+    };
+    // SAFETY: one place, and an open socket.
+    unsafe {
+        if libc::poll(&raw mut place, 1, 0) == 0 {
+            libc::shutdown(socket, libc::SHUT_RDWR);
+        }
     }
 }

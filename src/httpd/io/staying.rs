@@ -14,7 +14,7 @@ use crate::httpd::sys;
 use std::cell::Cell;
 use std::ffi::c_int;
 use std::ptr::{null, null_mut};
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// How long a worker stays, in milliseconds: longer than the front and a client take between two requests, also where all of them share a
@@ -25,8 +25,11 @@ const MOMENT: c_int = 5;
 const PATIENCE: usize = 8;
 const SELDOM: usize = 32;
 
-/// Workers of this child that serve a connection of the front's.
+/// Workers of this child that serve a request of the front's.
 static AT_WORK: AtomicUsize = AtomicUsize::new(0);
+
+/// Workers that stay at a connection.
+static STAYING: AtomicUsize = AtomicUsize::new(0);
 
 /// How often the last workers that stayed have stayed in vain, one after the other; beyond `PATIENCE` it counts requests.
 static IN_VAIN: AtomicUsize = AtomicUsize::new(0);
@@ -69,46 +72,45 @@ unsafe extern "C" fn on_connection(raw: *mut sys::conn_rec) -> c_int {
     })
 }
 
-/// A worker at work: counted as long as this lives.
-struct Worker;
+/// Counts a worker as long as it lives.
+struct Counted(&'static AtomicUsize);
 
-impl Worker {
-    fn new() -> Worker {
-        AT_WORK.fetch_add(1, Ordering::Relaxed);
-        Worker
+impl Counted {
+    fn new(count: &'static AtomicUsize) -> Counted {
+        count.fetch_add(1, Ordering::Relaxed);
+        Counted(count)
     }
 }
 
-impl Drop for Worker {
+impl Drop for Counted {
     fn drop(&mut self) {
-        AT_WORK.fetch_sub(1, Ordering::Relaxed);
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 /// Serves requests of the connection as long as they follow one another.
 fn serve(connection: Connection<'_>) -> c_int {
     let raw = connection.as_ptr();
-    let _worker = Worker::new();
     if connection.keepalives() == 0 {
         parked::meet(raw);
     }
-    parked::forget(raw);
-    if is_full() && has_others() {
-        parked::send_away(Duration::ZERO);
-    }
+    parked::serve(raw);
     loop {
+        let worker = Counted::new(&AT_WORK);
+        if is_crowded() {
+            parked::send_away(Duration::ZERO);
+        }
         AT.with(|at| at.set(raw));
         // SAFETY: a live connection, which httpd's own hooks serve.
         let status = unsafe { sys::ap_run_process_connection(raw) };
         AT.with(|at| at.set(null_mut()));
+        parked::end_forked();
+        drop(worker);
         if status != Status::OK.0 || !is_idle(connection) {
             return status;
         }
-        let Some(descriptor) = connection.descriptor() else {
-            return status;
-        };
-        if !is_followed(descriptor) {
-            parked::park(raw, descriptor);
+        if !connection.descriptor().is_some_and(is_followed) {
+            parked::park(raw);
             return status;
         }
         // SAFETY: it has a state, as `is_idle` has seen.
@@ -119,13 +121,28 @@ fn serve(connection: Connection<'_>) -> c_int {
 }
 
 /// Event counts connections that wait: once all workers have been busy, it accepts none as long as there are as many connections as workers,
-/// and no two workers are free. With fewer workers than these that would be all the time, so that no connection is kept.
-const FEW: usize = 4;
+/// and no two workers are free. With fewer workers than these that would be often, so that no connection is kept.
+const FEW: usize = 8;
 
 /// Is the connection to end behind the answer that is about to be sent? Where nothing keeps httpd from closing it later, perhaps while its
-/// front sends on it, and where the child ends.
+/// front sends on it; where the child ends; and where connections that wait would keep others out.
 pub(super) fn is_last_answer() -> bool {
-    !parked::is_possible() || parked::is_parting() || threads() < FEW
+    !parked::is_possible()
+        || parked::is_parting()
+        || threads() < FEW
+        || is_narrow()
+        || is_crowded()
+        || parked::are_many()
+}
+
+/// Is no more than one worker free?
+fn is_narrow() -> bool {
+    AT_WORK.load(Ordering::Relaxed) + STAYING.load(Ordering::Relaxed) + 1 >= threads()
+}
+
+/// Are there other children, which new connections would go to (AP_MPMQ_MAX_DAEMONS), and more than one worker at work in this one?
+fn is_crowded() -> bool {
+    AT_WORK.load(Ordering::Relaxed) > 1 && mpm_query(sys::AP_MPMQ_MAX_DAEMONS) > 1
 }
 
 /// How many workers a child has (AP_MPMQ_MAX_THREADS).
@@ -133,40 +150,28 @@ fn threads() -> usize {
     usize::try_from(mpm_query(sys::AP_MPMQ_MAX_THREADS)).unwrap_or(0)
 }
 
-/// Are all workers of this child at work?
-fn is_full() -> bool {
-    AT_WORK.load(Ordering::Relaxed) >= threads()
-}
-
-/// So many looks that see no more than one worker free are no moment's work.
-const LOOKS: u32 = 4;
-
 /// For how long a connection waits at most: event would close it after Timeout, without a word.
 fn longest() -> Duration {
     let timeout = Server::main().map_or(0.0, Server::timeout);
     Duration::try_from_secs_f64((timeout / 2.0).min(60.0)).unwrap_or_default()
 }
 
-/// To be called a few times a second: has the front give up what waits here in the way of others, and closes what it has given up.
+/// Where connections that wait keep others out, they end sooner.
+const HURRY: Duration = Duration::from_secs(1);
+
+/// To be called some times a second: has the front give up what waits here for long or in the way of others, and closes what it has given up.
 pub(crate) fn look() {
-    static NARROW: AtomicU32 = AtomicU32::new(0);
-    let is_narrow = AT_WORK.load(Ordering::Relaxed) + 1 >= threads();
-    if !is_narrow {
-        NARROW.store(0, Ordering::Relaxed);
-    }
-    let is_long = is_narrow && NARROW.fetch_add(1, Ordering::Relaxed) >= LOOKS;
-    let age = if is_long || parked::is_parting() {
+    static OTHERS_WAIT: AtomicBool = AtomicBool::new(false);
+    let do_others = is_narrow() && listener::has_waiting();
+    let is_urgent = OTHERS_WAIT.swap(do_others, Ordering::Relaxed) && do_others;
+    let age = if is_urgent || parked::is_parting() {
         Duration::ZERO
     } else {
         longest()
     };
     parked::send_away(age);
-    parked::end_told();
-}
-
-/// May there be other children (AP_MPMQ_MAX_DAEMONS), which take new connections when this one does not?
-fn has_others() -> bool {
-    mpm_query(sys::AP_MPMQ_MAX_DAEMONS) > 1
+    let patience = if is_urgent { HURRY } else { parked::PATIENCE };
+    parked::end_told(patience);
 }
 
 /// Sends what is left of the answer. Is nothing else to be done, but to wait for the next request?
@@ -185,9 +190,10 @@ fn is_idle(connection: Connection<'_>) -> bool {
 
 /// Waits a moment, where nobody else waits for this worker. Is the next request, or the end, there?
 fn is_followed(descriptor: c_int) -> bool {
-    if is_full() || parked::is_parting() || !is_worth_it() {
+    if is_narrow() || parked::is_parting() || !is_worth_it() {
         return false;
     }
+    let _stays = Counted::new(&STAYING);
     let mut place = libc::pollfd {
         fd: descriptor,
         events: libc::POLLIN,

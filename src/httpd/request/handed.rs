@@ -189,7 +189,20 @@ impl<'r> Request<'r> {
                 connection,
                 ips: ((*connection).client_ip, (*connection).local_ip),
                 addresses: ((*connection).client_addr, (*connection).local_addr),
+                names: [
+                    (*connection).remote_host,
+                    (*connection).local_host,
+                    (*connection).remote_logname,
+                ],
+                double_reverse: (*connection).double_reverse(),
+                notes: (*connection).notes,
             });
+            // The next request of this connection is another client's.
+            (*connection).notes = sys::apr_table_copy(pool.as_ptr(), (*connection).notes);
+            (*connection).remote_host = null_mut();
+            (*connection).local_host = null_mut();
+            (*connection).remote_logname = null_mut();
+            (*connection).set_double_reverse(0);
             (*connection).client_ip = pool.c_string(client.0).as_ptr().cast_mut();
             (*connection).local_ip = pool.c_string(own.0).as_ptr().cast_mut();
             if let Some(address) = listener::address(pool.as_ptr(), client.0, client.1) {
@@ -207,6 +220,9 @@ struct Before {
     connection: *mut sys::conn_rec,
     ips: (*mut c_char, *mut c_char),
     addresses: (*mut sys::apr_sockaddr_t, *mut sys::apr_sockaddr_t),
+    names: [*mut c_char; 3],
+    double_reverse: c_int,
+    notes: *mut sys::apr_table_t,
 }
 
 impl Drop for Before {
@@ -216,6 +232,13 @@ impl Drop for Before {
             let connection = &mut *self.connection;
             (connection.client_ip, connection.local_ip) = self.ips;
             (connection.client_addr, connection.local_addr) = self.addresses;
+            [
+                connection.remote_host,
+                connection.local_host,
+                connection.remote_logname,
+            ] = self.names;
+            connection.set_double_reverse(self.double_reverse);
+            connection.notes = self.notes;
         }
     }
 }
