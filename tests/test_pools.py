@@ -297,7 +297,8 @@ def test_an_extension_that_another_interpreter_has_loaded(serve: Serve, first: s
         "</Location>\nPythonInterpreterGIL shared one\nPythonInterpreterGIL shared two\n"
         for name, interpreter in (("one", "one"), ("two", "two"), ("main", "main_interpreter"))
     )
-    server = serve(config, start=False)
+    # A pool would be one more that might have loaded it.
+    server = serve(config, start=False, interpreter=None)
     server.write(
         "apps/needs_once.py", "def handler(req):\n    import once\n    req.write(once.__name__)\n    return 0\n"
     )
