@@ -52,7 +52,10 @@ pub(crate) fn register() {
     hooks::under(c"mod_python_first.c", || {
         hooks::first_translate_name(arrival::is_handed, arrival::translate);
     });
-    hooks::first_handler(handover::concerns, handover::hand_over);
+    hooks::first_handler(handover::concerns, |request| {
+        request.separate_cookies();
+        handover::hand_over(request)
+    });
     hooks::post_read_request(concerns::<{ INIT | READ }>, post_read_request);
     hooks::translate_name(concerns::<{ TRANSLATE | CONTENT }>, translate_name);
     hooks::translate_name_late(has_applications, mount_application);
