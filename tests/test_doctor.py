@@ -153,7 +153,7 @@ def test_an_htaccess_file_that_is_read(serve: Serve, capsys: pytest.CaptureFixtu
         ("c/.htaccess", 1, "MP0011"),
         ("c/.htaccess", 2, "MP0005"),
         ("c/.htaccess", 2, "MP0015"),
-        ("c/.htaccess", 3, "MP0013"),
+        ("c/.htaccess", 4, "MP0013"),
         ("d/.htaccess", 1, "MP0010"),
     ], findings
 
