@@ -95,6 +95,7 @@ PATH = "PythonPath \"sys.path+['@ROOT@/site']\"\n"
         (FILE + "<Directory />\n<Files good.*>\nRequire ip ::1\n</Files>\n</Directory>\n", ["MP0033"]),
         (FILE + "<Directory />\n<Files bad.*>\nRequire ip ::1\n</Files>\n</Directory>\n", []),
         (FILE + "<Directory @ROOT@/site>\nRequire all denied\n</Directory>\n", []),
+        (PATH + "PythonDaemon shop\nPythonWSGI / good daemon=shopp\n", ["MP0034"]),
         (FILE + "<Directory />\nRequire ip ::1\n</Directory>\n<Location />\nRequire ip ::1\n</Location>\n", []),
         ("<Directory @ROOT@/htdocs>\nAllowOverride FileInfo\n</Directory>\nPythonOption given x\n", []),
     ],

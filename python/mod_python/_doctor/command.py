@@ -170,6 +170,12 @@ class Check:
         last = [line for line in said.splitlines() if line.strip() and not re.match("AH00(558|014)", line)]
         if any(one.code == "MP0013" for one in mine):
             return  # said already, of the line
+        for text in last:
+            # As this module's own checks name a place.
+            found = re.search(r"on line (\d+) of (\S+?): (.*)", text)
+            if found and "Syntax error" not in text and ":warn]" not in text:
+                yield from self._refused(found[3], found[2], int(found[1]), mine)
+                return
         yield Finding("MP0012", last[-1] if last else "httpd -t fails, without a word", path)
 
     @staticmethod
