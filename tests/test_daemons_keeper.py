@@ -16,6 +16,9 @@ import pytest
 from conftest import Serve, Server
 from kept_daemons import PROXY, ROOT, USERS, Daemon, asked, connects, lives, of, owner, until, user
 from soak_daemons import soak
+from websockets.sync.client import connect
+
+from httpd import PATIENCE
 
 VERSION = """
 def application(environ, start_response):
@@ -238,6 +241,28 @@ def test_on_demand_and_idle(serve: Serve) -> None:
     assert text(shop, "/hang?0.5") == "woken"
     shop.until(lambda state: state["state"] == "waiting" and state["requests"] == 2)
     text(shop)
+
+
+def test_a_websocket_is_no_idleness(serve: Serve) -> None:
+    """Nor is an event stream, nor a request that an event loop has, though no worker is in Python for them."""
+    server = serve(
+        f"PythonDaemon shop {user()} idle-timeout=0.2 working-directory=@ROOT@/apps\n"
+        "PythonASGI /shop daemons_app:asgi daemon=shop\n",
+        modules=PROXY,
+    )
+    shop = Daemon(server)
+    with connect(f"ws://127.0.0.1:{server.port}/shop/talk") as client:
+        client.send("one")
+        assert client.recv(PATIENCE) == "/shop/talk one"
+        httpd = shop.serves()["httpd"]
+        # Its number is counted where others see it.
+        shop.until(lambda state: state["in_flight"] == 1)
+        assert server.ok("/shop/rest?1").text == "rested"
+        assert shop.state()["httpd"] == httpd and shop.state()["state"] == "serving"
+        client.send("two")
+        assert client.recv(PATIENCE) == "/shop/talk two"
+    shop.until(lambda state: state["state"] == "waiting")
+    assert server.ok("/shop/rest?1").text == "rested"
 
 
 def test_limits(serve: Serve) -> None:

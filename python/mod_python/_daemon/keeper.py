@@ -75,6 +75,8 @@ class Keeper:
         """How often it was asked to reload."""
         self.outcome = ""
         """What the last start or reload has failed of."""
+        self.busy = 0.0
+        """When a request was seen last in what serves, or it began to."""
         self.over: Optional[bool] = None
         """Once all is to end: gracefully?"""
         self.over_at = 0.0
@@ -270,6 +272,8 @@ class Keeper:
 
     def _welcome(self, one: Served) -> None:
         before, self.current, self.coming = self.current, one, None
+        # However long the imports have taken.
+        self.busy = time.monotonic()
         self.problem = self.outcome = ""
         self.journal.say(
             "notice", f"serves (process {one.pid}, as {self.task.user or os.geteuid()}, Python {one.python or '?'})"
@@ -312,8 +316,10 @@ class Keeper:
             return
         if self.task.idle_timeout and self.coming is None:
             count, latest, now = one.board.seen()
-            quiet = age if not count else time.time() - latest
-            if not now and min(quiet, age) > self.task.idle_timeout:
+            if now:
+                self.busy = time.monotonic()
+            quiet = min(age, time.monotonic() - self.busy, time.time() - latest if count else age)
+            if not now and quiet > self.task.idle_timeout:
                 self.journal.say("info", f"no request for {quiet:.0f} s: it ends, and starts with the next one")
                 self.current, self.waits = None, True
                 self._retire(one, True)
