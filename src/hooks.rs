@@ -109,6 +109,7 @@ pub(crate) fn register() {
     );
     hooks::first_log_transaction(is_of_no_type, hide_uri);
     hooks::log_transaction(concerns::<{ LOG | CLEANUP }>, log);
+    hooks::log_transaction(daemons::kept::is_limited, daemons::kept::measure);
     hooks::suspend_connection(streams::take_over);
 }
 
@@ -234,6 +235,7 @@ const FUNCTIONS: &[&[Function]] = &[
 fn child_init(pool: Pool<'static>, server: ServerRec<'static>) {
     daemons::keep::leave_to_parent();
     daemons::kept::follow_parent(server);
+    daemons::kept::limit_memory(server);
     key_locks::adopt();
     mutex::adopt(pool, server);
     children::enter();

@@ -292,6 +292,31 @@ def test_limits(serve: Serve) -> None:
     assert len(pids) > 1
 
 
+def test_one_of_several_that_has_too_much_memory_ends_alone(serve: Serve) -> None:
+    """In order: it answers, another takes its place, the others serve on."""
+    server = serve(
+        f"PythonDaemon shop {user()} processes=2 threads=2 memory-limit=150M working-directory=@ROOT@/apps\n"
+        "PythonWSGI /shop kept:application daemon=shop\n",
+        modules=PROXY,
+    )
+    shop = Daemon(server)
+    before = shop.serves(2)
+    # Less than what it would be killed for.
+    some = 165 - (max(one["memory"] for one in before["processes"]) >> 20)
+    large = int(server.ok(f"/shop/keep?{some}").text)
+    server.wait_log(r"this process has 1[5-9]\d MB, and its memory-limit is 150 MB")
+
+    def has_gone() -> bool:
+        assert server.get("/shop/").status == 200
+        return not lives(large)
+
+    until(has_gone, server.log_text)
+    after = shop.until(lambda state: len(state["processes"]) == 2)
+    others = {one["pid"] for one in before["processes"]} - {large}
+    assert others < {one["pid"] for one in after["processes"]} and after["httpd"] == before["httpd"]
+    assert after["reloads"] == 0 and after["deaths"] == []
+
+
 def test_nothing_is_left(serve: Serve) -> None:
     server = serve(KEPT, modules=PROXY)
     daemons = [Daemon(server), Daemon(server, "other")]

@@ -75,6 +75,8 @@ class Keeper:
         """How often it was asked to reload."""
         self.outcome = ""
         """What the last start or reload has failed of."""
+        self.large: dict[int, float] = {}
+        """Since when children have been beyond their memory-limit."""
         self.busy = 0.0
         """When a request was seen last in what serves, or it began to."""
         self.over: Optional[bool] = None
@@ -332,12 +334,13 @@ class Keeper:
         for pid, memory in one.children.items():
             if memory > self.task.memory_limit * _GREED:
                 self.deaths.kill(one, pid, f"its memory-limit is {self.task.memory_limit >> 20} MB")
-        is_new = time.monotonic() - one.began < _SETTLED
-        if (
-            self.coming is None
-            and not is_new
-            and any(memory > self.task.memory_limit for memory in one.children.values())
-        ):
+        now = time.monotonic()
+        over = {pid for pid, memory in one.children.items() if memory > self.task.memory_limit}
+        self.large = {pid: self.large.get(pid, now) for pid in over}
+        # One of several ends by itself, after a request, and the others serve on.
+        patience = _SETTLED if self.task.processes > 1 else 0.0
+        is_due = now - one.began >= _SETTLED and any(now - since >= patience for since in self.large.values())
+        if self.coming is None and is_due:
             largest = max(one.children.values()) >> 20
             self.state.note(f"memory: {largest} MB")
             self._reload(f"a process has {largest} MB, more than its memory-limit")
