@@ -25,7 +25,7 @@ build: setup ## build the module: target/release/libmod_python.so
 	cargo build --release --locked
 
 wheel: build setup-venv ## a wheel of what is built, for pip install: dist/*.whl
-	$(PYTHON) -m venv target/wheel/venv && target/wheel/venv/bin/pip wheel -q --disable-pip-version-check --no-deps -w dist .
+	$(PYTHON) -m venv --clear target/wheel/venv && target/wheel/venv/bin/pip wheel -q --disable-pip-version-check --no-deps -w dist .
 deb: setup-deb ## a Debian package of what is built: dist/*.deb
 	@tools/deb.sh
 run: build setup-run ## serve SITE=directory on 127.0.0.1, PORT=8888, in the foreground; SITE/.venv is its PythonHome

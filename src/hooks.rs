@@ -34,12 +34,7 @@ use std::iter::successors;
 /// Registers everything with httpd.
 pub(crate) fn register() {
     departure::register();
-    staying::register();
     unwaited::register();
-    handed::register();
-    facing::register();
-    error_page::register();
-    limited::register();
     proxy::register(handover::explain);
     filter::register(GENERIC, true);
     filter::register(GENERIC, false);
@@ -48,20 +43,13 @@ pub(crate) fn register() {
     hooks::check_config(check_config);
     hooks::post_config(post_config);
     hooks::child_init(child_init);
-    hooks::meet_connections();
     hooks::process_connection(adapters::connection::run);
-    hooks::arrivals(arrival::concerns, arrival::arrive);
-    hooks::under(c"mod_python_first.c", || {
-        hooks::first_translate_name(arrival::is_handed, arrival::translate);
-    });
-    hooks::first_handler(handover::concerns, handover::hand_over);
     hooks::post_read_request(concerns::<{ INIT | READ }>, post_read_request);
     hooks::translate_name(concerns::<{ TRANSLATE | CONTENT }>, translate_name);
     hooks::translate_name_late(has_applications, mount_application);
     // httpd would look for the file, and walk through its directories: a request that has none goes on without.
     hooks::map_to_storage(has_no_file, |_| Status::OK);
     hooks::post_perdir_config(has_no_name, settle);
-    hooks::post_perdir_config(arrival::has_overlay, arrival::cover);
     hooks::header_parser(concerns::<{ INIT | HEADER }>, header_parser);
     hooks::access_checker(concerns::<ACCESS>, |request| {
         phases::run(request, Phase::Access)
@@ -109,8 +97,26 @@ pub(crate) fn register() {
     );
     hooks::first_log_transaction(is_of_no_type, hide_uri);
     hooks::log_transaction(concerns::<{ LOG | CLEANUP }>, log);
-    hooks::log_transaction(daemons::kept::is_limited, daemons::kept::measure);
     hooks::suspend_connection(streams::take_over);
+    directives::HOOKS_OF_DAEMONS.offer(register_daemons);
+}
+
+/// Registers what a front and a daemon need, where one of both is configured.
+fn register_daemons() {
+    staying::register();
+    handed::register();
+    facing::register();
+    error_page::register();
+    limited::register();
+    hooks::meet_connections();
+    hooks::arrivals(arrival::concerns, arrival::arrive);
+    hooks::under(c"mod_python_first.c", || {
+        hooks::first_translate_name(arrival::is_handed, arrival::translate);
+    });
+    hooks::first_handler(handover::concerns, handover::hand_over);
+    hooks::post_perdir_config(arrival::has_overlay, arrival::cover);
+    hooks::log_transaction(daemons::kept::is_limited, daemons::kept::measure);
+    hooks::child_stopping(daemons::kept::part_from_front);
 }
 
 const READ: u32 = Phase::PostReadRequest.bit();
@@ -236,6 +242,7 @@ fn child_init(pool: Pool<'static>, server: ServerRec<'static>) {
     daemons::keep::leave_to_parent();
     daemons::kept::follow_parent(server);
     daemons::kept::limit_memory(server);
+    daemons::kept::look_after_front();
     key_locks::adopt();
     mutex::adopt(pool, server);
     children::enter();

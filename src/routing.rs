@@ -23,6 +23,7 @@ thread_local! {
 ///
 /// # Errors
 /// Why it cannot be had, with its name.
+#[inline(always)]
 pub(crate) fn find<'r>(
     request: Request<'r>,
     config: &Directory<'r>,
@@ -34,6 +35,16 @@ pub(crate) fn find<'r>(
     {
         return Ok(found);
     }
+    look_up(request, config, entry, server)
+}
+
+#[inline(never)]
+fn look_up<'r>(
+    request: Request<'r>,
+    config: &Directory<'r>,
+    entry: Option<&'r Entry<'r>>,
+    server: Option<NonNull<c_void>>,
+) -> Result<Found, String> {
     let name = interpreter_name(request, config, entry);
     let home = request.server().config::<ModPython>().home;
     let found = registry::find(&name, home)

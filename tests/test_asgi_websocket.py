@@ -11,6 +11,7 @@ import ssl
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Optional
 
 import pytest
@@ -44,6 +45,7 @@ PythonASGI /http asgi_apps:hello
 def httpd(mpm: str, serve_module: Serve) -> Server:
     # The limits of mod_reqtimeout, and compression of answers, are for requests.
     config = applications("asgi_sockets") + CONFIG + "RequestReadTimeout header=5 body=1\nSetOutputFilter DEFLATE\n"
+    config += "TransferLog @ROOT@/access_log\n"
     return site(serve_module, config, mpm=mpm, modules=("reqtimeout", "deflate", "filter"))
 
 
@@ -357,6 +359,7 @@ def test_a_client_that_sends_nothing_more_hears_its_answers(httpd: Server) -> No
         client.socket.shutdown(socket.SHUT_WR)
         data = b"".join(iter(lambda: client.socket.recv(65536), b""))
     assert b"spam" in data, data
+    assert heard(httpd) == [1006, ""]
 
 
 @pytest.mark.parametrize("step", [1, 7, 100_000])
@@ -470,6 +473,29 @@ def test_an_application_that_does_not_receive_is_waited_for(httpd: Server) -> No
         client.send("end")
         open_gate(httpd, "sleeps")
         assert client.recv(PATIENCE) == "101"
+
+
+def processor_time(server: Server) -> float:
+    """Of all children, in seconds."""
+    fields = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in server.child_pids()]
+    return sum(int(user) + int(system) for user, system in (field[11:13] for field in fields)) / os.sysconf(
+        "SC_CLK_TCK"
+    )
+
+
+def test_a_reset_behind_the_end_costs_nothing(httpd: Server) -> None:
+    """For two seconds the application might still answer; until then a reset is told of by each wait at once, where it is waited for."""
+    open_gate(httpd, "sleeps", shut=True)
+    log = httpd.root / "access_log"
+    with talk(httpd, "/sleeps?reset") as client:
+        client.socket.sendall(frame(1, b"end") + frame(9, b"x") + frame(8, struct.pack("!H", 1000)))
+        # It has read all of that in one.
+        assert client.frame() == (0x8A, b"x")
+        client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    before = processor_time(httpd)
+    httpd._wait(lambda: "/sleeps?reset" in log.read_text(), "it does not end")
+    assert processor_time(httpd) - before < 0.3
+    open_gate(httpd, "sleeps")
 
 
 def test_a_graceful_restart_closes_what_does_not_end(serve: Serve, mpm: str) -> None:

@@ -288,8 +288,8 @@ def test_limits(serve: Serve) -> None:
     )
     text(greedy)
     other.serves()
-    pids = {text(other).split()[0] for _ in range(8)}
-    assert len(pids) > 1
+    before = text(other).split()[0]
+    until(lambda: text(other).split()[0] != before, lambda: "it goes on with one process")
 
 
 def test_one_of_several_that_has_too_much_memory_ends_alone(serve: Serve) -> None:

@@ -1,85 +1,237 @@
-"""A daemon's workers stay at a connection whose next request follows at once: others are served meanwhile, and a reload takes over."""
+"""A daemon's connections: its front keeps them, and none is closed that it may be sending on."""
 
 from __future__ import annotations
 
 import http.client
+import os
+import pwd
+import signal
 import socket
-import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Callable
+from urllib.parse import quote
 
 import pytest
+from client import ask
 from conftest import Serve, Server
-from kept_daemons import Daemon, user
+from kept_daemons import PROXY, ROOT, USERS, Daemon, lives, until, user
 
-CONFIG = "PythonDaemon shop {} python-path=@ROOT@/apps threads=2\nPythonWSGI / kept daemon=shop\n"
+from httpd import PATIENCE
+
+CONFIG = "PythonDaemon shop {} python-path=@ROOT@/apps threads=4\nPythonWSGI / kept daemon=shop\n"
+
+
+FAREWELL = b"HTTP/1.1 100 Continue\r\n\r\n"
+"""What the front is told on a connection that it is not to use any more."""
 
 
 class Kept(http.client.HTTPConnection):
     """A connection to a daemon's socket, as the front keeps one."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__("daemon", timeout=30)
+        super().__init__("daemon", timeout=PATIENCE)
         self.path = path
 
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(30)
+        self.sock.settimeout(PATIENCE)
         self.sock.connect(str(self.path))
+
+    def begin(self, path: str = "/", query: str = "") -> None:
+        """Ask as the front does: what it knows of the request comes in one field."""
+        known = {
+            "c": "127.0.0.1", "C": "1", "d": "127.0.0.1", "D": "1", "l": "127.0.0.1", "L": "80", "i": path, "g": query,
+            "h": "daemon", "n": "daemon", "p": "80", "s": "http", "v": "HTTP/1.1", "V": "1001",
+        }  # fmt: skip
+        told = "&".join(f"{key}={quote(value)}" for key, value in known.items())
+        self.request("GET", "/", headers={"X-Mod-Python-Front": told})
 
     def ask(self) -> tuple[int, str, bool]:
         """The status, the child that has answered, and whether the connection is kept."""
-        self.request("GET", "/")
+        self.begin()
         answer = self.getresponse()
         return answer.status, answer.read().decode().split()[0], not answer.will_close
+
+    def told(self) -> bytes:
+        """What has come without a request, once something has."""
+        return bytes(self.sock.recv(100, socket.MSG_PEEK))
 
 
 @pytest.fixture
 def daemon(serve: Serve) -> Iterator[Daemon]:
-    server: Server = serve(CONFIG.format(user()), modules=("proxy", "proxy_http"))
+    server: Server = serve(CONFIG.format(user()), modules=PROXY)
     found = Daemon(server)
     found.serves()
     yield found
 
 
+def together(count: int, work: Callable[[], None]) -> None:
+    """Run something in so many threads at once; what goes wrong in one of them goes wrong here."""
+    with ThreadPoolExecutor(count) as threads:
+        for one in [threads.submit(work) for _ in range(count)]:
+            one.result(PATIENCE)
+
+
 def test_busy_connections_starve_nobody(daemon: Daemon) -> None:
-    """More of them than workers, each asking again as soon as it is answered."""
-    answers: list[tuple[int, str, bool]] = []
+    """More of them than workers, each asking again as soon as it is answered; none is closed for want of workers."""
 
     def ask() -> None:
         connection = Kept(daemon.socket)
-        for _ in range(40):
-            for _ in range(1000):
-                try:
-                    answers.append(connection.ask())
-                    break
-                except ConnectionError:
-                    # httpd closes kept connections when all of its workers are busy, and it is asked again.
-                    connection.close()
-            if not answers[-1][2]:
-                connection.close()
+        answers = [connection.ask() for _ in range(20)]
         connection.close()
+        assert {(status, is_kept) for status, _, is_kept in answers} == {(200, True)}
 
-    threads = [threading.Thread(target=ask) for _ in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    assert len(answers) == 240 and {status for status, _, _ in answers} == {200}
+    together(6, ask)
+
+
+def test_no_request_is_lost_where_all_workers_are_busy(daemon: Daemon) -> None:
+    """Event closes kept connections then, and the front may be sending on one: a client would see its connection end."""
+
+    def request() -> None:
+        for _ in range(40):
+            answer = ask(daemon.server.port, "/")
+            assert answer.status == 200, answer.text
+
+    together(12, request)
 
 
 def test_a_busy_connection_ends_with_its_child(daemon: Daemon) -> None:
-    """It is closed behind an answer once another httpd serves, however fast it asks."""
+    """It is closed behind an answer that says so once another httpd serves, however fast it asks."""
     connection = Kept(daemon.socket)
     first = connection.ask()[1]
     told = daemon.reload()
     assert told.returncode == 0, told
-    asked = 0
-    try:
-        while connection.ask()[2]:
-            asked += 1
-    except (http.client.RemoteDisconnected, ConnectionError):
-        # Between two requests.
+    while connection.ask()[2]:
         pass
     connection.close()
     assert Kept(daemon.socket).ask()[1] != first
+
+
+def test_a_silent_connection_is_told_that_its_child_ends(daemon: Daemon) -> None:
+    """By what mod_proxy takes for a connection not to be used, and, where it has sent already, for no answer: it gets that, too."""
+    silent, late = Kept(daemon.socket), Kept(daemon.socket)
+    first = silent.ask()[1]
+    assert late.ask()[1] == first
+    os.kill(daemon.state()["keeper"], signal.SIGHUP)
+    assert silent.told() == late.told() == FAREWELL
+    assert late.ask() == (200, first, False)
+    assert silent.sock.recv(100) == FAREWELL and silent.sock.recv(100) == b""
+    until(lambda: not lives(int(first)), lambda: "the child stays")
+
+
+def test_a_connection_that_is_not_used_is_given_up(serve: Serve) -> None:
+    """Before httpd's Timeout closes it without a word; MPM prefork's mod_proxy never does by itself."""
+    server = serve("Timeout 2\n" + CONFIG.format(user()), modules=PROXY)
+    shop = Daemon(server)
+    shop.serves()
+    kept = Kept(shop.socket)
+    assert kept.ask()[2]
+    assert kept.told() == FAREWELL
+    assert kept.ask()[0] == 200
+
+
+@pytest.mark.parametrize("how", ["reload", "graceful"])
+def test_the_front_uses_no_connection_of_a_child_that_ends(daemon: Daemon, how: str) -> None:
+    """Each client meets the new one, as soon as it serves."""
+    for _ in range(5):
+        before = ask(daemon.server.port, "/").text.split()[0]
+        if how == "reload":
+            assert daemon.reload().returncode == 0
+            assert ask(daemon.server.port, "/").text.split()[0] != before
+        else:
+            daemon.server.graceful()
+            assert ask(daemon.server.port, "/").text.split()[0] == before, "the daemon has not changed"
+
+
+def test_a_front_keeps_its_connections(daemon: Daemon) -> None:
+    """Requests that follow one another come by one connection."""
+    assert {ask(daemon.server.port, "/").status for _ in range(10)} == {200}
+    ends = [line for line in Path("/proc/net/unix").read_text().splitlines() if line.endswith(str(daemon.socket))]
+    assert len(ends) == 2, "the listener and one connection"
+
+
+class Held:
+    """A request that is answered when somebody lets it."""
+
+    def __init__(self, server: Server, connection: Kept) -> None:
+        self._gate = server.root / f"gate-{id(connection)}"
+        os.mkfifo(self._gate)
+        self._gate.chmod(0o666)
+        self._connection = connection
+        connection.begin("/read", str(self._gate))
+
+    def open(self) -> None:
+        """Let it be answered."""
+        self._gate.write_text("open")
+        assert self._connection.getresponse().read() == b"open"
+
+
+def test_no_request_waits_for_a_busy_child(serve: Serve) -> None:
+    """Where all workers of a child are busy, the front is to go to another one, also by connections that it has kept."""
+    server = serve(CONFIG.format(f"{user()} processes=2"), modules=PROXY)
+    shop = Daemon(server)
+    shop.serves(2)
+    children: dict[str, list[Kept]] = {}
+    for connection in (Kept(shop.socket) for _ in range(9)):
+        children.setdefault(connection.ask()[1], []).append(connection)
+    child, (kept, *others) = max(children.items(), key=lambda item: len(item[1]))
+    held = [Held(server, other) for other in others[:4]]
+    assert kept.told() == FAREWELL
+    kept.close()
+    assert kept.ask()[1] != child
+    for one in held:
+        one.open()
+
+
+def test_what_waits_keeps_nobody_out(daemon: Daemon) -> None:
+    """Event accepts nothing more once all workers have been busy, as long as there are many connections and one worker is free."""
+    connections = [Kept(daemon.socket) for _ in range(8)]
+    for connection in connections:
+        connection.ask()
+    first, *held = [Held(daemon.server, connection) for connection in connections[:4]]
+    late = Kept(daemon.socket)
+    late.begin()
+    first.open()
+    assert late.getresponse().status == 200
+    for one in held:
+        one.open()
+
+
+def test_few_workers_keep_no_connection(serve: Serve) -> None:
+    """Connections that wait would keep event from accepting others."""
+    server = serve(CONFIG.format(f"{user()}").replace("threads=4", "threads=1"), modules=PROXY)
+    shop = Daemon(server)
+    shop.serves()
+    assert Kept(shop.socket).ask()[2] is False
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+@pytest.mark.parametrize("expects", [False, True])
+def test_a_client_sees_nothing_of_it(daemon: Daemon, version: str, expects: bool) -> None:
+    """Where the front has sent already: a client that has asked for 100 (Continue) gets one, any other none."""
+    daemon.socket.unlink()
+    with socket.socket(socket.AF_UNIX) as stand_in:
+        stand_in.bind(str(daemon.socket))
+        if ROOT:
+            os.chown(daemon.socket, pwd.getpwnam(USERS[0]).pw_uid, -1)
+        daemon.socket.chmod(0o777)
+        stand_in.listen()
+        with socket.create_connection(("127.0.0.1", daemon.server.port)) as client:
+            client.settimeout(PATIENCE)
+            more = "Expect: 100-continue\r\n" if expects else ""
+            head = f"POST / HTTP/{version}\r\nHost: a\r\nContent-Length: 4\r\nConnection: close\r\n{more}\r\n"
+            client.sendall(head.encode() + b"body")
+            front = stand_in.accept()[0]
+            front.settimeout(PATIENCE)
+            front.sendall(FAREWELL)
+            received = b""
+            while not received.endswith(b"body"):
+                received += front.recv(65536)
+            front.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+            with client.makefile("rb") as answer:
+                whole = answer.read()
+        front.close()
+    assert whole.endswith(b"\r\n\r\nok")
+    assert whole.count(b"HTTP/1.1 100 Continue") == int(expects and version == "1.1")

@@ -442,19 +442,43 @@ def test_a_panic_when_a_keeper_has_ended(serve: Serve, faults: Faults) -> None:
 
 
 @pytest.mark.parametrize(
-    ("entry", "status"), [("http_scheme", 200), ("default_port", 200), ("pre_connection", 404), ("stay", 200)]
+    ("entry", "status"),
+    [
+        ("http_scheme", 200),
+        ("default_port", 200),
+        ("pre_connection", 404),
+        ("stay", 200),
+        ("pre_close_connection", 200),
+    ],
 )
 def test_a_panic_in_a_daemon(serve: Serve, faults: Faults, entry: str, status: int) -> None:
     """Its child lives; a connection that is not known to come from the front is believed nothing."""
     both = pair(serve, "event", module=DEBUG)
-    good, pids = both.front.ok(f"{THERE}w"), both.daemon.child_pids()
+    # Before the front has a connection that it keeps.
     faults.set(f"{entry}=panic")
+    pids = both.daemon.child_pids()
     for _ in range(5):
         assert both.front.get(f"{THERE}w").status == status
     faults.clear()
     for server in (both.front, both.daemon):
         server.claims.append(PANICS)
-    assert both.front.ok(f"{THERE}w").status == good.status and both.daemon.child_pids() == pids
+    assert both.daemon.child_pids() == pids
+    until(
+        lambda: both.front.get(f"{THERE}w").status == 200,
+        lambda: "the front still uses a connection that was not known",
+    )
+
+
+def test_a_panic_when_a_daemon_ends(serve: Serve, faults: Faults) -> None:
+    """The front is told late, by its connections' end; the children of the next generation serve."""
+    both = pair(serve, "event", module=DEBUG)
+    good, pids = both.front.ok(f"{THERE}w"), both.daemon.child_pids()
+    faults.set("child_stopping=panic")
+    both.daemon.graceful()
+    until(lambda: not any(lives(pid) for pid in pids), lambda: "the old children stay")
+    faults.clear()
+    both.daemon.claim("a deliberate panic in child_stopping")
+    assert both.front.ok(f"{THERE}w").status == good.status
 
 
 def test_a_panic_while_a_daemon_marks_an_error(serve: Serve, faults: Faults) -> None:

@@ -5,10 +5,15 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 
 from mod_python import version
 from mod_python.__main__ import COMMANDS
+from mod_python._commands import parser_of_create
+from mod_python._doctor.command import parser as check
+from mod_python._migrate.command import parser as migrate
 from mod_python._own import command
 
 from httpd import PROJECT
@@ -50,7 +55,14 @@ def manual() -> str:
             *options_of(start),
             ".SH OPTIONS OF SETUP ALONE\n",
             *sorted(extra),
-            ".SH EXIT STATUS\n0; 1 where something is wrong, which is told; 2 for a wrong command line; \\fBstatus\\fR: 3 where the server does not run.\n",
+            ".SH OPTIONS OF STOP, RESTART, RELOAD AND STATUS\n",
+            *options_of(command.parser_of_running("reload")),
+            *(
+                piece
+                for verb, parser in (("check", check), ("migrate", migrate), ("create", parser_of_create))
+                for piece in (f".SH OPTIONS OF {verb.upper()}\n", *options_of(parser()))
+            ),
+            ".SH EXIT STATUS\n0; 1 where something is wrong, which is told; 2 for a wrong command line; \\fBcheck\\fR and \\fBmigrate\\fR: 1 for warnings, 2 for errors; \\fBstatus\\fR: 3 where the server does not run.\n",
             f".SH EXAMPLES\n.nf\n{examples}.fi\n",
             ".SH SEE ALSO\n.BR httpd (8),\n.BR apachectl (8)\n",
         ]
@@ -85,3 +97,18 @@ def test_the_page_names_options_that_there_are() -> None:
     }
     known |= {"--enable-shared", "--now", "--no-install-recommends", "--no-cache-dir", "--port"}
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]+", page)) <= known
+
+
+def test_every_command_and_its_options_are_in_the_manual() -> None:
+    """Whatever a command's own help names, but for those that have no options: man(1) is read where there is no help at hand."""
+    page = re.sub(r"\\f[A-Z]", "", PAGE.read_text()).replace("\\-", "-")
+    for verb in COMMANDS:
+        done = subprocess.run(
+            [sys.executable, "-m", "mod_python", verb, "--help"],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={**os.environ, "PYTHONPATH": str(PROJECT / "python")},
+        )
+        for option in set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]+", done.stdout)) - {"--help"}:
+            assert re.search(rf"^(?:-\w, )?{option}\b", page, re.M), (verb, option)

@@ -172,3 +172,13 @@ def test_what_is_missing_is_asked_for_by_verb(tmp_path: Path) -> None:
     assert "python3-venv" in asked("venv") and "chromium" not in asked("venv")
     assert {"chromium", "python3-venv", "apache2-utils"} <= set(asked("tests"))
     assert "curl" not in asked("run")
+
+
+def test_a_python_that_is_too_old_is_refused_at_once(tmp_path: Path) -> None:
+    old = tmp_path / "python3"
+    old.write_text('#!/bin/sh\n[ "$1" != -V ] || echo Python 3.8.18\nexit 1\n')
+    old.chmod(0o755)
+    done = subprocess.run(["make", "wheel", f"PYTHON={old}"], capture_output=True, text=True, cwd=PROJECT)
+    assert done.returncode == 2
+    assert f"mod_python needs Python 3.9 or newer, and {old} is Python 3.8.18" in done.stderr
+    assert "cargo" not in done.stdout

@@ -256,6 +256,31 @@ def test_the_usual_place(command: Command) -> None:
     assert server.process.wait(30) == 0
 
 
+def test_a_port_that_nobody_has_named(command: Command) -> None:
+    """Its server root would not be used again: it goes with the server, however that ends."""
+    command.write("usual.py", WSGI.format(name="app", value="b'x'"))
+    place = command.place / f"tmp/mod_python-{os.stat(command.place).st_uid}"
+    command.start("usual").stop()
+    assert list(place.iterdir()) == []
+    command.start("usual")
+    assert command("stop").returncode == 0
+    done = command("start", "usual", "--port", "0", "--background")
+    assert done.returncode == 0, done
+    # Killed, it leaves what it has; the next one sees to that.
+    (root,) = place.iterdir()
+    pid = int((root / "run/httpd.pid").read_text())
+    os.killpg(os.getpgid(pid), signal.SIGKILL)
+    until(lambda: not Path(f"/proc/{pid}").exists(), lambda: "httpd goes on")
+    assert command("status").returncode == 3
+    server = command.start("usual")
+    assert [path.name for path in place.iterdir()] == [f"127.0.0.1-{server.port}"]
+    # A port with a name keeps its place, and what is in it.
+    server.stop()
+    named = command("start", "usual", "--port", str(server.port), "--background")
+    assert named.returncode == 0, named
+    assert command("stop").returncode == 0 and (place / f"127.0.0.1-{server.port}/logs/error_log").exists()
+
+
 def test_a_foreign_process_is_never_told_anything(command: Command) -> None:
     """A pid file that an httpd has left, whose number another process of this user has now."""
     command.write("stale.py", WSGI.format(name="app", value="b'x'"))

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Serve
-from mod_python._own import configuration, options, sources
+from mod_python._own import configuration, foreground, options, probe, process, root, serving, sources
 from mod_python._own.problems import Problem
 from started import ROOT, Command
 from test_asgi_protocols import certificate
@@ -46,6 +46,14 @@ def command(serve_module: Serve, certificate: Path) -> Iterator[Command]:
         "pkg/web.py": APP,
         "away.py": "async def app(scope, receive, send):\n    await send({'type': 'lifespan.startup.failed', 'message': 'no database'})\n",
         "raises.py": "async def app(scope, receive, send):\n    if scope['type'] == 'lifespan':\n        raise LookupError('no table')\n",
+        "ends.py": f"import os\nos._exit(3)\n{APP}",
+        "crashes.py": f"import ctypes\nctypes.string_at(0)\n{APP}",
+        "speechless.py": "class Error(BaseException):\n    def __str__(self):\n        raise ValueError\nraise Error\n",
+        "site.py": APP,
+        "twos/good.py": APP,
+        "twos/old.py": "print 'two'\n",
+        "pages/mp.py": "def handler(req):\n  return (\n",
+        "pages/index.psp": "x",
         "page.psp": "<%= 1 %>",
         "bad.env": "A=1\nB is 2\n",
         "nonsense.conf": "Nonsense\n",
@@ -62,6 +70,9 @@ def command(serve_module: Serve, certificate: Path) -> Iterator[Command]:
         subprocess.run(["openssl", *words], check=True, capture_output=True, cwd=command.place)
         command.give(command.place / words[-1])
     command.write("closed.pem", "").chmod(0)
+    command.write("shut/good.py", APP).parent.chmod(0)
+    os.mkfifo(command.place / "pipe.py")
+    (command.place / "circle.py").symlink_to("circle.py")
     yield command
 
 
@@ -88,6 +99,20 @@ MISTAKES = {
     "page.psp": "page.psp is a PSP page, and pages are served by the directory that they are in",
     "leaves:app": "SystemExit: bye",
     "dies:app": "ended Python (status 3)",
+    "ends:app": "the import of ends:app ended Python (status 3)",
+    "ends:app --background": "the import of ends:app ended Python (status 3)",
+    "crashes:app": "the import of crashes:app ended Python (killed by SIGSEGV)",
+    "speechless:app": "{place}/speechless.py, line 4, in <module>:\n      raise Error\n  Error: (what it says could not be made)",
+    "site:app": "Python has a module of its own that is called site (/",
+    "twos": "what is in {place}/twos cannot be imported\n  {place}/twos/old.py, line 1: SyntaxError:",
+    "pages": "what is in {place}/pages cannot be imported\n  {place}/pages/mp.py, line 2: SyntaxError:",
+    "shut": "the directory {place}/shut cannot be read: permission denied",
+    "pipe.py": "{place}/pipe.py is no file",
+    "circle.py": "{place}/circle.py is a link that leads nowhere",
+    "/dev/null": "/dev/null is no file",
+    "--handler nosuch pkg": "nosuch cannot be imported\n  there is no module nosuch: neither nosuch.py in {place}/pkg,",
+    "--handler web::nosuch pkg": "AttributeError: there is no nosuch in {place}/pkg/web.py",
+    "--handler mod_python.nosuch pkg": "there is no module mod_python.nosuch",
     "empty": "there is nothing to serve in {place}/empty",
     "good --port 70000": "--port: '70000' is no port, which is a number from 1 to 65535",
     "good --host 1.2.3": "--host: '1.2.3' is no address, such as 127.0.0.1",
@@ -350,3 +375,71 @@ def test_factories_tell_what_they_make(tmp_path: Path) -> None:
         and found.factory_kind("other") == ""
         and found.usual("") == ("create_app", True)
     )
+
+
+def test_classes_are_applications() -> None:
+    """Whose instances are the answer (PEP 3333's AppClass), or are awaited."""
+
+    class Iterated:
+        def __init__(self, environ: object, start_response: object) -> None: ...
+
+        def __iter__(self) -> Iterator[bytes]:
+            yield b""
+
+    class Awaited:
+        def __init__(self, scope: object, receive: object, send: object) -> None: ...
+
+        def __await__(self) -> Iterator[object]:
+            yield None
+
+    class Neither:
+        def __init__(self, one: object, two: object) -> None: ...
+
+    assert [probe.kind_of(one) for one in (Iterated, Awaited, Neither, int)] == ["wsgi", "asgi", "", ""]
+
+
+def test_who_waits_is_told_what_for(
+    command: Command, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An import may take minutes, and a server that has gone is not waited for as long."""
+    state = root.State(str(command.place), "", "", options.Options(target="large"), "")
+    clock = [0.0]
+    monkeypatch.setattr(foreground.time, "monotonic", lambda: clock[0])
+    children = [{2}, {3}, {4}]
+    monkeypatch.setattr(process, "children", lambda pid, config: children.pop(0) if len(children) > 1 else children[0])
+    monkeypatch.setattr(process, "running", lambda state: None)
+    prepared = serving.Prepared(state, None, {}, None, None)  # type: ignore[arg-type]
+    patience = foreground._Patience(prepared, list)
+    for clock[0], over in ((5, False), (11, False), (12, False), (599, False), (601, True)):
+        assert patience.is_over(1) == over
+    assert capsys.readouterr().err == "large: the import goes on, after 10 seconds\n"
+    clock[0] = 0.0
+    gone = foreground._Patience(prepared, list)
+    for clock[0], over in ((29, False), (31, True)):
+        assert gone.is_over(None) == over
+
+
+def test_modules_of_the_application_hide_none_of_the_librarys(command: Command) -> None:
+    """`python -m` has the current directory in front of everything."""
+    for name in ("json", "socket", "dataclasses", "shlex", "argparse"):
+        command.write(f"std/{name}.py", f"raise ImportError('that is not {name}')\n")
+    line = command.line(("version",))
+    done = subprocess.run(line, capture_output=True, text=True, check=False, cwd=command.place / "std")
+    assert done.returncode == 0 and "mod_python: " in done.stdout, done
+    command.write("std/app.py", APP)
+    line = command.line(("start", "app", "--port", "0", "--background"))
+    done = subprocess.run(line, capture_output=True, text=True, check=False, cwd=command.place / "std")
+    assert done.returncode == 0, done
+    assert command("stop").returncode == 0
+
+
+def test_a_directory_that_has_gone(command: Command) -> None:
+    place = command.place / "gone"
+    place.mkdir(exist_ok=True)
+    command.give(place)
+    line = ["/bin/sh", "-c", 'rmdir "$PWD" && exec "$@"', "sh", *command.line(("start", "good", "--port", "0"))]
+    done = subprocess.run(line, capture_output=True, text=True, check=False, cwd=place)
+    assert done.returncode == 1 and "mod_python start: the directory that you are in has been removed" in done.stderr
+    assert "Traceback" not in done.stderr
+    missing = command("genconfig", "nowhere.py")
+    assert missing.returncode == 2 and missing.stderr.endswith("error: there is no file nowhere.py\n")

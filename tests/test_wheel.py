@@ -149,3 +149,11 @@ def test_what_the_archive_needs_is_in_the_manifest() -> None:
     )
     for name in included:
         assert Path(name).suffix in (".md", ".py", ".rs"), name
+
+
+def test_each_python_has_its_own_environment_to_build_in() -> None:
+    """One of another Python that is there already would make another wheel of that one's."""
+    done = subprocess.run(
+        ["make", "-n", "wheel", "PYTHON=/opt/python3"], capture_output=True, text=True, check=True, cwd=PROJECT
+    )
+    assert "/opt/python3 -m venv --clear target/wheel/venv && target/wheel/venv/bin/pip wheel" in done.stdout

@@ -24,6 +24,12 @@ has_postgres() { has initdb || ls /usr/lib/postgresql/*/bin/initdb; }
 has_haproxy() { has haproxy || [ -x /usr/sbin/haproxy ]; }
 has_python_h() { "$python" -c 'import os, sys, sysconfig; sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))'; }
 
+# PyO3's oldest, and pyproject.toml's; cargo would say it in the middle of forty lines.
+if has "$python" >/dev/null && ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 9))' 2>/dev/null; then
+    echo "mod_python needs Python 3.9 or newer, and $python is $("$python" -V 2>&1): PYTHON=… make names another one" >&2
+    exit 1
+fi
+
 need apache2-dev "apxs and the headers to build a module with" has apxs
 need gcc "the C compiler that links the module" has cc
 need libc6-dev "the C library's headers" test -e /usr/include/stdlib.h

@@ -15,6 +15,7 @@ import urllib.request
 HERE = os.path.dirname(os.path.abspath(__file__))
 COMMAND = f"{HERE}/venv/bin/mod_python"
 PORT = 8000
+SITE = "/etc/apache2/sites-available/000-default.conf"
 FILES = {
     "flask_app.py": "from flask import Flask\napp = Flask(__name__)\n@app.get('/')\ndef index():\n    import os\n    return f'flask, uid {os.geteuid()}'\n",
     "fastapi_app.py": "from fastapi import FastAPI\napp = FastAPI()\n@app.get('/')\nasync def index():\n    return 'fastapi'\n",
@@ -56,6 +57,74 @@ def first_answer(*target: str) -> None:
             raise SystemExit(f"{' '.join(command)}: status {server.returncode} after Ctrl-C")
 
 
+def answer(port: int = PORT) -> str:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5) as found:
+        text: str = found.read().decode()
+    return text
+
+
+def said(*command: str) -> None:
+    """Run a command, and show its first line."""
+    print(f"  {' '.join(command).removeprefix(HERE + '/venv/bin/'):60} {run(*command).splitlines()[0]}")
+
+
+def verbs() -> None:
+    """What stops a server, and has it started by others."""
+    print("The verbs:")
+    said(COMMAND, "start", "flask_app:app", "--user", "www-data", "--background")
+    for verb in ("status", "reload", "restart", "status"):
+        said(COMMAND, verb)
+        answer()
+    said(COMMAND, "stop")
+    root = f"{HERE}/server"
+    said(COMMAND, "setup", "flask_app:app", "--server-root", root, "--user", "www-data", "--port", "8001", "--systemd")
+    for verb in ("configtest", "start"):
+        run(f"{root}/apachectl", verb)
+    limit = time.monotonic() + 30
+    while "answers" not in run(f"{root}/apachectl", "status") and time.monotonic() < limit:
+        time.sleep(0.01)
+    print(f"  {root}/apachectl start: {answer(8001)}")
+    for verb in ("reload", "stop"):
+        said(f"{root}/apachectl", verb)
+
+
+def existing_httpd() -> None:
+    """The lines of module-config in the system's own Apache; check and migrate there."""
+    print("In the Apache that is there:")
+    install("apache2")
+    with open("/etc/apache2/mods-available/python.load", "w") as load:
+        load.write(run(COMMAND, "module-config"))
+    with open(SITE) as site:
+        before = site.read()
+    lines = "PythonPath \"['/srv/try']+sys.path\"\nPythonWSGI / flask_app:app\n"
+    with open(SITE, "w") as site:
+        site.write(before.replace("</VirtualHost>", f"{lines}</VirtualHost>"))
+    run("a2enmod", "python")
+    said("apachectl", "configtest")
+    said(COMMAND, "check")
+    run("apachectl", "start")
+    print(f"  {answer(80)}")
+    run("apachectl", "stop")
+    with open(SITE, "w") as site:
+        site.write(before.replace("</VirtualHost>", f"WSGIScriptAlias / {HERE}/flask_app.py\n</VirtualHost>"))
+    done = subprocess.run([COMMAND, "migrate", SITE, "--write", f"{HERE}/moved"], capture_output=True, text=True)
+    print(f"  migrate: {done.stdout.splitlines()[0]}")
+    with open(f"{HERE}/moved/000-default.conf") as moved:
+        print("".join(f"    {line}" for line in moved if "Python" in line or "WSGI" in line), end="")
+    with open(SITE, "w") as site:
+        site.write(before)
+    run("a2dismod", "python")
+
+
+def uninstalled() -> None:
+    """pip takes all of it away."""
+    run(f"{HERE}/venv/bin/pip", "uninstall", "-y", "-q", "mod_python")
+    left = [place for place, _, names in os.walk(f"{HERE}/venv") for name in names if "mod_python" in place + name]
+    if left:
+        raise SystemExit(f"pip uninstall leaves {left}")
+    print("Nothing is left after pip uninstall.")
+
+
 def main() -> None:
     version = sysconfig.get_python_version()
     print(
@@ -81,6 +150,9 @@ def main() -> None:
     print("From the command to the first answer:")
     for target in (["flask_app:app"], ["fastapi_app:app"], ["--handler", "mp"], ["pages"]):
         first_answer(*target)
+    verbs()
+    existing_httpd()
+    uninstalled()
 
 
 if __name__ == "__main__":

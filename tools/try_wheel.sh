@@ -34,7 +34,16 @@ esac
 # Mounts of this process's own: they go when it ends.
 exec unshare --mount --propagation private sh -eu -c '
     root=$1 prefix=$2 python=$3
-    [ -z "$prefix" ] || { mkdir -p "$root$prefix"; mount --bind "$prefix" "$root$prefix"; }
+    if [ -n "$prefix" ]; then
+        mkdir -p "$root$prefix"
+        mount --bind "$prefix" "$root$prefix"
+        # Whoever serves there has to pass what is above it.
+        above=$(dirname "$prefix")
+        while [ "$above" != / ]; do
+            chmod o+x "$root$above"
+            above=$(dirname "$above")
+        done
+    fi
     mount -t proc proc "$root/proc"
     mount --rbind /dev "$root/dev"
     exec chroot "$root" /usr/bin/env -i HOME=/root LANG=C.UTF-8 \

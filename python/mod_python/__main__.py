@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import importlib
 import io
+import os
 import sys
 from collections.abc import Sequence
 from typing import Callable, Optional
 
-from mod_python._own.problems import Problem
+_PLACE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+_IS_SAFE = sys.flags.isolated or getattr(sys.flags, "safe_path", False)
+
+if __name__ == "__main__" and not _IS_SAFE and sys.path[0] != _PLACE:
+    # `python -m` has the current directory in front, and its files could hide what is imported here of the library.
+    del sys.path[0]
+
+from mod_python._own.problems import Problem  # noqa: E402
 
 COMMANDS = {
     "start": ("mod_python._own.command:start", "start a server for an application, handlers or pages"),
     "stop": ("mod_python._own.command:stop", "stop it when its requests are done"),
     "restart": ("mod_python._own.command:restart", "restart it without losing a request"),
-    "reload": ("mod_python._own.command:reload", "restart it, if its application can be imported"),
+    "reload": (
+        "mod_python._own.command:reload",
+        "restart it, or a PythonDaemon (reload NAME), if its application can be imported",
+    ),
     "status": ("mod_python._own.command:status", "say whether it runs, and where"),
     "setup": ("mod_python._own.command:setup", "write a server's files without starting it; --systemd"),
     "module-config": ("mod_python._commands:module_config", "print the directives that load this module into an httpd"),
@@ -57,6 +68,12 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         return function(words[1:])
     except Problem as problem:
         print(f"mod_python {words[0]}: {problem}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        # The disk, permissions, what has vanished meanwhile. genconfig runs code of somebody else's.
+        if words[0] == "genconfig":
+            raise
+        print(f"mod_python {words[0]}: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130

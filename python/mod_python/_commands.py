@@ -17,7 +17,10 @@ def genconfig(arguments: Sequence[str]) -> int:
     """Print the configuration that a Python file describes."""
     parser = argparse.ArgumentParser(prog="mod_python genconfig", description=genconfig.__doc__)
     parser.add_argument("source", help="the Python file, such as httpd_conf.py")
-    runpy.run_path(parser.parse_args(arguments).source, run_name="__main__")
+    source = parser.parse_args(arguments).source
+    if not os.path.exists(source):
+        parser.error(f"there is no file {source}")
+    runpy.run_path(source, run_name="__main__")
     return 0
 
 
@@ -85,19 +88,24 @@ def _listen(text: str) -> str:
     return f"[{host}]:{number}" if ":" in host else f"{host}:{number}"
 
 
-def create(arguments: Sequence[str]) -> int:
-    """Make a directory for a server, with a Python file that describes its configuration."""
-    from mod_python import httpdconf
-
+def parser_of_create() -> argparse.ArgumentParser:
+    """The command line of ``create``."""
     parser = argparse.ArgumentParser(prog="mod_python create", description=create.__doc__)
     add = parser.add_argument
-    add("directory")
+    add("directory", help="made, and filled")
     add("--listen", default="8888", help="port, or address:port, such as [::1]:8888 (8888, of 127.0.0.1)")
     add("--pythonpath", default="", help="directories for modules, with colons between")
     add("--user", help="whom handlers run as, where root starts the server (httpd's usual user)")
     add("--pythonhandler", required=True, help="such as mod_python.publisher")
     add("--pythonoption", action="append", default=[], metavar="'key value'", help="may be repeated")
-    parsed = parser.parse_args(arguments)
+    return parser
+
+
+def create(arguments: Sequence[str]) -> int:
+    """Make a directory for a server, with a Python file that describes its configuration."""
+    from mod_python import httpdconf
+
+    parsed = parser_of_create().parse_args(arguments)
     comments = []
     if parsed.pythonhandler == "mod_python.wsgi":
         comments = [

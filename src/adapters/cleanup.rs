@@ -94,6 +94,8 @@ fn run(cx: Cx<'_>, lease: &RequestLease, cleanup: &Cleanup) {
         // The log has been told.
         return;
     }
+    // What these say of themselves is code of users, too.
+    let armed = deadlines::arm(cx, limit, Some(lease));
     let shown = |text: PyResult<Bound<'_, PyString>>| {
         exception::or_discard(cx.py, text)
             .map_or_else(|| "(it cannot be shown)".into(), |text| text::lossy(&text))
@@ -104,6 +106,7 @@ fn run(cx: Cx<'_>, lease: &RequestLease, cleanup: &Cleanup) {
         shown(callable.repr()),
         shown(raised.str())
     );
+    armed.close();
     if let Ok(held) = embed::acquire(cx.py, lease) {
         report::error(cx, held.request(), &text);
     }

@@ -1,14 +1,15 @@
 //! PythonTimeout: for how long a request may be in Python, and for what that counts.
 
 use super::seconds;
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 /// A limit as it is written, and what it means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Limit<'c> {
     pub(crate) text: &'c str,
-    /// None: there is no limit (`0`, `off`).
-    pub(crate) time: Option<Duration>,
+    /// In nanoseconds. None: there is no limit (`0`, `off`).
+    pub(crate) time: Option<NonZeroU64>,
 }
 
 /// What answers a request, or has a part in it.
@@ -21,6 +22,10 @@ pub(crate) enum Answerer {
 }
 
 /// The shortest limit: the deadline is looked for a few times in it.
+fn nanoseconds(time: Duration) -> Option<NonZeroU64> {
+    NonZeroU64::new(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
+}
+
 const LEAST: f64 = 0.1;
 /// A day: who waits for longer does not wait for a client.
 const MOST: f64 = 86_400.0;
@@ -37,7 +42,7 @@ pub(crate) fn parse(text: &str) -> Result<Limit<'_>, String> {
         Some(0.0) => Ok(Limit { text, time: None }),
         Some(seconds) if (LEAST..=MOST).contains(&seconds) => Ok(Limit {
             text,
-            time: Some(Duration::from_secs_f64(seconds)),
+            time: nanoseconds(Duration::from_secs_f64(seconds)),
         }),
         _ => Err(format!(
             "needs a number of seconds from {LEAST} to {MOST}, or 0 for none, not {text:?}"
@@ -75,7 +80,7 @@ mod tests {
             ("30", Some(30_000)),
             ("86400", Some(86_400_000)),
         ] {
-            let time = time.map(Duration::from_millis);
+            let time = time.map(Duration::from_millis).and_then(nanoseconds);
             assert_eq!(parse(text), Ok(Limit { text, time }));
         }
         for text in [

@@ -6,7 +6,8 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Seconds<'c> {
     text: &'c str,
-    span: Option<Duration>,
+    /// In nanoseconds.
+    span: Option<u64>,
 }
 
 impl<'c> Seconds<'c> {
@@ -22,7 +23,7 @@ impl<'c> Seconds<'c> {
         match number(text).filter(|seconds| *seconds > 0.0 && *seconds <= Seconds::MOST) {
             Some(seconds) => Ok(Seconds {
                 text,
-                span: Some(Duration::from_secs_f64(seconds)),
+                span: u64::try_from(Duration::from_secs_f64(seconds).as_nanos()).ok(),
             }),
             None => Err(format!(
                 "must be a number of seconds above 0, such as 2 or 0.5, or Off, not {text:?}"
@@ -30,8 +31,8 @@ impl<'c> Seconds<'c> {
         }
     }
 
-    /// None: Off.
-    pub(crate) fn span(self) -> Option<Duration> {
+    /// In nanoseconds. None: Off.
+    pub(crate) fn span(self) -> Option<u64> {
         self.span
     }
 
@@ -55,7 +56,7 @@ mod tests {
     #[test]
     fn a_number_above_nothing_or_off() {
         let span = |text| Seconds::parse(text).ok().map(Seconds::span);
-        assert_eq!(span("0.5"), Some(Some(Duration::from_millis(500))));
+        assert_eq!(span("0.5"), Some(Some(500_000_000)));
         assert_eq!(span("oFF"), Some(None));
         for wrong in [
             "",

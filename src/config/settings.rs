@@ -5,7 +5,7 @@ use super::cover::cover;
 use super::limit::{Answerer, Limit};
 use super::seconds::Seconds;
 use crate::httpd::apr::pool::Pool;
-use std::time::Duration;
+use std::num::NonZeroU64;
 
 /// A value as `get_config()` shows it.
 trait Shown<'c>: Copy {
@@ -100,9 +100,9 @@ impl<'c> Common<'c> {
         found.map(|(_, value)| *value)
     }
 
-    /// For how long may this be in Python? None: for as long as it likes.
+    /// For how long may this be in Python, in nanoseconds? None: for as long as it likes.
     #[inline]
-    pub(crate) fn limit(&self, answerer: Answerer) -> Option<Duration> {
+    pub(crate) fn limit(&self, answerer: Answerer) -> Option<NonZeroU64> {
         let limit = match answerer {
             Answerer::Handler => self.timeout,
             Answerer::Wsgi => self.wsgi_timeout,

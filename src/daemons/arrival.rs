@@ -51,6 +51,8 @@ pub(crate) fn arrive(request: Request<'_>) -> Status {
         .map(|text| text.to_bytes().to_vec());
     headers.unset(proxy::FIELD);
     let (Some(text), true) = (text, request.is_from_front()) else {
+        // Whoever it is is not to keep a connection that is believed nothing.
+        request.connection().close_at_end();
         return Status::DECLINED;
     };
     let framing = [c"Content-Length", c"Transfer-Encoding"].map(|name| {

@@ -37,9 +37,26 @@ pub(crate) fn define(pool: Pool<'_>, main: Server<'_>) -> Result<(), String> {
             let socket = super::socket_path(pool, daemon);
             let seconds = daemon.seconds("request-timeout");
             let patience = seconds.filter(|seconds| *seconds > 0.0);
-            proxy::define(pool, server, &socket, &daemon.host(), patience, false)?;
+            let timeout = main.timeout();
+            proxy::define(
+                pool,
+                server,
+                &socket,
+                &daemon.host(),
+                patience,
+                timeout,
+                false,
+            )?;
             // A tunnel may be silent for long: its ends know best when it is over.
-            proxy::define(pool, server, &socket, &upgrade(daemon), Some(TUNNEL), true)?;
+            proxy::define(
+                pool,
+                server,
+                &socket,
+                &upgrade(daemon),
+                Some(TUNNEL),
+                timeout,
+                true,
+            )?;
         }
     }
     Ok(())

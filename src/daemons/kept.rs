@@ -1,13 +1,17 @@
 //! In a daemon: what its keeper has told it, by options of the configuration that it writes; and the daemon goes when its keeper does.
 
 use crate::config::ModPython;
+use crate::embed::main_thread;
 use crate::httpd::clock;
+use crate::httpd::io::{parked, staying};
 use crate::httpd::log::{self, Level};
 use crate::httpd::module::{process, retirement};
 use crate::httpd::request::Request;
+use crate::httpd::request::handed;
 use crate::httpd::request::server::Server;
 use crate::httpd::status::Status;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 /// Memory that the keeper reads: a descriptor.
 const BOARD: &str = "daemon.board";
@@ -92,5 +96,31 @@ pub(crate) fn measure(_: Request<'_>) -> Status {
 pub(crate) fn follow_parent(server: Server<'_>) {
     if server.config::<ModPython>().ready.is_some() {
         process::follow_this_parent();
+    }
+}
+
+/// So often it is looked after the connections that the front keeps.
+const MOMENT: Duration = Duration::from_millis(250);
+
+/// Looks after the front's connections, as long as this child of a daemon lives.
+pub(crate) fn look_after_front() {
+    if !handed::is_daemon() {
+        return;
+    }
+    let spawned = main_thread::spawn("mod_python front", || {
+        loop {
+            std::thread::sleep(MOMENT);
+            staying::look();
+        }
+    });
+    if let Err(reason) = spawned {
+        log::process(Level::Error, &reason);
+    }
+}
+
+/// This child begins to end, and waits for its connections: the front is told.
+pub(crate) fn part_from_front() {
+    if handed::is_daemon() {
+        parked::part();
     }
 }

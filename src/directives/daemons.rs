@@ -3,13 +3,18 @@
 use super::setting::Set;
 use crate::config::daemons::{Daemon, check_name};
 use crate::httpd::io::listener;
+use crate::httpd::module::on_demand::OnDemand;
 use std::path::Path;
+
+/// What requests pass where daemons are, at either side.
+pub(crate) static HOOKS: OnDemand = OnDemand::new();
 
 /// Adds a daemon: `PythonDaemon name key=value …`.
 pub(super) fn add_daemon<'c>(setting: &mut Set<'_, 'c>, arguments: &'c str) -> Result<(), String> {
     let file = setting.file.unwrap_or_default();
     let daemon = Daemon::parse(setting.pool, arguments, file, setting.line)?;
     setting.server.daemons = setting.pool.concat(setting.server.daemons, &[daemon]);
+    HOOKS.demand();
     Ok(())
 }
 
@@ -28,6 +33,7 @@ pub(super) fn take_socket<'c>(
     ready: Option<&'c str>,
 ) -> Result<(), String> {
     let descriptor = |text: &str| text.parse::<i32>().ok().filter(|number| *number > 2);
+    HOOKS.demand();
     if let Some(path) = socket.strip_prefix("control=") {
         if ready.is_some() || !path.starts_with('/') {
             return Err("control= takes an absolute path, and nothing behind it".into());

@@ -17,6 +17,7 @@ use crate::embed::class::{Args, Function, function};
 use crate::gateway::{GATEWAYS, asgi, wsgi};
 use crate::httpd::io::filter::names;
 use crate::httpd::module::command::{Context, Directive, Setter};
+pub(crate) use daemons::HOOKS as HOOKS_OF_DAEMONS;
 use daemons::{add_daemon, take_socket};
 use notes::{note_daemon, note_doubt, note_member, note_source};
 use pools::add_pool;

@@ -13,9 +13,12 @@
 
 use super::in_flight::{is_forked, this_thread};
 use super::interpreter::{Cx, Interpreter};
+use super::threads::Here;
+use crate::httpd::clock::now;
 use crate::httpd::log::Extra;
 use pyo3::ffi;
 use std::cell::{Cell, UnsafeCell};
+use std::num::NonZeroU64;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -55,52 +58,87 @@ pub(super) struct Entry {
     pub(super) interpreter: &'static Interpreter,
     /// The thread's state in it, for the watcher to look at where it cannot attach.
     pub(super) state: usize,
-    /// In nanoseconds of `now`.
+    /// In nanoseconds of `clock::now`.
     pub(super) due: u64,
     pub(super) limit: u64,
-    /// Since when it waits for its client, which does not count.
-    pub(super) paused: Option<u64>,
+    /// Since when it waits for its client, which does not count; 0: it does not.
+    paused: u64,
     /// Does the exception end it? Not where it only waits for an event loop.
     pub(super) raises: bool,
+    /// Has the log been told of it?
+    pub(super) is_told: bool,
+    /// Is it a step of a task, in an event loop's thread?
+    pub(super) is_step: bool,
+    /// The user's code has ended.
+    is_over: bool,
+    pub(super) rescue: Option<Arc<dyn Rescue>>,
+    /// What has been done about it; nothing, as a rule.
+    late: Option<Box<Late>>,
+}
+
+/// What has been done about an entry whose time has passed.
+#[derive(Default)]
+pub(super) struct Late {
     /// How often the exception has been raised, and when it is again.
     pub(super) raised: u32,
     pub(super) next: u64,
-    /// Has the log been told of it?
-    pub(super) is_told: bool,
     /// Has it been told that the interpreter's lock cannot be had? Where the thread stands then follows when it can.
     pub(super) is_lock_told: bool,
     /// When it was seen in the middle of an import, which is not broken off.
     pub(super) spared: u64,
-    /// Is it a step of a task, in an event loop's thread?
-    pub(super) is_step: bool,
     pub(super) rescued: Option<Rescued>,
     /// Is the child to end, because it does not come back?
     pub(super) is_given_up: bool,
-    /// The user's code has ended.
-    is_over: bool,
-    pub(super) rescue: Option<Arc<dyn Rescue>>,
 }
 
 impl Entry {
     /// Has its time passed?
     pub(super) fn has_passed(&self, now: u64) -> bool {
-        !self.is_over && self.paused.is_none() && now >= self.due
+        self.counts() && now >= self.due
+    }
+
+    /// Does its time go on?
+    #[inline]
+    fn counts(&self) -> bool {
+        !self.is_over && self.paused == 0
     }
 
     /// Is the exception to be raised now?
     pub(super) fn is_to_be_raised(&self, now: u64) -> bool {
-        self.has_passed(now) && self.raises && now >= self.next
+        let next = self.late.as_ref().map_or(0, |late| late.next);
+        self.has_passed(now) && self.raises && now >= next
+    }
+
+    /// How often the exception has been raised.
+    pub(super) fn raised(&self) -> u32 {
+        self.late.as_ref().map_or(0, |late| late.raised)
+    }
+
+    pub(super) fn is_given_up(&self) -> bool {
+        self.late.as_ref().is_some_and(|late| late.is_given_up)
+    }
+
+    pub(super) fn late(&mut self) -> &mut Late {
+        self.late.get_or_insert_default()
     }
 
     /// Takes back what has been raised and has not been delivered. Has the time passed, so that something was done about it?
+    #[inline]
     fn end(&mut self, thread: u64) -> bool {
         self.is_over = true;
-        if self.raised > 0 {
-            // SAFETY: the thread is attached to the interpreter in which it has been raised; a class that lives as long.
-            unsafe { ffi::PyThreadState_SetAsyncExc(thread.cast_signed(), std::ptr::null_mut()) };
-        }
-        self.raised > 0 || self.rescued.is_some_and(|rescued| rescued != Rescued::Busy)
+        self.late
+            .as_ref()
+            .is_some_and(|late| end_of_late(late, thread))
     }
+}
+
+#[cold]
+fn end_of_late(late: &Late, thread: u64) -> bool {
+    if late.raised > 0 {
+        // SAFETY: the thread is attached to the interpreter in which it has been raised; a class that lives as long.
+        unsafe { ffi::PyThreadState_SetAsyncExc(thread.cast_signed(), std::ptr::null_mut()) };
+    }
+    late.raised > 0 || late.rescued.is_some_and(|rescued| rescued != Rescued::Busy)
 }
 
 /// A thread's entry. Desks live as long as the process: a thread that ends leaves its own to another one.
@@ -109,7 +147,7 @@ pub(super) struct Desk {
     thread: AtomicU64,
     /// Who may be at the entry (`FREE` and so on).
     state: AtomicU32,
-    /// When it has passed, as far as it counts (`now`).
+    /// When it has passed, as far as it counts (`clock::now`).
     due: AtomicU64,
     slot: UnsafeCell<Slot>,
     /// Held by whoever is at an entry that is claimed.
@@ -180,6 +218,28 @@ impl Desk {
         self.claimed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Ends the entry of this thread, whose desk it is, unless something has been done about it. Gives what it has.
+    #[inline(always)]
+    fn clear(&self) -> Option<Option<Arc<dyn Rescue>>> {
+        self.state
+            .compare_exchange(OUT, OWN, Ordering::Acquire, Ordering::Relaxed)
+            .ok()?;
+        // SAFETY: it has been taken.
+        let slot = unsafe { &mut *self.slot.get() };
+        match &mut slot.entry {
+            Some(entry) if entry.late.is_none() => {
+                let rescue = entry.rescue.take();
+                slot.entry = None;
+                self.state.store(FREE, Ordering::Release);
+                Some(rescue)
+            }
+            _ => {
+                self.state.store(OUT, Ordering::SeqCst);
+                None
+            }
+        }
+    }
+
     /// Takes the slot.
     ///
     /// # Safety
@@ -237,8 +297,7 @@ impl Drop for Taken<'_> {
             None => FREE,
             Some(_) if self.lock.is_some() => return,
             Some(entry) => {
-                let counts = !entry.is_over && entry.paused.is_none();
-                let due = if counts { entry.due } else { NEVER };
+                let due = if entry.counts() { entry.due } else { NEVER };
                 self.desk.due.store(due, Ordering::Relaxed);
                 OUT
             }
@@ -313,18 +372,6 @@ impl Drop for Leaves {
     }
 }
 
-/// Nanoseconds of a clock that goes forward, and costs next to nothing (CLOCK_MONOTONIC_COARSE: to a few milliseconds).
-pub(super) fn now() -> u64 {
-    let mut time = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    // SAFETY: fills the structure.
-    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC_COARSE, &raw mut time) };
-    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
-    seconds * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or(0)
-}
-
 pub(super) fn nanoseconds(time: Duration) -> u64 {
     time.as_secs()
         .saturating_mul(1_000_000_000)
@@ -348,7 +395,7 @@ pub(super) const UNARMED: Armed = Armed {
 #[inline(always)]
 pub(super) fn arm(
     cx: Cx<'_>,
-    limit: Option<Duration>,
+    limit: Option<NonZeroU64>,
     due: Option<u64>,
     rescue: Option<Arc<dyn Rescue>>,
 ) -> Armed {
@@ -358,49 +405,83 @@ pub(super) fn arm(
     }) else {
         return UNARMED;
     };
+    if desk.state.load(Ordering::Relaxed) != FREE {
+        return arm_inside(cx, desk, limit, due, rescue);
+    }
+    let Some(limit) = limit.map(NonZeroU64::get) else {
+        return UNARMED;
+    };
+    let due = due.unwrap_or_else(|| Here::new().take_fresh().saturating_add(limit));
+    // SAFETY: there is no entry, so the slot is its thread's.
+    let slot = unsafe { &mut *desk.slot.get() };
+    slot.put(cx, due, limit, rescue);
+    desk.due.store(due, Ordering::Relaxed);
+    // Not before this has been seen is looked whether the watcher sleeps (`deadlines::watch`).
+    desk.state.swap(OUT, Ordering::SeqCst);
+    Armed {
+        desk: Some(desk),
+        outer: None,
+    }
+}
+
+/// As `arm`, inside of another entry.
+#[cold]
+#[inline(never)]
+fn arm_inside(
+    cx: Cx<'_>,
+    desk: &'static Desk,
+    limit: Option<NonZeroU64>,
+    due: Option<u64>,
+    rescue: Option<Arc<dyn Rescue>>,
+) -> Armed {
     // SAFETY: this thread's; nothing below takes it.
     let taken = unsafe { desk.take() };
     let own = limit.map(|limit| {
-        let limit = nanoseconds(limit);
+        let limit = limit.get();
         (due.unwrap_or_else(|| now().saturating_add(limit)), limit)
     });
-    let mut outer = None;
-    if taken.slot.entry.is_some() {
-        outer = taken.slot.entry.take().map(Box::new);
-    }
+    let outer = taken.slot.entry.take().map(Box::new);
     let around = outer
         .as_ref()
-        .filter(|outer| !outer.is_over && outer.paused.is_none() && outer.raises)
+        .filter(|outer| outer.counts() && outer.raises)
         .map(|outer| (outer.due, outer.limit));
     let Some((due, limit)) = own.into_iter().chain(around).min() else {
         taken.slot.entry = outer.map(|outer| *outer);
         return UNARMED;
     };
-    taken.slot.count += 1;
-    taken.slot.entry = Some(Entry {
-        number: taken.slot.count,
-        interpreter: cx.interpreter,
-        // SAFETY: attached.
-        state: unsafe { ffi::PyThreadState_Get() }.addr(),
-        due,
-        limit,
-        paused: None,
-        raises: true,
-        raised: 0,
-        next: due,
-        is_told: false,
-        is_lock_told: false,
-        spared: 0,
-        is_step: false,
-        rescued: None,
-        is_given_up: false,
-        is_over: false,
-        rescue,
-    });
+    taken.slot.put(cx, due, limit, rescue);
     drop(taken);
     Armed {
         desk: Some(desk),
         outer,
+    }
+}
+
+impl Slot {
+    #[inline(always)]
+    fn put(&mut self, cx: Cx<'_>, due: u64, limit: u64, rescue: Option<Arc<dyn Rescue>>) {
+        self.count += 1;
+        // SAFETY: nothing is dropped: there is no entry.
+        unsafe {
+            std::ptr::write(
+                &raw mut self.entry,
+                Some(Entry {
+                    number: self.count,
+                    interpreter: cx.interpreter,
+                    // Attached.
+                    state: ffi::PyThreadState_Get().addr(),
+                    due,
+                    limit,
+                    paused: 0,
+                    raises: true,
+                    is_told: false,
+                    is_step: false,
+                    is_over: false,
+                    rescue,
+                    late: None,
+                }),
+            );
+        }
     }
 }
 
@@ -413,22 +494,34 @@ impl Armed {
 
     #[inline]
     fn end(&mut self) -> bool {
-        let Some(desk) = self.desk.take().filter(|_| !is_forked()) else {
+        let Some(desk) = self.desk.take() else {
             return false;
         };
+        if is_forked() {
+            return false;
+        }
+        if self.outer.is_none()
+            && let Some(rescue) = desk.clear()
+        {
+            drop(rescue);
+            return false;
+        }
+        self.end_late(desk)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn end_late(&mut self, desk: &'static Desk) -> bool {
         // SAFETY: this thread's; nothing below takes it.
         let taken = unsafe { desk.take() };
         // With the entry taken: the watcher has raised before, or will not any more.
-        let (rescue, has_passed) = match &mut taken.slot.entry {
-            Some(entry) => (entry.rescue.take(), entry.end(desk.thread())),
-            None => (None, false),
+        let entry = taken.slot.entry.take();
+        taken.slot.entry = self.outer.take().map(|outer| *outer);
+        let Some(mut entry) = entry else {
+            return false;
         };
-        taken.slot.entry = None;
-        if let Some(outer) = self.outer.take() {
-            taken.slot.entry = Some(*outer);
-        }
+        let has_passed = entry.end(desk.thread());
         drop(taken);
-        drop(rescue);
         has_passed
     }
 }
@@ -444,8 +537,7 @@ impl Drop for Armed {
 
 /// A step of a task in an event loop's thread begins, attached: it is to be over when the request's time, `due`, has passed.
 pub(super) fn begin_step(cx: Cx<'_>, due: u64, limit: u64) {
-    let limit = Duration::from_nanos(limit);
-    let mut armed = arm(cx, Some(limit), Some(due), None);
+    let mut armed = arm(cx, NonZeroU64::new(limit), Some(due), None);
     armed.desk.take();
     // Whoever waits for the task tells of it.
     is_told_already();
@@ -482,6 +574,29 @@ fn with<R>(body: impl FnOnce(u64, &mut Entry) -> R) -> Option<R> {
 /// The user's code has ended, before the entry is closed: nothing is raised any more. Had its time passed?
 #[inline]
 pub(crate) fn over(_cx: Cx<'_>) -> bool {
+    let Some(desk) = here().filter(|desk| desk.is_armed()) else {
+        return false;
+    };
+    let taken = desk
+        .state
+        .compare_exchange(OUT, OWN, Ordering::Acquire, Ordering::Relaxed);
+    if taken.is_err() {
+        return over_late();
+    }
+    // SAFETY: it has been taken.
+    let slot = unsafe { &mut *desk.slot.get() };
+    let has_passed = slot
+        .entry
+        .as_mut()
+        .is_some_and(|entry| !entry.is_over && entry.end(desk.thread()));
+    desk.due.store(NEVER, Ordering::Relaxed);
+    desk.state.store(OUT, Ordering::Release);
+    has_passed
+}
+
+#[cold]
+#[inline(never)]
+fn over_late() -> bool {
     with(|thread, entry| entry.end(thread)).unwrap_or(false)
 }
 
@@ -492,12 +607,12 @@ pub(crate) fn over(_cx: Cx<'_>) -> bool {
 /// The time has passed.
 pub(crate) fn hand_over(_cx: Cx<'_>) -> Result<Option<Duration>, ()> {
     let left = with(|thread, entry| {
-        if entry.raised > 0 {
+        if entry.raised() > 0 {
             entry.end(thread);
             return Err(());
         }
         entry.raises = false;
-        entry.paused = Some(now());
+        entry.paused = now();
         Ok(Duration::from_nanos(entry.due.saturating_sub(now())))
     });
     left.transpose()
@@ -506,7 +621,7 @@ pub(crate) fn hand_over(_cx: Cx<'_>) -> Result<Option<Duration>, ()> {
 /// It has waited for too long, and goes on as soon as it has the interpreter's lock. That may be never.
 pub(crate) fn late() {
     with(|_, entry| {
-        entry.paused = None;
+        entry.paused = 0;
         entry.due = now();
     });
 }
@@ -517,9 +632,12 @@ pub(crate) struct Paused(());
 /// Has time not count while this thread waits for its client.
 #[inline]
 pub(crate) fn pause() -> Option<Paused> {
-    let paused = with(|_, entry| match entry.paused {
-        Some(_) => false,
-        None => entry.paused.replace(now()).is_none(),
+    let paused = with(|_, entry| {
+        let is_first = entry.paused == 0;
+        if is_first {
+            entry.paused = now();
+        }
+        is_first
     });
     paused.filter(|&is_first| is_first).map(|_| Paused(()))
 }
@@ -527,10 +645,13 @@ pub(crate) fn pause() -> Option<Paused> {
 impl Drop for Paused {
     fn drop(&mut self) {
         with(|_, entry| {
-            if let Some(since) = entry.paused.take() {
+            let since = std::mem::take(&mut entry.paused);
+            if since > 0 {
                 let waited = now().saturating_sub(since);
                 entry.due = entry.due.saturating_add(waited);
-                entry.next = entry.next.saturating_add(waited);
+                if let Some(late) = &mut entry.late {
+                    late.next = late.next.saturating_add(waited);
+                }
             }
         });
     }

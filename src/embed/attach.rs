@@ -18,6 +18,7 @@ use std::ptr::NonNull;
 ///
 /// # Errors
 /// No memory for a thread state. `body` is then dropped detached: what releases objects must not own them.
+#[inline]
 pub(crate) fn enter<R>(
     interpreter: &'static Interpreter,
     body: impl for<'py> FnOnce(Cx<'py>) -> R,
@@ -51,8 +52,10 @@ pub(crate) fn spawn(
     clippy::disallowed_methods,
     reason = "the thread is attached, and PyGILState_Ensure finds its state: it only counts"
 )]
+#[inline]
 fn told<R>(body: impl for<'py> FnOnce(Python<'py>) -> R) -> R {
-    Python::attach(body)
+    // SAFETY: Python has been started, since the thread is attached.
+    unsafe { Python::attach_unchecked(body) }
 }
 
 /// As `told`, in a thread that Python has called us in: inside `enter` pyo3 knows already.

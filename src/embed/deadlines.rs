@@ -10,18 +10,21 @@
 //! threads that are made for it, one an interpreter at a time. It looks each `TICK` while anything is armed, and sleeps otherwise; in the
 //! child of a fork there is none, and nothing is armed.
 
-use super::armed::{self, Claimed, Desk, Entry, UNARMED, desks, now};
+use super::armed::{self, Claimed, Desk, Entry, UNARMED, desks};
 use super::attach::enter;
 use super::in_flight::{self, is_forked};
 use super::interpreter::{Cx, Interpreter};
 use super::question::Question;
+use super::stacks::Stuck;
 use super::{exception, main_thread, stacks, threads, totals};
+use crate::httpd::clock::now;
 use crate::httpd::guard::guard;
 use crate::httpd::log::{self, Extra, Level};
 use crate::httpd::module::retirement;
 use crate::httpd::request::server::mpm_query;
 use pyo3::ffi;
 use pyo3::prelude::*;
+use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::time::Duration;
@@ -53,11 +56,14 @@ static VISITED: Mutex<Vec<usize>> = Mutex::new(Vec::new());
 #[inline]
 pub(crate) fn arm<R: Rescue + 'static>(
     cx: Cx<'_>,
-    limit: Option<Duration>,
+    limit: Option<NonZeroU64>,
     rescue: Option<&Arc<R>>,
 ) -> Armed {
-    if limit.is_none() && !armed::is_any() {
-        return UNARMED;
+    if !armed::is_any() {
+        if limit.is_none() {
+            return UNARMED;
+        }
+        stacks::prepare(cx);
     }
     let rescue = rescue.map(|rescue| rescue.clone() as Arc<dyn Rescue>);
     let armed = armed::arm(cx, limit, None, rescue);
@@ -163,6 +169,8 @@ fn look() -> bool {
     let (all, now) = (desks().clone(), now());
     let (mut is_any, mut reports, mut given_up) = (false, Vec::new(), false);
     let mut to_visit: Vec<&'static Interpreter> = Vec::new();
+    // Reports that their threads' stacks are missing in.
+    let mut unseen: Vec<(usize, Stuck)> = Vec::new();
     for desk in all {
         is_any |= desk.is_armed();
         let Some(mut entry) = desk.claim(now) else {
@@ -178,22 +186,27 @@ fn look() -> bool {
                 text,
                 ..about.clone()
             };
-            if !entry.is_told && !entry.is_lock_told {
+            if !entry.is_told && !entry.late().is_lock_told {
                 let text = "the interpreter's lock is held by another thread, or by code in C, and cannot be had: nothing can be raised".into();
                 reports.push(report(text));
             }
-            let since = entry.spared.clamp(entry.due, entry.due + MOST_OF_IMPORTS);
-            if now.saturating_sub(since) >= entry.limit.max(LEAST) && !entry.is_given_up {
-                let mut text =
-                    "it does not come back: the child ends when others have finished".to_owned();
-                if !entry.is_told || entry.raised == 0 && entry.raises {
-                    text.push_str(&stacks::of_stuck(entry.state));
+            let (first, last) = (entry.due, entry.due.saturating_add(MOST_OF_IMPORTS));
+            let since = entry.late().spared.clamp(first, last);
+            if now.saturating_sub(since) >= entry.limit.max(LEAST) && !entry.is_given_up() {
+                let text = "it does not come back: the child ends when others have finished";
+                reports.push(report(text.into()));
+                if !entry.is_told || entry.raised() == 0 && entry.raises {
+                    let stuck = Stuck {
+                        interpreter: entry.interpreter,
+                        thread: desk.thread(),
+                        state: entry.state,
+                    };
+                    unseen.push((reports.len() - 1, stuck));
                 }
-                reports.push(report(text));
-                entry.is_given_up = true;
+                entry.late().is_given_up = true;
                 given_up = true;
             }
-            entry.is_lock_told = true;
+            entry.late().is_lock_told = true;
         }
     }
     for interpreter in to_visit {
@@ -206,6 +219,11 @@ fn look() -> bool {
             None => reply(number, ""),
         }
     }
+    for (place, stuck) in unseen {
+        if let Some(report) = reports.get_mut(place) {
+            report.text.push_str(&stacks::of_stuck(stuck));
+        }
+    }
     reports.into_iter().for_each(tell);
     if given_up {
         retire();
@@ -215,10 +233,11 @@ fn look() -> bool {
 
 /// Answers the client of a thread that has not come back.
 fn rescue(entry: &mut Entry) {
-    if matches!(entry.rescued, None | Some(Rescued::Busy))
+    if matches!(entry.late().rescued, None | Some(Rescued::Busy))
         && let Some(rescue) = &entry.rescue
     {
-        entry.rescued = Some(rescue.answer());
+        let rescued = rescue.answer();
+        entry.late().rescued = Some(rescued);
     }
 }
 
@@ -318,8 +337,9 @@ fn spare(desk: &Desk, number: u64) -> Option<Report> {
         .claim(now)
         .filter(|entry| entry.number == number && entry.is_to_be_raised(now))?;
     let report = Report::about(desk, &entry);
-    entry.spared = now;
-    entry.next = now + armed::nanoseconds(TICK);
+    let late = entry.late();
+    late.spared = now;
+    late.next = now + armed::nanoseconds(TICK);
     entry.is_told = true;
     Some(report)
 }
@@ -334,8 +354,10 @@ fn raise_in(cx: Cx<'_>, desk: &Desk, number: u64) -> Option<Report> {
     let report = Report::about(desk, &entry);
     // SAFETY: attached to the interpreter in which the thread is; the class lives as long as that.
     unsafe { ffi::PyThreadState_SetAsyncExc(desk.thread().cast_signed(), class.as_ptr()) };
-    entry.raised += 1;
-    entry.next = now + (entry.limit / 4).min(AGAIN);
+    let pause = (entry.limit / 4).min(AGAIN);
+    let late = entry.late();
+    late.raised += 1;
+    late.next = now + pause;
     entry.is_told = true;
     Some(report)
 }
@@ -381,7 +403,7 @@ pub(crate) fn race(
     spawned.map_err(pyo3::exceptions::PyOSError::new_err)?;
     let mut done = Ok(());
     for _ in 0..times {
-        let armed = armed::arm(cx, Some(Duration::from_secs(1)), Some(now()), None);
+        let armed = armed::arm(cx, NonZeroU64::new(AGAIN), Some(now()), None);
         armed::is_told_already();
         if let Err(error) = body() {
             exception::discard(cx.py, error);
@@ -422,7 +444,7 @@ pub(crate) fn age(since: u64) -> f64 {
 /// How many threads have been given up, and are not back: all, and those among them that are httpd's.
 fn given_up() -> (usize, usize) {
     let of_desk = |desk: &&Desk| {
-        let entry = desk.claim(now()).filter(|entry| entry.is_given_up);
+        let entry = desk.claim(now()).filter(|entry| entry.is_given_up());
         entry.map_or((0, 0), |entry| (1, usize::from(!entry.is_step)))
     };
     let all = desks().clone();
@@ -437,7 +459,7 @@ struct Kept(Vec<Claimed<'static>>);
 impl Kept {
     /// Has those logged that are given up.
     fn close(&self) {
-        let given_up = self.0.iter().filter(|entry| entry.is_given_up);
+        let given_up = self.0.iter().filter(|entry| entry.is_given_up());
         given_up.for_each(|entry| {
             if let Some(rescue) = &entry.rescue {
                 rescue.close();

@@ -325,7 +325,7 @@ pub(crate) struct Shown {
 }
 
 /// Shows that this thread goes into Python for a request; None: for a connection.
-#[inline]
+#[inline(always)]
 pub(crate) fn show(
     request: Option<Request<'_>>,
     interpreter: &'static Interpreter,
@@ -425,7 +425,10 @@ impl Place {
             Some(request) => {
                 let since = u64::try_from(request.time()).unwrap_or(0);
                 self.since.store(since, Ordering::Relaxed);
-                self.method.set(bytes_of(request.method()));
+                match request.is_plain_get() {
+                    true => self.method.set(b"GET"),
+                    false => self.method.set(bytes_of(request.method())),
+                }
                 self.uri.set(bytes_of(request.unparsed_uri()));
             }
             None => self.write_connection(),

@@ -10,7 +10,7 @@ use super::children;
 use super::rates::{ARCHIVES, Archive, Growth};
 use super::shared::{Segment, Shareable, lives, me};
 use super::totals::{self, COUNTERS};
-use crate::httpd::clock::{SECOND, now};
+use crate::httpd::clock::{self, SECOND, since_start as now};
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 /// Behind the counters of `totals`: processor time in microseconds, and memory in KiB times milliseconds.
@@ -25,7 +25,7 @@ const LEASE: u64 = 60;
 /// How far all has been counted.
 #[repr(C)]
 struct State {
-    /// Milliseconds of `httpd::clock`.
+    /// Milliseconds of `clock::since_start`.
     at: AtomicU64,
     counted: [AtomicU64; SERIES],
     /// What the step of `at` has, in each archive.
@@ -111,7 +111,8 @@ impl Seen {
         Seen {
             at: now() / 1_000_000,
             // The end of the millisecond in which it was changed.
-            touched: touched.div_ceil(1_000_000),
+            // A machine that has slept since has done so behind it.
+            touched: (touched + now().saturating_sub(clock::now())).div_ceil(1_000_000),
             counters,
             processor,
             memory,

@@ -60,6 +60,7 @@ impl Stopwatch {
             seen => seen,
         };
         self.asked.set(seen.saturating_sub(self.since().0));
+        self.here.set_fresh(seen);
         seen
     }
 
@@ -73,6 +74,7 @@ impl Stopwatch {
         let (waited, apart) = self.since();
         let ended = now();
         self.here.set_ended(ended);
+        self.here.set_fresh(0);
         let whole = ended.saturating_sub(asked);
         // For what this is a part of, all of it stands apart.
         self.here

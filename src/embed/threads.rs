@@ -44,6 +44,8 @@ struct Thread {
     apart: Cell<u64>,
     /// When it was attached last; 0: not since `begin`.
     attached_at: Cell<u64>,
+    /// When it was attached, until somebody has asked for that.
+    fresh: Cell<u64>,
     /// When the last measuring ended.
     ended_at: Cell<u64>,
 }
@@ -59,6 +61,7 @@ impl Thread {
             waited: Cell::new(0),
             apart: Cell::new(0),
             attached_at: Cell::new(0),
+            fresh: Cell::new(0),
             ended_at: Cell::new(0),
         }
     }
@@ -97,10 +100,23 @@ struct State {
 }
 
 /// Gives this thread's state for an interpreter, which is made at first use; None when memory is short.
+#[inline(always)]
 pub(super) fn state_of(interpreter: &'static Interpreter) -> Option<*mut ffi::PyThreadState> {
     if faults::strike("attach") {
         return None;
     }
+    let (last, state, own) = THREAD.with(|thread| {
+        let (last, state) = thread.last.get();
+        (last, state, thread.own.get())
+    });
+    if own.is_null() && std::ptr::eq(last, interpreter) {
+        return Some(state);
+    }
+    other_state_of(interpreter)
+}
+
+#[inline(never)]
+fn other_state_of(interpreter: &'static Interpreter) -> Option<*mut ffi::PyThreadState> {
     let (last, state, own) = THREAD.with(|thread| {
         let (last, state) = thread.last.get();
         (last, state, thread.own_of(interpreter))
@@ -192,6 +208,7 @@ impl Here {
         THREAD.with(|thread| Here(thread))
     }
 
+    #[inline]
     fn thread(&self) -> &Thread {
         // SAFETY: this thread's (a pointer is not Send), which has no destructor and lies there until the thread has ended.
         unsafe { &*self.0 }
@@ -214,6 +231,21 @@ impl Here {
     #[inline]
     pub(super) fn attached_at(&self) -> u64 {
         self.thread().attached_at.get()
+    }
+
+    /// A measured call of Python begins now: the clock need not be read again for what begins with it. 0: it ends.
+    #[inline]
+    pub(super) fn set_fresh(&self, now: u64) {
+        self.thread().fresh.set(now);
+    }
+
+    /// When the measured call began, for the first that asks; for others, the time.
+    #[inline]
+    pub(super) fn take_fresh(&self) -> u64 {
+        match self.thread().fresh.take() {
+            0 => clock::now(),
+            fresh => fresh,
+        }
     }
 
     /// When the last measuring of this thread ended.
@@ -249,29 +281,31 @@ pub(super) struct Attached {
 }
 
 impl Attached {
+    #[inline(always)]
     pub(super) fn new(state: *mut ffi::PyThreadState) -> Attached {
-        THREAD.with(|thread| {
-            let before = thread.attached.get();
-            let changed = before != state;
-            thread.depth.set(thread.depth.get() + 1);
-            if changed {
-                if !before.is_null() {
-                    // SAFETY: `before` is attached in this thread.
-                    unsafe { ffi::PyEval_SaveThread() };
-                }
-                assert_detached();
-                attach(thread, state);
+        let here = Here::new();
+        let thread = here.thread();
+        let before = thread.attached.get();
+        let changed = before != state;
+        thread.depth.set(thread.depth.get() + 1);
+        if changed {
+            if !before.is_null() {
+                // SAFETY: `before` is attached in this thread.
+                unsafe { ffi::PyEval_SaveThread() };
             }
-            Attached {
-                here: Here(thread),
-                before,
-                changed,
-            }
-        })
+            assert_detached();
+            attach(thread, state);
+        }
+        Attached {
+            here,
+            before,
+            changed,
+        }
     }
 }
 
 impl Drop for Attached {
+    #[inline]
     fn drop(&mut self) {
         let thread = self.here.thread();
         if self.changed {
@@ -328,6 +362,7 @@ impl Drop for Detached {
     }
 }
 
+#[inline(always)]
 fn attach(thread: &Thread, state: *mut ffi::PyThreadState) {
     let asked = clock::now();
     // SAFETY: a state of this thread, not attached anywhere.

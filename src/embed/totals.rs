@@ -32,7 +32,7 @@ pub(crate) const BOUNDS: [u64; 17] = [
 ];
 
 /// What is counted, in this order; behind it a counter a bucket of the histogram, the last for what is longer than all bounds. Times are
-/// in microseconds.
+/// read in microseconds; the table has them in nanoseconds.
 pub(crate) const NAMES: [&str; 12] = [
     "errors", "1xx", "2xx", "3xx", "4xx", "5xx", "bytes", "waiting", "python", "sending",
     "duration", "timeouts",
@@ -45,6 +45,7 @@ const PYTHON: usize = 8;
 const SENDING: usize = 9;
 const DURATION: usize = 10;
 const TIMEOUTS: usize = 11;
+const TIMES: [usize; 4] = [WAITING, PYTHON, SENDING, DURATION];
 const BUCKETS: usize = NAMES.len();
 
 pub(crate) const COUNTERS: usize = BUCKETS + BOUNDS.len() + 1;
@@ -154,7 +155,7 @@ thread_local! {
 struct Known {
     interpreter: *const Interpreter,
     application: &'static str,
-    place: usize,
+    row: usize,
 }
 
 /// Applications of an interpreter, and their rows.
@@ -168,30 +169,29 @@ struct Thread {
     stripe: Cell<usize>,
 }
 
-/// The number of the row where an interpreter's work for an application is counted. Empty is the application's name for what belongs
-/// to none.
+/// Where an interpreter's work for an application is counted: the number of its row, and of this thread's stripe there. Empty is the
+/// application's name for what belongs to none.
 #[inline]
 pub(crate) fn place(interpreter: &'static Interpreter, application: &str) -> usize {
-    match THREAD.with(|thread| thread.last.get()) {
+    let (last, stripe) = THREAD.with(|thread| (thread.last.get(), thread.stripe()));
+    let row = match last {
         Some(last)
             if std::ptr::eq(last.interpreter, interpreter) && last.application == application =>
         {
-            last.place
+            last.row
         }
-        last => other_place(last, interpreter, application),
-    }
+        last => other_row(last, interpreter, application),
+    };
+    row * STRIPES + stripe
 }
 
 #[cold]
 #[inline(never)]
-fn other_place(last: Option<Known>, interpreter: &'static Interpreter, application: &str) -> usize {
+fn other_row(last: Option<Known>, interpreter: &'static Interpreter, application: &str) -> usize {
     let found = KNOWN.try_with(|known| look_up(&mut known.borrow_mut(), interpreter, application));
     let found = found.ok().flatten();
     THREAD.with(|thread| thread.last.set(found.or(last)));
-    found.map_or_else(
-        || find(interpreter.name(), application),
-        |found| found.place,
-    )
+    found.map_or_else(|| find(interpreter.name(), application), |found| found.row)
 }
 
 /// None where the thread remembers too many names.
@@ -205,20 +205,20 @@ fn look_up(
     let names = known
         .entry(std::ptr::from_ref(interpreter).addr())
         .or_default();
-    let (application, place) = match names.get_key_value(application) {
-        Some((name, place)) => (*name, *place),
+    let (application, row) = match names.get_key_value(application) {
+        Some((name, row)) => (*name, *row),
         None if names.len() >= MOST_KNOWN => return None,
         None => {
             let application: &'static str = Box::leak(application.into());
-            let place = find(interpreter.name(), application);
-            names.insert(application, place);
-            (application, place)
+            let row = find(interpreter.name(), application);
+            names.insert(application, row);
+            (application, row)
         }
     };
     Some(Known {
         interpreter,
         application,
-        place,
+        row,
     })
 }
 
@@ -230,6 +230,11 @@ impl Thread {
         if stripe < STRIPES {
             return stripe;
         }
+        self.take_stripe()
+    }
+
+    #[cold]
+    fn take_stripe(&self) -> usize {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         // Children, which all begin to count at 0, take different ones.
         let process = usize::try_from(std::process::id()).unwrap_or_default();
@@ -256,8 +261,9 @@ impl Drop for Current {
     }
 }
 
+#[inline]
 fn stripe(place: usize) -> Option<&'static Stripe> {
-    row(place)?.stripes.get(THREAD.with(Thread::stripe))
+    row(place / STRIPES)?.stripes.get(place % STRIPES)
 }
 
 impl Stripe {
@@ -311,28 +317,25 @@ pub(crate) fn count(place: usize, now: u64, done: &Done) {
     let Some(stripe) = stripe(place) else {
         return;
     };
-    stripe.add(WAITING, microseconds(done.waited));
-    stripe.add(PYTHON, microseconds(done.ran));
-    stripe.add(SENDING, microseconds(done.sent));
+    stripe.add(WAITING, done.waited);
+    stripe.add(PYTHON, done.ran);
+    stripe.add(SENDING, done.sent);
     if let Some(status) = done.status {
         stripe.add(CLASSES + class(status), 1);
         stripe.add(BYTES, done.bytes);
     }
     if let Some(duration) = done.duration {
-        stripe.add(DURATION, microseconds(duration));
+        stripe.add(DURATION, duration);
         stripe.add(BUCKETS + bucket(duration), 1);
     }
     stripe.touched.store(now, Ordering::Relaxed);
 }
 
-/// To the nearest: what is cut off would be missing in the sum.
-#[inline]
-fn microseconds(time: u64) -> u64 {
-    time.saturating_add(500) / 1000
-}
-
 /// 0 to 4 for 1xx to 5xx; what is none of these has become an error.
 fn class(status: i64) -> usize {
+    if (200..300).contains(&status) {
+        return 1;
+    }
     usize::try_from(status / 100 - 1).map_or(4, |class| class.min(4))
 }
 
@@ -343,7 +346,7 @@ fn bucket(duration: u64) -> usize {
 
 /// Counts what Python's garbage collector has done, as differences.
 pub(super) fn count_garbage(interpreter: &'static Interpreter, more: &Garbage) {
-    let Some(row) = row(place(interpreter, "")) else {
+    let Some(row) = row(place(interpreter, "") / STRIPES) else {
         return;
     };
     for (counter, more) in row.garbage.iter().flatten().zip(more.iter().flatten()) {
@@ -398,14 +401,23 @@ fn named() -> impl Iterator<Item = &'static Row> {
 }
 
 impl Row {
-    /// Adds the row's counters to others; gives when one of them was changed last.
+    /// Adds the row's counters to others; gives when one of them was changed last. Each row's times are cut to microseconds by themselves:
+    /// whoever adds up rows gets the same.
     fn sum(&self, counts: &mut Counts) -> u64 {
-        let mut touched = 0;
+        let (mut own, mut touched) = ([0_u64; COUNTERS], 0);
         for stripe in &self.stripes {
-            for (count, counter) in counts.iter_mut().zip(&stripe.counters) {
+            for (count, counter) in own.iter_mut().zip(&stripe.counters) {
                 *count = count.wrapping_add(counter.load(Ordering::Relaxed));
             }
             touched = touched.max(stripe.touched.load(Ordering::Relaxed));
+        }
+        for time in TIMES {
+            if let Some(time) = own.get_mut(time) {
+                *time /= 1000;
+            }
+        }
+        for (count, own) in counts.iter_mut().zip(own) {
+            *count = count.wrapping_add(own);
         }
         touched
     }
@@ -453,12 +465,13 @@ mod tests {
             sent: 0,
             duration: Some(300_000),
         };
-        let place = find("counted", "once");
+        let found = find("counted", "once");
+        let place = found * STRIPES + 3;
         count(place, 77, &done);
         let mut counts = [0; COUNTERS];
-        assert_eq!(row(place).unwrap().sum(&mut counts), 77);
+        assert_eq!(row(found).unwrap().sum(&mut counts), 77);
         let (named, buckets) = counts.split_at(BUCKETS);
-        assert_eq!(named, [0, 0, 0, 0, 1, 0, 12, 2, 20, 0, 300, 0]);
+        assert_eq!(named, [0, 0, 0, 0, 1, 0, 12, 1, 20, 0, 300, 0]);
         assert_eq!(buckets.iter().sum::<u64>(), 1);
         assert_eq!(buckets[2], 1);
     }
@@ -473,6 +486,5 @@ mod tests {
             [0, 100_000, 100_001, u64::MAX].map(bucket),
             [0, 0, 1, BOUNDS.len()]
         );
-        assert_eq!(microseconds(u64::MAX), u64::MAX / 1000);
     }
 }

@@ -60,9 +60,7 @@ pub(crate) fn close(request: Request<'_>, times: &Times) {
     let limit = request.config::<ModPython>().common.slow_log;
     if let Some(limit) = limit
         && measured
-        && limit
-            .span()
-            .is_some_and(|limit| Duration::from_nanos(duration) > limit)
+        && limit.span().is_some_and(|limit| duration > limit)
     {
         tell(request, duration, shares);
     }

@@ -6,7 +6,7 @@ use super::filters::OwnFilters;
 use crate::config::{Directory, Entry, ModPython, Phase};
 use crate::embed::cell::Ref;
 use crate::embed::interpreter::Interpreter;
-use crate::embed::pools::Seat;
+use crate::embed::pools::{Pool as Seats, Seat};
 use crate::embed::registry::Found;
 use crate::embed::{Cx, class};
 use crate::httpd::apr::pool::Pool;
@@ -76,15 +76,23 @@ impl Exchange {
     ///
     /// # Errors
     /// Why it cannot be had, with its name.
+    #[inline(always)]
     pub(crate) fn interpreter<'r>(
         request: RequestRec<'r>,
         config: &Directory<'r>,
         entry: Option<&'r Entry<'r>>,
     ) -> Result<&'static Interpreter, String> {
-        let pool = match routing::find(request, config, entry)? {
-            Found::One(interpreter) => return Ok(interpreter),
-            Found::Pool(pool) => pool,
-        };
+        match routing::find(request, config, entry)? {
+            Found::One(interpreter) => Ok(interpreter),
+            Found::Pool(pool) => Exchange::seated(request, pool),
+        }
+    }
+
+    #[inline(never)]
+    fn seated(
+        request: RequestRec<'_>,
+        pool: &'static Seats,
+    ) -> Result<&'static Interpreter, String> {
         let found = within(request, |_, exchange| {
             let mut seat = exchange.seat.borrow_mut();
             if !seat.as_ref().is_some_and(|seat| seat.is_in(pool)) {

@@ -39,7 +39,8 @@ impl Mounted<'_> {
     }
 }
 
-/// Finds out by the line that has taken the request (PythonWSGI), or by the gateway's options and the `<Location>`, which application answers; None where the URI lies outside of it.
+/// Finds out by the line that has taken the request (PythonWSGI), or by the gateway's options and the `<Location>`, which application answers; None where the URI lies outside of it, as that of a
+/// request for a tunnel does.
 ///
 /// # Errors
 /// LookupError where no option names an application, ValueError for an option that is wrong.
@@ -49,6 +50,9 @@ pub(super) fn mounted<'h>(
     held: &'h Held<'_, Exchange>,
 ) -> PyResult<Option<Mounted<'h>>> {
     let request = held.request();
+    if request.wants_tunnel() {
+        return Ok(None);
+    }
     let config = request.config::<ModPython>();
     if let Some(mount) = config.mount {
         let found = request.uri().and_then(|uri| mount.find(uri));

@@ -7,10 +7,10 @@ use crate::httpd::request::section::Giver;
 use std::io::ErrorKind;
 
 /// Finds the application that a request's URI lies in. None where a section for the same part of the URI, or for a part of
-/// that, has a SetHandler, be it `none`.
+/// that, has a SetHandler, be it `none`; and of a request for a tunnel, whose URI is none.
 pub(crate) fn at(request: Request<'_>) -> Option<&Mount<'_>> {
     let mounts = request.server().config::<ModPython>().mounts;
-    if mounts.is_empty() || request.proxyreq() != 0 {
+    if mounts.is_empty() || request.proxyreq() != 0 || request.wants_tunnel() {
         return None;
     }
     let (mount, found) = mount::find(mounts, request.uri()?)?;

@@ -13,8 +13,8 @@ from mod_python.httpdconf import Comment, Container
 
 SOCKET = 3
 """The descriptor of the socket that the operator's httpd has made."""
-KEEP_ALIVE = 120
-"""Seconds: longer than the operator's httpd keeps a connection that it does not use."""
+_KEPT = 1000
+"""Connections for each free worker: those that the operator's httpd keeps, and does not use at present, hold none."""
 _LARGEST_HEADER = 1 << 17
 """What that httpd knows of a request comes in one field; it has limited the client's own already."""
 
@@ -33,7 +33,7 @@ def text_of(task: Task, httpd: Httpd, place: str, ready: int, board: int) -> str
         configuration.place(place, os.path.join(place, "run"), os.path.join(place, "run/httpd.pid")),
         line("ServerName", f"{task.name}.mod-python.internal"),
         *configuration.sizes(httpd.mpm, task.processes, task.threads, task.processes, 3),
-        *configuration.many_connections(httpd),
+        *configuration.many_connections(httpd, _KEPT),
         *_limits(task),
         # Its standard error, which the keeper reads.
         line("ErrorLog", "/dev/stderr"),
@@ -59,12 +59,13 @@ def text_of(task: Task, httpd: Httpd, place: str, ready: int, board: int) -> str
 
 
 def _limits(task: Task) -> list[Any]:
-    found = [
+    return [
         # A UNIX socket has none.
         line("AcceptFilter", "http", "none"),
         line("Timeout", task.timeout),
         line("GracefulShutdownTimeout", patience_at_the_end(task)),
-        line("KeepAliveTimeout", KEEP_ALIVE),
+        # Event does not time those of the operator's httpd by it: they are closed when they have not been used for Timeout.
+        line("KeepAliveTimeout", task.timeout),
         line("MaxKeepAliveRequests", 0),
         line("LimitRequestBody", task.body_limit),
         line("LimitRequestLine", _LARGEST_HEADER),
@@ -72,9 +73,6 @@ def _limits(task: Task) -> list[Any]:
         line("LimitRequestFields", 0),
         line("AllowEncodedSlashes", "NoDecode"),
     ]
-    if task.max_requests:
-        found.append(line("MaxConnectionsPerChild", task.max_requests))
-    return found
 
 
 def _is_from_wheel(module: str) -> bool:

@@ -39,6 +39,8 @@ _GREED = 1.25
 """Beyond so much of its memory-limit, a process is killed."""
 _SETTLED = 30.0
 """Seconds in which one is not replaced for its memory: with a limit that is too low, it would be all the time."""
+_BRIEF = 2.0
+"""Seconds in which one is not replaced for what it has answered."""
 _AFTERWARDS = 10.0
 """Seconds that a daemon which is taken out of the configuration goes on: old children of httpd may still send it requests."""
 
@@ -329,7 +331,14 @@ class Keeper:
     def _look_after_children(self) -> None:
         self.deaths.watch(self._all())
         one = self.current
-        if one is None or not self.task.memory_limit:
+        if one is None:
+            return
+        enough = self.task.max_requests * max(1, self.task.processes)
+        if enough and self.coming is None and time.monotonic() - one.began > _BRIEF and one.board.seen()[0] >= enough:
+            self.state.note("max-requests")
+            self._reload(f"its processes have answered {self.task.max_requests} requests each (max-requests)")
+            return
+        if not self.task.memory_limit:
             return
         for pid, memory in one.children.items():
             if memory > self.task.memory_limit * _GREED:

@@ -31,7 +31,12 @@ def parser() -> argparse.ArgumentParser:
         description="Says what changes for a site of mod_python 3 or mod_wsgi, line by line: httpd configurations, .htaccess files, .py, .wsgi and "
         ".psp files, and all that is below directories. Exit status: 0 nothing but advice, 1 warnings, 2 errors.",
     )
-    made.add_argument("paths", nargs="+", metavar="PATH")
+    made.add_argument(
+        "paths",
+        nargs="+",
+        metavar="PATH",
+        help="configurations, .htaccess files, modules, pages, or directories of them",
+    )
     made.add_argument("--json", action="store_true", help="for programs")
     made.add_argument(
         "--write",

@@ -175,7 +175,10 @@ def read(verb: str, arguments: Sequence[str]) -> tuple[options.Options, argparse
         line.error(
             "say what to serve: an application, such as shop.wsgi:application, a file, or a directory (. for this one)"
         )
-    directory = os.path.abspath(parsed.chdir)
+    try:
+        directory = os.path.abspath(parsed.chdir)
+    except FileNotFoundError:
+        raise Problem("the directory that you are in has been removed", "Go to another one, or --chdir /…") from None
     if not os.path.isdir(directory):
         raise Problem(f"--chdir {parsed.chdir}: there is no directory {directory}")
     if parsed.https_key and not parsed.https_cert:
@@ -245,13 +248,16 @@ def start(arguments: Sequence[str]) -> int:
         prepared = serving.prepare(wanted)
         try:
             if not wanted.background:
-                return foreground.Foreground(prepared).run()
+                status = foreground.Foreground(prepared).run()
+                process.forget(prepared.state)
+                return status
             foreground.background(prepared)
             break
         except problems.PortTaken:
             # One that was free a moment ago, and that nobody has asked for.
             if wanted.port or not left:
                 raise
+            process.forget(prepared.state)
         finally:
             prepared.lock.release()
     print("\n".join(foreground.describe(prepared)))
@@ -293,8 +299,8 @@ def setup(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _found(verb: str, arguments: Sequence[str]) -> tuple[Optional[str], Optional[root.State]]:
-    """The configuration file that is named (upstream's form), or the server. Raises Problem."""
+def parser_of_running(verb: str) -> Parser:
+    """The command line of ``stop``, ``restart``, ``reload`` and ``status``."""
     found = Parser(prog=f"mod_python {verb}", description=_VERBS[verb])
     found.add_argument(
         "server",
@@ -303,10 +309,15 @@ def _found(verb: str, arguments: Sequence[str]) -> tuple[Optional[str], Optional
         help="its server root, or a configuration file (the only one that runs)"
         + ("; or the name of a PythonDaemon" if verb == "reload" else ""),
     )
-    found.add_argument("--server-root", default="", metavar="DIRECTORY")
-    found.add_argument("--host", type=_checked(options.host), default=None)
-    found.add_argument("--port", type=_checked(options.port), default=None)
-    parsed = found.parse_args(arguments)
+    found.add_argument("--server-root", default="", metavar="DIRECTORY", help="the same, as start has it")
+    found.add_argument("--host", type=_checked(options.host), default=None, help="where several have the same port")
+    found.add_argument("--port", type=_checked(options.port), default=None, help="the one on that port")
+    return found
+
+
+def _found(verb: str, arguments: Sequence[str]) -> tuple[Optional[str], Optional[root.State]]:
+    """The configuration file that is named (upstream's form), or the server. Raises Problem."""
+    parsed = parser_of_running(verb).parse_args(arguments)
     named = parsed.server or parsed.server_root
     if named and _is_configuration(named):
         return os.path.abspath(named), None
@@ -358,6 +369,7 @@ def stop(arguments: Sequence[str]) -> int:
         _upstream(config, "graceful-stop")
     assert state is not None
     pid = process.stop(state)
+    process.forget(state)
     print(f"{state.url} is stopped (process {pid})" if pid else f"{state.url} does not run")
     return 0
 

@@ -198,9 +198,9 @@ def _sizes(options: Options, httpd: Httpd, site: Site) -> list[Directive]:
     return found + many_connections(httpd) if any(target.kind == "asgi" for target in site.targets) else found
 
 
-def many_connections(httpd: Httpd) -> list[Directive]:
-    """Many more connections than workers, where those hold none: sockets and event streams."""
-    return [line("AsyncRequestWorkerFactor", 20)] if httpd.mpm == "event" else []
+def many_connections(httpd: Httpd, factor: int = 20) -> list[Directive]:
+    """Many more connections than workers, where those hold none: sockets and event streams. ``factor`` for each worker that is free."""
+    return [line("AsyncRequestWorkerFactor", factor)] if httpd.mpm == "event" else []
 
 
 def _tls(options: Options, httpd: Httpd) -> list[Directive]:

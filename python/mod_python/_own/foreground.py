@@ -11,7 +11,7 @@ import subprocess
 import threading
 import time
 from types import FrameType
-from typing import Optional
+from typing import Callable, Optional
 
 from mod_python._own import probe, process, root
 from mod_python._own.problems import PortTaken, Problem
@@ -20,6 +20,8 @@ from mod_python._own.serving import Prepared
 
 _TICK = 0.1
 """Seconds between two looks at the log, the files and httpd itself: a signal ends one at once, and httpd's end is noticed by the next."""
+_LOOK = 0.05
+"""Seconds between two looks at what there is before it serves."""
 _PATIENCE_AT_THE_END = 40.0
 """Seconds for requests to end: more than GracefulShutdownTimeout."""
 _IMPATIENCE = 15.0
@@ -89,9 +91,10 @@ class Foreground:
 
     def _read(self, child: subprocess.Popen[bytes]) -> None:
         assert child.stdout is not None
-        for line in child.stdout:
-            with self._reads:
-                self._said.append(line.decode("utf-8", "replace").rstrip("\n"))
+        with child.stdout:
+            for line in child.stdout:
+                with self._reads:
+                    self._said.append(line.decode("utf-8", "replace").rstrip("\n"))
 
     def _new_lines(self) -> list[str]:
         with self._reads:
@@ -103,10 +106,12 @@ class Foreground:
     def _wait(self) -> bool:
         """Until it serves; False if it is not to, any more. Raises Problem where it does not, with the reason."""
         assert self._child is not None and self._reads_output is not None
-        limit = time.monotonic() + process.PATIENCE
-        while self._ending is None and self._child.poll() is None and time.monotonic() < limit:
-            # Not longer at once: a signal does not interrupt it.
-            if process.answers(self.state.options, 0.5):
+        patience = _Patience(self.prepared, lambda: [*self._history, *self._new_lines()])
+        question = process.Question(self.state.options)
+        while self._ending is None and self._child.poll() is None and not patience.is_over(self._child.pid):
+            # Not longer at once: a signal does not interrupt it, and a child that fails may not live longer.
+            if question.is_answered(_LOOK):
+                question.close()
                 self._new_lines()
                 problem = failure(self.prepared, self._history)
                 if problem:
@@ -173,6 +178,48 @@ class Foreground:
             self._show()
 
 
+class _Patience:
+    """Of who waits for a server to serve. Says once that it takes long."""
+
+    def __init__(self, prepared: Prepared, said: Callable[[], list[str]]) -> None:
+        """``said`` gives the last lines that httpd has said."""
+        self._prepared = prepared
+        self._said = said
+        self._begun = self._seen = time.monotonic()
+        self._is_told = False
+        self._children: set[int] = set()
+        self._ended: set[int] = set()
+
+    def is_over(self, pid: Optional[int]) -> bool:
+        """Whether nobody need wait any longer for this httpd. Raises Problem where its children end before they serve."""
+        state = self._prepared.state
+        now = time.monotonic()
+        passed = now - self._begun
+        if passed > probe.IMPATIENT and not self._is_told:
+            self._is_told = True
+            told = state.options.target or state.options.handler or state.options.directory
+            process.say(f"{told}: the import goes on, after {probe.IMPATIENT:.0f} seconds", True)
+        if pid is not None:
+            self._seen = now
+        # Before it has written that file, httpd's children are none that serve: this module looks by them what a user can reach.
+        if pid is not None and process.running(state) == pid:
+            before, self._children = self._children, process.children(pid, state.config)
+            self._ended |= before - self._children
+        # httpd starts another one each time.
+        if len(self._ended) > 1:
+            raise self._explained()
+        return passed > process.PATIENCE or now - self._seen > process.PATIENCE_WITHOUT
+
+    def _explained(self) -> Problem:
+        prepared = self._prepared
+        try:
+            probe.probed(prepared.site.targets, prepared.state.options, prepared.environment, prepared.identity)
+        except Problem as problem:
+            return problem
+        lines = [line for line in self._said() if line.strip()][-10:]
+        return Problem("httpd's children end before they serve:", "\n".join([*lines, _place_of(prepared.state)]))
+
+
 def _print(lines: list[str]) -> None:
     """Show the access log's lines on standard output, and of the error log's what is more than a remark on standard error."""
     for line in lines:
@@ -192,20 +239,26 @@ def background(prepared: Prepared) -> None:
         env=prepared.environment, cwd=state.options.working, errors="replace",
     )  # fmt: skip
     history = done.stderr.splitlines()
-    limit = time.monotonic() + process.PATIENCE
-    while done.returncode == 0 and time.monotonic() < limit:
-        if process.running(state) and process.answers(state.options, max(0.1, limit - time.monotonic())):
-            problem = failure(prepared, [*history, *log.new_lines()])
-            if problem is None:
-                return
-            process.stop(state, signal.SIGTERM)
-            raise problem
-        history += log.new_lines()
-        if not process.running(state) and any("AH0001" in line or "exiting" in line for line in history):
-            break
-        # As in the foreground; httpd is no child of this process any more.
-        time.sleep(0.01)
-    raise never_served(state, [*history, *log.new_lines()])
+    patience = _Patience(prepared, lambda: [*history, *log.new_lines()])
+    question = process.Question(state.options)
+    try:
+        while done.returncode == 0 and not patience.is_over(process.running(state)):
+            if process.running(state) and question.is_answered(_LOOK):
+                problem = failure(prepared, [*history, *log.new_lines()])
+                if problem is None:
+                    return
+                raise problem
+            history += log.new_lines()
+            if not process.running(state) and any("AH0001" in line or "exiting" in line for line in history):
+                break
+            # As in the foreground; httpd is no child of this process any more.
+            time.sleep(0.01)
+        raise never_served(state, [*history, *log.new_lines()])
+    except BaseException:
+        process.stop(state, signal.SIGTERM)
+        raise
+    finally:
+        question.close()
 
 
 def forget_pid(state: root.State) -> None:

@@ -30,6 +30,8 @@ class Options:
     handler: str = ""
     host: str = "127.0.0.1"
     port: int = 8000
+    is_port_found: bool = False
+    """Nobody has named the port: a server root of its own name will not be used again, and goes with the server."""
     processes: int = 1
     threads: int = 25
     user: str = ""

@@ -10,6 +10,7 @@ import inspect
 import json
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import traceback
@@ -20,8 +21,10 @@ from mod_python._own.options import Options
 from mod_python._own.problems import Problem
 from mod_python._own.targets import Target
 
-PATIENCE = 60.0
-"""Seconds that the import of all applications may take."""
+PATIENCE = 600.0
+"""Seconds that the import of all applications may take: some load large models."""
+IMPATIENT = 10.0
+"""Seconds after which somebody who waits is told what for."""
 
 _MAIN = "from mod_python._own.probe import main; main()"
 
@@ -57,7 +60,12 @@ def probed(
         finally:
             os.close(writes)
         try:
-            process.communicate(json.dumps(task).encode(), PATIENCE)
+            try:
+                process.communicate(json.dumps(task).encode(), IMPATIENT)
+            except subprocess.TimeoutExpired:
+                told = " ".join(target.text for target in targets)
+                print(f"{told}: the import goes on, after {IMPATIENT:.0f} seconds", file=sys.stderr, flush=True)
+                process.communicate(timeout=PATIENCE)
         except BaseException as error:
             process.kill()
             process.wait()
@@ -66,8 +74,15 @@ def probed(
             raise Problem(f"the import of {targets[0].text} has not ended after {PATIENCE:.0f} seconds") from None
         text = answer.read()
     if not text:
-        raise Problem(f"the import of {targets[0].text} ended Python (status {process.returncode})")
+        raise Problem(f"the import of {targets[0].text} ended Python ({_status(process.returncode)})")
     return [_made(target, found) for target, found in zip(targets, json.loads(text))]
+
+
+def _status(number: int) -> str:
+    try:
+        return f"status {number}" if number >= 0 else f"killed by {signal.Signals(-number).name}"
+    except ValueError:
+        return f"killed by signal {-number}"
 
 
 def sys_path(targets: Sequence[Target]) -> list[str]:
@@ -98,7 +113,13 @@ def main() -> None:
 def _look(target: Target) -> dict[str, str]:
     try:
         module = import_target(target.module)
-        return _told(target, module)
+        try:
+            return _told(target, module)
+        except (AttributeError, LookupError):
+            other = _other_than(target, module)
+            if not other:
+                raise
+            return {"error": other}
     except ModuleNotFoundError as error:
         if error.name and (target.module == error.name or target.module.startswith(f"{error.name}.")):
             return {
@@ -107,6 +128,14 @@ def _look(target: Target) -> dict[str, str]:
         return {"error": explained(error)}
     except BaseException as error:
         return {"error": explained(error)}
+
+
+def _other_than(target: Target, module: Any) -> str:
+    """What to say where a module is not the file that somebody has meant, but one that Python had before; or nothing."""
+    source, found = target.source(), getattr(module, "__file__", None)
+    if not source or (found and os.path.realpath(found) == os.path.realpath(source)):
+        return ""
+    return f"Python has a module of its own that is called {target.module} ({found or 'built in'}): rename {source}"
 
 
 def import_target(name: str) -> Any:
@@ -173,10 +202,16 @@ def kind_of(application: Any) -> str:
     if inspect.ismodule(application) or not callable(application):
         return ""
     if isinstance(application, type):
-        return ""
+        # PEP 3333's second example: its instances are iterables. Those of an ASGI class are awaited.
+        found = _by_parameters(application)
+        return found if hasattr(application, "__iter__" if found == "wsgi" else "__await__") else ""
     call = application if inspect.isroutine(application) else type(application).__call__
     if inspect.iscoroutinefunction(inspect.unwrap(call)):
         return "asgi"
+    return _by_parameters(application)
+
+
+def _by_parameters(application: Any) -> str:
     try:
         parameters = inspect.signature(application).parameters.values()
     except (TypeError, ValueError):
@@ -203,7 +238,10 @@ def explained(error: BaseException) -> str:
         own = [one for one in frames if not one.filename.startswith(_installed())] or frames
         if own:
             lines += [f"{own[-1].filename}, line {own[-1].lineno}, in {own[-1].name}:", f"    {own[-1].line}"]
-    text = str(error.msg if isinstance(error, SyntaxError) else error)
+    try:
+        text = str(error.msg if isinstance(error, SyntaxError) else error)
+    except Exception:
+        text = "(what it says could not be made)"
     lines.append(f"{type(error).__name__}: {text}" if text else type(error).__name__)
     if isinstance(error, ModuleNotFoundError) and error.name:
         lines.append(_missing(error.name))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shutil
 import signal
 import socket
 import stat
@@ -16,8 +17,10 @@ from mod_python._own import root
 from mod_python._own.options import Options
 from mod_python._own.problems import Problem
 
-PATIENCE = 30.0
-"""Seconds that a server may take to start."""
+PATIENCE = 600.0
+"""Seconds that a server may take to start: its applications are imported meanwhile."""
+PATIENCE_WITHOUT = 30.0
+"""Seconds that it may take to be there at all, or be gone."""
 _STOPPING = 45.0
 """Seconds that a server may take to stop: more than GracefulShutdownTimeout."""
 
@@ -51,6 +54,17 @@ def has_configuration(pid: int, config: str) -> Optional[bool]:
     # By whatever links it was named, to httpd or here.
     wanted = os.path.realpath(config)
     return any(word.startswith(b"/") and os.path.realpath(os.fsdecode(word)) == wanted for word in words)
+
+
+def children(pid: int, config: str) -> set[int]:
+    """The children of an httpd that serve, or shall; nothing where the system does not tell."""
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children") as file:
+            found = [int(word) for word in file.read().split()]
+    except (OSError, ValueError):
+        return set()
+    # Not programs that it logs to.
+    return {child for child in found if has_configuration(child, config)}
 
 
 def tell(state: root.State, number: int) -> Optional[int]:
@@ -95,15 +109,67 @@ def stop(state: root.State, number: int = signal.SIGWINCH) -> Optional[int]:
     return pid
 
 
+def forget(state: root.State) -> None:
+    """Remove the server root of a server that has ended and will not be found again: on a port that nobody has named."""
+    if (
+        state.options.is_port_found
+        and not state.options.server_root
+        and os.path.dirname(state.root) == root.canonical(root.base())
+    ):
+        shutil.rmtree(state.root, ignore_errors=True)
+
+
+def forget_left() -> None:
+    """Remove what such servers have left that were killed, or have not come to serve."""
+    for path in root.roots():
+        with contextlib.suppress(Problem):
+            state = root.find(path)
+            if state.options.is_port_found and running(state) is None:
+                lock = root.Lock(state.root)
+                forget(state)
+                lock.release()
+
+
+class Question:
+    """Asks the server for nothing (RFC 9110, OPTIONS *), and waits for any answer: a child has started Python then, or tried to.
+
+    One connection waits as long as somebody does: each further one would lie before httpd, too.
+    """
+
+    def __init__(self, options: Options) -> None:
+        host = {"*": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(options.host, options.host)
+        self._address = (host, options.port)
+        self._peer: Optional[socket.socket] = None
+
+    def is_answered(self, patience: float) -> bool:
+        """Whether an answer has come, or comes within so many seconds."""
+        try:
+            if self._peer is None:
+                self._peer = socket.create_connection(self._address, patience)
+                self._peer.sendall(b"OPTIONS * HTTP/1.0\r\n\r\n")
+            self._peer.settimeout(patience)
+            self._peer.recv(1)
+            return True
+        except socket.timeout:
+            return False
+        except OSError:
+            self.close()
+            return False
+
+    def close(self) -> None:
+        """Ask no longer."""
+        if self._peer is not None:
+            self._peer.close()
+            self._peer = None
+
+
 def answers(options: Options, patience: float) -> bool:
-    """Ask the server for nothing (RFC 9110, OPTIONS *), and wait for any answer: a child has started Python then, or tried to."""
-    host = {"*": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(options.host, options.host)
-    with contextlib.suppress(OSError), socket.create_connection((host, options.port), patience) as peer:
-        peer.settimeout(patience)
-        peer.sendall(b"OPTIONS * HTTP/1.0\r\n\r\n")
-        peer.recv(1)
-        return True
-    return False
+    """Whether a server answers within so many seconds."""
+    question = Question(options)
+    try:
+        return question.is_answered(patience)
+    finally:
+        question.close()
 
 
 class Log:

@@ -34,7 +34,10 @@ def prepare(wanted: options.Options, is_setup: bool = False) -> Prepared:
     found = programs.find(wanted.httpd or None)
     module, from_wheel = programs.python_module()
     if not is_setup:
-        wanted = dataclasses.replace(wanted, port=problems.check_port(wanted.host, wanted.port))
+        is_found = not wanted.port
+        wanted = dataclasses.replace(wanted, port=problems.check_port(wanted.host, wanted.port), is_port_found=is_found)
+        if is_found:
+            process.forget_left()
     wanted = dataclasses.replace(wanted, working=_working(wanted, children))
     own = {**_of_user(children), **(options.environment_of(wanted.env_file) if wanted.env_file else {})}
     identity = _identity(children)
@@ -43,6 +46,8 @@ def prepare(wanted: options.Options, is_setup: bool = False) -> Prepared:
     if children:
         needed = _needed(served, pages, module, from_wheel, wanted)
         _check_reach(children[0], [*needed, *(directory for _, directory in wanted.static)])
+    if pages and not pages.is_ours():
+        probe.probed([pages.probed()], wanted, environment, identity)
     unknown = [target for target in served if not target.kind or (target.kind != "handler" and not target.name)]
     if unknown:
         told = iter(probe.probed(unknown, wanted, environment, identity))
@@ -119,7 +124,7 @@ def _served(wanted: options.Options) -> tuple[list[targets.Target], Optional[tar
         found = [_handler(wanted)]
     elif not wanted.target:
         pass
-    elif os.path.isdir(place) and not targets.is_module(wanted.target, wanted.directory):
+    elif os.path.isdir(place) and (wanted.handler or not targets.is_module(wanted.target, wanted.directory)):
         found, pages = targets.of_directory(place, wanted.handler)
     else:
         found = [targets.parse(wanted.target, wanted.directory, "", wanted.kind)]

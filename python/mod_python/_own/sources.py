@@ -7,6 +7,8 @@ import dataclasses
 import os
 from typing import Optional, Union
 
+from mod_python._own.problems import Problem
+
 _USUAL = ("application", "app", "api", "asgi", "wsgi")
 _FACTORIES = ("create_app", "make_app", "create_application")
 
@@ -158,6 +160,15 @@ def _dotted(node: ast.AST) -> Optional[str]:
         first = _dotted(node.value)
         return None if first is None else f"{first}.{node.attr}"
     return None
+
+
+def no_file(path: str) -> Problem:
+    """What to say of a path that is no file."""
+    if os.path.lexists(path):
+        what = "is a link that leads nowhere" if os.path.islink(path) and not os.path.exists(path) else "is no file"
+        return Problem(f"{path} {what}")
+    found = similar(path)
+    return Problem(f"there is no file {path}", f"Did you mean {found}?" if found else "")
 
 
 def similar(path: str) -> str:

@@ -18,6 +18,9 @@ from mod_python._own.problems import Problem
 NO_CONFIGURATION = (".py", ".wsgi", ".psp", ".pyc", ".html", ".htm", ".txt", ".md", ".toml", ".json", ".env")
 """How files end that no configuration of httpd is called like."""
 _NAME = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*")
+_OWN = os.path.dirname(os.path.abspath(__file__))
+_FIRST = ("mp", "index", "app", "main")
+"""Modules of a directory that answer at its root."""
 _SPOKEN = {"wsgi": "a WSGI application", "asgi": "an ASGI application", "handler": "a handler of mod_python"}
 
 
@@ -65,6 +68,16 @@ class Pages:
 
     directory: str
     handler: str
+
+    def is_ours(self) -> bool:
+        """Does mod_python itself bring the handler along?"""
+        package, _, name = self.handler.partition("::")[0].partition(".")
+        return package == "mod_python" and os.path.isfile(os.path.join(os.path.dirname(_OWN), f"{name}.py"))
+
+    def probed(self) -> Target:
+        """The handler as what an import can be tried of."""
+        module, _, name = self.handler.partition("::")
+        return Target("", "handler", module, name or "handler", False, self.directory, self.handler)
 
 
 def is_module(text: str, directory: str) -> bool:
@@ -124,8 +137,7 @@ def _split(text: str) -> tuple[str, str, str]:
 def _file(text: str, path: str) -> tuple[str, str]:
     """The module that a file is, and the directory to import it from; the file itself where no import would find it."""
     if not os.path.isfile(path):
-        found = sources.similar(path)
-        raise Problem(f"there is no file {path}", f"Did you mean {found}?" if found else "")
+        raise sources.no_file(path)
     path = os.path.abspath(path)
     stem, suffix = os.path.splitext(os.path.basename(path))
     folder = os.path.dirname(path)
@@ -172,28 +184,36 @@ def of_directory(directory: str, handler: str) -> tuple[list[Target], Optional[P
     directory = os.path.abspath(directory)
     if handler:
         return [], Pages(directory, handler)
-    names = sorted(entry.name for entry in os.scandir(directory) if entry.is_file() and entry.name[0] not in "._")
+    try:
+        names = sorted(name for name in os.listdir(directory) if name[0] not in "._")
+    except OSError as error:
+        raise Problem(f"the directory {directory} cannot be read: {(error.strerror or str(error)).lower()}") from None
+    # Not what a link that leads nowhere, or in a circle, would be.
+    names = [name for name in names if os.path.isfile(os.path.join(directory, name))]
     modules = [name[:-3] for name in names if name.endswith(".py") and name[:-3].isidentifier()]
     served: list[Target] = []
-    broken = ""
+    broken: dict[str, str] = {}
     for module in modules:
         found = sources.look(os.path.join(directory, f"{module}.py"))
+        if found.error:
+            broken[module] = found.error
         name, is_factory = found.usual("")
         kind = found.factory_kind(name) if is_factory else found.kind(name)
-        broken = broken or found.error
         if found.has_handler:
             served.append(Target(f"/{module}", "handler", module, "", False, directory, f"{module}.py"))
         elif kind:
             served.append(Target(f"/{module}", kind, module, name, is_factory, directory, f"{module}.py"))
-    if served:
-        first = next(
-            (one for word in ("mp", "index", "app", "main") for one in served if one.module == word), served[0]
+    # What it would have been is not known: beside pages it is one that fails, unless it is what all begins with.
+    if broken and (served or len(broken) == len(modules) or not broken.keys().isdisjoint(_FIRST)):
+        raise Problem(
+            f"what is in {directory} cannot be imported",
+            f"{next(iter(broken.values()))}\nIf that file is none of it, name what is to be served: an application or a file.",
         )
+    if served:
+        first = next((one for word in _FIRST for one in served if one.module == word), served[0])
         return [dataclasses.replace(first, prefix=""), *served], None
     if modules or any(name.endswith(".psp") for name in names):
         return [], Pages(directory, "mod_python.publisher")
-    if broken:
-        raise Problem(f"what is in {directory} cannot be imported", broken)
     raise Problem(
         f"there is nothing to serve in {directory}: neither handlers (*.py), nor pages (*.psp)",
         "Name an application, such as shop.wsgi:application, a file, or another directory.",

@@ -73,14 +73,14 @@ pub(crate) fn apart(
     host: Host<'_>,
 ) -> Apart {
     let common = &host.config::<ModPython>().common;
-    // Looking a name up would stop the loop; a mistake in an option is told by who is attached.
+    // A mistake in an option is told by who is attached.
     let (Some(inbox), Ok(detach_after)) = (
         event_loop::running(interpreter),
         options::detach_after(common),
     ) else {
         return Apart::Declined;
     };
-    if websocket::is_asked_for(host) || announces_body(host) || host.looks_up_its_name() {
+    if websocket::is_asked_for(host) || announces_body(host) {
         return Apart::Declined;
     }
     let channel = Arc::new(Channel::new(inbox.clone(), false));

@@ -18,6 +18,7 @@ use crate::streams;
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -80,7 +81,7 @@ pub(in crate::gateway) fn answer<'py>(call: &Call<'py>, request: &Object<'py>) -
     };
     // Where nothing is armed, as behind a handler that calls this one, nothing is due.
     let limit = left.and_then(|_| common.limit(call.gateway.answerer));
-    let limit = limit.map_or(0, |limit| limit.as_nanos());
+    let limit = limit.map_or(0, NonZeroU64::get);
     let due = left.map_or(0, deadlines::due_in);
     let parts = (
         exchange,

@@ -13,7 +13,7 @@ use crate::embed::{Cx, PerInterpreter};
 use crate::exchange::Exchange;
 use crate::gateway::application::Mounted;
 use crate::gateway::memory;
-use crate::gateway::origin::{Origin, Said, hear, look_up};
+use crate::gateway::origin::{Origin, Said, hear};
 use crate::gateway::request_headers::{Kind, is_secret};
 use crate::httpd::request::Request as Host;
 use crate::httpd::request::lease::Held;
@@ -96,7 +96,6 @@ pub(super) fn scope<'py>(
             names: Mutex::default(),
         })
     })?;
-    look_up(cx, host);
     let proxies = memory::proxies(cx, &GATEWAY, held)?;
     let told = proxies.as_deref().map(|proxies| hear(host, proxies));
     let keys = &kept.keys;
@@ -163,7 +162,7 @@ pub(super) fn scope<'py>(
     )?;
     let headers = headers(cx, kept, host, told.as_ref(), origin.host.as_deref())?;
     set(&keys.headers, headers.as_any())?;
-    addresses(cx, keys, &scope, host, &origin)?;
+    addresses(cx, keys, &scope, host, &origin, told.as_ref())?;
     let extensions = PyDict::new(cx.py);
     extensions.set_item(keys.mod_python.bind(cx.py), ours)?;
     if let Some(tls) = tls::extension(cx, host)? {
@@ -260,12 +259,14 @@ fn raw_path(target: &[u8]) -> &[u8] {
     }
 }
 
+/// Sets `client` and `server`: the two ends of the connection, unless a trusted proxy says where the client is, and what it has asked for.
 fn addresses<'py>(
     cx: Cx<'py>,
     keys: &Keys,
     scope: &Bound<'py, PyDict>,
     host: Host<'_>,
     origin: &Origin<'_>,
+    told: Option<&Told<'_>>,
 ) -> PyResult<()> {
     let pair = |name: Object<'py>, port: u16| {
         PyTuple::new(cx.py, [name, port.into_pyobject(cx.py)?.into_any()])
@@ -284,11 +285,14 @@ fn addresses<'py>(
         }
     };
     scope.set_item(keys.client.bind(cx.py), client)?;
-    let name = match origin.name {
-        Some(name) => name,
-        None => host.server_name().unwrap_or_default().to_bytes(),
+    let (address, port) = host.connection().local_addr();
+    let (name, port) = match origin.name {
+        Some(name) => (name, origin.port.unwrap_or(port)),
+        None => {
+            let told = told.and_then(|told| told.port);
+            (address.unwrap_or_default().to_bytes(), told.unwrap_or(port))
+        }
     };
-    let port = origin.port.unwrap_or_else(|| host.server_port());
     let server = pair(Encoding::Latin1.decode(cx.py, name)?, port)?;
     scope.set_item(keys.server.bind(cx.py), server)
 }

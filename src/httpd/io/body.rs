@@ -267,11 +267,12 @@ impl Input {
         }
         match result {
             Ok(true) => Ok(true),
-            Ok(false) => {
+            Ok(false) if !is_cut_off(request) => {
                 self.state = Reading::Ended;
                 Ok(received > 0)
             }
-            Err(error) => {
+            failed => {
+                let error = failed.err().unwrap_or(ReadError::Lost);
                 self.state = Reading::Failed(error);
                 // SAFETY: a live connection; what is left of the body must not be read as the next request.
                 unsafe {
@@ -353,6 +354,14 @@ impl Input {
             error.map_or(Ok(more), Err)
         }
     }
+}
+
+/// Has the client broken the body off, where its end seems to have come? A body of known length is complete when it is there; any other
+/// over HTTP/2 has to be asked about.
+fn is_cut_off(request: Request<'_>) -> bool {
+    let announced = request.headers_in();
+    let announced = announced.and_then(|table| table.first(c"Content-Length"));
+    announced.is_none() && request.connection().is_lost_behind_end()
 }
 
 fn read_error(request: Request<'_>, status: sys::apr_status_t) -> ReadError {

@@ -6,6 +6,7 @@
 //! of the answer leaves than a socket takes by itself, the rest of the body is taken in, to be read later.
 
 use crate::httpd::apr::brigade::{append, concat, destroy, first, has_eos, is_empty, read, unlink};
+use crate::httpd::io::staying;
 use crate::httpd::request::Request;
 use crate::httpd::sys;
 use std::ffi::{CStr, c_char};
@@ -102,6 +103,9 @@ unsafe extern "C" fn answer(
             return sys::ap_pass_brigade(next, brigade);
         }
         facing.is_begun = true;
+        if staying::is_last_answer() {
+            (*(*request).connection).keepalive = sys::ap_conn_keepalive_e_AP_CONN_CLOSE;
+        }
         let (headers, version) = ((*request).headers_in, (*request).proto_num);
         let plain = sys::apr_table_copy((*request).pool, headers);
         sys::apr_table_unset(plain, c"Connection".as_ptr());

@@ -11,6 +11,7 @@ pub(crate) mod include;
 pub(crate) mod limited;
 pub(crate) mod listener;
 pub(crate) mod output;
+pub(crate) mod parked;
 pub(crate) mod poll;
 pub(crate) mod session_file;
 pub(in crate::httpd) mod sink;

@@ -1,20 +1,21 @@
 //! In a daemon: the worker that has answered waits a moment for the connection's next request, or its end.
 //!
 //! The event MPM hands a connection back to its listener when it is answered: an epoll and two changes of threads, of which the front, which
-//! closes it or asks again within a millisecond or few, needs none. A worker only stays while the child has fewer connections than workers:
-//! nobody waits for it meanwhile.
+//! asks again within a millisecond or few, needs none. A worker only stays while another one of its child is free: nobody waits for it
+//! meanwhile. Where the next request does not come, the connection is `parked`.
 
 use crate::httpd::guard::guard;
-use crate::httpd::io::listener;
+use crate::httpd::io::{listener, parked};
 use crate::httpd::log::{self, Level};
 use crate::httpd::request::connection::Connection;
-use crate::httpd::request::server::{can_suspend, is_stopping, mpm_query};
+use crate::httpd::request::server::{Server, can_suspend, mpm_query};
 use crate::httpd::status::Status;
 use crate::httpd::sys;
 use std::cell::Cell;
-use std::ffi::{c_int, c_void};
+use std::ffi::c_int;
 use std::ptr::{null, null_mut};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::time::Duration;
 
 /// How long a worker stays, in milliseconds: longer than the front and a client take between two requests, also where all of them share a
 /// processor; so long a new connection may wait at most for a worker that stays.
@@ -24,8 +25,8 @@ const MOMENT: c_int = 5;
 const PATIENCE: usize = 8;
 const SELDOM: usize = 32;
 
-/// Connections of the front's that this child has.
-static HERE: AtomicUsize = AtomicUsize::new(0);
+/// Workers of this child that serve a connection of the front's.
+static AT_WORK: AtomicUsize = AtomicUsize::new(0);
 
 /// How often the last workers that stayed have stayed in vain, one after the other; beyond `PATIENCE` it counts requests.
 static IN_VAIN: AtomicUsize = AtomicUsize::new(0);
@@ -37,6 +38,7 @@ thread_local! {
 
 /// Registers the hook: before all others, which it calls.
 pub(crate) fn register() {
+    parked::register();
     // SAFETY: registers a function that lives as long as the process.
     unsafe {
         sys::ap_hook_process_connection(
@@ -67,64 +69,125 @@ unsafe extern "C" fn on_connection(raw: *mut sys::conn_rec) -> c_int {
     })
 }
 
+/// A worker at work: counted as long as this lives.
+struct Worker;
+
+impl Worker {
+    fn new() -> Worker {
+        AT_WORK.fetch_add(1, Ordering::Relaxed);
+        Worker
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        AT_WORK.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// Serves requests of the connection as long as they follow one another.
 fn serve(connection: Connection<'_>) -> c_int {
     let raw = connection.as_ptr();
-    // SAFETY: a live connection; its pool counts it out when it ends.
-    unsafe {
-        if (*raw).keepalives == 0 {
-            HERE.fetch_add(1, Ordering::Relaxed);
-            let (data, leave) = (raw.cast_const().cast::<c_void>(), Some(on_end as Cleanup));
-            sys::apr_pool_cleanup_register((*raw).pool, data, leave, Some(nothing));
-        }
+    let _worker = Worker::new();
+    if connection.keepalives() == 0 {
+        parked::meet(raw);
+    }
+    parked::forget(raw);
+    if is_full() && has_others() {
+        parked::send_away(Duration::ZERO);
     }
     loop {
         AT.with(|at| at.set(raw));
         // SAFETY: a live connection, which httpd's own hooks serve.
         let status = unsafe { sys::ap_run_process_connection(raw) };
         AT.with(|at| at.set(null_mut()));
-        if status != Status::OK.0 || !stays(connection) {
+        if status != Status::OK.0 || !is_idle(connection) {
             return status;
         }
-        // SAFETY: it has a state, as `stays` has seen.
+        let Some(descriptor) = connection.descriptor() else {
+            return status;
+        };
+        if !is_followed(descriptor) {
+            parked::park(raw, descriptor);
+            return status;
+        }
+        // SAFETY: it has a state, as `is_idle` has seen.
         unsafe {
             (*(*raw).cs).state = sys::conn_state_e_CONN_STATE_READ_REQUEST_LINE;
         }
     }
 }
 
-type Cleanup = unsafe extern "C" fn(*mut c_void) -> c_int;
+/// Event counts connections that wait: once all workers have been busy, it accepts none as long as there are as many connections as workers,
+/// and no two workers are free. With fewer workers than these that would be all the time, so that no connection is kept.
+const FEW: usize = 4;
 
-unsafe extern "C" fn on_end(_: *mut c_void) -> c_int {
-    HERE.fetch_sub(1, Ordering::Relaxed);
-    0
+/// Is the connection to end behind the answer that is about to be sent? Where nothing keeps httpd from closing it later, perhaps while its
+/// front sends on it, and where the child ends.
+pub(super) fn is_last_answer() -> bool {
+    !parked::is_possible() || parked::is_parting() || threads() < FEW
 }
 
-unsafe extern "C" fn nothing(_: *mut c_void) -> c_int {
-    0
+/// How many workers a child has (AP_MPMQ_MAX_THREADS).
+fn threads() -> usize {
+    usize::try_from(mpm_query(sys::AP_MPMQ_MAX_THREADS)).unwrap_or(0)
 }
 
-/// Sends what is left of the answer, and waits. Is the next request there? Where not, httpd goes on with the connection as it would have.
-fn stays(connection: Connection<'_>) -> bool {
-    let raw = connection.raw();
+/// Are all workers of this child at work?
+fn is_full() -> bool {
+    AT_WORK.load(Ordering::Relaxed) >= threads()
+}
+
+/// So many looks that see no more than one worker free are no moment's work.
+const LOOKS: u32 = 4;
+
+/// For how long a connection waits at most: event would close it after Timeout, without a word.
+fn longest() -> Duration {
+    let timeout = Server::main().map_or(0.0, Server::timeout);
+    Duration::try_from_secs_f64((timeout / 2.0).min(60.0)).unwrap_or_default()
+}
+
+/// To be called a few times a second: has the front give up what waits here in the way of others, and closes what it has given up.
+pub(crate) fn look() {
+    static NARROW: AtomicU32 = AtomicU32::new(0);
+    let is_narrow = AT_WORK.load(Ordering::Relaxed) + 1 >= threads();
+    if !is_narrow {
+        NARROW.store(0, Ordering::Relaxed);
+    }
+    let is_long = is_narrow && NARROW.fetch_add(1, Ordering::Relaxed) >= LOOKS;
+    let age = if is_long || parked::is_parting() {
+        Duration::ZERO
+    } else {
+        longest()
+    };
+    parked::send_away(age);
+    parked::end_told();
+}
+
+/// May there be other children (AP_MPMQ_MAX_DAEMONS), which take new connections when this one does not?
+fn has_others() -> bool {
+    mpm_query(sys::AP_MPMQ_MAX_DAEMONS) > 1
+}
+
+/// Sends what is left of the answer. Is nothing else to be done, but to wait for the next request?
+fn is_idle(connection: Connection<'_>) -> bool {
     // SAFETY: a live connection; its state is NULL or its own.
-    let state = unsafe { raw.cs.as_ref() }.map(|state| state.state);
+    let state = unsafe { connection.raw().cs.as_ref() }.map(|state| state.state);
     if state != Some(sys::conn_state_e_CONN_STATE_WRITE_COMPLETION)
-        || HERE.load(Ordering::Relaxed) >= workers()
-        || is_stopping()
-        || !is_worth_it()
         || !matches!(connection.push(), Ok(false))
     {
         return false;
     }
     let raw = connection.raw();
     let is_kept = raw.keepalive == sys::ap_conn_keepalive_e_AP_CONN_KEEPALIVE;
-    if !is_kept || connection.aborted() || raw.data_in_input_filters != 0 {
+    is_kept && !connection.aborted() && raw.data_in_input_filters == 0
+}
+
+/// Waits a moment, where nobody else waits for this worker. Is the next request, or the end, there?
+fn is_followed(descriptor: c_int) -> bool {
+    if is_full() || parked::is_parting() || !is_worth_it() {
         return false;
     }
-    let Some(descriptor) = connection.descriptor() else {
-        return false;
-    };
     let mut place = libc::pollfd {
         fd: descriptor,
         events: libc::POLLIN,
@@ -149,9 +212,4 @@ fn is_worth_it() -> bool {
     IN_VAIN
         .fetch_add(1, Ordering::Relaxed)
         .is_multiple_of(SELDOM)
-}
-
-/// How many threads of this child answer requests.
-fn workers() -> usize {
-    usize::try_from(mpm_query(sys::AP_MPMQ_MAX_THREADS)).unwrap_or(0)
 }

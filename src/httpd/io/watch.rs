@@ -4,7 +4,7 @@ use crate::httpd::apr::brigade::{first, sentinel};
 use crate::httpd::io::poll::Interest;
 use crate::httpd::request::connection::{Connection, Socket};
 use crate::httpd::sys;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What has ended the waiting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,7 +85,26 @@ pub(crate) enum Presence {
     Sends,
 }
 
+/// For so long a stream of HTTP/2 is looked at, and so long after its end for the first time.
+const DOUBT: Duration = Duration::from_millis(5);
+const FIRST: Duration = Duration::from_micros(50);
+
 impl Connection<'_> {
+    /// Has the client gone, whose body has just come to its end? Where it resets a stream of HTTP/2, mod_http2 first ends the body, as a
+    /// complete one is ended, and in the next microseconds says that the connection is gone. Nothing tells when it has done so:
+    /// it is looked for a moment. May block for that.
+    pub(crate) fn is_lost_behind_end(self) -> bool {
+        let (begun, mut pause) = (Instant::now(), FIRST);
+        while !self.aborted() {
+            if self.is_primary() || begun.elapsed() >= DOUBT {
+                return false;
+            }
+            std::thread::sleep(pause);
+            pause *= 2;
+        }
+        true
+    }
+
     /// Gives what can be waited for where the connection has no socket: a pipe of mod_http2's that can be read when the stream's client has
     /// sent something (`ap_get_pollfd_from_conn`, httpd 2.4.58). It is looked up, since older ones have none. `drain` empties it.
     pub(crate) fn pipe(self) -> Option<i32> {

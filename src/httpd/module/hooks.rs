@@ -97,6 +97,31 @@ unsafe extern "C" fn on_pre_connection(
     Status::OK.0
 }
 
+/// Runs `hook` when a child begins to end (child_stopping; httpd has it since 2.4.49, so it is looked up).
+pub(crate) fn child_stopping<F: Fn() + Copy>(_hook: F) {
+    type Hook = unsafe extern "C" fn(*mut sys::apr_pool_t, c_int);
+    type Register =
+        unsafe extern "C" fn(Option<Hook>, *const *const c_char, *const *const c_char, c_int);
+    const { assert_no_data::<F>() };
+    // SAFETY: a name; NULL where httpd has no such function, and of this type where it has. The function that is registered lives as long as
+    // the process.
+    unsafe {
+        let place = libc::dlsym(libc::RTLD_DEFAULT, c"ap_hook_child_stopping".as_ptr());
+        let register = std::mem::transmute::<*mut libc::c_void, Option<Register>>(place);
+        if let Some(register) = register {
+            register(Some(on_stopping::<F>), null(), null(), sys::APR_HOOK_MIDDLE);
+        }
+    }
+}
+
+unsafe extern "C" fn on_stopping<F: Fn() + Copy>(_child: *mut sys::apr_pool_t, _graceful: c_int) {
+    // SAFETY: F is the function item that was registered.
+    let hook = unsafe { summon::<F>() };
+    if let Err(place) = guard("child_stopping", hook) {
+        log::process(Level::Critical, &place);
+    }
+}
+
 /// Runs `hook` when a worker has let go of a connection, which is whoever's then that takes it (suspend_connection).
 pub(crate) fn suspend_connection<F: Fn(Suspended) + Copy>(_hook: F) {
     const { assert_no_data::<F>() };

@@ -5,6 +5,7 @@ pub(crate) mod command;
 pub(crate) mod hooks;
 pub(crate) mod kept;
 pub(in crate::httpd) mod merged;
+pub(crate) mod on_demand;
 pub(crate) mod process;
 pub(crate) mod proxy;
 pub(crate) mod reach;

@@ -21,8 +21,9 @@ const LINE: usize = 4000;
 /// The note, of a request that has become mod_proxy's, with what the field says.
 const NOTE: &CStr = c"mod_python.handover";
 
-/// For how many seconds a connection to a daemon is kept that is not used: less than the daemon keeps it.
-const KEPT: i64 = 30;
+/// For how many seconds a connection to a daemon is kept that is not used, at most. The daemon says itself when one is not to be used any
+/// more (`io/parked.rs`), and keeps one that nobody uses for the front's Timeout: here it is a third of that.
+const KEPT: f64 = 30.0;
 
 type Define = unsafe extern "C" fn(
     *mut sys::apr_pool_t,
@@ -56,7 +57,7 @@ pub(crate) fn missing() -> Option<&'static str> {
 }
 
 /// Defines the worker of this host, behind a UNIX socket, for a server. `patience`: how many seconds it may take to answer; None: as long
-/// as mod_proxy waits by itself.
+/// as mod_proxy waits by itself. `kept`: after how many seconds the other side closes a connection that is not used.
 ///
 /// # Errors
 /// What is wrong, or is missing.
@@ -66,6 +67,7 @@ pub(crate) fn define(
     socket: &Path,
     host: &str,
     patience: Option<f64>,
+    kept: f64,
     is_tunnel: bool,
 ) -> Result<(), String> {
     let absent = || "mod_proxy is not loaded".to_string();
@@ -112,11 +114,7 @@ pub(crate) fn define(
             shared.timeout = microseconds(seconds + 15.0);
             shared.set_timeout_set(1);
         }
-        shared.ttl = KEPT * 1_000_000;
-        // A daemon that is reloaded closes what it is not asked on, perhaps just when it is: mod_proxy takes that for an answer that failed,
-        // and whether a request may be sent again only its sender knows.
-        shared.set_disablereuse(1);
-        shared.set_disablereuse_set(1);
+        shared.ttl = microseconds(KEPT.min(kept / 3.0));
         if is_tunnel {
             for (place, byte) in shared.upgrade.iter_mut().zip(b"websocket\0") {
                 *place = byte.cast_signed();

@@ -72,8 +72,9 @@ impl<'r> Connection<'r> {
     }
 
     pub(crate) fn aborted(self) -> bool {
-        // SAFETY: a plain field; other threads do not write it while this one serves the connection.
-        unsafe { (*self.as_ptr()).aborted != 0 }
+        // SAFETY: a plain field, which other threads do not write while this one serves the connection; but mod_http2 writes its
+        // streams' from that of the client's connection, so it is read anew each time.
+        unsafe { (&raw const (*self.as_ptr()).aborted).read_volatile() != 0 }
     }
 
     /// Is it a client's own connection, and not one of the streams that httpd (mod_http2) makes a connection of?

@@ -159,6 +159,13 @@ impl<'r> Request<'r> {
         unsafe { (*self.as_ptr()).header_only != 0 }
     }
 
+    /// Is it a GET, and not one that has been a HEAD (which httpd takes for a GET without a body)?
+    #[inline]
+    pub(crate) fn is_plain_get(self) -> bool {
+        // SAFETY: a live request.
+        unsafe { (*self.as_ptr()).method_number == sys::M_GET as c_int && !self.header_only() }
+    }
+
     /// Sets the number alone: httpd sends a `status_line` only where it begins with the same one.
     pub(crate) fn set_status(self, status: c_int) {
         // SAFETY: a live request.

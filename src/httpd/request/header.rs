@@ -42,7 +42,15 @@ fn is(byte: u8, kind: u8) -> bool {
 
 /// Is this a header name: an RFC 9110 token?
 pub(crate) fn is_name(name: &[u8]) -> bool {
-    !name.is_empty() && name.iter().all(|&byte| is(byte, TOKEN))
+    // All of them are looked at: what is sent is a name, and so there is no branch for each byte.
+    let kinds = name.iter().map(|&byte| KINDS.get(usize::from(byte)));
+    let all = kinds.fold(TOKEN, |all, kinds| all & kinds.copied().unwrap_or(0));
+    !name.is_empty() && all != 0
+}
+
+/// Is this the name of a header, in whatever case? `usual` is how it is mostly written.
+pub(in crate::httpd) fn is_called(name: &[u8], usual: &[u8]) -> bool {
+    name == usual || name.eq_ignore_ascii_case(usual)
 }
 
 /// Is this a header value: no CR, LF, NUL or other control character but a tab?
@@ -75,12 +83,12 @@ pub(crate) fn refusal(name: &[u8], value: &[u8]) -> Option<String> {
             shown()
         ));
     }
-    if name.eq_ignore_ascii_case(b"transfer-encoding")
-        || name.eq_ignore_ascii_case(b"connection") && !value.eq_ignore_ascii_case(b"close")
+    if is_called(name, b"Transfer-Encoding")
+        || is_called(name, b"Connection") && !value.eq_ignore_ascii_case(b"close")
     {
         return Some(format!("the header {} is httpd's own to set", shown()));
     }
-    if name.eq_ignore_ascii_case(b"content-length") && length(value).is_none() {
+    if is_called(name, b"Content-Length") && length(value).is_none() {
         return Some("Content-Length must be a number of bytes".into());
     }
     None

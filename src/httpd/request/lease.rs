@@ -359,6 +359,8 @@ impl<'r> Request<'r> {
         if let Some(lease) = self.existing_lease::<M>() {
             return lease;
         }
+        // Before anything of it is told to anybody.
+        self.separate_cookies();
         let tenancy = Lease::<M::Exchange>::for_request(self);
         let ended = &raw const ENDED;
         let place = tenancy.map_or(ended, |tenancy| std::ptr::from_ref(tenancy).cast());

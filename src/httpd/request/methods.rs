@@ -5,6 +5,12 @@ use crate::httpd::sys;
 use std::ffi::{CStr, c_char, c_int};
 
 impl<'r> Request<'r> {
+    /// Does the client ask for a tunnel to another host (CONNECT)? Its target is a host and a port: httpd makes a URI of that
+    /// which names nothing. A WebSocket over HTTP/2 is no such request: mod_http2 makes it a GET.
+    pub(crate) fn wants_tunnel(self) -> bool {
+        self.method_number() == i64::from(sys::M_CONNECT)
+    }
+
     /// Adds a method to those that Allow lists; `reset` removes the others (ap_allow_methods).
     pub(crate) fn allow_method(self, method: &CStr, reset: bool) {
         // SAFETY: a live request; the variable arguments are C strings, ended by NULL.

@@ -5,6 +5,7 @@ mod authentication;
 mod conditions;
 pub(crate) mod connection;
 mod content;
+mod cookie_fields;
 pub(crate) mod departure;
 pub(crate) mod file;
 pub(crate) mod handed;

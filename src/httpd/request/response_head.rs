@@ -1,6 +1,7 @@
 //! The head of an answer that an adapter such as WSGI sets at once.
 
 use crate::httpd::request::Request;
+use crate::httpd::request::header;
 use crate::httpd::sys;
 use std::ffi::{CStr, c_int};
 use std::ptr::NonNull;
@@ -66,10 +67,10 @@ impl Head {
 
     /// Adds a header, beside others of the same name.
     pub(crate) fn add(&mut self, request: Request<'_>, name: &[u8], value: &[u8]) {
-        if name.eq_ignore_ascii_case(b"content-type") {
+        if header::is_called(name, b"Content-Type") {
             self.content_type = Some(pointer(request, value));
-        } else if name.eq_ignore_ascii_case(b"content-length") {
-            self.length = crate::httpd::request::header::length(value);
+        } else if header::is_called(name, b"Content-Length") {
+            self.length = header::length(value);
         } else {
             if name.eq_ignore_ascii_case(b"accept-ranges") {
                 self.ranges = !value.trim_ascii().eq_ignore_ascii_case(b"none");
@@ -108,7 +109,7 @@ impl Head {
 
     /// Sets status and headers of the request.
     pub(crate) fn install(&self, request: Request<'_>) {
-        let is_get = request.method_number() == i64::from(sys::M_GET) && !request.header_only();
+        let is_get = request.is_plain_get();
         if !is_get || !self.ranges {
             request.without_ranges();
         }

@@ -10,7 +10,7 @@ pub(crate) struct Times {
     waited: AtomicU64,
     ran: AtomicU64,
     sent: AtomicU64,
-    /// Where the request is counted: a number of the table of totals, and one; with the highest bit, its answer, too.
+    /// Where the request is counted: a place in the table of totals, and one; with the highest bit, its answer, too.
     account: AtomicU32,
     left: AtomicBool,
 }

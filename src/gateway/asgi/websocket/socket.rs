@@ -1,7 +1,7 @@
 //! `receive` and `send` of one WebSocket: what the loop's coroutines call.
 
-use super::super::channel::Next;
-use super::super::http::head;
+use super::super::channel::{Next, Refusal as Mismatch};
+use super::super::http::{head, refused};
 use super::super::messages::{Message, keys};
 use super::super::parts::HeadParts;
 use super::channel::{Accepted, Channel, Event, Message as Received, Order, Refusal, Stage};
@@ -27,10 +27,36 @@ pub(in super::super) struct WebSocket {
     pub(super) error: Slot,
     /// What the client has offered.
     subprotocols: Vec<String>,
-    /// The head of an answer that denies, until its first part comes.
-    denial: Mutex<Option<HeadParts>>,
+    denial: Mutex<Denial>,
     /// The number of its server.
     server: usize,
+}
+
+/// An answer that denies.
+#[derive(Default)]
+struct Denial {
+    /// Its head, until the first part of its body comes.
+    head: Option<HeadParts>,
+    /// What the application has announced, unless the answer has no body.
+    length: Option<u64>,
+    written: u64,
+}
+
+impl Denial {
+    /// Counts a part of the body.
+    ///
+    /// # Errors
+    /// Where it is not what the head has announced.
+    fn count(&mut self, part: &[u8], is_last: bool) -> Result<(), Mismatch> {
+        let written = self.written.saturating_add(part.len() as u64);
+        if let Some(length) = self.length
+            && (written > length || is_last && written < length)
+        {
+            return Err(Mismatch::Length(written, length));
+        }
+        self.written = written;
+        Ok(())
+    }
 }
 
 impl WebSocket {
@@ -174,7 +200,8 @@ fn send<'py>(this: This<'_, 'py, WebSocket>, args: Args<'_, 'py>) -> PyResult<Ob
         "websocket.accept" => accept(&this, &message)?,
         "websocket.close" => close(&this, &message)?,
         "websocket.http.response.start" => {
-            let (head, _) = head(&message, message.status()?)?;
+            let status = message.status()?;
+            let (head, length) = head(&message, status)?;
             let mut denial = this.denial.lock().unwrap_or_else(PoisonError::into_inner);
             let nothing = Order::Deny(None, Vec::new(), false);
             order(
@@ -184,18 +211,22 @@ fn send<'py>(this: This<'_, 'py, WebSocket>, args: Args<'_, 'py>) -> PyResult<Ob
                 &[Stage::Connecting],
                 Stage::Denying,
             )?;
-            *denial = Some(head);
+            *denial = Denial {
+                head: Some(head),
+                length: length.filter(|_| !matches!(status, 204 | 304)),
+                written: 0,
+            };
             false
         }
         "websocket.http.response.body" => {
             let more = message.flag(&keys(this.cx).more_body)?;
             let body = message.get(&keys(this.cx).body)?;
             let body = body.map_or(Ok(Vec::new()), |body| bytes(&message, &body))?;
-            let head = this
-                .denial
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .take();
+            let mut denial = this.denial.lock().unwrap_or_else(PoisonError::into_inner);
+            let counted = denial.count(&body, !more);
+            let head = denial.head.take_if(|_| counted.is_ok());
+            drop(denial);
+            counted.map_err(|refusal| refused(message.kind(), refusal))?;
             let next = if more { Stage::Denying } else { Stage::Closed };
             order(
                 &this,
