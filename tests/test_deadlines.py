@@ -73,6 +73,12 @@ PythonTimeout {LIMIT}
     PythonOutputFilter stuck SLOW
     SetOutputFilter SLOW
 </Location>
+<Location /flushed>
+    SetHandler mod_python
+    PythonHandler stuck::flushed
+    PythonOutputFilter stuck SLOW
+    SetOutputFilter SLOW
+</Location>
 <Location /imported>
     SetHandler mod_python
     PythonHandler slow_import
@@ -230,6 +236,50 @@ def test_filters(httpd: Server) -> None:
     assert httpd.get("/filtered?spin").status in (500, 504)
     assert "PythonOutputFilter" in told(httpd, "GET /filtered").split("\n")[0]
     assert httpd.ok("/filtered").text == "plain"
+
+
+@pytest.mark.parametrize("place", ["/filtered", "/flushed"])
+def test_a_filter_that_does_not_come_back_keeps_no_client(lasting: Server, place: str) -> None:
+    """Also where the answer's end is behind it already, or the handler that writes is in the middle of sending: it is broken off."""
+    claim(lasting)
+    lasting.claims.append("OSError: Write failed")
+    before = lasting.log_text().count("OSError: Write failed")
+    assert lasting.ok(place).text == "plain"
+    asked = 0
+    for _ in range(3):
+        begun = time.monotonic()
+        asked += 1
+        with pytest.raises((http.client.HTTPException, OSError)):
+            lasting.get(f"{place}?sleep")
+        passed = time.monotonic() - begun
+        assert 0.5 < passed < PATIENCE
+        if passed < 0.7 + 0.5:
+            break
+    assert passed < 0.7 + 0.5
+    if place == "/flushed":
+        # Its thread notices when it has come back.
+        lasting._wait(lambda: lasting.log_text().count("OSError: Write failed") >= before + asked, "nothing is noticed")
+    assert "PythonOutputFilter" in told(lasting, f"GET {place}", "time.sleep").split("\n")[0]
+    lasting.ok("/quick")
+
+
+def test_a_connection_handler_that_does_not_come_back_keeps_no_client(serve: Serve) -> None:
+    config = "PythonPath \"sys.path+['@ROOT@/apps']\"\nPythonTimeout 0.7\nPythonConnectionHandler stuck\n"
+    server = serve(config + f"PythonImport stuck {INTERPRETER or 'main_interpreter'}\n")
+    claim(server)
+
+    def answer(how: bytes) -> tuple[bytes, float]:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as client:
+            begun = time.monotonic()
+            client.sendall(how + b"\r\n")
+            return client.makefile("rb").read(), time.monotonic() - begun
+
+    assert answer(b"")[0] == b"a partdone"
+    found = [answer(b"sleep")]
+    while found[-1][1] > 0.7 + 0.5 and len(found) < 3:
+        found.append(answer(b"sleep"))
+    assert found[-1][0] == b"a part" and 0.5 < found[-1][1] < 0.7 + 0.5
+    told(server, "a connection", "time.sleep")
 
 
 def test_cleanups(httpd: Server) -> None:

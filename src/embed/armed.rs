@@ -16,6 +16,7 @@ use super::interpreter::{Cx, Interpreter};
 use super::threads::Here;
 use crate::httpd::clock::now;
 use crate::httpd::log::Extra;
+use crate::httpd::request::lease::InCall;
 use pyo3::ffi;
 use std::cell::{Cell, UnsafeCell};
 use std::num::NonZeroU64;
@@ -29,6 +30,10 @@ pub(crate) trait Rescue: Send + Sync {
     /// Answers, or breaks the answer off. Waits for nothing. The thread is in the middle of a user's code, and stays there meanwhile
     /// as far as the request is concerned.
     fn answer(&self) -> Rescued;
+
+    /// Breaks the answer off although the request is in use, by the thread that does not come back: it sends, and a filter of Python's is
+    /// stuck on the answer's way.
+    fn cut(&self, call: &InCall<'_>) -> Rescued;
 
     /// The child ends, and the thread with it: httpd's other modules log the request as it is (mod_log_config), without Python, and it is
     /// counted. Nothing where the request is in use.
@@ -266,6 +271,14 @@ impl Desk {
 pub(super) struct Claimed<'d> {
     entry: &'d mut Entry,
     _lock: MutexGuard<'d, ()>,
+}
+
+impl Claimed<'_> {
+    /// Its thread is in the call that the entry is for, and does not leave it while the entry is claimed.
+    pub(super) fn call(&self) -> InCall<'_> {
+        // SAFETY: closing the entry, which comes first behind the call, waits for its lock.
+        unsafe { InCall::new() }
+    }
 }
 
 impl Deref for Claimed<'_> {

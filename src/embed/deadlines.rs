@@ -180,7 +180,7 @@ fn look() -> bool {
             to_visit.push(entry.interpreter);
         }
         if entry.has_passed(now) && now - entry.due >= PATIENCE {
-            rescue(&mut entry);
+            rescue(&mut entry, now);
             let about = Report::about(desk, &entry);
             let report = |text: String| Report {
                 text,
@@ -232,11 +232,14 @@ fn look() -> bool {
 }
 
 /// Answers the client of a thread that has not come back.
-fn rescue(entry: &mut Entry) {
+fn rescue(entry: &mut Claimed<'_>, now: u64) {
     if matches!(entry.late().rescued, None | Some(Rescued::Busy))
         && let Some(rescue) = &entry.rescue
     {
-        let rescued = rescue.answer();
+        let mut rescued = rescue.answer();
+        if rescued == Rescued::Busy && now - entry.due >= 2 * PATIENCE {
+            rescued = rescue.cut(&entry.call());
+        }
         entry.late().rescued = Some(rescued);
     }
 }

@@ -111,6 +111,23 @@ def plain(req):
     return apache.OK
 
 
+def flushed(req):
+    """As `plain`, with the filter running while this one writes."""
+    req.content_type = "text/plain"
+    req.write("plain", 1)
+    return apache.OK
+
+
+def connectionhandler(connection):
+    line = connection.readline()
+    if not line:
+        return apache.OK
+    connection.write(b"a part")
+    stand(line.decode().strip())
+    connection.write(b"done")
+    return apache.OK
+
+
 def cleaned(req):
     def clean(how):
         stand(how)
