@@ -99,6 +99,10 @@ PythonTimeout {LIMIT}
     PythonTimeout 0 handler
     PythonOption mod_python.asgi.application stuck::asgi
 </Location>
+<Location /wrapped/wsgi>
+    PythonHandler stuck::wrapped_wsgi
+    PythonOption mod_python.wsgi.application stuck::wsgi
+</Location>
 PythonWSGI /wsgi stuck:wsgi
 PythonASGI /asgi stuck:asgi
 PythonASGI /called stuck:called
@@ -424,10 +428,14 @@ def test_what_spins_before_its_first_await_is_ended(lasting: Server) -> None:
 
 
 def test_an_application_that_a_handler_calls(httpd: Server) -> None:
-    """Nothing is due where nothing has been armed."""
+    """It has its own limit, whatever the handler's."""
     pids = httpd.child_pids()
     for _ in range(3):
         assert httpd.ok("/wrapped?").text == "done"
+    for path, how in (("/wrapped", "await"), ("/wrapped", "spin"), ("/wrapped/wsgi", "spin")):
+        assert ended(httpd, f"{path}?{how}").status == 504
+        told(httpd, f"GET {path}")
+        assert httpd.ok(f"{path}?").text == "done"
     assert set(pids) <= set(httpd.child_pids())
 
 

@@ -366,6 +366,7 @@ impl Slot {
                     due,
                     limit,
                     paused: 0,
+                    waited: 0,
                     raises: true,
                     is_told: false,
                     is_step: false,
@@ -413,6 +414,9 @@ impl Armed {
         let Some(mut entry) = entry else {
             return false;
         };
+        if let Some(outer) = &mut taken.slot.entry {
+            outer.put_off(entry.waited);
+        }
         let has_passed = entry.end(desk.thread());
         drop(taken);
         has_passed
@@ -540,11 +544,7 @@ impl Drop for Paused {
         with(|_, entry| {
             let since = std::mem::take(&mut entry.paused);
             if since > 0 {
-                let waited = now().saturating_sub(since);
-                entry.due = entry.due.saturating_add(waited);
-                if let Some(late) = &mut entry.late {
-                    late.next = late.next.saturating_add(waited);
-                }
+                entry.put_off(now().saturating_sub(since));
             }
         });
     }

@@ -49,6 +49,8 @@ pub(super) struct Entry {
     pub(super) limit: u64,
     /// Since when it waits for its client, which does not count; 0: it does not.
     pub(super) paused: u64,
+    /// For how long it has waited for it: what it is inside of has waited, too.
+    pub(super) waited: u64,
     /// Does the exception end it? Not where it only waits for an event loop.
     pub(super) raises: bool,
     /// Has the log been told of it?
@@ -93,6 +95,15 @@ impl Entry {
     pub(super) fn is_to_be_raised(&self, now: u64) -> bool {
         let next = self.late.as_ref().map_or(0, |late| late.next);
         self.has_passed(now) && self.raises && now >= next
+    }
+
+    /// It has waited for so long, which does not count.
+    pub(super) fn put_off(&mut self, waited: u64) {
+        self.waited = self.waited.saturating_add(waited);
+        self.due = self.due.saturating_add(waited);
+        if let Some(late) = &mut self.late {
+            late.next = late.next.saturating_add(waited);
+        }
     }
 
     /// How often the exception has been raised.
