@@ -64,7 +64,7 @@ pub(crate) fn arm<R: Rescue + 'static>(
         if limit.is_none() {
             return UNARMED;
         }
-        prepare();
+        prepare(cx);
     }
     let rescue = rescue.map(|rescue| rescue.clone() as Arc<dyn Rescue>);
     let armed = armed::arm(cx, limit, None, rescue);
@@ -75,15 +75,19 @@ pub(crate) fn arm<R: Rescue + 'static>(
 /// Sees to it that a thread which keeps its interpreter's lock can be shown.
 #[cold]
 #[inline(never)]
-fn prepare() {
+fn prepare(cx: Cx<'_>) {
     static IS_DONE: AtomicBool = AtomicBool::new(false);
     if IS_DONE.swap(true, Ordering::SeqCst) || !stacks::needs_last_resort() {
+        return;
+    }
+    // At once, where that can be: this thread may be the first that keeps the lock.
+    if stacks::prepare(cx) {
         return;
     }
     let main = interpreter::named(MAIN);
     let spawned = main.map(|main| {
         main_thread::spawn("mod_python stack", move || {
-            let _ = enter(main, stacks::prepare);
+            let _ = enter(main, |cx| stacks::prepare(cx));
         })
     });
     if let Some(Err(reason)) = spawned {

@@ -122,12 +122,15 @@ pub(super) fn needs_last_resort() -> bool {
     dump.is_null()
 }
 
-/// Has faulthandler be ready to show all threads of an interpreter whose lock cannot be had (`by_handler`). For one call, attached to the main
-/// interpreter: others may not import it.
-pub(super) fn prepare(cx: Cx<'_>) {
-    if let Some(found) = exception::or_discard(cx.py, register(cx)).flatten() {
+/// Has faulthandler be ready to show all threads of an interpreter whose lock cannot be had (`by_handler`). Not from an interpreter with a lock
+/// of its own, which cannot import it: false.
+pub(super) fn prepare(cx: Cx<'_>) -> bool {
+    let registered = exception::or_discard(cx.py, register(cx));
+    let is_imported = registered.is_some();
+    if let Some(found) = registered.flatten() {
         let _ = LAST_RESORT.set(found);
     }
+    is_imported
 }
 
 /// Registers one of the signals that nobody uses with faulthandler, takes its handler, and puts back what was there.
