@@ -87,7 +87,7 @@ fn prepare(cx: Cx<'_>) {
     let main = interpreter::named(MAIN);
     let spawned = main.map(|main| {
         main_thread::spawn("mod_python stack", move || {
-            let _ = enter(main, |cx| stacks::prepare(cx));
+            let _ = enter(main, stacks::prepare);
         })
     });
     if let Some(Err(reason)) = spawned {
