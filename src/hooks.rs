@@ -113,8 +113,12 @@ fn register_daemons() {
     hooks::under(c"mod_python_first.c", || {
         hooks::first_translate_name(arrival::is_handed, arrival::translate);
     });
-    hooks::first_handler(handover::concerns, handover::hand_over);
+    hooks::first_handler(handover::concerns, |request| {
+        request.separate_cookies();
+        handover::hand_over(request)
+    });
     hooks::post_perdir_config(arrival::has_overlay, arrival::cover);
+    hooks::log_transaction(daemons::kept::is_limited, daemons::kept::measure);
     hooks::child_stopping(daemons::kept::part_from_front);
 }
 
@@ -240,6 +244,7 @@ const FUNCTIONS: &[&[Function]] = &[
 fn child_init(pool: Pool<'static>, server: ServerRec<'static>) {
     daemons::keep::leave_to_parent();
     daemons::kept::follow_parent(server);
+    daemons::kept::limit_memory(server);
     daemons::kept::look_after_front();
     key_locks::adopt();
     mutex::adopt(pool, server);

@@ -121,7 +121,7 @@ FAULTS = (
         "the application needs more memory than `memory-limit`",
         "502, if its process goes beyond 1.25 times the limit; else its answer",
         "daemon greedy: process … has died: it was killed; its memory-limit is 100 MB; it had … MB and was at GET /greedy/eat",
-        "a new httpd is started, and the old one ends when its requests have",
+        "a new httpd is started, and the old one ends when its requests have; of several processes one ends alone",
         uri="/eat",
         daemon="greedy",
     ),

@@ -172,6 +172,8 @@ def test_an_application_is_told_the_same(plain: Pair, secure: Pair, protocol: st
         "-H",
         "Cookie: a=b",
         "-H",
+        "Cookie: c=d",
+        "-H",
         "TE: trailers",
     ]
     options += [

@@ -16,6 +16,9 @@ import pytest
 from conftest import Serve, Server
 from kept_daemons import PROXY, ROOT, USERS, Daemon, asked, connects, lives, of, owner, until, user
 from soak_daemons import soak
+from websockets.sync.client import connect
+
+from httpd import PATIENCE
 
 VERSION = """
 def application(environ, start_response):
@@ -240,6 +243,28 @@ def test_on_demand_and_idle(serve: Serve) -> None:
     text(shop)
 
 
+def test_a_websocket_is_no_idleness(serve: Serve) -> None:
+    """Nor is an event stream, nor a request that an event loop has, though no worker is in Python for them."""
+    server = serve(
+        f"PythonDaemon shop {user()} idle-timeout=0.2 working-directory=@ROOT@/apps\n"
+        "PythonASGI /shop daemons_app:asgi daemon=shop\n",
+        modules=PROXY,
+    )
+    shop = Daemon(server)
+    with connect(f"ws://127.0.0.1:{server.port}/shop/talk") as client:
+        client.send("one")
+        assert client.recv(PATIENCE) == "/shop/talk one"
+        httpd = shop.serves()["httpd"]
+        # Its number is counted where others see it.
+        shop.until(lambda state: state["in_flight"] == 1)
+        assert server.ok("/shop/rest?1").text == "rested"
+        assert shop.state()["httpd"] == httpd and shop.state()["state"] == "serving"
+        client.send("two")
+        assert client.recv(PATIENCE) == "/shop/talk two"
+    shop.until(lambda state: state["state"] == "waiting")
+    assert server.ok("/shop/rest?1").text == "rested"
+
+
 def test_limits(serve: Serve) -> None:
     server = serve(
         f"PythonDaemon shop {user()} request-timeout=0.3 working-directory=@ROOT@/apps\n"
@@ -265,6 +290,31 @@ def test_limits(serve: Serve) -> None:
     other.serves()
     before = text(other).split()[0]
     until(lambda: text(other).split()[0] != before, lambda: "it goes on with one process")
+
+
+def test_one_of_several_that_has_too_much_memory_ends_alone(serve: Serve) -> None:
+    """In order: it answers, another takes its place, the others serve on."""
+    server = serve(
+        f"PythonDaemon shop {user()} processes=2 threads=2 memory-limit=150M working-directory=@ROOT@/apps\n"
+        "PythonWSGI /shop kept:application daemon=shop\n",
+        modules=PROXY,
+    )
+    shop = Daemon(server)
+    before = shop.serves(2)
+    # Less than what it would be killed for.
+    some = 165 - (max(one["memory"] for one in before["processes"]) >> 20)
+    large = int(server.ok(f"/shop/keep?{some}").text)
+    server.wait_log(r"this process has 1[5-9]\d MB, and its memory-limit is 150 MB")
+
+    def has_gone() -> bool:
+        assert server.get("/shop/").status == 200
+        return not lives(large)
+
+    until(has_gone, server.log_text)
+    after = shop.until(lambda state: len(state["processes"]) == 2)
+    others = {one["pid"] for one in before["processes"]} - {large}
+    assert others < {one["pid"] for one in after["processes"]} and after["httpd"] == before["httpd"]
+    assert after["reloads"] == 0 and after["deaths"] == []
 
 
 def test_nothing_is_left(serve: Serve) -> None:

@@ -18,6 +18,8 @@ PythonPath "['@ROOT@/apps']+sys.path"
 PythonDaemon shop {user()} threads=8
 PythonWSGI /here daemons_app:wsgi
 PythonWSGI /away daemons_app:wsgi daemon=shop
+PythonWSGI /s/here statuses:wsgi
+PythonWSGI /s/away statuses:wsgi daemon=shop
 ErrorDocument 404 /away/error
 ErrorDocument 403 /away/refuse
 RewriteEngine On
@@ -67,6 +69,14 @@ REQUESTS = {
     "both framings": f"{CHUNKED}Content-Length: 3\n\n3\nabc\n0\n\n",
     "trailers": f"{CHUNKED}Trailer: X-T\n\n3\nabc\n0\nX-T: 1\n{FORGED}\n\n",
     "range": f"GET /@/refuse HTTP/1.1\nHost: a\nRange: bytes=2-5\n{END}",
+    "range of 200": f"GET /s/@?own200 HTTP/1.1\nHost: a\nRange: bytes=2-5\n{END}",
+    "range beyond": f"GET /s/@?own200 HTTP/1.1\nHost: a\nRange: bytes=200-500\n{END}",
+    "range, unless changed": f"GET /s/@?own200 HTTP/1.1\nHost: a\nRange: bytes=2-5\nIf-Range: nonsense\n{END}",
+    "HEAD of a range": f"HEAD /s/@?own200 HTTP/1.1\nHost: a\nRange: bytes=2-5\n{END}",
+    "204": f"GET /s/@?own204{HEAD}",
+    "205": f"GET /s/@?own205{HEAD}",
+    "a status of nobody": f"GET /s/@?own599{HEAD}",
+    "conditions of 200": f"GET /s/@?own200 HTTP/1.1\nHost: a\nIf-Modified-Since: Thu, 01 Jan 2032 00:00:00 GMT\n{END}",
     "conditions": f'GET /@/refuse HTTP/1.1\nHost: a\nIf-Modified-Since: Thu, 01 Jan 2032 00:00:00 GMT\nIf-None-Match: "x"\n{END}',
     "compressed": f"GET /@/zip/large HTTP/1.1\nHost: a\nAccept-Encoding: gzip\n{END}",
     "slowed down": f"GET /@/slow/error{HEAD}",

@@ -8,6 +8,7 @@ import pwd
 import re
 import socket
 import subprocess
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -65,6 +66,15 @@ def front(serve_module: Serve) -> Iterator[Server]:
     yield server
 
 
+def settle(front: Server) -> None:
+    """Wait until all that the daemon has written before is in the log: its keeper passes that on, in order."""
+    Daemon(front).until(lambda state: not state["in_flight"])
+    token = time.monotonic_ns()
+    front.get(f"{AWAY}w?raise{token}")
+    front.wait_log(f"RuntimeError: broken on purpose {token}")
+    front.claims.append("RuntimeError: broken on purpose")
+
+
 def shown(answer: Answer) -> tuple[int, str, bytes, dict[str, str]]:
     """What a client sees of an answer, without what differs between two places."""
     headers = {name.lower(): value for name, value in answer.headers}
@@ -93,8 +103,7 @@ def test_error_pages(front: Server, method: str, path: str) -> None:
 def test_what_fails(front: Server, kind: str) -> None:
     here, away = both(front, f"{kind}?raise")
     assert shown(here) == shown(away) and away.status == 500 and away.text == "the application's own page"
-    for _ in range(2):
-        front.claim("RuntimeError: broken on purpose")
+    settle(front)
 
 
 def test_kept_connections_go_on_after_an_error(front: Server) -> None:
@@ -113,6 +122,7 @@ def test_large_bodies_are_refused(front: Server, kind: str) -> None:
     here, away = both(front, f"{kind}?length", "POST", body=b"x" * 5001)
     assert shown(here) == shown(away) and away.status == 413
     front.claims.append(REFUSED)
+    settle(front)
 
 
 @pytest.mark.parametrize("kind", ["h", "w", "a"])
@@ -130,6 +140,7 @@ def test_large_bodies_of_chunks_are_refused(front: Server, kind: str) -> None:
         statuses.append(received[9:12])
     assert statuses[0] == statuses[1] == b"413"
     front.claims.append(REFUSED)
+    settle(front)
 
 
 def test_who_answers_for_the_server(front: Server) -> None:

@@ -73,6 +73,12 @@ PythonTimeout {LIMIT}
     PythonOutputFilter stuck SLOW
     SetOutputFilter SLOW
 </Location>
+<Location /flushed>
+    SetHandler mod_python
+    PythonHandler stuck::flushed
+    PythonOutputFilter stuck SLOW
+    SetOutputFilter SLOW
+</Location>
 <Location /imported>
     SetHandler mod_python
     PythonHandler slow_import
@@ -92,6 +98,10 @@ PythonTimeout {LIMIT}
     PythonHandler stuck::wrapped
     PythonTimeout 0 handler
     PythonOption mod_python.asgi.application stuck::asgi
+</Location>
+<Location /wrapped/wsgi>
+    PythonHandler stuck::wrapped_wsgi
+    PythonOption mod_python.wsgi.application stuck::wsgi
 </Location>
 PythonWSGI /wsgi stuck:wsgi
 PythonASGI /asgi stuck:asgi
@@ -116,8 +126,8 @@ def lasting(serve_module: Serve) -> Server:
     return site(serve_module, CONFIG.replace(f"{LIMIT}", "0.7"))
 
 
-CLAIM = r"PythonTimeout: |\]   ( |File)"
-"""Its entries: the line, and those of the stack."""
+CLAIM = r"PythonTimeout: |\]   ( |File)|OSError: Write failed"
+"""Its entries: the line, and those of the stack; and what a handler notices whose client is gone when it comes back."""
 
 
 @pytest.fixture(autouse=True)
@@ -226,10 +236,46 @@ def test_phases_have_their_time_each(httpd: Server) -> None:
 
 def test_filters(httpd: Server) -> None:
     claim(httpd)
-    httpd.claims.append("OSError: Write failed")
     assert httpd.get("/filtered?spin").status in (500, 504)
     assert "PythonOutputFilter" in told(httpd, "GET /filtered").split("\n")[0]
     assert httpd.ok("/filtered").text == "plain"
+
+
+@pytest.mark.parametrize("place", ["/filtered", "/flushed"])
+def test_a_filter_that_does_not_come_back_keeps_no_client(lasting: Server, place: str) -> None:
+    """Also where the answer's end is behind it already, or the handler that writes is in the middle of sending: it is broken off."""
+    claim(lasting)
+    assert lasting.ok(place).text == "plain"
+    for _ in range(3):
+        begun = time.monotonic()
+        with pytest.raises((http.client.HTTPException, OSError)):
+            lasting.get(f"{place}?sleep")
+        passed = time.monotonic() - begun
+        assert 0.5 < passed < PATIENCE
+        if passed < 0.7 + 0.5:
+            break
+    assert passed < 0.7 + 0.5
+    assert "PythonOutputFilter" in told(lasting, f"GET {place}", "time.sleep").split("\n")[0]
+    lasting.ok("/quick")
+
+
+def test_a_connection_handler_that_does_not_come_back_keeps_no_client(serve: Serve) -> None:
+    config = "PythonPath \"sys.path+['@ROOT@/apps']\"\nPythonTimeout 0.7\nPythonConnectionHandler stuck\n"
+    server = serve(config + f"PythonImport stuck {INTERPRETER or 'main_interpreter'}\n")
+    claim(server)
+
+    def answer(how: bytes) -> tuple[bytes, float]:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as client:
+            begun = time.monotonic()
+            client.sendall(how + b"\r\n")
+            return client.makefile("rb").read(), time.monotonic() - begun
+
+    assert answer(b"")[0] == b"a partdone"
+    found = [answer(b"sleep")]
+    while found[-1][1] > 0.7 + 0.5 and len(found) < 3:
+        found.append(answer(b"sleep"))
+    assert found[-1][0] == b"a part" and 0.5 < found[-1][1] < 0.7 + 0.5
+    told(server, "a connection", "time.sleep")
 
 
 def test_cleanups(httpd: Server) -> None:
@@ -382,10 +428,14 @@ def test_what_spins_before_its_first_await_is_ended(lasting: Server) -> None:
 
 
 def test_an_application_that_a_handler_calls(httpd: Server) -> None:
-    """Nothing is due where nothing has been armed."""
+    """It has its own limit, whatever the handler's."""
     pids = httpd.child_pids()
     for _ in range(3):
         assert httpd.ok("/wrapped?").text == "done"
+    for path, how in (("/wrapped", "await"), ("/wrapped", "spin"), ("/wrapped/wsgi", "spin")):
+        assert ended(httpd, f"{path}?{how}").status == 504
+        told(httpd, f"GET {path}")
+        assert httpd.ok(f"{path}?").text == "done"
     assert set(pids) <= set(httpd.child_pids())
 
 

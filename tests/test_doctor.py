@@ -95,6 +95,7 @@ PATH = "PythonPath \"sys.path+['@ROOT@/site']\"\n"
         (FILE + "<Directory />\n<Files good.*>\nRequire ip ::1\n</Files>\n</Directory>\n", ["MP0033"]),
         (FILE + "<Directory />\n<Files bad.*>\nRequire ip ::1\n</Files>\n</Directory>\n", []),
         (FILE + "<Directory @ROOT@/site>\nRequire all denied\n</Directory>\n", []),
+        (PATH + "PythonDaemon shop\nPythonWSGI / good daemon=shopp\n", ["MP0034"]),
         (FILE + "<Directory />\nRequire ip ::1\n</Directory>\n<Location />\nRequire ip ::1\n</Location>\n", []),
         ("<Directory @ROOT@/htdocs>\nAllowOverride FileInfo\n</Directory>\nPythonOption given x\n", []),
     ],
@@ -131,10 +132,31 @@ def test_the_line_of_an_error_is_told(serve: Serve, capsys: pytest.CaptureFixtur
 
 def test_an_htaccess_file_that_is_not_read(serve: Serve, capsys: pytest.CaptureFixture[str]) -> None:
     tested = made(serve, "<Directory @ROOT@/htdocs/b>\nAllowOverride FileInfo\n</Directory>\n")
-    for folder in ("a", "b"):
-        tested.write(f"htdocs/{folder}/.htaccess", "Options None\nPythonHandler x\n")
+    tested.write("htdocs/a/.htaccess", "Options None\nPythonHandler x\n")
+    tested.write("htdocs/b/.htaccess", "Options None\nPythonDebug On\n")
     (found,) = checked(capsys, str(tested.root / "httpd.conf"))[1]
     assert (found["code"], found["file"], found["line"]) == ("MP0030", f"{tested.root}/htdocs/a/.htaccess", 2)
+
+
+def test_an_htaccess_file_that_is_read(serve: Serve, capsys: pytest.CaptureFixture[str]) -> None:
+    """As much is looked at as if it stood in the directory's section."""
+    config = "<VirtualHost *:@PORT@>\nDocumentRoot @ROOT@/htdocs\n<Directory @ROOT@/htdocs>\nAllowOverride FileInfo\n</Directory>\n</VirtualHost>\n"
+    tested = made(serve, config)
+    tested.write("htdocs/a/good.py", "def handler(req):\n    return 0\n")
+    tested.write("htdocs/a/.htaccess", "SetHandler mod_python\r\nPythonHandler \\\r\n  good\r\n")
+    tested.write("htdocs/b/.htaccess", "SetHandler mod_python\n# \nPythonHandler good\n")
+    tested.write("htdocs/c/.htaccess", "PythonOptoin a b\nPythonHandler good | good\n<Files x\n")
+    tested.write("htdocs/d/.htaccess", "PythonOption mod_python.wsgi.trusted_proxy ::1\n")
+    findings = checked(capsys, str(tested.root / "httpd.conf"))[1]
+    told = sorted((str(one["file"]).rpartition("htdocs/")[2], one["line"], one["code"]) for one in findings)
+    assert told == [
+        ("b/.htaccess", 3, "MP0005"),
+        ("c/.htaccess", 1, "MP0011"),
+        ("c/.htaccess", 2, "MP0005"),
+        ("c/.htaccess", 2, "MP0015"),
+        ("c/.htaccess", 4, "MP0013"),
+        ("d/.htaccess", 1, "MP0010"),
+    ], findings
 
 
 @pytest.mark.skipif(not IS_ROOT, reason="only root has children that are somebody else")

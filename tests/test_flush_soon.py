@@ -44,7 +44,8 @@ PythonOutputFilter soon::upper UPPER
 
 @pytest.fixture(scope="module")
 def site(serve_module: Serve, mpm: str) -> Server:
-    return serve_module(SITE, mpm=mpm, threads=8, children=1)
+    # Forks need an interpreter that is alone.
+    return serve_module(SITE, mpm=mpm, threads=8, children=1, interpreter=None)
 
 
 PAGE = "".join(f"{number}\n" for number in range(20))

@@ -337,6 +337,12 @@ def translated(tmp_path: Path, capsys: pytest.CaptureFixture[str], config: str) 
             'PythonWSGIMatch ^/x/(a+) /srv/$1.wsgi\n<FilesMatch "^\\.ht">\nRequire all denied\n</FilesMatch>',
             [],
         ),
+        # mod_wsgi's own way with quotes, and what it has not.
+        (
+            "WSGIDaemonProcess 'my site' python-path='/a b:/c' processes=\"2\"\nWSGIScriptAlias / /x.py process-group=\"my site\" callable-object='app'\nWSGINonsense a=\"b",
+            'PythonDaemon my-site "python-path=/a b:/c" processes=2 reload=/x.py\nPythonWSGI / /x.py:app daemon=my-site',
+            ["MP1004"],
+        ),
         # What holds for some requests alone must not hold for all.
         (
             'WSGIScriptAlias /x /srv/x.wsgi\n<Directory /srv>\nRequire all denied\n<If "false">\nRequire all granted\nSetEnv A b\n</If>\n</Directory>',

@@ -158,20 +158,41 @@ def test_signals_stay_httpds(pool: Server) -> None:
 
 @pytest.mark.parametrize(
     ("how", "answer"),
-    [("fork", "forked"), ("subprocess", "run"), ("terminate", "-15"), ("spawned", "-15"), ("multiprocessing", "45")],
+    [
+        ("fork", "forked"),
+        ("prepared", "run"),
+        ("subprocess", "run"),
+        ("terminate", "-15"),
+        ("spawned", "-15"),
+        ("multiprocessing", "45"),
+    ],
 )
 @pytest.mark.parametrize("interpreter", ["main_interpreter", "other"])
 def test_children_of_a_handler(serve: Serve, mpm: str, interpreter: str, how: str, answer: str) -> None:
-    # CPython's fork() fails in the main interpreter, too, when there is another one.
     server = serve(f"{places('isolated')}PythonInterpreter {interpreter}\n", mpm=mpm, interpreter=None)
     pids = set(server.child_pids())
     if (how, interpreter) == ("fork", "other"):
         # CPython forks the main interpreter only.
         assert server.get("/isolated/processes?fork").status == 500
         server.claim("RuntimeError: fork not supported for isolated subinterpreters")
+    elif (how, interpreter) == ("prepared", "other"):
+        assert server.get("/isolated/processes?prepared").status == 500
+        server.claim("RuntimeError: preexec_fn not supported within subinterpreters")
     else:
         assert server.ok(f"/isolated/processes?{how}").text == answer
     assert pids <= set(server.child_pids())
+
+
+@pytest.mark.parametrize("how", ["fork", "prepared", "subprocess", "multiprocessing"])
+def test_children_of_a_handler_beside_another_interpreter(serve: Serve, how: str) -> None:
+    """CPython's fork() of the main interpreter, too, gives a child that crashes or hangs, when there is another one."""
+    config = places("isolated") + "PythonInterpreter main_interpreter\nPythonInterpreterPool beside size=1\n"
+    server = serve(config, mpm="event", interpreter=None)
+    if how in ("fork", "prepared"):
+        assert server.get(f"/isolated/processes?{how}").status == 500
+        server.claim("RuntimeError: fork is not supported beside other interpreters")
+    else:
+        assert server.ok(f"/isolated/processes?{how}").status == 200
 
 
 # What operators see
@@ -276,7 +297,8 @@ def test_an_extension_that_another_interpreter_has_loaded(serve: Serve, first: s
         "</Location>\nPythonInterpreterGIL shared one\nPythonInterpreterGIL shared two\n"
         for name, interpreter in (("one", "one"), ("two", "two"), ("main", "main_interpreter"))
     )
-    server = serve(config, start=False)
+    # A pool would be one more that might have loaded it.
+    server = serve(config, start=False, interpreter=None)
     server.write(
         "apps/needs_once.py", "def handler(req):\n    import once\n    req.write(once.__name__)\n    return 0\n"
     )

@@ -98,8 +98,8 @@ def test_what_a_session_holds(serve: Serve, store: tuple[str, Optional[Database]
 
 
 def test_a_process_that_is_forked_keeps_no_lock(serve: Serve) -> None:
-    """Nobody waits for it when the session is saved again."""
-    server = served(serve, "event", "FileSession")
+    """Nobody waits for it when the session is saved again. Only an interpreter that is alone can fork."""
+    server = served(serve, "event", "FileSession", interpreter=None)
     sent = cookie(server.ok("/sessions/count"))
     try:
         for number in range(2, 5):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import grp
 import os
 import pwd
 import signal
@@ -385,9 +386,10 @@ def test_root_drops_to_a_user(command: Command) -> None:
     server = command.start(
         "who",
         "--user",
-        "nobody",
+        # By their numbers, as containers have them.
+        str(pwd.getpwnam("nobody").pw_uid),
         "--group",
-        "www-data",
+        str(grp.getgrnam("www-data").gr_gid),
         "--server-root",
         str(command.place.parent / "roots"),
         user=None,

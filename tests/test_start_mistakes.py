@@ -199,7 +199,16 @@ def test_roots_mistakes(command: Command) -> None:
     assert "there is no group nosuch" in command.refused(
         "start", "good", "--user", "daemon", "--group", "nosuch", user=None
     )
-    assert "is root's group" in command.refused("start", "good", "--user", "daemon", "--group", "root", user=None)
+    for group in ("root", "0"):
+        said = command.refused("start", "good", "--user", "daemon", "--group", group, user=None)
+        assert "is root's group" in said and "Name another: --group NAME" in said
+    for user, reason in (("0", "root is root, whom"), ("3999999999", "there is no user with the number 3999999999")):
+        assert reason in command.refused("start", "good", "--user", user, user=None)
+    locked = command.write("locked.py", APP)
+    os.chown(locked, 0, 0)
+    locked.chmod(0o600)
+    said = command.refused("start", "locked.py", "--user", "daemon", "--port", "0", user=None)
+    assert f"Permission denied: '{locked}'\n  It is daemon who imports it, and who may not do that." in said
     (command.place / "closed").mkdir(mode=0o700)
     shutil.copy(command.place / "good.py", command.place / "closed/good.py")
     said = command.refused("start", "closed/good.py", "--user", "daemon", "--port", "0", user=None)

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import json
+import socket
+from typing import Any
 
+import h2.config
+import h2.connection
+import h2.events
 import pytest
 from asgi_site import site
 from client import raw
 from conftest import Serve, Server
+
+from httpd import PATIENCE
 
 ASGI = "PythonASGI / asgi_apps:scoped"
 HOSTS = {
@@ -131,3 +138,21 @@ def test_cookie_fields_are_joined_as_cookies_are(httpd: Server, fields: list[str
     assert [value for name, value in json.loads(got("asgi"))["headers"] if name == "cookie"] == [expected]
     assert json.loads(got("environ"))["HTTP_COOKIE"] == expected
     assert got("handler") == expected
+
+
+@pytest.mark.parametrize("host", ["asgi", "plain"])
+def test_a_tunnel_over_http2_is_asked_for_in_vain(serve: Serve, host: str) -> None:
+    config = f"Protocols h2c http/1.1\nH2WebSockets on\n{ASGI if host == 'asgi' else ''}\n"
+    server = site(serve, config, mpm="event", modules=("http2",))
+    with socket.create_connection(("127.0.0.1", server.port), PATIENCE) as connection:
+        http = h2.connection.H2Connection(h2.config.H2Configuration())
+        http.initiate_connection()
+        http.send_headers(1, [(":method", "CONNECT"), (":authority", "example.org:443")])
+        connection.sendall(http.data_to_send())
+        events: list[Any] = []
+        while not any(isinstance(event, (h2.events.ResponseReceived, h2.events.StreamReset)) for event in events):
+            data = connection.recv(65536)
+            assert data, events
+            events += http.receive_data(data)
+    statuses = [dict(event.headers)[b":status"] for event in events if isinstance(event, h2.events.ResponseReceived)]
+    assert statuses in ([], [b"400"], [b"405"]), statuses

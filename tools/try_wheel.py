@@ -95,7 +95,8 @@ def existing_httpd() -> None:
     with open("/etc/apache2/mods-available/python.load", "w") as load:
         load.write(run(COMMAND, "module-config"))
     with open(SITE) as site:
-        before = site.read()
+        # Without what a run that failed has left.
+        before = "".join(line for line in site if not line.startswith(("PythonPath", "PythonWSGI", "WSGIScriptAlias")))
     lines = "PythonPath \"['/srv/try']+sys.path\"\nPythonWSGI / flask_app:app\n"
     with open(SITE, "w") as site:
         site.write(before.replace("</VirtualHost>", f"{lines}</VirtualHost>"))

@@ -47,6 +47,9 @@ def _free_children(is_main: bool) -> None:
     fork_exec = _posixsubprocess.fork_exec
 
     def unblocked(*args: Any) -> Any:
+        # The argument `preexec_fn` is the last, or the one before.
+        if is_main and any(map(callable, args[-2:])):
+            _check_alone()
         before = _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
         try:
             return fork_exec(*args)
@@ -58,6 +61,8 @@ def _free_children(is_main: bool) -> None:
         setattr(os, name, _unblocking(getattr(os, name)))
     if is_main:
         os.register_at_fork(after_in_child=lambda: _signal.pthread_sigmask(_signal.SIG_SETMASK, ()))
+        for name in ("fork", "forkpty"):
+            setattr(os, name, _alone(getattr(os, name)))
     elif sys.version_info < (3, 12):
         os.fork = os.forkpty = _no_fork
 
@@ -70,6 +75,31 @@ def _unblocking(spawn: Callable[..., int]) -> Callable[..., int]:
         return spawn(*args, **kw)
 
     return unblocked
+
+
+def _alone(fork: Callable[[], Any]) -> Callable[[], Any]:
+    """os.fork() or os.forkpty() of the main interpreter, where it is the only one: Python's child ends or hangs when it deletes others."""
+
+    def alone() -> Any:
+        _check_alone()
+        return fork()
+
+    return alone
+
+
+def _check_alone() -> None:
+    """Raise RuntimeError where the main interpreter is not the only one."""
+    for name in ("_interpreters", "_xxsubinterpreters"):  # Python 3.13 and newer; older ones
+        try:
+            module: Any = __import__(name)
+        except ImportError:
+            continue
+        if len(module.list_all()) > 1:
+            raise RuntimeError(
+                "fork is not supported beside other interpreters: Python's child would crash; subprocess without"
+                " preexec_fn, and multiprocessing with its start method 'spawn', can be used"
+            )
+        return
 
 
 def _no_fork() -> NoReturn:

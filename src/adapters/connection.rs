@@ -63,7 +63,7 @@ fn handle(
     let argument = class::instance(cx, Connection::of_handler(lease.clone(), entry.text));
     let outcome = argument.map_or_else(
         |error| Some(Outcome::Raised(exception::value(cx.py, error))),
-        |argument| call(cx, entry, common, now, None, &argument),
+        |argument| call(cx, entry, common, now, Some(lease), &argument),
     );
     let status = match outcome {
         Some(Outcome::Returned(result) | Outcome::ServerReturn(result, _)) => {

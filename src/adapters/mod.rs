@@ -11,7 +11,7 @@ pub(crate) mod phases;
 
 use crate::config::limit::Answerer;
 use crate::config::{Common, Entry};
-use crate::embed::deadlines;
+use crate::embed::deadlines::{self, Rescue};
 use crate::embed::handlers::{self, Importing};
 use crate::embed::in_flight::{self, Work};
 use crate::embed::interpreter::Interpreter;
@@ -133,12 +133,12 @@ impl<'py> Outcome<'py> {
 
 /// Calls the object that an entry names with an argument, in the debugger where PythonEnablePdb says so and httpd runs in
 /// one process (`httpd -X` with -DONE_PROCESS); None where a silent entry has none.
-fn call<'py>(
+fn call<'py, R: Rescue + 'static>(
     cx: Cx<'py>,
     entry: &Entry<'_>,
     common: &Common<'_>,
     now: i64,
-    lease: Option<&RequestLease>,
+    lease: Option<&Arc<R>>,
     argument: &Object<'py>,
 ) -> Option<Outcome<'py>> {
     let armed = deadlines::arm(cx, common.limit(Answerer::Handler), lease);

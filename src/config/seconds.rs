@@ -56,7 +56,7 @@ mod tests {
     #[test]
     fn a_number_above_nothing_or_off() {
         let span = |text| Seconds::parse(text).ok().map(Seconds::span);
-        assert_eq!(span("0.5"), Some(Some(Duration::from_millis(500))));
+        assert_eq!(span("0.5"), Some(Some(500_000_000)));
         assert_eq!(span("oFF"), Some(None));
         for wrong in [
             "",

@@ -2,15 +2,21 @@
 
 use crate::config::ModPython;
 use crate::embed::main_thread;
+use crate::httpd::clock;
 use crate::httpd::io::{parked, staying};
 use crate::httpd::log::{self, Level};
-use crate::httpd::module::process;
+use crate::httpd::module::{process, retirement};
+use crate::httpd::request::Request;
 use crate::httpd::request::handed;
 use crate::httpd::request::server::Server;
+use crate::httpd::status::Status;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// Memory that the keeper reads: a descriptor.
 const BOARD: &str = "daemon.board";
+/// How many bytes of memory a child may have before another one takes its place: where there are several.
+const MEMORY: &str = "daemon.memory";
 /// The keeper's process.
 const KEEPER: &str = "daemon.keeper";
 
@@ -39,6 +45,51 @@ pub(crate) fn follow_keeper(server: Server<'_>) -> Result<(), String> {
             .ok_or_else(|| "the daemon's keeper has gone".into()),
         _ => Ok(()),
     }
+}
+
+/// `daemon.memory` of this child; 0: there is none.
+static MOST: AtomicU64 = AtomicU64::new(0);
+/// When the memory was looked at last.
+static LOOKED: AtomicU64 = AtomicU64::new(0);
+/// How much time lies between two looks.
+const PAUSE: u64 = clock::SECOND / 4;
+
+/// In a child: remembers how much memory it may have.
+pub(crate) fn limit_memory(server: Server<'_>) {
+    let config = server.config::<ModPython>();
+    let text = config
+        .common
+        .option(MEMORY)
+        .filter(|_| config.ready.is_some());
+    let most = text.and_then(|text| text.parse().ok());
+    MOST.store(most.unwrap_or(0), Ordering::Relaxed);
+}
+
+/// Is the memory to be looked at after a request?
+pub(crate) fn is_limited(_: Request<'_>) -> bool {
+    MOST.load(Ordering::Relaxed) != 0
+}
+
+/// Has this child end in order when it has more memory than it may: it accepts nothing more, others do, and nothing is lost.
+pub(crate) fn measure(_: Request<'_>) -> Status {
+    let now = clock::now();
+    let before = LOOKED.load(Ordering::Relaxed);
+    let is_due = now.saturating_sub(before) >= PAUSE
+        && LOOKED
+            .compare_exchange(before, now, Ordering::Relaxed, Ordering::Relaxed)
+            .is_ok();
+    if is_due && !retirement::has_begun() {
+        let (most, found) = (MOST.load(Ordering::Relaxed), process::memory().unwrap_or(0));
+        if found > most {
+            let (found, most) = (found >> 20, most >> 20);
+            let text = format!(
+                "this process has {found} MB, and its memory-limit is {most} MB: it ends when its requests have, and another takes its place"
+            );
+            log::process(Level::Warning, &text);
+            retirement::begin();
+        }
+    }
+    Status::DECLINED
 }
 
 /// Has this child of a daemon end with httpd's parent: it would go on with the socket.

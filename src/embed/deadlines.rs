@@ -13,10 +13,11 @@
 use super::armed::{self, Claimed, Desk, Entry, UNARMED, desks};
 use super::attach::enter;
 use super::in_flight::{self, is_forked};
-use super::interpreter::{Cx, Interpreter};
+use super::interpreter::{self, Cx, Interpreter};
 use super::question::Question;
 use super::stacks::Stuck;
 use super::{exception, main_thread, stacks, threads, totals};
+use crate::config::interpreters::MAIN;
 use crate::httpd::clock::now;
 use crate::httpd::guard::guard;
 use crate::httpd::log::{self, Extra, Level};
@@ -63,12 +64,35 @@ pub(crate) fn arm<R: Rescue + 'static>(
         if limit.is_none() {
             return UNARMED;
         }
-        stacks::prepare(cx);
+        prepare(cx);
     }
     let rescue = rescue.map(|rescue| rescue.clone() as Arc<dyn Rescue>);
     let armed = armed::arm(cx, limit, None, rescue);
     watch();
     armed
+}
+
+/// Sees to it that a thread which keeps its interpreter's lock can be shown.
+#[cold]
+#[inline(never)]
+fn prepare(cx: Cx<'_>) {
+    static IS_DONE: AtomicBool = AtomicBool::new(false);
+    if IS_DONE.swap(true, Ordering::SeqCst) || !stacks::needs_last_resort() {
+        return;
+    }
+    // At once, where that can be: this thread may be the first that keeps the lock.
+    if stacks::prepare(cx) {
+        return;
+    }
+    let main = interpreter::named(MAIN);
+    let spawned = main.map(|main| {
+        main_thread::spawn("mod_python stack", move || {
+            let _ = enter(main, stacks::prepare);
+        })
+    });
+    if let Some(Err(reason)) = spawned {
+        log::process(Level::Warning, &reason);
+    }
 }
 
 /// A request whose time passes in so long a time: when that is (`begin_step`), a moment later than the one who waits for it acts.
@@ -180,7 +204,7 @@ fn look() -> bool {
             to_visit.push(entry.interpreter);
         }
         if entry.has_passed(now) && now - entry.due >= PATIENCE {
-            rescue(&mut entry);
+            rescue(&mut entry, now);
             let about = Report::about(desk, &entry);
             let report = |text: String| Report {
                 text,
@@ -232,11 +256,14 @@ fn look() -> bool {
 }
 
 /// Answers the client of a thread that has not come back.
-fn rescue(entry: &mut Entry) {
+fn rescue(entry: &mut Claimed<'_>, now: u64) {
     if matches!(entry.late().rescued, None | Some(Rescued::Busy))
         && let Some(rescue) = &entry.rescue
     {
-        let rescued = rescue.answer();
+        let mut rescued = rescue.answer();
+        if rescued == Rescued::Busy && now - entry.due >= 2 * PATIENCE {
+            rescued = rescue.cut(&entry.call());
+        }
         entry.late().rescued = Some(rescued);
     }
 }

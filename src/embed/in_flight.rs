@@ -38,6 +38,8 @@ struct Place {
     work: AtomicU32,
     /// The number of the interpreter's row (`scoreboard`).
     interpreter: AtomicU32,
+    /// How many connections it has that have left their workers; of the streams' thread.
+    streams: AtomicU32,
     /// As they came, the URI with its query: it is cut, and shown as text, by whoever reads it.
     method: Bytes<METHOD>,
     uri: Bytes<URI>,
@@ -259,6 +261,7 @@ impl Drop for Leaves {
             && !is_forked()
         {
             place.depth.store(0, Ordering::Relaxed);
+            place.streams.store(0, Ordering::Relaxed);
             place.pid.store(0, Ordering::Release);
         }
     }
@@ -290,6 +293,7 @@ fn take() -> Option<&'static Place> {
                 .is_ok()
     })?;
     place.depth.store(0, Ordering::Relaxed);
+    place.streams.store(0, Ordering::Relaxed);
     // Its owner may have been killed while it wrote.
     let version = place.version.load(Ordering::Relaxed);
     place
@@ -303,6 +307,14 @@ fn take() -> Option<&'static Place> {
 pub(super) fn this_thread() -> u64 {
     // SAFETY: no conditions.
     unsafe { libc::pthread_self() }
+}
+
+/// Shows how many connections this thread has that have left their workers.
+pub(crate) fn show_streams(count: usize) {
+    if let Some(place) = place().filter(|_| !is_forked()) {
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        place.streams.store(count, Ordering::Relaxed);
+    }
 }
 
 /// Shows, until it is dropped, that this thread is in Python.

@@ -14,6 +14,7 @@ pub(crate) mod children;
 pub(crate) mod class;
 pub(crate) mod deadlines;
 pub(crate) mod dict;
+mod entry;
 pub(crate) mod exception;
 pub(crate) mod handlers;
 pub(crate) mod home;

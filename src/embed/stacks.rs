@@ -7,7 +7,6 @@ use std::ffi::{CStr, c_int, c_void};
 use std::fs::File;
 use std::io::{Read, Seek};
 use std::os::fd::{AsRawFd, FromRawFd};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError, mpsc};
 use std::time::Duration;
 
@@ -116,20 +115,22 @@ struct LastResort {
 
 static LAST_RESORT: OnceLock<LastResort> = OnceLock::new();
 
-/// Has faulthandler be ready to show all threads of an interpreter whose lock cannot be had (`by_handler`). Call it attached to any.
-#[cold]
-pub(super) fn prepare(cx: Cx<'_>) {
-    static IS_PREPARED: AtomicBool = AtomicBool::new(false);
-    // Nobody waits for whoever does it: that runs Python.
-    if IS_PREPARED.swap(true, Ordering::SeqCst) {
-        return;
-    }
+/// Does this Python offer no dump of one thread?
+pub(super) fn needs_last_resort() -> bool {
     // SAFETY: looks a symbol up.
-    let is_better =
-        unsafe { !libc::dlsym(libc::RTLD_DEFAULT, c"_Py_DumpTraceback".as_ptr()).is_null() };
-    if !is_better && let Some(found) = exception::or_discard(cx.py, register(cx)).flatten() {
+    let dump = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"_Py_DumpTraceback".as_ptr()) };
+    dump.is_null()
+}
+
+/// Has faulthandler be ready to show all threads of an interpreter whose lock cannot be had (`by_handler`). Not from an interpreter with a lock
+/// of its own, which cannot import it: false.
+pub(super) fn prepare(cx: Cx<'_>) -> bool {
+    let registered = exception::or_discard(cx.py, register(cx));
+    let is_imported = registered.is_some();
+    if let Some(found) = registered.flatten() {
         let _ = LAST_RESORT.set(found);
     }
+    is_imported
 }
 
 /// Registers one of the signals that nobody uses with faulthandler, takes its handler, and puts back what was there.

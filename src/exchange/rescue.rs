@@ -13,7 +13,7 @@ use crate::httpd::io::output::End;
 use crate::httpd::log::{self, Extra, Level};
 use crate::httpd::module::retirement;
 use crate::httpd::request::departure::Departure;
-use crate::httpd::request::lease::{Held, Lease};
+use crate::httpd::request::lease::{Held, InCall, Lease, OfConnection};
 use crate::httpd::request::turn::Way;
 use crate::httpd::status::Status;
 use std::time::Duration;
@@ -34,10 +34,18 @@ impl Rescue for Lease<Exchange> {
         let told = output.told();
         drop(output);
         match request.departure(told) {
-            Departure::Complete => Rescued::Not,
+            // Its end may not have passed a filter of Python's yet, which is what is stuck.
+            Departure::Complete if !held.is_under_way(Way::Out) => Rescued::Not,
             Departure::Nothing if may_tell(&held) => tell(&held),
             _ if connection.shut() => Rescued::BrokenOff,
             _ => Rescued::Not,
+        }
+    }
+
+    fn cut(&self, call: &InCall<'_>) -> Rescued {
+        match Lease::cut(self, call) {
+            true => Rescued::BrokenOff,
+            false => Rescued::Busy,
         }
     }
 
@@ -56,6 +64,35 @@ impl Rescue for Lease<Exchange> {
         let held = self.hold();
         if let Ok(held) = &held {
             log::traceback(held.request(), Level::Error as i32, text.as_bytes(), extra);
+        }
+        held.is_ok()
+    }
+}
+
+/// The client of a PythonConnectionHandler, in whose protocol nothing can be said here.
+impl Rescue for Lease<OfConnection> {
+    fn answer(&self) -> Rescued {
+        match self.hold() {
+            Ok(held) if held.connection().shut() => Rescued::BrokenOff,
+            Ok(_) => Rescued::Not,
+            Err(_) => Rescued::Busy,
+        }
+    }
+
+    fn cut(&self, call: &InCall<'_>) -> Rescued {
+        match self.cut_connection(call) {
+            true => Rescued::BrokenOff,
+            false => Rescued::Busy,
+        }
+    }
+
+    fn close(&self) {}
+
+    fn log(&self, text: &str, extra: Extra<'_>) -> bool {
+        let held = self.hold();
+        if let Ok(held) = &held {
+            let server = held.connection().base_server();
+            log::traceback(server, Level::Error as i32, text.as_bytes(), extra);
         }
         held.is_ok()
     }

@@ -8,6 +8,7 @@
 use super::answer::{Answer, Finished};
 use super::application::{self, Mounted};
 use super::request_body;
+use crate::config::ModPython;
 use crate::config::gateways::Gateway;
 use crate::embed::class;
 use crate::embed::{self, Cx, deadlines, exception};
@@ -17,6 +18,7 @@ use crate::httpd::io::Aborted;
 use crate::httpd::io::file_part::FilePart;
 use crate::httpd::io::output::End;
 use crate::httpd::log::Level;
+use crate::httpd::request::Request as RequestRec;
 use crate::httpd::request::lease::Held;
 use crate::httpd::status::Status;
 use crate::objects::request::Request;
@@ -79,6 +81,30 @@ impl<'py> Call<'py> {
         answer: impl FnOnce(&Call<'py>, &Object<'py>) -> PyResult<Status>,
     ) -> PyResult<Status> {
         answer(&Call::new(cx, gateway, request, may_leave)?, request)
+    }
+
+    /// As `serve`, called by a handler of somebody else's: the application has its own time inside of that one's, unless it `lasts` for as
+    /// long as its client likes.
+    ///
+    /// # Errors
+    /// As for `serve`.
+    pub(super) fn serve_inside(
+        cx: Cx<'py>,
+        gateway: &'static Gateway,
+        request: &Object<'py>,
+        lasts: fn(RequestRec<'_>) -> bool,
+        answer: impl FnOnce(&Call<'py>, &Object<'py>) -> PyResult<Status>,
+    ) -> PyResult<Status> {
+        let call = Call::new(cx, gateway, request, false)?;
+        let held = call.hold()?;
+        let common = &held.request().config::<ModPython>().common;
+        let limit = common.limit(gateway.answerer);
+        let limit = limit.filter(|_| !lasts(held.request()));
+        drop(held);
+        let armed = limit.map(|limit| deadlines::arm(cx, Some(limit), Some(&call.lease)));
+        let answered = answer(&call, request);
+        armed.map(deadlines::Armed::close);
+        answered
     }
 
     /// Begins to answer a request.

@@ -3,6 +3,7 @@
 use super::bell::Bell;
 use super::ending;
 use super::stream::{Step, Taken, Wants};
+use crate::embed::in_flight;
 use crate::embed::main_thread::spawn;
 use crate::httpd::faults;
 use crate::httpd::guard::guard;
@@ -111,6 +112,7 @@ fn start() -> Result<Option<Arc<Shared>>, String> {
             lingering: FxHashMap::default(),
             ready: Vec::new(),
             last: BELL,
+            shown: 0,
             ticked: Instant::now(),
             closed: Instant::now(),
         }
@@ -142,6 +144,8 @@ struct Streams {
     ready: Vec<u64>,
     /// The last number that was given.
     last: u64,
+    /// How many seats others see.
+    shown: usize,
     ticked: Instant,
     /// When connections were closed last.
     closed: Instant,
@@ -187,6 +191,10 @@ impl Streams {
             }
             for number in std::mem::take(&mut self.ready) {
                 self.step(number);
+            }
+            if self.shown != self.seats.len() {
+                self.shown = self.seats.len();
+                in_flight::show_streams(self.shown);
             }
             if self.shared.is_stopping.load(Ordering::SeqCst) {
                 return self.part();

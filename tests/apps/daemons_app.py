@@ -1,5 +1,6 @@
 """Applications that tell what they are told, and answer in many ways; the same ones run inside httpd and in a daemon."""
 
+import asyncio
 import json
 import os
 
@@ -127,6 +128,10 @@ async def asgi(scope, receive, send):
         await send({"type": "websocket.accept"})
         while (message := await receive())["type"] != "websocket.disconnect":
             await send({"type": "websocket.send", "text": f"{scope['path']} {message['text']}"})
+    elif scope["path"].endswith("/rest"):
+        await asyncio.sleep(float(scope["query_string"]))
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
+        await send({"type": "http.response.body", "body": b"rested"})
     else:
         if scope["path"].endswith("/hint"):
             link = [b"</style.css>; rel=preload"]

@@ -91,8 +91,10 @@ def processes(req):
         with subprocess.Popen(["/bin/sleep", "100"], close_fds=req.args == "terminate") as process:
             process.terminate()
             req.write(str(process.wait(10)))
-    elif req.args == "subprocess":
-        req.write(subprocess.run(["echo", "-n", "run"], capture_output=True, text=True, check=True).stdout)
+    elif req.args in ("subprocess", "prepared"):
+        prepare = int if req.args == "prepared" else None  # something that can be called
+        run = subprocess.run(["echo", "-n", "run"], capture_output=True, text=True, check=True, preexec_fn=prepare)
+        req.write(run.stdout)
     else:
         import multiprocessing
 

@@ -63,6 +63,15 @@ def eats(query):
     return len(found)
 
 
+KEPT = []
+
+
+def keeps(query):
+    """Takes so many megabytes, and keeps them."""
+    KEPT.append(b"x" * (int(query) << 20))
+    return os.getpid()
+
+
 def forks(_):
     """A child that outlives its parent, in the same group."""
     if os.fork() == 0:
@@ -92,4 +101,5 @@ ACTIONS = {
     "/hang": hangs,
     "/eat": eats,
     "/fork": forks,
+    "/keep": keeps,
 }

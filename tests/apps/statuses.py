@@ -7,8 +7,8 @@ def handler(req):
     """`?404`: as httpd's own page; `?own404`: with a page."""
     text = req.args or "200"
     req.content_type = "text/plain"
-    if text == "raise":
-        raise RuntimeError("broken on purpose")
+    if text.startswith("raise"):
+        raise RuntimeError(f"broken on purpose {text[5:]}")
     if text == "length":
         req.write(str(len(req.read())))
         return apache.OK
@@ -24,8 +24,8 @@ def handler(req):
 
 def wsgi(environ, start_response):
     text = environ["QUERY_STRING"]
-    if text == "raise":
-        raise RuntimeError("broken on purpose")
+    if text.startswith("raise"):
+        raise RuntimeError(f"broken on purpose {text[5:]}")
     if text == "length":
         text = str(len(environ["wsgi.input"].read()))
         start_response("200 OK", [("Content-Type", "text/plain")])
@@ -38,15 +38,15 @@ async def asgi(scope, receive, send):
     if scope["type"] != "http":
         return
     text = scope["query_string"].decode()
-    if text == "raise":
-        raise RuntimeError("broken on purpose")
+    if text.startswith("raise"):
+        raise RuntimeError(f"broken on purpose {text[5:]}")
     body = b"a page of its own"
     if text == "length":
         length, more = 0, True
         while more:
             message = await receive()
             if message["type"] == "http.disconnect":
-                raise RuntimeError("cut")
+                return
             length += len(message["body"])
             more = message.get("more_body", False)
         body, text = str(length).encode(), "own200"

@@ -12,6 +12,7 @@ import time
 import _apache
 from mod_python import apache
 from mod_python.asgi import handler as asgi_handler
+from mod_python.wsgi import handler as wsgi_handler
 
 LONG = 1.2
 """Longer than the limits and their second time, shorter than a test has patience."""
@@ -108,6 +109,23 @@ def outputfilter(filter):
 def plain(req):
     req.content_type = "text/plain"
     req.write("plain")
+    return apache.OK
+
+
+def flushed(req):
+    """As `plain`, with the filter running while this one writes."""
+    req.content_type = "text/plain"
+    req.write("plain", 1)
+    return apache.OK
+
+
+def connectionhandler(connection):
+    line = connection.readline()
+    if not line:
+        return apache.OK
+    connection.write(b"a part")
+    stand(line.decode().strip())
+    connection.write(b"done")
     return apache.OK
 
 
@@ -224,3 +242,7 @@ def received(req):
 def wrapped(req):
     """An application's server inside of a handler."""
     return asgi_handler(req)
+
+
+def wrapped_wsgi(req):
+    return wsgi_handler(req)

@@ -8,7 +8,7 @@ import os
 import struct
 from typing import NamedTuple, Optional
 
-_PLACE = struct.Struct("=iIQQQIII4xI4x24sI4x256s")
+_PLACE = struct.Struct("=iIQQQIIIII4x24sI4x256s")
 
 
 class _Place(NamedTuple):
@@ -22,6 +22,7 @@ class _Place(NamedTuple):
     depth: int
     work: int
     interpreter: int
+    streams: int
     method_length: int
     method: bytes
     uri_length: int
@@ -83,10 +84,12 @@ class Board:
         return sorted(found, key=lambda one: one.since)
 
     def seen(self) -> tuple[int, float, int]:
-        """How many requests have come to Python, when the last one began (seconds since the epoch), and how many are in it now."""
+        """How many requests have come to Python, when the last one began (seconds since the epoch), and how many are in it now: WebSockets
+        and event streams that need no worker are among them."""
         places = self._places()
         latest = max((place.since for place in places), default=0) / 1e6
-        busy = sum(1 for place in places if place.pid > 0 and place.depth and _lives(place.pid))
+        at_work = [place for place in places if place.pid > 0 and (place.depth or place.streams)]
+        busy = sum((1 if place.depth else 0) + place.streams for place in at_work if _lives(place.pid))
         return sum(place.requests for place in places), latest, busy
 
     def close(self) -> None:

@@ -46,6 +46,12 @@ def text_of(task: Task, httpd: Httpd, place: str, ready: int, board: int) -> str
         line("PythonDaemonSocket", SOCKET, f"ready={ready}"),
         line("PythonOption", "daemon.keeper", os.getpid()),
         *([line("PythonOption", "daemon.board", board)] if board >= 0 else []),
+        # One of several ends by itself; a single one is replaced with its httpd, so that somebody always serves.
+        *(
+            [line("PythonOption", "daemon.memory", task.memory_limit)]
+            if task.memory_limit and task.processes > 1
+            else []
+        ),
         *([line("PythonOption", "mod_python.log.json", "on")] if task.logs_objects else []),
         *_content(task),
     )

@@ -43,7 +43,12 @@ class Journal:
         """An entry as the children of httpd write theirs (docs/logging.md)."""
         stamp = time.strftime(f"%Y-%m-%dT%H:%M:%S.{int(now % 1 * 1e6):06}Z", time.gmtime(now))
         pid = os.getpid()
-        found = {"time": stamp, "level": level, "logger": "mod_python", "message": f"daemon {self.name}: {text}"[:_MESSAGE]}
+        found = {
+            "time": stamp,
+            "level": level,
+            "logger": "mod_python",
+            "message": f"daemon {self.name}: {text}"[:_MESSAGE],
+        }
         return json.dumps({**found, "pid": pid, "thread": pid}).encode() + b"\n"
 
     def write(self, data: bytes) -> None:

@@ -77,6 +77,10 @@ class Keeper:
         """How often it was asked to reload."""
         self.outcome = ""
         """What the last start or reload has failed of."""
+        self.large: dict[int, float] = {}
+        """Since when children have been beyond their memory-limit."""
+        self.busy = 0.0
+        """When a request was seen last in what serves, or it began to."""
         self.over: Optional[bool] = None
         """Once all is to end: gracefully?"""
         self.over_at = 0.0
@@ -272,6 +276,8 @@ class Keeper:
 
     def _welcome(self, one: Served) -> None:
         before, self.current, self.coming = self.current, one, None
+        # However long the imports have taken.
+        self.busy = time.monotonic()
         self.problem = self.outcome = ""
         self.journal.say(
             "notice", f"serves (process {one.pid}, as {self.task.user or os.geteuid()}, Python {one.python or '?'})"
@@ -314,8 +320,10 @@ class Keeper:
             return
         if self.task.idle_timeout and self.coming is None:
             count, latest, now = one.board.seen()
-            quiet = age if not count else time.time() - latest
-            if not now and min(quiet, age) > self.task.idle_timeout:
+            if now:
+                self.busy = time.monotonic()
+            quiet = min(age, time.monotonic() - self.busy, time.time() - latest if count else age)
+            if not now and quiet > self.task.idle_timeout:
                 self.journal.say("info", f"no request for {quiet:.0f} s: it ends, and starts with the next one")
                 self.current, self.waits = None, True
                 self._retire(one, True)
@@ -335,12 +343,13 @@ class Keeper:
         for pid, memory in one.children.items():
             if memory > self.task.memory_limit * _GREED:
                 self.deaths.kill(one, pid, f"its memory-limit is {self.task.memory_limit >> 20} MB")
-        is_new = time.monotonic() - one.began < _SETTLED
-        if (
-            self.coming is None
-            and not is_new
-            and any(memory > self.task.memory_limit for memory in one.children.values())
-        ):
+        now = time.monotonic()
+        over = {pid for pid, memory in one.children.items() if memory > self.task.memory_limit}
+        self.large = {pid: self.large.get(pid, now) for pid in over}
+        # One of several ends by itself, after a request, and the others serve on.
+        patience = _SETTLED if self.task.processes > 1 else 0.0
+        is_due = now - one.began >= _SETTLED and any(now - since >= patience for since in self.large.values())
+        if self.coming is None and is_due:
             largest = max(one.children.values()) >> 20
             self.state.note(f"memory: {largest} MB")
             self._reload(f"a process has {largest} MB, more than its memory-limit")

@@ -233,6 +233,12 @@ CODES: dict[str, Code] = {
         "them, other than with mod_wsgi: everybody comes in.",
         "Put the rule into a `<Location>` for the application's path.",
     ),
+    "MP0034": Code(
+        "error",
+        "a daemon that nobody describes",
+        "`daemon=` of an application, or `PythonOption mod_python.daemon`, names a daemon for which there is no PythonDaemon. httpd does not start.",
+        "Correct the name, or describe it: `PythonDaemon NAME user=…` (docs/guide/daemons.md).",
+    ),
     "MP1001": Code(
         "advice",
         "a directive that has a counterpart",

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Optional
 
 from mod_python import _users
-from mod_python._doctor import access, configuration, daemons, files, load, places, rules, server, site
+from mod_python._doctor import access, configuration, daemons, files, load, overrides, places, rules, server, site
 from mod_python._doctor.findings import Finding, ordered, status, tell
 from mod_python._doctor.imports import Imports
 from mod_python._doctor.targets import covers, targets
@@ -75,20 +75,21 @@ class Check:
         # Whose ServerRoot is not said, that of a private httpd is mostly where its configuration is.
         is_installed = covers(self.httpd.root, path) and os.path.isdir(self.httpd.root)
         root = self.chosen.server_root or (None if is_installed else os.path.dirname(path))
-        read = configuration.read(path, self.httpd.surroundings(root, self.chosen.defines))
+        surroundings = self.httpd.surroundings(root, self.chosen.defines)
+        read = configuration.read(path, surroundings)
         if not read.files:
             for problem in read.problems:
                 yield Finding("MP0013", problem.text, problem.file, problem.line)
             return
+        mine = list(overrides.added(read, surroundings))
         all_targets = list(targets(read))
         so = read.modules.get("python_module", "")
         module = server.module(so) if so else None
         child, who = self.users(read)
         found = access.Access(child)
         own, away = daemons.split(read, all_targets)
-        mine = [*self.module(read, so, module), *rules.check(read, all_targets), *load.check(read, all_targets)]
+        mine += [*self.module(read, so, module), *rules.check(read, all_targets), *load.check(read, all_targets)]
         mine += places.check(read, own, found, module.python if module else "")
-        mine += places.overrides(read)
         mine += [Finding("MP0013", problem.text, problem.file, problem.line) for problem in read.problems]
         if not self.chosen.no_import:
             mine += Imports(read, module, found, who, self.chosen.timeout).check(own)
@@ -156,6 +157,12 @@ class Check:
         last = [line for line in said.splitlines() if line.strip() and not re.match("AH00(558|014)", line)]
         if any(one.code == "MP0013" for one in mine):
             return  # said already, of the line
+        for text in last:
+            # As this module's own checks name a place.
+            found = re.search(r"on line (\d+) of (\S+?): (.*)", text)
+            if found and "Syntax error" not in text and ":warn]" not in text:
+                yield from self._refused(found[3], found[2], int(found[1]), mine)
+                return
         yield Finding("MP0012", last[-1] if last else "httpd -t fails, without a word", path)
 
     @staticmethod

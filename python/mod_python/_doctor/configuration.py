@@ -140,6 +140,18 @@ def read(path: str, surroundings: Surroundings) -> Configuration:
     return found
 
 
+def add(found: Configuration, path: str, section: Section, surroundings: Surroundings) -> None:
+    """Read a file that httpd reads with each request, in a section that stands for its directory."""
+    reader = _Reader(surroundings)
+    reader.found, own = found, found.files
+    # httpd -t does not read it.
+    found.files = list(own)
+    try:
+        reader.file(path, None, 0, section)
+    finally:
+        found.files = own
+
+
 class _Reader:
     def __init__(self, surroundings: Surroundings) -> None:
         self.surroundings = surroundings

@@ -80,7 +80,7 @@ def option(name: str) -> Optional[str]:
 
 def nearest(word: str, known: tuple[str, ...], most: int) -> Optional[str]:
     """The known name that is fewest letters away, if it is not more than `most`."""
-    if len(word) > _LONGEST:
+    if len(word) > _LONGEST or not known:
         return None
     found = min((distance(word.lower(), name.lower()), name) for name in known)
     return found[1] if found[0] <= most else None

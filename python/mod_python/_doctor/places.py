@@ -103,47 +103,6 @@ def _is_ours_or_closed(configuration: Configuration, folder: str) -> bool:
     return False
 
 
-_ROUNDS = 20_000
-
-
-def overrides(configuration: Configuration) -> Iterator[Finding]:
-    """The .htaccess files below what is served that say something of Python, and are not read."""
-    names = [one.first() for one in configuration.named("accessfilename")] or [".htaccess"]
-    roots = {os.path.join(configuration.server_root, one.first()) for one in configuration.named("documentroot")}
-    looked = 0
-    for root in sorted(roots):
-        for above, below, found in os.walk(root):
-            below.sort()
-            looked += 1
-            if looked > _ROUNDS:
-                return
-            for name in set(names) & set(found):
-                yield from _override(configuration, os.path.join(above, name))
-
-
-def _override(configuration: Configuration, path: str) -> Iterator[Finding]:
-    try:
-        text = files.text(path, 1 << 20)
-    except files.Unreadable:
-        return
-    ours = re.search(r"^\s*(Python\w+|(?:Set|Add)Handler\s+(?:mod_python|python-program))\b", text, re.M | re.I)
-    if not ours:
-        return
-    fake = Directive("", "", path, 0, None)
-    folder = os.path.dirname(path)
-    best, allowed = -1, "None"
-    for one in configuration.named("allowoverride"):
-        section = one.section
-        if section is not None and section.name == "directory" and covers(section.argument, folder):
-            if len(section.argument) >= best:
-                best, allowed = len(section.argument), one.raw
-        elif section is not None and (section.argument.startswith("~") or re.search(r"[*?\[]", section.argument)):
-            return  # a pattern that may match
-    if not {"all", "fileinfo"} & set(allowed.lower().split()):
-        line = text.count("\n", 0, ours.start()) + 1
-        yield Finding("MP0030", f"{ours[1]} is not read: AllowOverride is {allowed} here", fake.file, line)
-
-
 def access_of(configuration: Configuration, name: str, directive: Directive) -> str:
     """The first argument of the directive of a name that counts here; empty if there is none."""
     found = effective(configuration, name, directive)

@@ -26,6 +26,7 @@ def check(configuration: Configuration, all_targets: list[Target]) -> Iterator[F
     yield from unused(configuration, all_targets)
     yield from beside(configuration, all_targets)
     yield from unguarded(configuration, all_targets)
+    yield from undescribed(configuration, all_targets)
 
 
 def unknown(configuration: Configuration) -> Iterator[Finding]:
@@ -232,3 +233,13 @@ def _is_for(section: Section, path: str) -> bool:
     if not all(_is_plain(one) and covers(one.argument, os.path.dirname(path)) for one in folders):
         return False
     return section.name == "directory" or fnmatch.fnmatchcase(os.path.basename(path), section.argument)
+
+
+def undescribed(configuration: Configuration, all_targets: list[Target]) -> Iterator[Finding]:
+    """Daemons that are named where something is to run in them, and nowhere else."""
+    described = [one.first() for one in configuration.named("pythondaemon")]
+    for target in all_targets:
+        if target.daemon and target.daemon not in described:
+            meant = names.nearest(target.daemon, tuple(described), 2 + len(target.daemon) // 4)
+            text = f"there is no PythonDaemon {target.daemon}" + (f": did you mean {meant}?" if meant else "")
+            yield Finding("MP0034", text, target.directive.file, target.directive.line)

@@ -14,6 +14,8 @@ from mod_python._doctor.targets import covers
 
 TRANSPARENT = ("ifmodule", "ifdefine", "ifversion", "iffile", "ifdirective", "ifsection")
 """Containers that make no section."""
+_OPTION = re.compile(r"""(?<!\S)([\w-]{1,40})=(["'])((?:(?!\2)[^\\]|\\.){0,4096})\2(?!\S)""")
+"""Of mod_wsgi's own making: in `name="a value"` quotes hold together what httpd would take apart."""
 DEEPEST = 100
 """How deep containers may be; nobody has ten."""
 
@@ -57,7 +59,7 @@ class Entry:
 
     def words(self) -> list[str]:
         """The arguments."""
-        return words(self.rest)
+        return words(_OPTION.sub(r"\2\1=\3\2", self.rest) if self.name.startswith("wsgi") else self.rest)
 
     def chain(self) -> list[Section]:
         """The sections around it, the innermost first."""

@@ -86,6 +86,10 @@ class Translator:
             for entry in source.lines:
                 if entry.name in _KNOWN:
                     self._directive(source, entry)
+                elif entry.name.startswith("wsgi"):
+                    text = f"{entry.written} is not translated: it is none of mod_wsgi's that is known here"
+                    self.say("MP1004", source, entry, text, "See what mod_wsgi's documentation says of it.")
+                    self.put(source, entry)
                 else:
                     self._other(source, entry)
         self._close()

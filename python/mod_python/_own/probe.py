@@ -245,6 +245,10 @@ def explained(error: BaseException) -> str:
     lines.append(f"{type(error).__name__}: {text}" if text else type(error).__name__)
     if isinstance(error, ModuleNotFoundError) and error.name:
         lines.append(_missing(error.name))
+    if isinstance(error, PermissionError):
+        from mod_python import _users
+
+        lines.append(f"It is {_users.name_of(os.geteuid())} who imports it, and who may not do that.")
     return "\n".join(lines)
 
 

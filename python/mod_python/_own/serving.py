@@ -170,24 +170,34 @@ def _children(wanted: options.Options) -> Optional[tuple[str, str]]:
             "Say whom it is to run as, such as --user www-data; or start it as another user.",
         )
     try:
-        found = _users.children_user(wanted.user)
-        group = _group(wanted.group)
+        found = _users.children_user(_user(wanted.user))
     except ValueError as error:
         raise Problem(str(error), "Name a user of its own for the application: --user NAME") from None
     assert found is not None
-    return found[0], group or found[1]
+    return found[0], _group(wanted.group) or found[1]
 
 
-def _group(name: str) -> str:
-    if not name:
+def _user(text: str) -> str:
+    """The name of a user, who may be given by number, as containers have it. Raises ValueError."""
+    if not text.isdecimal() or len(text) > 10:
+        return text
+    try:
+        return pwd.getpwuid(int(text)).pw_name
+    except (KeyError, OverflowError):
+        raise ValueError(f"there is no user with the number {text}") from None
+
+
+def _group(text: str) -> str:
+    """The name of a group, by its name or number. Raises Problem."""
+    if not text:
         return ""
     try:
-        found = grp.getgrnam(name)
-    except KeyError:
-        raise ValueError(f"there is no group {name}") from None
+        found = grp.getgrgid(int(text)) if text.isdecimal() and len(text) <= 10 else grp.getgrnam(text)
+    except (KeyError, OverflowError):
+        raise Problem(f"there is no group {text}", "Leave --group out: it is the user's own then.") from None
     if found.gr_gid == 0:
-        raise ValueError(f"{name} is root's group, which httpd's children must not be in")
-    return name
+        raise Problem(f"{text} is root's group, which httpd's children must not be in", "Name another: --group NAME")
+    return found.gr_name
 
 
 def _identity(children: Optional[tuple[str, str]]) -> Optional[tuple[int, int, list[int]]]:

@@ -30,7 +30,13 @@ pub(in crate::gateway) const HANDLER: Function = function!(
 );
 
 fn handler<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
-    let status = Call::serve(cx, &GATEWAY, &args.required(0)?, false, answer)?;
+    let status = Call::serve_inside(
+        cx,
+        &GATEWAY,
+        &args.required(0)?,
+        websocket::is_asked_for,
+        answer,
+    )?;
     status.0.into_bound_py_any(cx.py)
 }
 

@@ -32,7 +32,7 @@ struct State {
 static STATE: PerInterpreter<State> = PerInterpreter::new();
 
 fn handler<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
-    let status = Call::serve(cx, &GATEWAY, &args.required(0)?, false, answer)?;
+    let status = Call::serve_inside(cx, &GATEWAY, &args.required(0)?, |_| false, answer)?;
     status.0.into_bound_py_any(cx.py)
 }
 

@@ -43,7 +43,9 @@ impl Request<'_> {
             }
             return Status::OK;
         }
-        let has_body = headers.has(c"Transfer-Encoding") || self.proto_num() >= 2000;
+        // A stream of HTTP/2 says neither; one that is a tunnel (RFC 8441) has this field, which no client can send there.
+        let is_stream = self.proto_num() >= 2000 && !headers.has(c"Upgrade");
+        let has_body = headers.has(c"Transfer-Encoding") || is_stream;
         if has_body {
             let count: *mut Count = self.pool().store(Count {
                 left: limit,

@@ -94,9 +94,12 @@ impl Connection<'_> {
     /// complete one is ended, and in the next microseconds says that the connection is gone. Nothing tells when it has done so:
     /// it is looked for a moment. May block for that.
     pub(crate) fn is_lost_behind_end(self) -> bool {
+        if self.is_primary() {
+            return false;
+        }
         let (begun, mut pause) = (Instant::now(), FIRST);
         while !self.aborted() {
-            if self.is_primary() || begun.elapsed() >= DOUBT {
+            if begun.elapsed() >= DOUBT {
                 return false;
             }
             std::thread::sleep(pause);

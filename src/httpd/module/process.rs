@@ -366,6 +366,15 @@ pub(crate) fn log_of(server: Server<'_>) -> Result<OwnedFd> {
     }
 }
 
+/// How many bytes of memory this process has (resident); None where the system does not say.
+pub(crate) fn memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/self/statm").ok()?;
+    let pages: u64 = text.split(' ').nth(1)?.parse().ok()?;
+    // SAFETY: asks for a number.
+    let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    pages.checked_mul(u64::try_from(size).ok()?)
+}
+
 /// The program that this process runs.
 pub(crate) fn program() -> Option<PathBuf> {
     std::env::current_exe().ok()

@@ -8,7 +8,7 @@ use std::ffi::CStr;
 impl Request<'_> {
     /// Puts semicolons between what were several Cookie fields of a request of HTTP/1. A field that has come as one stays as it is,
     /// whatever commas are in it.
-    pub(in crate::httpd) fn separate_cookies(self) {
+    pub(crate) fn separate_cookies(self) {
         if self.main().is_some() || self.prev().is_some() || !self.connection().is_primary() {
             return;
         }

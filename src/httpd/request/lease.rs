@@ -277,6 +277,35 @@ impl<T> Lease<T> {
     }
 }
 
+/// Says that the thread which serves a request is in the middle of a call of Python's, and stays there while this lives: so the request does
+/// not end.
+pub(crate) struct InCall<'c>(PhantomData<&'c ()>);
+
+impl InCall<'_> {
+    /// # Safety
+    /// It is so, for the requests and connections that this is shown for.
+    pub(crate) unsafe fn new<'c>() -> InCall<'c> {
+        InCall(PhantomData)
+    }
+}
+
+impl<T: Ending> Lease<T> {
+    /// Cuts the client's connection (`Connection::cut`), whoever has the turn.
+    pub(crate) fn cut(&self, _call: &InCall<'_>) -> bool {
+        self.host()
+            .is_some_and(|request| request.connection().cut())
+    }
+}
+
+impl Lease<OfConnection> {
+    /// As for a request's.
+    pub(crate) fn cut_connection(&self, _call: &InCall<'_>) -> bool {
+        // SAFETY: NULL, or a connection that does not end.
+        let connection = unsafe { Connection::from_raw(self.host.load(Ordering::SeqCst).cast()) };
+        connection.is_some_and(Connection::cut)
+    }
+}
+
 impl Held<'_, OfConnection> {
     pub(crate) fn connection(&self) -> Connection<'_> {
         // SAFETY: as for `request`.
