@@ -107,7 +107,9 @@ unsafe extern "C" fn answer(
         }
         facing.is_begun = true;
         if !is_whole || staying::is_last_answer() {
-            (*(*request).connection).keepalive = sys::ap_conn_keepalive_e_AP_CONN_CLOSE;
+            // Not by the connection's own mark: httpd would make no chunks then, and an answer that is cut would look whole (ap_set_keepalive).
+            let close = c"close".as_ptr();
+            sys::apr_table_setn((*request).headers_out, c"Connection".as_ptr(), close);
         }
         let (headers, version) = ((*request).headers_in, (*request).proto_num);
         let plain = sys::apr_table_copy((*request).pool, headers);

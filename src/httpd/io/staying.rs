@@ -77,7 +77,7 @@ struct Counted(&'static AtomicUsize);
 
 impl Counted {
     fn new(count: &'static AtomicUsize) -> Counted {
-        count.fetch_add(1, Ordering::Relaxed);
+        count.fetch_add(1, Ordering::SeqCst);
         Counted(count)
     }
 }
@@ -97,9 +97,7 @@ fn serve(connection: Connection<'_>) -> c_int {
     parked::serve(raw);
     loop {
         let worker = Counted::new(&AT_WORK);
-        if is_crowded() {
-            parked::send_away(Duration::ZERO);
-        }
+        spread();
         AT.with(|at| at.set(raw));
         // SAFETY: a live connection, which httpd's own hooks serve.
         let status = unsafe { sys::ap_run_process_connection(raw) };
@@ -111,6 +109,8 @@ fn serve(connection: Connection<'_>) -> c_int {
         }
         if !connection.descriptor().is_some_and(is_followed) {
             parked::park(raw);
+            // Whoever has come meanwhile has not seen it there.
+            spread();
             return status;
         }
         // SAFETY: it has a state, as `is_idle` has seen.
@@ -135,6 +135,13 @@ pub(super) fn is_last_answer() -> bool {
         || parked::are_many()
 }
 
+/// Has other children serve what comes next, where there are others.
+fn spread() {
+    if is_crowded() {
+        parked::send_away(Duration::ZERO);
+    }
+}
+
 /// Is no more than one worker free?
 fn is_narrow() -> bool {
     AT_WORK.load(Ordering::Relaxed) + STAYING.load(Ordering::Relaxed) + 1 >= threads()
@@ -142,7 +149,7 @@ fn is_narrow() -> bool {
 
 /// Are there other children, which new connections would go to (AP_MPMQ_MAX_DAEMONS), and more than one worker at work in this one?
 fn is_crowded() -> bool {
-    AT_WORK.load(Ordering::Relaxed) > 1 && mpm_query(sys::AP_MPMQ_MAX_DAEMONS) > 1
+    AT_WORK.load(Ordering::SeqCst) > 1 && mpm_query(sys::AP_MPMQ_MAX_DAEMONS) > 1
 }
 
 /// How many workers a child has (AP_MPMQ_MAX_THREADS).
