@@ -22,6 +22,7 @@ use crate::httpd::clock::now;
 use crate::httpd::guard::guard;
 use crate::httpd::log::{self, Extra, Level};
 use crate::httpd::module::retirement;
+use crate::httpd::request::handed;
 use crate::httpd::request::server::mpm_query;
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -508,6 +509,7 @@ fn retire() {
         if let Some(patience) = retirement::begin() {
             let begun = now();
             let mut idle = 0;
+            let farewell = armed::nanoseconds(handed::farewell());
             // A thread may have come back; then httpd ends the child, unless another one is given up meanwhile.
             while !threads::is_ending() {
                 std::thread::sleep(TICK);
@@ -517,7 +519,9 @@ fn retire() {
                 } else {
                     idle + 1
                 };
-                let is_time = idle >= LOOKS || now() - begun >= armed::nanoseconds(patience);
+                let age = now() - begun;
+                let is_time =
+                    idle >= LOOKS && age >= farewell || age >= armed::nanoseconds(patience);
                 if is_time && stuck > 0 {
                     // None of them comes back from here on: it would wait for its entry.
                     let kept = Kept(

@@ -9,10 +9,20 @@ use crate::httpd::request::server::Server;
 use crate::httpd::sys;
 use std::ffi::{CStr, c_char, c_int};
 use std::ptr::{null, null_mut};
+use std::time::Duration;
 
 /// Is this httpd a daemon's?
 pub(crate) fn is_daemon() -> bool {
     listener::is_daemon()
+}
+
+/// For how long a child that ends goes on at least: a daemon's front has been told, and may have sent already (`io/parked.rs`).
+pub(crate) fn farewell() -> Duration {
+    if listener::is_daemon() {
+        Duration::from_secs(1)
+    } else {
+        Duration::ZERO
+    }
 }
 
 /// What httpd has no place for. It lies in the request's pool.
