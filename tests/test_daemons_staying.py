@@ -208,6 +208,19 @@ def test_few_workers_keep_no_connection(serve: Serve) -> None:
     assert Kept(shop.socket).ask()[2] is False
 
 
+def test_a_page_of_httpds_own_says_so_too(serve: Serve) -> None:
+    """It is begun anew, behind the filters that a request has had till then."""
+    server = serve(
+        CONFIG.format(user()).replace("threads=8", "threads=2").replace("/ kept", "/shop kept"), modules=PROXY
+    )
+    shop = Daemon(server)
+    shop.serves()
+    connection = Kept(shop.socket)
+    connection.begin("/elsewhere")
+    answer = connection.getresponse()
+    assert (answer.status, answer.will_close) == (404, True)
+
+
 @pytest.mark.parametrize("path", ["/large", "/parts"])
 def test_an_answer_that_does_not_leave_at_once_is_the_last(daemon: Daemon, path: str) -> None:
     """The MPM would have the connection then, and closes it without a word."""

@@ -59,7 +59,11 @@ impl Request<'_> {
         unsafe {
             let (raw, context) = (self.as_ptr(), facing.cast());
             let connection = (*raw).connection;
-            sys::ap_add_output_filter(OUTPUT.as_ptr(), context, raw, connection);
+            let own = sys::ap_add_output_filter(OUTPUT.as_ptr(), context, raw, connection);
+            if !own.is_null() && (*own).next == (*raw).proto_output_filters {
+                // It stays where httpd begins an answer anew, with its own page (ap_send_error_response), or another request's.
+                (*raw).proto_output_filters = own;
+            }
             let has_body = [c"Content-Length", c"Transfer-Encoding"]
                 .iter()
                 .any(|name| !sys::apr_table_get((*raw).headers_in, name.as_ptr()).is_null());
@@ -84,7 +88,9 @@ unsafe extern "C" fn answer(
     // anybody else looks.
     unsafe {
         let (request, next) = ((*filter).r, (*filter).next);
-        let facing = &mut *(*filter).ctx.cast::<Facing>();
+        // What is passed on may come here again: httpd makes a page of an error that it finds in a head.
+        let place = (*filter).ctx.cast::<Facing>();
+        let facing = &mut *place;
         let mut length = 0;
         if sys::apr_brigade_length(brigade, 0, &raw mut length) != 0 {
             length = -1;
@@ -105,7 +111,6 @@ unsafe extern "C" fn answer(
         if facing.is_begun {
             return sys::ap_pass_brigade(next, brigade);
         }
-        facing.is_begun = true;
         if !is_whole || staying::is_last_answer() {
             // Not by the connection's own mark: httpd would make no chunks then, and an answer that is cut would look whole (ap_set_keepalive).
             let close = c"close".as_ptr();
@@ -117,6 +122,7 @@ unsafe extern "C" fn answer(
         (*request).headers_in = plain;
         (*request).proto_num = 1001;
         let status = sys::ap_pass_brigade(next, brigade);
+        (*place).is_begun = true;
         (*request).headers_in = headers;
         (*request).proto_num = version;
         status

@@ -60,8 +60,8 @@ thread_local! {
 pub(super) fn register() {
     // SAFETY: registers a function that lives as long as the process.
     unsafe {
-        let last = sys::APR_HOOK_REALLY_LAST;
-        sys::ap_hook_pre_close_connection(Some(on_close), null(), null(), last);
+        let first = sys::APR_HOOK_REALLY_FIRST;
+        sys::ap_hook_pre_close_connection(Some(on_close), null(), null(), first);
     }
 }
 
@@ -107,7 +107,7 @@ unsafe extern "C" fn in_forked() {
         for &raw in known.iter().flat_map(|known| known.keys()) {
             if let (Some(socket), Some(nowhere)) = (socket(raw), nowhere) {
                 // SAFETY: two open descriptors.
-                unsafe { libc::dup2(nowhere, socket) };
+                unsafe { libc::dup3(nowhere, socket, libc::O_CLOEXEC) };
             }
         }
         *held = None;

@@ -108,6 +108,9 @@ fn serve(connection: Connection<'_>) -> c_int {
             return status;
         }
         if !connection.descriptor().is_some_and(is_followed) {
+            if !parked::is_possible() {
+                return status;
+            }
             parked::park(raw);
             // Whoever has come meanwhile has not seen it there.
             spread();
@@ -169,9 +172,10 @@ const HURRY: Duration = Duration::from_secs(1);
 /// To be called some times a second: has the front give up what waits here for long or in the way of others, and closes what it has given up.
 pub(crate) fn look() {
     static OTHERS_WAIT: AtomicBool = AtomicBool::new(false);
-    let do_others = is_narrow() && listener::has_waiting();
+    let is_parting = parked::is_parting();
+    let do_others = !is_parting && is_narrow() && listener::has_waiting();
     let is_urgent = OTHERS_WAIT.swap(do_others, Ordering::Relaxed) && do_others;
-    let age = if is_urgent || parked::is_parting() {
+    let age = if is_urgent || is_parting {
         Duration::ZERO
     } else {
         longest()
