@@ -1,6 +1,7 @@
 //! Cookie fields that httpd has joined. It joins fields of one name with a comma, which is right for lists; cookies are separated by
 //! semicolons (RFC 6265, 4.2.1), and mod_http2 joins theirs so (RFC 9113, 8.2.3).
 
+use crate::httpd::apr::table::Table;
 use crate::httpd::apr::table::same;
 use crate::httpd::request::Request;
 use std::ffi::CStr;
@@ -12,7 +13,9 @@ impl Request<'_> {
         if self.main().is_some() || self.prev().is_some() || !self.connection().is_primary() {
             return;
         }
-        let Some(table) = self.headers_in() else {
+        // Most requests have none, which a table knows at once.
+        let has_any = |table: &Table<'_>| table.first(COOKIE).is_some();
+        let Some(table) = self.headers_in().filter(has_any) else {
             return;
         };
         let found = table
