@@ -6,6 +6,7 @@
 use super::interpreter::{self, Interpreter};
 use super::question::Question;
 use super::shared;
+use super::words::Bytes;
 use crate::config::Phase;
 use crate::httpd::request::Request;
 use std::cell::Cell;
@@ -45,38 +46,6 @@ struct Place {
     uri: Bytes<URI>,
 }
 
-/// The first bytes of a text.
-#[repr(C)]
-struct Bytes<const WORDS: usize> {
-    length: AtomicU32,
-    words: [AtomicU64; WORDS],
-}
-
-impl<const WORDS: usize> Bytes<WORDS> {
-    /// Copies word by word.
-    #[inline]
-    fn set(&self, bytes: &[u8]) {
-        let bytes = bytes.get(..WORDS * 8).unwrap_or(bytes);
-        let (whole, rest) = bytes.as_chunks::<8>();
-        let mut words = self.words.iter();
-        for (chunk, word) in whole.iter().zip(&mut words) {
-            word.store(u64::from_ne_bytes(*chunk), Ordering::Relaxed);
-        }
-        if let Some(word) = words.next() {
-            word.store(end(bytes, rest), Ordering::Relaxed);
-        }
-        let length = u32::try_from(bytes.len()).unwrap_or(0);
-        self.length.store(length, Ordering::Relaxed);
-    }
-
-    fn get(&self) -> Vec<u8> {
-        let length = usize::try_from(self.length.load(Ordering::Relaxed)).unwrap_or(0);
-        let words = self.words.iter();
-        let words = words.flat_map(|word| word.load(Ordering::Relaxed).to_ne_bytes());
-        words.take(length).collect()
-    }
-}
-
 /// A daemon's keeper reads it, too (`python/mod_python/_daemon/board.py`): places from the end on.
 #[repr(C)]
 struct Table {
@@ -89,34 +58,6 @@ struct Table {
 static TABLE: AtomicPtr<Table> = AtomicPtr::new(null_mut());
 /// Is this the child of a fork?
 static FORKED: AtomicBool = AtomicBool::new(false);
-
-/// The last word of `bytes`, in which there are `rest`, less than eight.
-#[inline]
-fn end(bytes: &[u8], rest: &[u8]) -> u64 {
-    let length = rest.len();
-    if length == 0 {
-        return 0;
-    }
-    // What stands before the rest is shifted out.
-    if let Some(last) = bytes.last_chunk::<8>() {
-        return (u64::from_le_bytes(*last) >> (64 - 8 * length)).to_le();
-    }
-    let wide = |first: u64, last: u64, size: usize| first | last << (8 * (length - size));
-    let word = match (rest.first_chunk::<4>(), rest.last_chunk::<4>()) {
-        (Some(first), Some(last)) => {
-            let [first, last] = [first, last].map(|one| u64::from(u32::from_le_bytes(*one)));
-            wide(first, last, 4)
-        }
-        _ => match (rest.first_chunk::<2>(), rest.last_chunk::<2>()) {
-            (Some(first), Some(last)) => {
-                let [first, last] = [first, last].map(|one| u64::from(u16::from_le_bytes(*one)));
-                wide(first, last, 2)
-            }
-            _ => rest.first().copied().map_or(0, u64::from),
-        },
-    };
-    word.to_le()
-}
 
 /// What a thread does in Python.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -583,20 +524,6 @@ pub(super) fn sleep(seen: u32, time: std::time::Duration) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn words_hold_what_is_put_into_them() {
-        let text = b"0123456789abcdefghijklmnopqrstuvwxyz";
-        let bytes = Bytes::<4> {
-            length: AtomicU32::new(0),
-            words: [const { AtomicU64::new(u64::MAX) }; 4],
-        };
-        for length in 0..text.len() {
-            let said = text.get(..length).unwrap();
-            bytes.set(said);
-            assert_eq!(bytes.get(), said.get(..32).unwrap_or(said));
-        }
-    }
 
     #[test]
     fn a_line_has_no_query() {

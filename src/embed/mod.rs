@@ -36,6 +36,7 @@ pub(crate) mod stopwatch;
 pub(crate) mod text;
 mod threads;
 pub(crate) mod totals;
+mod words;
 
 pub(crate) use attach::{Detachable, acquire, capsule, detached, enter, spawn};
 pub(crate) use interpreter::{Cx, PerInterpreter};

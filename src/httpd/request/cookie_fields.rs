@@ -1,8 +1,7 @@
 //! Cookie fields that httpd has joined. It joins fields of one name with a comma, which is right for lists; cookies are separated by
 //! semicolons (RFC 6265, 4.2.1), and mod_http2 joins theirs so (RFC 9113, 8.2.3).
 
-use crate::httpd::apr::table::Table;
-use crate::httpd::apr::table::same;
+use crate::httpd::apr::table::{Table, same};
 use crate::httpd::request::Request;
 use std::ffi::CStr;
 

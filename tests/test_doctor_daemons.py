@@ -1,0 +1,48 @@
+"""`mod_python check` of daemons: as their users, and with their modules."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+from conftest import Serve
+from test_doctor import APPLICATION, IS_ROOT, checked, made
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="only root can ask as another user")
+def test_a_daemon_is_looked_at_as_its_user(serve: Serve, capsys: pytest.CaptureFixture[str]) -> None:
+    """What it alone can read is imported, with its path; what it cannot reach is said of it."""
+    config = (
+        "PythonDaemon shop user=games python-path=@ROOT@/shop\nPythonWSGI / only_its daemon=shop\n"
+        "PythonDaemon other user=backup python-path=@ROOT@/shop:@ROOT@/nowhere\nPythonWSGI /x only_its daemon=other\n"
+        "PythonDaemon gone user=nobody_of_this_name\n"
+    )
+    tested = made(serve, config, modules=("proxy", "proxy_http"))
+    tested.write("shop/only_its.py", "import getpass\nassert getpass.getuser() == 'games'\n" + APPLICATION)
+    shutil.chown(tested.root / "shop", "games")
+    (tested.root / "shop").chmod(0o700)
+    findings = [
+        one for one in checked(capsys, str(tested.root / "httpd.conf"), "--no-httpd")[1] if one["level"] != "advice"
+    ]
+    said = {(one["code"], one["text"]) for one in findings}
+    assert {code for code, _ in said} == {"MP0001", "MP0003", "MP0005"}, said
+    texts = " ".join(text for _, text in said)
+    assert "the daemon's user backup cannot pass" in texts and "no user nobody_of_this_name" in texts
+    assert "only_its: ModuleNotFoundError" in texts and "games" not in texts
+
+
+def test_the_module_of_a_daemon_is_looked_into(serve: Serve, capsys: pytest.CaptureFixture[str]) -> None:
+    config = "".join(
+        f"PythonDaemon {name} module={path}\nPythonWSGI /{name} only_its daemon={name}\n"
+        for name, path in (("gone", "/nowhere.so"), ("none", "@ROOT@/httpd.conf"))
+    )
+    tested = made(serve, config, modules=("proxy", "proxy_http"))
+    findings = checked(capsys, str(tested.root / "httpd.conf"), "--no-httpd")[1]
+    said = {(one["code"], one["text"]) for one in findings if one["level"] != "advice"}
+    assert said == {
+        ("MP0002", "PythonDaemon gone names /nowhere.so, which is not there, or cannot be read"),
+        (
+            "MP0019",
+            f"{tested.root}/httpd.conf is not this project's mod_python.so: another mod_python, such as Debian's 3",
+        ),
+    }
