@@ -150,7 +150,8 @@ class Httpd:
         try:
             process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
-            process.kill()
+            # Its children, too: they are of its session, and may be busy for ever.
+            os.killpg(process.pid, signal.SIGKILL)
             raise
 
     def graceful(self) -> None:

@@ -136,8 +136,10 @@ class Command:
         """What `mod_python` says when it does not do it: in a few lines, without a traceback of its own."""
         done = self(*arguments, user=user, **environment)
         assert done.returncode in (1, 2) and done.stdout == "" and "Traceback" not in done.stderr, done
-        assert done.stderr.startswith(f"mod_python {arguments[0]}: "), done.stderr
-        return done.stderr
+        # A machine that has other work to do may take longer for an import than is passed over in silence.
+        said = re.sub(r"^.*: the import goes on, after \d+ seconds\n", "", done.stderr, flags=re.MULTILINE)
+        assert said.startswith(f"mod_python {arguments[0]}: "), done.stderr
+        return said
 
     def close(self) -> None:
         for started in self.running:

@@ -22,6 +22,10 @@ NAMED = """
 </Location>
 """
 
+LEAVING = "GracefulShutdownTimeout 10\n"
+"""For a graceful stop while children leave anyway: httpd writes a byte for each child to a pipe, one that leaves may take another's,
+and for that one httpd (worker, event) would wait for ever."""
+
 
 def test_exit_functions_and_threads(serve: Serve, mpm: str) -> None:
     server = serve(places("ending") + NAMED, mpm=mpm, interpreter=None)
@@ -47,7 +51,9 @@ def test_an_exit_function_that_never_returns(serve: Serve, mpm: str) -> None:
 
 def test_threads_that_outlive_their_interpreter(serve: Serve, mpm: str) -> None:
     """Nothing of theirs runs any more while httpd takes down what they use."""
-    server = serve(places("ending") + "MaxConnectionsPerChild 1\nMaxMemFree 1\n", mpm=mpm, threads=1, children=2)
+    server = serve(
+        places("ending") + LEAVING + "MaxConnectionsPerChild 1\nMaxMemFree 1\n", mpm=mpm, threads=1, children=2
+    )
     # The others make a child a second.
     for _ in range(25 if mpm == "prefork" else 8):
         server._wait(lambda: answers_at(server, "/ending/left_behind"), "no child answers")
@@ -69,7 +75,7 @@ def test_a_changed_module_of_the_dso_survives_restarts(serve: Serve, mpm: str) -
 
 
 def test_children_are_recycled(serve: Serve, mpm: str) -> None:
-    server = serve(places("hello") + "MaxConnectionsPerChild 20\n", mpm=mpm, children=4)
+    server = serve(places("hello") + LEAVING + "MaxConnectionsPerChild 20\n", mpm=mpm, children=4)
     for _ in range(100):
         assert server.ok("/hello/unflushed").text == "Hello World!"
     # Gracefully: httpd's event MPM can crash by itself when SIGTERM meets a child that is leaving (in apr_os_sock_get).
