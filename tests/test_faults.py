@@ -366,16 +366,22 @@ def test_a_fork_while_a_request_is_sent(serve: Serve, faults: Faults) -> None:
     server.claim("in the child")
 
 
-def test_an_end_that_hangs(serve: Serve, faults: Faults) -> None:
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [("end", "the child's end took too long"), ("damaged_end", "came in the middle of Python, and fails")],
+    ids=["hangs", "aborts"],
+)
+def test_an_end_in_the_middle(serve: Serve, faults: Faults, fault: str, said: str) -> None:
     """A child of prefork, which is ended from a signal handler, goes by itself whatever it has been interrupted in."""
     server = begun(serve(places("ending") + PREFORK, mpm="prefork", module=DEBUG, start=False))
     with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as client:
         client.sendall(b"GET /ending/stays HTTP/1.1\r\nHost: localhost\r\n\r\n")
         server.wait_log("stays")
-        faults.set("end")
+        faults.set(fault)
         server.stop()
-    assert "the child's end took too long" in server.log_text()
+    assert said in server.log_text()
     assert "AH00046" not in server.log_text(), "it had to be killed"
+    assert "exit signal" not in server.log_text()
 
 
 @pytest.mark.parametrize("entry", ["watcher=panic", "deadline=panic"])

@@ -186,7 +186,8 @@ struct Warning;
 
 impl Drop for Warning {
     fn drop(&mut self) {
-        alarm::set(if is_interrupted() { AT_ONCE } else { LAST });
+        let is_interrupted = is_interrupted();
+        alarm::set(if is_interrupted { AT_ONCE } else { LAST }, is_interrupted);
     }
 }
 
