@@ -107,7 +107,7 @@ def test_a_process_that_is_forked_keeps_no_lock(serve: Serve) -> None:
             assert server.ok("/sessions/count", headers=sent).text.startswith(f"{number} ")
         assert server.ok("/sessions/forks", headers=sent).text == "5"
         for number in range(6, 9):
-            assert server.ok("/sessions/count", headers=sent, timeout=10).text.startswith(f"{number} ")
+            assert server.ok("/sessions/count", headers=sent).text.startswith(f"{number} ")
     finally:
         server.write("apps/go_on", "")
 
