@@ -347,7 +347,9 @@ def test_nothing_is_left_of_an_httpd_that_is_killed(serve: Serve) -> None:
     until(lambda: of(server) == [], lambda: str(of(server)))
     # Those are httpd's own.
     for pid in children:
-        os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    until(lambda: not any(map(lives, children)), lambda: "a child stays, and listens")
     server.stop()
     left = list((server.root / "run").glob("mod_python.*"))
     assert left

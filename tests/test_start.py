@@ -263,8 +263,10 @@ def test_a_port_that_nobody_has_named(command: Command) -> None:
     place = command.place / f"tmp/mod_python-{os.stat(command.place).st_uid}"
     command.start("usual").stop()
     assert list(place.iterdir()) == []
-    command.start("usual")
+    first = command.start("usual")
     assert command("stop").returncode == 0
+    # It is its own command that removes it.
+    assert first.process.wait(30) == 0
     done = command("start", "usual", "--port", "0", "--background")
     assert done.returncode == 0, done
     # Killed, it leaves what it has; the next one sees to that.
