@@ -275,6 +275,8 @@ class Httpd:
             line("Listen", f"127.0.0.1:{self.port}"),
             *([line("User", CHILD_USER), line("Group", CHILD_USER)] if os.geteuid() == 0 else []),
             *configuration.sizes(self.mpm, self.children, self.threads, started, 1),
+            # A child that a test has seen stays: after many requests at once, prefork would end some of those that it has made for them.
+            *([line("MaxSpareServers", 256)] if self.mpm == "prefork" else []),
             line("TypesConfig", configuration.mime_types(os.devnull)),
             line("ErrorLog", str(self.log)),
             line("LogLevel", self.level),
