@@ -126,7 +126,8 @@ def test_a_silent_connection_is_told_that_its_child_ends(daemon: Daemon) -> None
 
 def test_a_connection_that_is_not_used_is_given_up(serve: Serve) -> None:
     """Before httpd's Timeout closes it without a word; MPM prefork's mod_proxy never does by itself."""
-    server = serve("Timeout 2\n" + CONFIG.format(user()), modules=PROXY)
+    # In half of it.
+    server = serve("Timeout 6\n" + CONFIG.format(user()), modules=PROXY)
     shop = Daemon(server)
     shop.serves()
     kept = Kept(shop.socket)

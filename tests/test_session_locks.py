@@ -131,7 +131,7 @@ class Visitor:
 
     def is_free(self) -> bool:
         """Nobody has the session's lock, or will soon be without it."""
-        return self.get("/visits/count", timeout=10).status == 200
+        return self.get("/visits/count").status == 200
 
 
 def test_includes(httpd: Server) -> None:
@@ -306,7 +306,7 @@ def test_a_page_reads_its_form_before_it_takes_the_session(httpd: Server, page: 
     visitor.text("/visits/count")
     head = f"POST /{page} HTTP/1.1\r\nHost: x\r\nCookie: {visitor.headers['Cookie']}\r\nConnection: close\r\n"
     head += "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 6\r\n\r\na=sp"
-    with socket.create_connection(("127.0.0.1", httpd.port), 20) as slow:
+    with socket.create_connection(("127.0.0.1", httpd.port), 30) as slow:
         slow.sendall(head.encode())
         marker = f"{page}-asked"
         # The slow request is being served once this one, on a later connection, has been.
