@@ -134,6 +134,9 @@ def error_log_is_claimed(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     if "serve_module" in request.fixturenames:
         for server in request.getfixturevalue("serve_module").servers:
+            if server.claims and server.is_running:
+                # What is claimed may be said once more, when its client has the answer: that is not the next test's.
+                server.settle()
             unclaimed = server.unclaimed()
             server.claims.clear()
             assert not unclaimed, unclaimed

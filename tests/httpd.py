@@ -144,7 +144,7 @@ class Httpd:
         """Stop it (SIGWINCH: gracefully) and wait until it is gone."""
         if self._process is None:
             return
-        self._settle()
+        self.settle()
         process, self._process = self._process, None
         process.send_signal(number)
         try:
@@ -171,6 +171,11 @@ class Httpd:
         """Remove its files."""
         if self._own_root:
             shutil.rmtree(self.root, ignore_errors=True)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it has been started, and not been stopped."""
+        return self._process is not None
 
     @property
     def pid(self) -> int:
@@ -220,10 +225,10 @@ class Httpd:
         """A URL of this server."""
         return f"http://127.0.0.1:{self.port}{path}"
 
-    def _settle(self) -> None:
-        """Wait, but not for ever, until no thread of a child runs.
+    def settle(self) -> None:
+        """Wait, but not for ever, until no thread of a child runs: what follows an answer has been done, and is in the log.
 
-        httpd's event MPM races with itself when it is stopped while a worker closes a connection, and may crash in
+        And httpd's event MPM races with itself when it is stopped while a worker closes a connection, and may crash in
         apr_os_sock_get() with no module of ours loaded (seen with 2.4.71 and static files).
         """
         before: dict[str, str] = {}
@@ -238,12 +243,12 @@ class Httpd:
                         lines = status.read_text().splitlines()
                         wanted = ("State:", "voluntary_ctxt_switches:", "nonvoluntary_ctxt_switches:")
                         after[str(status)] = " ".join(line for line in lines if line.startswith(wanted))
-            quiet = after == before and not any("R (running)" in text for text in after.values())
+            quiet = after == before and not any(re.search(r"[RD] \(", text) for text in after.values())
             before = after
             return quiet
 
         with contextlib.suppress(TimeoutError, OSError):
-            self._wait(asleep, "the children are busy", 2)
+            self._wait(asleep, "the children are busy", 2, 0.002)
 
     def _command(self) -> list[str]:
         preload = os.environ.get("MOD_PYTHON_PRELOAD")
@@ -271,6 +276,8 @@ class Httpd:
             line("Listen", f"127.0.0.1:{self.port}"),
             *([line("User", CHILD_USER), line("Group", CHILD_USER)] if os.geteuid() == 0 else []),
             *configuration.sizes(self.mpm, self.children, self.threads, started, 1),
+            # A child that a test has seen stays: after many requests at once, prefork would end some of those that it has made for them.
+            *([line("MaxSpareServers", 256)] if self.mpm == "prefork" else []),
             line("TypesConfig", configuration.mime_types(os.devnull)),
             line("ErrorLog", str(self.log)),
             line("LogLevel", self.level),
@@ -308,13 +315,13 @@ class Httpd:
         return False
 
     @staticmethod
-    def _wait(done: Callable[[], bool], complaint: str, patience: float = PATIENCE) -> None:
+    def _wait(done: Callable[[], bool], complaint: str, patience: float = PATIENCE, step: float = 0.01) -> None:
         limit = time.monotonic() + patience
         while not done():
             if time.monotonic() > limit:
                 raise TimeoutError(complaint)
             # What a process has come to, nobody tells: a log, a port and /proc are looked at.
-            time.sleep(0.01)
+            time.sleep(step)
 
 
 def is_keeper(pid: str) -> bool:

@@ -46,14 +46,15 @@ def test_the_request_is_the_one_of_later_phases(httpd: Server) -> None:
 def test_the_request_has_ended(serve: Serve) -> None:
     # One child: what one request leaves behind, the next one finds.
     server = site(serve, applications("asgi_apart"), mpm="event", children=1)
+    seen: set[str] = set()
+
+    def has_expired() -> bool:  # httpd ends the first request after the client has its answer
+        seen.add(server.ok("/comes_late").text)
+        return "request object has expired" in seen
+
     for _ in range(2):
+        seen.clear()
         assert server.ok("/keeps").text == "kept"
-        seen: set[str] = set()
-
-        def has_expired() -> bool:  # httpd ends the first request after the client has its answer
-            seen.add(server.ok("/comes_late").text)
-            return "request object has expired" in seen
-
         server._wait(has_expired, "the request does not expire")
         assert seen <= {"request object has expired", "request object cannot be used between its phases"}
 

@@ -81,4 +81,5 @@ def test_over_https(secure: Server, browser: Browser) -> None:
     """The page and its events by HTTP/2; the WebSocket by a connection of its own (docs/asgi.md)."""
     lines = see(secure, browser, secure.url("/deflated/page").replace("http:", "https:"))
     assert sorted(lines) == [f"/deflated/events 200 {last} gzip HTTP/2.0" for last in ("-", "3", "6")]
-    assert "/deflated/socket 101 - - HTTP/1.1" in (secure.root / "access_log").read_text()
+    log = secure.root / "access_log"
+    secure._wait(lambda: "/deflated/socket 101 - - HTTP/1.1" in log.read_text(), "the WebSocket is not logged")

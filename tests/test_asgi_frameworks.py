@@ -102,10 +102,10 @@ def test_django(httpd: Server) -> None:
 
 def test_websockets(httpd: Server) -> None:
     connect = pytest.importorskip("websockets.sync.client").connect
-    with connect(f"ws://127.0.0.1:{httpd.port}/fastapi/ws/den") as client:
+    with connect(f"ws://127.0.0.1:{httpd.port}/fastapi/ws/den", open_timeout=PATIENCE) as client:
         client.send("spam")
         assert json.loads(client.recv(PATIENCE)) == {"room": "den", "text": "spam"}
-    with connect(f"ws://127.0.0.1:{httpd.port}/quart/ws") as client:
+    with connect(f"ws://127.0.0.1:{httpd.port}/quart/ws", open_timeout=PATIENCE) as client:
         client.send("eggs")
         assert client.recv(PATIENCE) == "quart eggs"
 
@@ -117,24 +117,24 @@ def test_litestar(httpd: Server) -> None:
     assert (found.status, json.loads(found.text)) == (201, {"number": 3, "name": "spam", "q": "x"})
     assert httpd.get("/litestar/items/3", "POST", body="{}", headers=headers).status == 400
     assert httpd.ok("/litestar/events").text.replace("\r\n", "\n") == "data: 0\n\ndata: 1\n\ndata: 2\n\n"
-    with connect(f"ws://127.0.0.1:{httpd.port}/litestar/ws") as client:
+    with connect(f"ws://127.0.0.1:{httpd.port}/litestar/ws", open_timeout=PATIENCE) as client:
         client.send("spam")
         assert client.recv(PATIENCE) == "spamspam"
     # It refuses before it has received websocket.connect.
     with pytest.raises(InvalidStatus):
-        connect(f"ws://127.0.0.1:{httpd.port}/litestar/absent").__enter__()
+        connect(f"ws://127.0.0.1:{httpd.port}/litestar/absent", open_timeout=PATIENCE).__enter__()
 
 
 def test_channels(httpd: Server) -> None:
     connect = pytest.importorskip("websockets.sync.client").connect
     assert httpd.ok("/channels/view", "POST", body="a=b", headers=FORM).text == "POST /channels/view /channels b"
-    with connect(f"ws://127.0.0.1:{httpd.port}/channels/loud") as client:
+    with connect(f"ws://127.0.0.1:{httpd.port}/channels/loud", open_timeout=PATIENCE) as client:
         client.send("spam")
         assert client.recv(PATIENCE) == "SPAM"
     if httpd.mpm == "event":
-        with connect(f"ws://127.0.0.1:{httpd.port}/channels/grouped") as first:
+        with connect(f"ws://127.0.0.1:{httpd.port}/channels/grouped", open_timeout=PATIENCE) as first:
             assert first.recv(PATIENCE) == "one more"
-            with connect(f"ws://127.0.0.1:{httpd.port}/channels/grouped"):
+            with connect(f"ws://127.0.0.1:{httpd.port}/channels/grouped", open_timeout=PATIENCE):
                 assert first.recv(PATIENCE) == "one more"
 
 

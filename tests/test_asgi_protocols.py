@@ -221,13 +221,13 @@ def test_websockets(other: Other) -> None:
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     url = f"{'wss' if scheme == 'https' else 'ws'}://127.0.0.1:{server.port}"
     more = {"ssl": context} if scheme == "https" else {}
-    with connect(f"{url}/socket", max_size=None, **more) as client:  # type: ignore[arg-type]
+    with connect(f"{url}/socket", open_timeout=PATIENCE, max_size=None, **more) as client:  # type: ignore[arg-type]
         for message in ("spam", b"x" * 500_000, "é" * 1000):
             client.send(message)
             assert client.recv(PATIENCE) == message
         assert client.ping().wait(PATIENCE)
     assert heard(server) == [1000, ""]
-    with connect(f"{url}/sockets", **more) as client:  # type: ignore[arg-type]
+    with connect(f"{url}/sockets", open_timeout=PATIENCE, **more) as client:  # type: ignore[arg-type]
         with pytest.raises(ConnectionClosed):
             for _ in range(5000):
                 assert len(client.recv(PATIENCE)) == 65_536

@@ -124,7 +124,7 @@ def test_a_client_certificate_and_its_chain(httpd: Server, folder: Path) -> None
 
 def test_a_websocket(httpd: Server, folder: Path) -> None:
     client = context(folder / "client.all")
-    with connect(f"wss://127.0.0.1:{httpd.port}/told", ssl=client) as socket:
+    with connect(f"wss://127.0.0.1:{httpd.port}/told", open_timeout=PATIENCE, ssl=client) as socket:
         tls = json.loads(socket.recv(PATIENCE))
     assert tls["client_cert_name"].startswith("CN=the_client") and tls["tls_version"] == 0x0304
 

@@ -356,13 +356,13 @@ def test_who_is_not_let_in_does_not_come_to_the_daemon(plain: Pair) -> None:
 
 
 def test_websockets(plain: Pair, secure: Pair) -> None:
-    with connect(f"ws://127.0.0.1:{plain.front.port}{THERE}a/talk") as client:
+    with connect(f"ws://127.0.0.1:{plain.front.port}{THERE}a/talk", open_timeout=PATIENCE) as client:
         for word in ("one", "two"):
             client.send(word)
             assert client.recv(PATIENCE) == f"{THERE}a/talk {word}"
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    with connect(f"wss://127.0.0.1:{secure.front.port}{THERE}a/talk", ssl=context) as client:
+    with connect(f"wss://127.0.0.1:{secure.front.port}{THERE}a/talk", open_timeout=PATIENCE, ssl=context) as client:
         client.send("safe")
         assert client.recv(PATIENCE) == f"{THERE}a/talk safe"
 

@@ -20,7 +20,7 @@ from httpd import CHILD_USER, PATIENCE
 
 CONFIG = """
 PythonPath "['@ROOT@/apps']+sys.path"
-PythonDaemon shop {options} {user} threads=4 request-timeout=0.5 reload=@ROOT@/touched python-path=@ROOT@/apps
+PythonDaemon shop {options} {user} threads=4 request-timeout=2 reload=@ROOT@/touched python-path=@ROOT@/apps
 PythonWSGI /here pythons:wsgi
 PythonWSGI /w pythons:wsgi daemon=shop
 PythonASGI /a pythons:asgi daemon=shop
@@ -60,7 +60,7 @@ def told(server: Server, place: str) -> list[str]:
 def test_each_has_its_python(front: Server, other: Second) -> None:
     own = told(front, "/here")[0]
     assert {told(front, place)[0] for place in ("/w", "/a", "/h")} == {other.version} != {own}
-    with connect(f"ws://127.0.0.1:{front.port}/a/talk") as client:
+    with connect(f"ws://127.0.0.1:{front.port}/a/talk", open_timeout=PATIENCE) as client:
         client.send("hello")
         assert client.recv(PATIENCE) == f"{other.version} hello"
 

@@ -61,6 +61,7 @@ PythonTimeout {LIMIT}
 <Location /quick>
     SetHandler mod_python
     PythonHandler stuck::quick
+    PythonTimeout 0
 </Location>
 <Location /flight>
     SetHandler mod_python
@@ -126,8 +127,9 @@ def lasting(serve_module: Serve) -> Server:
     return site(serve_module, CONFIG.replace(f"{LIMIT}", "0.7"))
 
 
-CLAIM = r"PythonTimeout: |\]   ( |File)|OSError: Write failed"
-"""Its entries: the line, and those of the stack; and what a handler notices whose client is gone when it comes back."""
+CLAIM = r"PythonTimeout: |\]   ( |File)|OSError: Write failed|RuntimeError: request object is in use by another thread"
+"""Its entries: the line, and those of the stack; and what a handler notices whose client is gone when it comes back, or is just then
+answered in its place."""
 
 
 @pytest.fixture(autouse=True)
@@ -142,9 +144,9 @@ def claim(server: Server) -> None:
 
 
 def ended(server: Server, path: str, limit: float = LIMIT, **arguments: Any) -> Answer:
-    """The answer of a request that is ended in time: never before it, and within half a second once in three, on however busy a machine."""
+    """The answer of a request that is ended in time: never before it, and within half a second once in ten, on however busy a machine."""
     claim(server)
-    for _ in range(3):
+    for _ in range(10):
         begun = time.monotonic()
         answer = server.get(path, **arguments)
         passed = time.monotonic() - begun
@@ -175,6 +177,7 @@ def told(server: Server, request: str, *parts: Union[str, re.Pattern[str]]) -> s
 @pytest.mark.parametrize("place", ["/handler", "/wsgi", "/asgi"])
 def test_what_spins_is_ended(httpd: Server, place: str, how: str) -> None:
     """`except Exception` does not catch it."""
+    warm(httpd, f"{place}?")
     assert ended(httpd, f"{place}?{how}").status == 504
     # From 3.14 on, such a loop lets others have the lock where it ends.
     told(
@@ -211,6 +214,7 @@ def test_the_client_does_not_wait_for_what_does_not_come_back(lasting: Server, p
 @pytest.mark.parametrize("how", ["await", "pool", "sleep"])
 def test_an_asgi_task_is_cancelled(lasting: Server, how: str) -> None:
     """Also one that sleeps in the loop, which cannot be cancelled before it comes back."""
+    warm(lasting, "/asgi?")
     assert ended(lasting, f"/asgi?{how}", 0.7).status == 504
     text = told(lasting, "GET /asgi", 'stuck.py", line')
     assert "base_events" not in text
@@ -246,7 +250,7 @@ def test_a_filter_that_does_not_come_back_keeps_no_client(lasting: Server, place
     """Also where the answer's end is behind it already, or the handler that writes is in the middle of sending: it is broken off."""
     claim(lasting)
     assert lasting.ok(place).text == "plain"
-    for _ in range(3):
+    for _ in range(10):
         begun = time.monotonic()
         with pytest.raises((http.client.HTTPException, OSError)):
             lasting.get(f"{place}?sleep")
@@ -272,7 +276,7 @@ def test_a_connection_handler_that_does_not_come_back_keeps_no_client(serve: Ser
 
     assert answer(b"")[0] == b"a partdone"
     found = [answer(b"sleep")]
-    while found[-1][1] > 0.7 + 0.5 and len(found) < 3:
+    while found[-1][1] > 0.7 + 0.5 and len(found) < 10:
         found.append(answer(b"sleep"))
     assert found[-1][0] == b"a part" and 0.5 < found[-1][1] < 0.7 + 0.5
     told(server, "a connection", "time.sleep")
@@ -288,9 +292,10 @@ def test_an_import_leaves_no_half_module(httpd: Server) -> None:
     """An import is not broken off: its request ends in time, and the module is there for those that come behind it."""
     text = "import time\nfrom mod_python import apache\nend = time.monotonic() + 3\nwhile time.monotonic() < end:\n    pass\n"
     httpd.write("apps/slow_import.py", f"{text}def handler(req):\n    req.write('whole')\n    return apache.OK\n")
+    before = len(httpd.log_text())
     assert httpd.get("/imported").status == 504
     httpd.wait_log("it is in the middle of an import, behind which RequestTimeout is raised")
-    assert "the child ends" not in httpd.log_text()
+    assert "the child ends" not in httpd.log_text()[before:]
     httpd._wait(lambda: httpd.get("/imported").text == "whole", "it has not been imported")
 
 
@@ -338,8 +343,6 @@ def test_others_lose_nothing(mpm: str, serve: Serve) -> None:
 </IfModule>
 """
     )
-    # Nobody of those others is ever ended.
-    config = config.replace("PythonHandler stuck::quick", "PythonHandler stuck::quick\n    PythonTimeout 0")
     server = serve(config, mpm=mpm, children=3, threads=4)
     claim(server)
     lost: list[Any] = []
@@ -430,12 +433,11 @@ def test_what_spins_before_its_first_await_is_ended(lasting: Server) -> None:
 def test_an_application_that_a_handler_calls(httpd: Server) -> None:
     """It has its own limit, whatever the handler's."""
     pids = httpd.child_pids()
-    for _ in range(3):
-        assert httpd.ok("/wrapped?").text == "done"
+    warm(httpd, "/wrapped?")
     for path, how in (("/wrapped", "await"), ("/wrapped", "spin"), ("/wrapped/wsgi", "spin")):
         assert ended(httpd, f"{path}?{how}").status == 504
         told(httpd, f"GET {path}")
-        assert httpd.ok(f"{path}?").text == "done"
+        warm(httpd, f"{path}?")
     assert set(pids) <= set(httpd.child_pids())
 
 
@@ -456,8 +458,8 @@ def test_requests_in_flight(lasting: Server) -> None:
         if not thread.is_alive():
             thread = threading.Thread(target=lasting.get, args=("/nothing?sleep",))
             thread.start()
-        own = [row for row, _ in rows if row[4] == "GET /flight"]
-        assert [row[3] for row in own] == ["PythonHandler"]
+        # One before it may be at its end still.
+        assert "PythonHandler" in [row[3] for row, _ in rows if row[4] == "GET /flight"]
     thread.join()
     (pid, ident, interpreter, work, _, since), stack = found[0]
     assert pid > 0 and ident > 0 and interpreter and work == "PythonHandler"

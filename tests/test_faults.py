@@ -259,7 +259,7 @@ def test_a_connection_whose_hook_panics(serve: Serve, faults: Faults, mpm: str) 
     pids = server.child_pids()
 
     def connected() -> bytes:
-        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE)
         connection.connect()
         with connection.sock as sock:
             sock.sendall(b"anything\n")  # the kernel may wait for that (AcceptFilter)
@@ -313,7 +313,7 @@ def test_a_refusal_that_cannot_be_taken_up(serve: Serve, faults: Faults, mpm: st
     server.claims += [PANICS, "AH0", "PythonHandler"]
     for fault in ("sink=panic", ""):
         faults.set(fault)
-        with socket.create_connection(("127.0.0.1", server.port), timeout=20) as client:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as client:
             head = b"POST /faulty/body HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
             client.sendall(head + b"14\r\n" + b"x" * 20)
             assert client.recv(65536).split()[1] in (b"400", b"413", b"500")

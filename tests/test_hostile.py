@@ -40,7 +40,7 @@ def test_http2_streams_that_are_reset_at_once(serve: Serve) -> None:
     [pid] = server.child_pids()
 
     def burst() -> None:
-        with socket.create_connection(("127.0.0.1", server.port), 10) as connection:
+        with socket.create_connection(("127.0.0.1", server.port), 30) as connection:
             client = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
             client.initiate_connection()
             headers = [(":method", "GET"), (":path", "/hello/handler"), (":scheme", "http"), (":authority", "x")]

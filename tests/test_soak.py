@@ -22,11 +22,11 @@ def test_graceful_restarts(mpm: str) -> None:
 
 
 class Stream:
-    """A request whose answer takes two seconds."""
+    """A request whose answer takes two seconds; and until there is a file, where one is named."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, gate: str) -> None:
         self._socket = socket.create_connection(("127.0.0.1", server.port), 30)
-        self._socket.sendall(b"GET /soaking/stream HTTP/1.0\r\n\r\n")
+        self._socket.sendall(f"GET /soaking/stream{gate and '?'}{gate} HTTP/1.0\r\n\r\n".encode())
         self._file = self._socket.makefile("r")
         for line in self._file:
             if not line.strip():
@@ -42,9 +42,9 @@ class Stream:
                 return False
 
 
-def streams(server: Server, count: int) -> list[Stream]:
+def streams(server: Server, count: int, gate: str = "") -> list[Stream]:
     with concurrent.futures.ThreadPoolExecutor(count) as threads:
-        return list(threads.map(lambda _: Stream(server), range(count)))
+        return list(threads.map(lambda _: Stream(server, gate), range(count)))
 
 
 def outcome(running: list[Stream]) -> list[bool]:
@@ -55,9 +55,10 @@ def outcome(running: list[Stream]) -> list[bool]:
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
 def test_a_child_that_dies_takes_its_own_requests_along(serve: Serve, mpm: str, number: signal.Signals) -> None:
     server = serve(places("soaking"), mpm=mpm, children=3)
-    running = streams(server, 6 if mpm == "prefork" else 24)
+    running = streams(server, 6 if mpm == "prefork" else 24, f"{server.root}/apps/go_on")
     victim = running[0].pid
     os.kill(victim, number)
+    server.write("apps/go_on", "")
     assert outcome(running) == [stream.pid != victim for stream in running]
     if number == signal.SIGSEGV:  # httpd says nothing of a child that was killed
         server.claim(f"child pid {victim} exit signal Segmentation fault")
@@ -77,11 +78,11 @@ def test_a_graceful_stop_waits(serve: Serve, mpm: str) -> None:
 def test_a_stop_does_not_wait(serve: Serve, mpm: str) -> None:
     """Nor does it crash: handlers are in the middle of their work."""
     server = serve(places("soaking"), mpm=mpm, children=2)
-    running = streams(server, 4)
+    running = streams(server, 4, f"{server.root}/apps/never")
     # httpd's reminders to a child that is in its exit functions.
     server.claims += ["AH00045", "AH00046"]
     server.stop()
-    assert False in outcome(running)
+    assert outcome(running) == [False] * 4
     assert not server.unclaimed()
 
 

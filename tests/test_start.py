@@ -164,7 +164,7 @@ def test_limits(command: Command) -> None:
     assert server.get("/", "TRACE").status == 405
     children = Path(f"/proc/{server.httpd}/task/{server.httpd}/children").read_text().split()
     assert len(children) == 2
-    with socket.create_connection(("127.0.0.1", server.port), 10) as peer:
+    with socket.create_connection(("127.0.0.1", server.port), 30) as peer:
         peer.sendall(b"POST / HTTP/1.0\r\nContent-Length: 2000\r\n\r\n" + b"x" * 2000)
         assert b" 413 " in peer.recv(100)
     server.stop()
@@ -178,10 +178,10 @@ def test_tls_and_http2(command: Command, certificate: Path) -> None:
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     context.set_alpn_protocols(["h2"])
-    with socket.create_connection(("::1", server.port), 10) as plain, context.wrap_socket(plain) as peer:
+    with socket.create_connection(("::1", server.port), 30) as plain, context.wrap_socket(plain) as peer:
         assert peer.selected_alpn_protocol() == "h2"
     context.set_alpn_protocols(["http/1.1"])
-    with socket.create_connection(("::1", server.port), 10) as plain, context.wrap_socket(plain) as peer:
+    with socket.create_connection(("::1", server.port), 30) as plain, context.wrap_socket(plain) as peer:
         peer.sendall(b"GET / HTTP/1.0\r\nHost: x\r\n\r\n")
         assert b"".join(iter(lambda: peer.recv(1000), b"")).endswith(b"https")
     assert "https://[::1]:" in server.said()
@@ -263,8 +263,10 @@ def test_a_port_that_nobody_has_named(command: Command) -> None:
     place = command.place / f"tmp/mod_python-{os.stat(command.place).st_uid}"
     command.start("usual").stop()
     assert list(place.iterdir()) == []
-    command.start("usual")
+    first = command.start("usual")
     assert command("stop").returncode == 0
+    # It is its own command that removes it.
+    assert first.process.wait(30) == 0
     done = command("start", "usual", "--port", "0", "--background")
     assert done.returncode == 0, done
     # Killed, it leaves what it has; the next one sees to that.

@@ -33,9 +33,12 @@ def large(req):
 
 
 def stream(req):
-    """The child's number, then forty lines in two seconds."""
+    """The child's number, then forty lines in two seconds; the second half waits for the file that `?` names."""
     req.write(f"{os.getpid()}\n")
+    limit = time.monotonic() + 60
     for number in range(40):
+        while number == 20 and req.args and not os.path.exists(req.args) and time.monotonic() < limit:
+            time.sleep(0.02)
         req.write(f"line {number}\n")
         time.sleep(0.05)
     return apache.OK
