@@ -298,17 +298,16 @@ def handed_over(daemon: Daemon, path: str) -> bytes:
     """What the front sends for a request."""
     away = daemon.socket.with_suffix(".away")
     daemon.socket.rename(away)
-    with stand_in(daemon) as listener:
-        with socket.create_connection(("127.0.0.1", daemon.server.port)) as client:
-            client.sendall(f"GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
-            with listener.accept()[0] as front:
-                front.settimeout(PATIENCE)
-                received = b""
-                while not received.endswith(b"\r\n\r\n"):
-                    received += front.recv(65536)
-                front.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
-                client.settimeout(PATIENCE)
-                assert client.recv(1)
+    with stand_in(daemon) as listener, socket.create_connection(("127.0.0.1", daemon.server.port)) as client:
+        client.settimeout(PATIENCE)
+        client.sendall(f"GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
+        with listener.accept()[0] as front:
+            front.settimeout(PATIENCE)
+            received = b""
+            while not received.endswith(b"\r\n\r\n"):
+                received += front.recv(65536)
+            front.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+            assert client.recv(1)
     away.rename(daemon.socket)
     return received
 
