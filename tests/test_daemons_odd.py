@@ -99,6 +99,7 @@ def front(serve_module: Serve, mpm: str) -> Iterator[Server]:
             f"htdocs/{place}.shtml",
             f'A<!--#include virtual="/{place}/error" -->B<!--#include virtual="/{place}/refuse" -->C',
         )
+        server.write(f"htdocs/{place}-broken.shtml", f'A<!--#include virtual="/{place}/broken" -->B')
     (server.root / "cache").mkdir()
     (server.root / "cache").chmod(0o777)
     server.start()
@@ -137,3 +138,12 @@ def test_an_odd_request(front: Server, name: str) -> None:
     assert here == away and here[0].startswith(b"HTTP/1.1 "), (here, away)
     assert not re.search(rb"mallory", away[2])
     assert front.get("/away/error").text == "the application's own page"
+
+
+def test_a_page_says_that_what_it_includes_has_failed(front: Server) -> None:
+    """By mod_include's own words, whoever has failed."""
+    front.claims += ["broken on purpose", "unable to include"]
+    for place in PLACES:
+        assert front.get(f"/{place}-broken.shtml").text == "A[an error occurred while processing this directive]B", (
+            place
+        )
