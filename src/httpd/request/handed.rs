@@ -95,9 +95,11 @@ impl<'r> Request<'r> {
         }
     }
 
-    pub(crate) fn set_hostname(self, name: &[u8]) {
+    /// Sets the host that was asked for; None where none was named.
+    pub(crate) fn set_hostname(self, name: Option<&[u8]>) {
+        let name = name.map_or(null(), |name| self.pool().c_string(name).as_ptr());
         // SAFETY: a live request; the copy lives as long.
-        unsafe { (*self.as_ptr()).hostname = self.pool().c_string(name).as_ptr() }
+        unsafe { (*self.as_ptr()).hostname = name }
     }
 
     pub(crate) fn set_the_request(self, line: &[u8]) {
