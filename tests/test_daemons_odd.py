@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import re
 from collections.abc import Iterator
 
@@ -99,6 +100,7 @@ def front(serve_module: Serve, mpm: str) -> Iterator[Server]:
             f"htdocs/{place}.shtml",
             f'A<!--#include virtual="/{place}/error" -->B<!--#include virtual="/{place}/refuse" -->C',
         )
+        server.write(f"htdocs/{place}-broken.shtml", f'A<!--#include virtual="/{place}/broken" -->B')
     (server.root / "cache").mkdir()
     (server.root / "cache").chmod(0o777)
     server.start()
@@ -137,3 +139,72 @@ def test_an_odd_request(front: Server, name: str) -> None:
     assert here == away and here[0].startswith(b"HTTP/1.1 "), (here, away)
     assert not re.search(rb"mallory", away[2])
     assert front.get("/away/error").text == "the application's own page"
+
+
+def test_a_page_says_that_what_it_includes_has_failed(front: Server) -> None:
+    """By mod_include's own words, whoever has failed."""
+    front.claims += ["broken on purpose", "unable to include"]
+    for place in PLACES:
+        assert front.get(f"/{place}-broken.shtml").text == "A[an error occurred while processing this directive]B", (
+            place
+        )
+
+
+TARGETS = (
+    "/@/all%2Fall", "/@/./x/../all", "//@//all", "/@/all.", "/@%2e/all", "/%@/all", "/@/all;p=1?a=b?c#d", "/@/all?%00%ff&=",
+    "/@/%c3%a9/all", "/@/\xe9/all", "/@/%0d%0aX:y/all", "/@/all%3fq", "http://other.example.:81/@/all?q", "http://u:p@o/@/all", "/@", "/@/",
+)  # fmt: skip
+HOSTS = (
+    "",
+    "Host:\n",
+    "Host: a.\n",
+    "Host: a.:8080\n",
+    "Host: [::1]:99\n",
+    "Host: a\nHost: b\n",
+    "Host: a b\n",
+    "Host: A_b\n",
+)
+OF_THE_URI = {
+    "PATH_INFO",
+    "SCRIPT_NAME",
+    "REQUEST_URI",
+    "QUERY_STRING",
+    "SERVER_NAME",
+    "SERVER_PORT",
+    "HTTP_HOST",
+    "wsgi.url_scheme",
+    "PATH_TRANSLATED",
+}
+OF_REQ = {
+    "the_request",
+    "protocol",
+    "hostname",
+    "unparsed_uri",
+    "uri",
+    "args",
+    "path_info",
+    "filename",
+    "parsed_uri",
+    "construct_url",
+}
+
+
+def told(front: Server, request: str, place: str) -> object:
+    """What an application is told of a URI, or the answer where it was not asked."""
+    first, fields, body = asked(front, request, place)
+    if not body.startswith(b"{"):
+        return first, fields, body
+    found = json.loads(body)
+    environ = {key: value for key, value in found["environ"].items() if key in OF_THE_URI}
+    return environ, {key: found["req"][key] for key in OF_REQ}, found["req"]["headers_in"]
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+def test_an_odd_uri_or_host(front: Server, version: str) -> None:
+    front.claims += ["AH10244", "AH00026", "invalid URI"]
+    requests = [f"GET {target} HTTP/{version}\nHost: a\n{END}" for target in TARGETS]
+    requests += [f"GET /@/all HTTP/{version}\n{host}{END}" for host in HOSTS]
+    requests += [f"GET http://x:82/@/all HTTP/{version}\n{host}{END}" for host in HOSTS]
+    for request in requests:
+        here, away = (told(front, request, place) for place in PLACES)
+        assert here == away, (request, here, away)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import http.client
 import os
 import pwd
+import re
 import signal
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Callable
 from urllib.parse import quote
@@ -249,20 +251,85 @@ def test_a_forked_process_has_no_connection(daemon: Daemon) -> None:
     until(lambda: not lives(forked), lambda: "the forked process stays")
     assert connection.ask() == (200, str(child), True)
     forked = int(connection.ask("/returns", str(gate))[1])
+    assert len(accepted(child, daemon.socket)) == 2
+    until(lambda: not accepted(forked, daemon.socket), lambda: f"{accepted(forked, daemon.socket)}")
     os.kill(child, signal.SIGKILL)
     assert connection.sock.recv(1) == other.sock.recv(1) == b""
     os.kill(forked, signal.SIGKILL)
 
 
-def test_notes_of_a_connection_are_one_clients(serve: Serve) -> None:
-    """The front's connection carries requests of many."""
+def accepted(pid: int, path: Path) -> list[str]:
+    """The sockets among a process's descriptors that were accepted from a listener of this path."""
+    lines = [line.split() for line in Path("/proc/net/unix").read_text().splitlines()]
+    # Flags without __SO_ACCEPTCON are those of a connection.
+    own = {f"socket:[{line[6]}]" for line in lines if line[7:] == [str(path)] and line[3] == "00000000"}
+    return [found for found in map(os.readlink, Path(f"/proc/{pid}/fd").iterdir()) if found in own]
+
+
+@pytest.fixture
+def noted(serve: Serve) -> Iterator[Daemon]:
     server = serve(
         f"PythonDaemon shop {user()} python-path=@ROOT@/apps threads=8\n<Location /noted>\nSetHandler mod_python\n"
         "PythonHandler noted\nPythonOption mod_python.daemon shop\n</Location>\n",
         modules=PROXY,
     )
-    Daemon(server).serves()
-    assert [ask(server.port, "/noted").text for _ in range(3)] == ["nobody"] * 3
+    found = Daemon(server)
+    found.serves()
+    yield found
+
+
+def test_notes_of_a_connection_are_one_clients(noted: Daemon) -> None:
+    """The front's connection carries requests of many."""
+    assert [ask(noted.server.port, "/noted").text for _ in range(3)] == ["nobody"] * 3
+
+
+def test_requests_that_do_not_wait_for_one_another(noted: Daemon) -> None:
+    """Whoever has the socket may send many at once: none has what another one was told, or has left, nor memory of one that has ended."""
+    request = handed_over(noted, "/noted?address")
+    port = re.search(rb"&D=(\d+)&", request)
+    assert port
+    numbers = [*range(1001, 1041)]
+    requests = [request.replace(port[0], b"&D=%d&" % number) for number in numbers]
+    connection = Kept(noted.socket)
+    connection.connect()
+    with connection.sock as peer, peer.makefile("rb") as answers:
+        peer.sendall(b"".join(requests))
+        for number in numbers:
+            head = b"".join(iter(answers.readline, b"\r\n")).lower()
+            length = re.search(rb"content-length: (\d+)", head)
+            assert length, head
+            assert answers.read(int(length[1])) == b"nobody 127.0.0.1:%d" % number
+
+
+def handed_over(daemon: Daemon, path: str) -> bytes:
+    """What the front sends for a request."""
+    away = daemon.socket.with_suffix(".away")
+    daemon.socket.rename(away)
+    with stand_in(daemon) as listener, socket.create_connection(("127.0.0.1", daemon.server.port)) as client:
+        client.settimeout(PATIENCE)
+        client.sendall(f"GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
+        with listener.accept()[0] as front:
+            front.settimeout(PATIENCE)
+            received = b""
+            while not received.endswith(b"\r\n\r\n"):
+                received += front.recv(65536)
+            front.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+            assert client.recv(1)
+    away.rename(daemon.socket)
+    return received
+
+
+@contextmanager
+def stand_in(daemon: Daemon) -> Iterator[socket.socket]:
+    """A socket where the daemon's was."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(daemon.socket))
+        if ROOT:
+            os.chown(daemon.socket, pwd.getpwnam(USERS[0]).pw_uid, -1)
+        daemon.socket.chmod(0o777)
+        listener.settimeout(PATIENCE)
+        listener.listen()
+        yield listener
 
 
 @pytest.mark.parametrize("version", ["1.0", "1.1"])
@@ -270,18 +337,13 @@ def test_notes_of_a_connection_are_one_clients(serve: Serve) -> None:
 def test_a_client_sees_nothing_of_it(daemon: Daemon, version: str, expects: bool) -> None:
     """Where the front has sent already: a client that has asked for 100 (Continue) gets one, any other none."""
     daemon.socket.unlink()
-    with socket.socket(socket.AF_UNIX) as stand_in:
-        stand_in.bind(str(daemon.socket))
-        if ROOT:
-            os.chown(daemon.socket, pwd.getpwnam(USERS[0]).pw_uid, -1)
-        daemon.socket.chmod(0o777)
-        stand_in.listen()
+    with stand_in(daemon) as listener:
         with socket.create_connection(("127.0.0.1", daemon.server.port)) as client:
             client.settimeout(PATIENCE)
             more = "Expect: 100-continue\r\n" if expects else ""
             head = f"POST / HTTP/{version}\r\nHost: a\r\nContent-Length: 4\r\nConnection: close\r\n{more}\r\n"
             client.sendall(head.encode() + b"body")
-            front = stand_in.accept()[0]
+            front = listener.accept()[0]
             front.settimeout(PATIENCE)
             front.sendall(FAREWELL)
             received = b""

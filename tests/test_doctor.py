@@ -537,6 +537,12 @@ def test_the_tables_of_names_are_the_modules() -> None:
     assert set(names.OPTIONS) == wanted and len(names.OPTIONS) == len(wanted)
 
 
+def test_the_keys_of_a_daemon_are_known() -> None:
+    """src/config/daemons.rs has them."""
+    table = (PROJECT / "src/config/daemons.rs").read_text().partition("const KEYS:")[2].partition("];")[0]
+    assert list(names.DAEMON_KEYS) == re.findall(r'\("([a-z-]+)", Kind::', table)
+
+
 def test_the_page_of_codes_is_the_table() -> None:
     """MOD_PYTHON_WRITE=1 has it written anew instead."""
     text = PAGE

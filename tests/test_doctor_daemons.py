@@ -46,3 +46,19 @@ def test_the_module_of_a_daemon_is_looked_into(serve: Serve, capsys: pytest.Capt
             f"{tested.root}/httpd.conf is not this project's mod_python.so: another mod_python, such as Debian's 3",
         ),
     }
+
+
+def test_all_misspelt_keys_are_named(serve: Serve, capsys: pytest.CaptureFixture[str]) -> None:
+    """Those of all lines; of the first, at which httpd ends, all that is wrong with it."""
+    config = "PythonDaemon first thread=2 proceses=3 umask=9\nPythonDaemon second thread=2 memory-limt=1G\nPythonDaemon third threads=2\n"
+    tested = made(serve, config, modules=("proxy", "proxy_http"))
+    wrong = "PythonDaemon: thread= is not known: did you mean threads=?; "
+    second = wrong + "memory-limt= is not known: did you mean memory-limit=?"
+    for arguments, first in (
+        (["--no-httpd"], wrong + "proceses= is not known: did you mean processes=?"),
+        ([], 'umask= needs an octal number such as 0027, not "9"'),
+    ):
+        findings = checked(capsys, str(tested.root / "httpd.conf"), *arguments)[1]
+        said = sorted((one["line"], one["text"]) for one in findings if one["code"] == "MP0012")
+        assert len(said) == 2 and said[0][1].endswith(first), said
+        assert "proceses= is not known: did you mean processes=?" in said[0][1] and said[1][1] == second

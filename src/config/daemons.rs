@@ -77,7 +77,7 @@ impl<'c> Daemon<'c> {
     /// Reads the directive's arguments: the name, and `key=value`, each with or without quotes.
     ///
     /// # Errors
-    /// What is wrong, as a sentence for the operator.
+    /// All that is wrong, as sentences for the operator.
     pub(crate) fn parse(
         pool: Pool<'c>,
         arguments: &str,
@@ -91,26 +91,10 @@ impl<'c> Daemon<'c> {
             .ok_or("needs a name, such as: PythonDaemon shop user=shop")?;
         check_name(name)?;
         let mut found: Vec<(usize, Value<'c>)> = Vec::new();
-        for word in words {
-            let Some((key, value)) = word.split_once('=') else {
-                return Err(format!("{word:?} is not key=value, such as user=shop"));
-            };
-            let place = KEYS.iter().position(|(known, _)| *known == key);
-            let Some((place, (key, kind))) =
-                place.and_then(|place| Some((place, KEYS.get(place)?)))
-            else {
-                return Err(unknown(key));
-            };
-            let value = kind.read(pool, value);
-            let value = value.map_err(|reason| format!("{key}= {reason}"))?;
-            let before = found.iter_mut().find(|(other, _)| *other == place);
-            match (before, value) {
-                (None, value) => found.push((place, value)),
-                (Some((_, Value::List(all))), Value::List(more)) if kind.may_come_again() => {
-                    *all = pool.concat(all, more);
-                }
-                _ => return Err(format!("says {key}= twice")),
-            }
+        let taken = words.map(|word| take(pool, &mut found, word));
+        let wrong: Vec<String> = taken.filter_map(Result::err).collect();
+        if !wrong.is_empty() {
+            return Err(wrong.join("; "));
         }
         found.sort_by_key(|(place, _)| *place);
         let settings: Vec<_> = found
@@ -167,6 +151,28 @@ impl<'c> Daemon<'c> {
     pub(crate) fn host(&self) -> String {
         host(self.name)
     }
+}
+
+/// Adds what one word says to what others have said.
+fn take<'c>(pool: Pool<'c>, found: &mut Vec<(usize, Value<'c>)>, word: &str) -> Result<(), String> {
+    let Some((key, value)) = word.split_once('=') else {
+        return Err(format!("{word:?} is not key=value, such as user=shop"));
+    };
+    let mut all = KEYS.iter().enumerate();
+    let Some((place, (key, kind))) = all.find(|(_, (known, _))| *known == key) else {
+        return Err(unknown(key));
+    };
+    let value = kind.read(pool, value);
+    let value = value.map_err(|reason| format!("{key}= {reason}"))?;
+    let before = found.iter_mut().find(|(other, _)| *other == place);
+    match (before, value) {
+        (None, value) => found.push((place, value)),
+        (Some((_, Value::List(all))), Value::List(more)) if kind.may_come_again() => {
+            *all = pool.concat(all, more);
+        }
+        _ => return Err(format!("says {key}= twice")),
+    }
+    Ok(())
 }
 
 /// The host that stands for a daemon of this name.
@@ -458,6 +464,16 @@ mod tests {
             let error = said(line).unwrap_err();
             assert!(error.contains(part), "{line}: {error}");
         }
+    }
+
+    #[test]
+    fn all_mistakes_of_a_line_are_named() {
+        let error = said("a usr=b proceses=2 threads=0 user=c nonsense").unwrap_err();
+        assert_eq!(
+            error,
+            "usr= is not known: did you mean user=?; proceses= is not known: did you mean processes=?; \
+             threads= needs a number from 1 to 1024, not \"0\"; \"nonsense\" is not key=value, such as user=shop"
+        );
     }
 
     #[test]

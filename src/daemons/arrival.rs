@@ -17,6 +17,7 @@ struct Told {
     client: (Vec<u8>, u16),
     peer: (Vec<u8>, u16),
     own: (Vec<u8>, u16),
+    host: Option<Vec<u8>>,
     target: Option<Vec<u8>>,
     uri: Option<Vec<u8>>,
     query: Option<Vec<u8>>,
@@ -104,7 +105,7 @@ fn take(request: Request<'_>, headers: Table<'_>, tls: Table<'_>, told: &mut Tol
         b'L' => told.own.1 = number(&value),
         b'u' => request.set_user(Some(&value)),
         b'a' => request.set_ap_auth_type(Some(&value)),
-        b'h' => request.set_hostname(&value),
+        b'h' => told.host = Some(value),
         b'q' => request.set_the_request(&value),
         b'v' => request.set_protocol(&value),
         b'V' => request.set_proto_num(i32::from(number(&value))),
@@ -134,6 +135,7 @@ fn settle<'r>(request: Request<'r>, tls: Table<'r>, told: &Told, gathered: &Gath
         told.context.0.as_deref(),
         told.context.1.as_deref(),
     );
+    request.set_hostname(told.host.as_deref());
     if let Some(target) = &told.target {
         request.set_target(target);
     }

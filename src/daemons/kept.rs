@@ -3,7 +3,7 @@
 use crate::config::ModPython;
 use crate::embed::main_thread;
 use crate::httpd::clock;
-use crate::httpd::io::{parked, staying};
+use crate::httpd::io::{forked, parked, staying};
 use crate::httpd::log::{self, Level};
 use crate::httpd::module::{process, retirement};
 use crate::httpd::request::Request;
@@ -107,7 +107,10 @@ pub(crate) fn look_after_front() {
     if !handed::is_daemon() {
         return;
     }
-    parked::keep_from_forked();
+    parked::follow_forks();
+    if let Err(reason) = forked::keep_from_forked() {
+        log::process(Level::Error, &reason);
+    }
     let spawned = main_thread::spawn("mod_python front", || {
         loop {
             std::thread::sleep(MOMENT);

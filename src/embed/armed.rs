@@ -13,10 +13,11 @@
 
 pub(super) use super::entry::Entry;
 pub(crate) use super::entry::{Rescue, Rescued};
-use super::in_flight::{is_forked, this_thread};
+use super::in_flight::this_thread;
 use super::interpreter::Cx;
 use super::threads::Here;
 use crate::httpd::clock::now;
+use crate::httpd::fork::is_forked;
 use crate::httpd::request::lease::InCall;
 use pyo3::ffi;
 use std::cell::{Cell, UnsafeCell};

@@ -12,13 +12,14 @@
 
 use super::armed::{self, Claimed, Desk, Entry, UNARMED, desks};
 use super::attach::enter;
-use super::in_flight::{self, is_forked};
+use super::in_flight;
 use super::interpreter::{self, Cx, Interpreter};
 use super::question::Question;
 use super::stacks::Stuck;
 use super::{exception, main_thread, stacks, threads, totals};
 use crate::config::interpreters::MAIN;
 use crate::httpd::clock::now;
+use crate::httpd::fork::is_forked;
 use crate::httpd::guard::guard;
 use crate::httpd::log::{self, Extra, Level};
 use crate::httpd::module::retirement;

@@ -8,11 +8,12 @@ use super::question::Question;
 use super::shared;
 use super::words::Bytes;
 use crate::config::Phase;
+use crate::httpd::fork;
 use crate::httpd::request::Request;
 use std::cell::Cell;
 use std::ffi::CStr;
 use std::ptr::null_mut;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, AtomicU64, Ordering, fence};
 use std::sync::{Once, OnceLock};
 
 const PLACES: usize = 4096;
@@ -56,8 +57,6 @@ struct Table {
 }
 
 static TABLE: AtomicPtr<Table> = AtomicPtr::new(null_mut());
-/// Is this the child of a fork?
-static FORKED: AtomicBool = AtomicBool::new(false);
 
 /// What a thread does in Python.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -154,21 +153,6 @@ fn table() -> Option<&'static Table> {
     unsafe { TABLE.load(Ordering::Acquire).as_ref() }
 }
 
-/// Is this the child of a fork, in which there is this thread alone?
-#[inline]
-pub(super) fn is_forked() -> bool {
-    FORKED.load(Ordering::Relaxed)
-}
-
-/// Has forks of this child known as such.
-fn follow_forks() {
-    unsafe extern "C" fn child() {
-        FORKED.store(true, Ordering::Relaxed);
-    }
-    // SAFETY: a function that lives as long as the process; httpd keeps modules loaded in its children.
-    unsafe { libc::pthread_atfork(None, None, Some(child)) };
-}
-
 thread_local! {
     /// This thread's place, once it has been looked for. Each by itself: so little is found without a call.
     static PLACE: Cell<Option<&'static Place>> = const { Cell::new(None) };
@@ -199,7 +183,7 @@ struct Leaves;
 impl Drop for Leaves {
     fn drop(&mut self) {
         if let Some(place) = PLACE.take()
-            && !is_forked()
+            && !fork::is_forked()
         {
             place.depth.store(0, Ordering::Relaxed);
             place.streams.store(0, Ordering::Relaxed);
@@ -221,7 +205,7 @@ pub(super) fn at_first(what: fn()) {
 fn take() -> Option<&'static Place> {
     static FIRST: Once = Once::new();
     FIRST.call_once(|| {
-        follow_forks();
+        fork::follow();
         AT_FIRST.get().inspect(|what| what());
     });
     let me = std::process::id().cast_signed();
@@ -252,7 +236,7 @@ pub(super) fn this_thread() -> u64 {
 
 /// Shows how many connections this thread has that have left their workers.
 pub(crate) fn show_streams(count: usize) {
-    if let Some(place) = place().filter(|_| !is_forked()) {
+    if let Some(place) = place().filter(|_| !fork::is_forked()) {
         let count = u32::try_from(count).unwrap_or(u32::MAX);
         place.streams.store(count, Ordering::Relaxed);
     }
@@ -272,7 +256,7 @@ pub(crate) fn show(
     interpreter: &'static Interpreter,
     work: Work,
 ) -> Option<Shown> {
-    if is_forked() {
+    if fork::is_forked() {
         return None;
     }
     let place = place()?;
@@ -309,7 +293,7 @@ pub(crate) fn show(
 /// Says what this thread does in Python now.
 #[inline]
 pub(crate) fn is_at(work: Work) {
-    if let Some(place) = PLACE.get().filter(|_| !is_forked()) {
+    if let Some(place) = PLACE.get().filter(|_| !fork::is_forked()) {
         place.work.store(work.0, Ordering::Relaxed);
     }
 }

@@ -76,32 +76,3 @@ pub(crate) fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<
         .map(drop)
         .map_err(|error| format!("cannot start a thread: {error}"))
 }
-
-/// What is to be done at each fork of the child (pthread_atfork).
-pub(crate) struct AtFork {
-    /// In the thread that forks, before.
-    pub(crate) prepare: fn(),
-    /// In the same thread, after.
-    pub(crate) parent: fn(),
-    /// In the new process. It may neither wait nor take memory.
-    pub(crate) child: fn(),
-}
-
-static AT_FORK: std::sync::OnceLock<AtFork> = std::sync::OnceLock::new();
-
-/// Has this done at each fork from now on. For one caller, which calls it once.
-pub(crate) fn at_fork(what: AtFork) {
-    unsafe extern "C" fn prepare() {
-        AT_FORK.get().inspect(|what| (what.prepare)());
-    }
-    unsafe extern "C" fn parent() {
-        AT_FORK.get().inspect(|what| (what.parent)());
-    }
-    unsafe extern "C" fn child() {
-        AT_FORK.get().inspect(|what| (what.child)());
-    }
-    if AT_FORK.set(what).is_ok() {
-        // SAFETY: functions that live as long as the process; httpd keeps modules loaded in its children.
-        unsafe { libc::pthread_atfork(Some(prepare), Some(parent), Some(child)) };
-    }
-}

@@ -10,8 +10,9 @@
 //! while a fork is made, since what it held then would be held for ever there.
 
 use super::state::{Exchange, RequestLease};
-use crate::embed::main_thread::{AtFork, at_fork, spawn};
+use crate::embed::main_thread::spawn;
 use crate::httpd::faults;
+use crate::httpd::fork::{AtFork, at_fork, is_forked};
 use crate::httpd::guard::guard;
 use crate::httpd::io::output::End;
 use crate::httpd::log::{self, Level};
@@ -34,8 +35,6 @@ static MARKED: Mutex<Vec<(RequestLease, u64)>> = Mutex::new(Vec::new());
 static SENDER: OnceLock<Option<Thread>> = OnceLock::new();
 static SLEEPS: AtomicBool = AtomicBool::new(false);
 static NOW: AtomicU64 = AtomicU64::new(0);
-/// Is this the child of a fork? The lock may be anybody's then.
-static FORKED: AtomicBool = AtomicBool::new(false);
 /// Is the thread at work on requests?
 static SENDS: AtomicBool = AtomicBool::new(false);
 /// How many forks are being made. The thread begins nothing meanwhile.
@@ -45,7 +44,8 @@ const BEFORE_A_FORK: Duration = Duration::from_millis(500);
 
 /// Has a request's output sent soon. False where nobody can do it.
 pub(super) fn mark(lease: &RequestLease) -> bool {
-    if FORKED.load(Ordering::Relaxed) {
+    // The lock may be anybody's.
+    if is_forked() {
         return false;
     }
     let Some(sender) = SENDER.get_or_init(start) else {
@@ -64,7 +64,7 @@ pub(super) fn mark(lease: &RequestLease) -> bool {
 
 /// Forgets a request: what it has written has left.
 pub(super) fn forget(lease: &RequestLease) {
-    if !FORKED.load(Ordering::Relaxed) {
+    if !is_forked() {
         lock(&MARKED).retain(|(other, _)| !Arc::ptr_eq(other, lease));
     }
 }
@@ -82,7 +82,6 @@ fn after_fork() {
 }
 
 fn in_child_of_fork() {
-    FORKED.store(true, Ordering::Relaxed);
     // Where the wait has been given up; forks of the child wait for nobody.
     SENDS.store(false, Ordering::SeqCst);
     Turn::forget_the_sender();

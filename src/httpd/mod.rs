@@ -8,6 +8,7 @@ pub(crate) mod apr;
 pub(crate) mod callback;
 pub(crate) mod clock;
 pub(crate) mod faults;
+pub(crate) mod fork;
 pub(crate) mod guard;
 pub(crate) mod io;
 mod lines;

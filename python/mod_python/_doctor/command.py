@@ -96,8 +96,11 @@ class Check:
         for daemon in away:
             limit = None if self.chosen.no_import else self.chosen.timeout
             mine += daemons.check(daemon, read, module, child, limit)
-        yield from mine
-        yield from self.asked(path, root, mine, read.files)
+        theirs = list(self.asked(path, root, mine, read.files))
+        places_of_theirs = {(one.file, one.line) for one in theirs}
+        # Of such a line httpd says all.
+        yield from (one for one in mine if one.code != "MP0012" or (one.file, one.line) not in places_of_theirs)
+        yield from theirs
 
     def module(self, read: configuration.Configuration, so: str, module: Optional[server.Module]) -> Iterator[Finding]:
         """Does mod_python.so have its package, of its version?"""
@@ -167,7 +170,8 @@ class Check:
 
     @staticmethod
     def _refused(text: str, file: str, line: int, mine: list[Finding]) -> Iterator[Finding]:
-        if not any(one.level == "error" and (one.file, one.line) == (file, line) for one in mine):
+        told = [one for one in mine if one.level == "error" and one.code != "MP0012"]
+        if not any((one.file, one.line) == (file, line) for one in told):
             yield Finding("MP0012", text, file, line)
 
 

@@ -1,6 +1,7 @@
 """Names of directives and options, and which one is meant by one that does not exist.
 
-The options' table is the one of src/config/options.rs and the gateways, for who is outside httpd; a test compares them.
+The options' table is the one of src/config/options.rs and the gateways, and that of a daemon's keys the one of src/config/daemons.rs, for
+who is outside httpd; a test compares them.
 """
 
 from __future__ import annotations
@@ -65,6 +66,31 @@ OPTIONS = (
     "mod_python.status.queries",
 )
 """Every PythonOption of ours."""
+DAEMON_KEYS = (
+    *(
+        "user",
+        "group",
+        "processes",
+        "threads",
+        "python-home",
+        "python-path",
+        "working-directory",
+        "umask",
+        "environment",
+    ),
+    *(
+        "pass-environment",
+        "module",
+        "request-timeout",
+        "memory-limit",
+        "max-requests",
+        "idle-timeout",
+        "start",
+        "reload",
+    ),
+    *("display-name", "log"),
+)
+"""Every key of PythonDaemon."""
 _ELSEWHERE = {"mod_python.asgi.root_path": "mod_python.asgi.base_uri"}
 _LONGEST = 200
 
@@ -76,6 +102,14 @@ def option(name: str) -> Optional[str]:
         return None
     meant = _ELSEWHERE.get(lower) or nearest(lower, OPTIONS, 2 + (len(lower) - len("mod_python.")) // 3)
     return f"did you mean {meant}?" if meant else "names that begin with mod_python. are this module's own"
+
+
+def daemon_key(name: str) -> Optional[str]:
+    """What is to be said of a key of PythonDaemon that there is not; None of one that there is."""
+    if name in DAEMON_KEYS:
+        return None
+    meant = nearest(name, DAEMON_KEYS, 2 + len(name) // 3)
+    return f"{name}= is not known" + (f": did you mean {meant}=?" if meant else "")
 
 
 def nearest(word: str, known: tuple[str, ...], most: int) -> Optional[str]:

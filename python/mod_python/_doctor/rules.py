@@ -27,6 +27,7 @@ def check(configuration: Configuration, all_targets: list[Target]) -> Iterator[F
     yield from beside(configuration, all_targets)
     yield from unguarded(configuration, all_targets)
     yield from undescribed(configuration, all_targets)
+    yield from misspelt(configuration)
 
 
 def unknown(configuration: Configuration) -> Iterator[Finding]:
@@ -233,6 +234,15 @@ def _is_for(section: Section, path: str) -> bool:
     if not all(_is_plain(one) and covers(one.argument, os.path.dirname(path)) for one in folders):
         return False
     return section.name == "directory" or fnmatch.fnmatchcase(os.path.basename(path), section.argument)
+
+
+def misspelt(configuration: Configuration) -> Iterator[Finding]:
+    """Keys of daemons that there are not: httpd itself ends at the first line that has one."""
+    for directive in configuration.named("pythondaemon"):
+        keys = [word.partition("=")[0] for word in directive.words()[1:] if "=" in word]
+        wrong = [said for said in map(names.daemon_key, keys) if said]
+        if wrong:
+            yield Finding("MP0012", f"PythonDaemon: {'; '.join(wrong)}", directive.file, directive.line)
 
 
 def undescribed(configuration: Configuration, all_targets: list[Target]) -> Iterator[Finding]:

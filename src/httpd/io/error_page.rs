@@ -89,14 +89,15 @@ unsafe extern "C" fn look(
             return sys::ap_pass_brigade(next, brigade);
         };
         sys::apr_brigade_cleanup(brigade.cast());
-        // Whoever includes it makes something of its own of an error, and it is not told: nothing, then.
-        let is_whole = (*request).main.is_null();
-        if is_whole {
+        if (*request).main.is_null() {
             take_fields(request);
             // As an error of a request that has had none.
             (*request).status = sys::HTTP_OK;
             (*request).status_line = null();
             sys::ap_die(status, request);
+        } else {
+            // Whoever includes it makes something of its own of an error.
+            proxy::fail(request, status);
         }
         // mod_proxy goes on with what comes.
         let connection = (*request).connection;

@@ -195,19 +195,39 @@ pub(super) fn has_waiting() -> bool {
 
 /// The path that a UNIX socket, or the listener that it was accepted from, is bound to; None for other sockets.
 fn path_of(descriptor: i32) -> Option<Vec<u8>> {
+    name_of(descriptor).map(|name| path_in(&name).collect())
+}
+
+/// Was the descriptor accepted from a socket of these paths? Takes no memory.
+pub(super) fn is_accepted(descriptor: i32, paths: &[Vec<u8>]) -> bool {
+    let is_own = |name| {
+        let is = |path: &Vec<u8>| path_in(&name).eq(path.iter().copied());
+        paths.iter().any(is)
+    };
+    name_of(descriptor).is_some_and(is_own)
+        && option(descriptor, libc::SO_ACCEPTCONN).ok() == Some(0)
+}
+
+/// The paths of the sockets whose connections come from the front.
+pub(super) fn paths() -> Vec<Vec<u8>> {
+    let front = FRONT.lock().unwrap_or_else(|broken| broken.into_inner());
+    front.clone()
+}
+
+fn name_of(descriptor: i32) -> Option<libc::sockaddr_un> {
     // SAFETY: the address is as large as it is said to be, and filled in.
     unsafe {
         let mut address: libc::sockaddr_un = std::mem::zeroed();
         let mut length = libc::socklen_t::try_from(size_of_val(&address)).ok()?;
         let place = (&raw mut address).cast();
-        if libc::getsockname(descriptor, place, &raw mut length) != 0
-            || i32::from(address.sun_family) != libc::AF_UNIX
-        {
-            return None;
-        }
-        let path = address.sun_path.iter().map(|&byte| byte.cast_unsigned());
-        Some(path.take_while(|&byte| byte != 0).collect())
+        let is_named = libc::getsockname(descriptor, place, &raw mut length) == 0;
+        (is_named && i32::from(address.sun_family) == libc::AF_UNIX).then_some(address)
     }
+}
+
+fn path_in(address: &libc::sockaddr_un) -> impl Iterator<Item = u8> {
+    let path = address.sun_path.iter().map(|&byte| byte.cast_unsigned());
+    path.take_while(|&byte| byte != 0)
 }
 
 fn option(descriptor: i32, name: c_int) -> Result<c_int, Error> {

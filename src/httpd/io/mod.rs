@@ -7,6 +7,7 @@ pub(crate) mod error_page;
 pub(crate) mod facing;
 pub(crate) mod file_part;
 pub(crate) mod filter;
+pub(crate) mod forked;
 pub(crate) mod include;
 pub(crate) mod limited;
 pub(crate) mod listener;

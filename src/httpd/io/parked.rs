@@ -6,6 +6,7 @@
 //! request (100 Continue): mod_proxy does not send on a connection that is not empty, and where it has sent already, it takes the interim
 //! answer for what it is, and gets its answer as well. Nobody sends on such a connection later, so a while after that it can be closed.
 
+use crate::httpd::fork::{AtFork, at_fork};
 use crate::httpd::guard::guard;
 use crate::httpd::io::listener;
 use crate::httpd::log::{self, Level};
@@ -16,8 +17,6 @@ use crate::httpd::sys;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ffi::{c_int, c_void};
-use std::fs::File;
-use std::os::fd::AsRawFd;
 use std::ptr::null;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -48,9 +47,6 @@ static KNOWN: Mutex<Option<Known>> = Mutex::new(None);
 /// Does the child end?
 static PARTING: AtomicBool = AtomicBool::new(false);
 
-/// Is this a process that an application has forked?
-static FORKED: AtomicBool = AtomicBool::new(false);
-
 thread_local! {
     /// The lock of a thread that forks.
     static HELD: RefCell<Option<MutexGuard<'static, Option<Known>>>> = const { RefCell::new(None) };
@@ -74,52 +70,17 @@ unsafe extern "C" fn on_close(raw: *mut sys::conn_rec) -> c_int {
     sys::OK
 }
 
-/// What a process that an application forks has instead of the front's connections: whose answers are its parent's.
-static NOWHERE: OnceLock<Option<File>> = OnceLock::new();
-
-/// Takes the front's connections away from processes that applications fork (pthread_atfork): the front would get answers of theirs, and
-/// would not see that this child has ended.
-pub(crate) fn keep_from_forked() {
-    NOWHERE.get_or_init(|| {
-        let opened = File::options().read(true).write(true).open("/dev/null");
-        // SAFETY: functions that live as long as the process; httpd keeps modules loaded in its children.
-        unsafe { libc::pthread_atfork(Some(on_fork), Some(behind_fork), Some(in_forked)) };
-        opened.ok()
+/// Has the lock be nobody's in processes that applications fork: held by the thread that forks, it is given back on both sides.
+pub(crate) fn follow_forks() {
+    at_fork(AtFork {
+        prepare: || hold(Some(known())),
+        parent: || hold(None),
+        child: || hold(None),
     });
 }
 
-unsafe extern "C" fn on_fork() {
-    let _ = HELD.try_with(|held| held.try_borrow_mut().map(|mut held| *held = Some(known())));
-}
-
-unsafe extern "C" fn behind_fork() {
-    let _ = HELD.try_with(|held| held.try_borrow_mut().map(|mut held| *held = None));
-}
-
-unsafe extern "C" fn in_forked() {
-    FORKED.store(true, Ordering::Relaxed);
-    let nowhere = NOWHERE.get().and_then(Option::as_ref).map(File::as_raw_fd);
-    let _ = HELD.try_with(|held| {
-        let Ok(mut held) = held.try_borrow_mut() else {
-            return;
-        };
-        let known = held.as_ref().and_then(|held| held.as_ref());
-        for &raw in known.iter().flat_map(|known| known.keys()) {
-            if let (Some(socket), Some(nowhere)) = (socket(raw), nowhere) {
-                // SAFETY: two open descriptors.
-                unsafe { libc::dup3(nowhere, socket, libc::O_CLOEXEC) };
-            }
-        }
-        *held = None;
-    });
-}
-
-/// Ends a process that an application has forked, and that has come back from it: all that httpd would do next is its parent's.
-pub(super) fn end_forked() {
-    if FORKED.load(Ordering::Relaxed) {
-        // SAFETY: ends the process at once.
-        unsafe { libc::_exit(0) }
-    }
+fn hold(lock: Option<MutexGuard<'static, Option<Known>>>) {
+    let _ = HELD.try_with(|held| held.try_borrow_mut().map(|mut held| *held = lock));
 }
 
 /// The socket of a connection that is known: as it is now, since who closes it says so first.

@@ -5,7 +5,7 @@
 //! meanwhile. Where the next request does not come, the connection is `parked`.
 
 use crate::httpd::guard::guard;
-use crate::httpd::io::{listener, parked};
+use crate::httpd::io::{forked, listener, parked};
 use crate::httpd::log::{self, Level};
 use crate::httpd::request::connection::Connection;
 use crate::httpd::request::server::{Server, can_suspend, mpm_query};
@@ -102,7 +102,7 @@ fn serve(connection: Connection<'_>) -> c_int {
         // SAFETY: a live connection, which httpd's own hooks serve.
         let status = unsafe { sys::ap_run_process_connection(raw) };
         AT.with(|at| at.set(null_mut()));
-        parked::end_forked();
+        forked::end_forked();
         drop(worker);
         if status != Status::OK.0 || !is_idle(connection) {
             return status;

@@ -8,7 +8,7 @@ use crate::httpd::module::slot;
 use crate::httpd::request::Request;
 use crate::httpd::request::server::Server;
 use crate::httpd::sys;
-use std::ffi::{CStr, c_char, c_int};
+use std::ffi::{CStr, CString, c_char, c_int};
 use std::path::Path;
 use std::ptr::{null, null_mut};
 
@@ -207,16 +207,39 @@ unsafe extern "C" fn on_fixups(raw: *mut sys::request_rec) -> c_int {
     }
 }
 
-unsafe extern "C" fn on_status(status: *mut c_int, raw: *mut sys::request_rec) -> c_int {
+/// The note of a request that has failed, though mod_proxy has an answer: with which status.
+const FAILED: &CStr = c"mod_python.failed";
+
+/// Has whoever runs the request see that it has failed.
+///
+/// # Safety
+/// A live request, which this thread serves, and which mod_proxy has an answer of.
+pub(in crate::httpd) unsafe fn fail(request: *mut sys::request_rec, status: c_int) {
+    // SAFETY: the caller's promise; the table copies the text.
+    unsafe {
+        let text = CString::new(status.to_string()).unwrap_or_default();
+        sys::apr_table_set((*request).notes, FAILED.as_ptr(), text.as_ptr());
+    }
+}
+
+unsafe extern "C" fn on_status(place: *mut c_int, raw: *mut sys::request_rec) -> c_int {
     // SAFETY: mod_proxy passes live ones.
     let (request, status, is_own) = unsafe {
         let note = sys::apr_table_get((*raw).notes, NOTE.as_ptr());
-        (Request::from_raw(raw), *status, !note.is_null())
+        (Request::from_raw(raw), *place, !note.is_null())
     };
     if let (Some(request), Some(explain), true) = (request, EXPLAIN.get(), is_own)
         && let Err(place) = guard("proxy status", || explain(request, i64::from(status)))
     {
         log::process(Level::Critical, &place);
+    }
+    // SAFETY: as above; what mod_proxy gives back is in `place`.
+    unsafe {
+        let failed = crate::httpd::text(sys::apr_table_get((*raw).notes, FAILED.as_ptr()));
+        let failed = failed.and_then(|text| text.to_str().ok()?.parse().ok());
+        if let Some(failed) = failed.filter(|_| is_own && status == sys::OK) {
+            *place = failed;
+        }
     }
     sys::DECLINED
 }

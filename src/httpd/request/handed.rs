@@ -95,9 +95,11 @@ impl<'r> Request<'r> {
         }
     }
 
-    pub(crate) fn set_hostname(self, name: &[u8]) {
+    /// Sets the host that was asked for; None where none was named.
+    pub(crate) fn set_hostname(self, name: Option<&[u8]>) {
+        let name = name.map_or(null(), |name| self.pool().c_string(name).as_ptr());
         // SAFETY: a live request; the copy lives as long.
-        unsafe { (*self.as_ptr()).hostname = self.pool().c_string(name).as_ptr() }
+        unsafe { (*self.as_ptr()).hostname = name }
     }
 
     pub(crate) fn set_the_request(self, line: &[u8]) {
@@ -188,33 +190,34 @@ impl<'r> Request<'r> {
         }
     }
 
-    /// Sets the ends of the connection for as long as the request is there.
+    /// Sets the ends of the connection for as long as the request is there, or until the next one sets them: where requests follow one another
+    /// without waiting (pipelining), the first may end last.
     pub(crate) fn set_ends(self, client: (&[u8], u16), own: (&[u8], u16)) {
         let pool = self.pool();
         // SAFETY: a live request and its connection, which serves no other meanwhile; what is made lies in the request's pool, and is put
         // back before that goes.
         unsafe {
             let connection = (*self.as_ptr()).connection;
-            pool.before_end(Before {
+            let between = Between::of(connection);
+            if (*between).lent_to.is_null() {
+                (*between).ends = Ends::of(connection);
+            }
+            (*between).lent_to = self.as_ptr();
+            pool.before_end(Lent {
                 connection,
-                ips: ((*connection).client_ip, (*connection).local_ip),
-                addresses: ((*connection).client_addr, (*connection).local_addr),
-                names: [
-                    (*connection).remote_host,
-                    (*connection).local_host,
-                    (*connection).remote_logname,
-                ],
-                double_reverse: (*connection).double_reverse(),
-                notes: (*connection).notes,
+                between,
+                to: self.as_ptr(),
             });
             // The next request of this connection is another client's.
-            (*connection).notes = sys::apr_table_copy(pool.as_ptr(), (*connection).notes);
+            (*connection).notes = sys::apr_table_copy(pool.as_ptr(), (*between).ends.notes);
             (*connection).remote_host = null_mut();
             (*connection).local_host = null_mut();
             (*connection).remote_logname = null_mut();
             (*connection).set_double_reverse(0);
             (*connection).client_ip = pool.c_string(client.0).as_ptr().cast_mut();
             (*connection).local_ip = pool.c_string(own.0).as_ptr().cast_mut();
+            (*connection).client_addr = (*between).ends.addresses.0;
+            (*connection).local_addr = (*between).ends.addresses.1;
             if let Some(address) = listener::address(pool.as_ptr(), client.0, client.1) {
                 (*connection).client_addr = address;
             }
@@ -225,9 +228,16 @@ impl<'r> Request<'r> {
     }
 }
 
-/// What a connection's ends are between two requests.
-struct Before {
-    connection: *mut sys::conn_rec,
+/// What a connection's ends are between two requests. It lies in the connection's pool.
+#[derive(Clone, Copy)]
+struct Between {
+    ends: Ends,
+    /// The request that has set others; NULL: none.
+    lent_to: *mut sys::request_rec,
+}
+
+#[derive(Clone, Copy)]
+struct Ends {
     ips: (*mut c_char, *mut c_char),
     addresses: (*mut sys::apr_sockaddr_t, *mut sys::apr_sockaddr_t),
     names: [*mut c_char; 3],
@@ -235,20 +245,81 @@ struct Before {
     notes: *mut sys::apr_table_t,
 }
 
-impl Drop for Before {
+const BETWEEN: &CStr = c"mod_python.between";
+
+impl Between {
+    /// The connection's own, which is made where there is none.
+    ///
+    /// # Safety
+    /// A live connection, which this thread serves.
+    unsafe fn of(connection: *mut sys::conn_rec) -> *mut Between {
+        // SAFETY: the caller's promise; what lies under this key is a `Between` that lives as long as the connection.
+        unsafe {
+            let pool = (*connection).pool;
+            let mut found = null_mut();
+            sys::apr_pool_userdata_get(&raw mut found, BETWEEN.as_ptr(), pool);
+            if found.is_null() {
+                found = sys::apr_palloc(pool, size_of::<Between>());
+                found.cast::<Between>().write(Between {
+                    ends: Ends::of(connection),
+                    lent_to: null_mut(),
+                });
+                sys::apr_pool_userdata_setn(found, BETWEEN.as_ptr(), None, pool);
+            }
+            found.cast()
+        }
+    }
+}
+
+impl Ends {
+    /// What they are now.
+    ///
+    /// # Safety
+    /// A live connection, which this thread serves.
+    unsafe fn of(connection: *mut sys::conn_rec) -> Ends {
+        // SAFETY: the caller's promise.
+        unsafe {
+            Ends {
+                ips: ((*connection).client_ip, (*connection).local_ip),
+                addresses: ((*connection).client_addr, (*connection).local_addr),
+                names: [
+                    (*connection).remote_host,
+                    (*connection).local_host,
+                    (*connection).remote_logname,
+                ],
+                double_reverse: (*connection).double_reverse(),
+                notes: (*connection).notes,
+            }
+        }
+    }
+}
+
+/// Puts them back at a request's end, unless a later request has set its own.
+struct Lent {
+    connection: *mut sys::conn_rec,
+    between: *mut Between,
+    to: *mut sys::request_rec,
+}
+
+impl Drop for Lent {
     fn drop(&mut self) {
         // SAFETY: a request's pool goes before its connection.
         unsafe {
-            let connection = &mut *self.connection;
-            (connection.client_ip, connection.local_ip) = self.ips;
-            (connection.client_addr, connection.local_addr) = self.addresses;
+            let (connection, between) = (&mut *self.connection, &mut *self.between);
+            if between.lent_to != self.to {
+                return;
+            }
+            between.lent_to = null_mut();
+            let ends = between.ends;
+            (connection.client_ip, connection.local_ip) = ends.ips;
+            (connection.client_addr, connection.local_addr) = ends.addresses;
             [
                 connection.remote_host,
                 connection.local_host,
                 connection.remote_logname,
-            ] = self.names;
-            connection.set_double_reverse(self.double_reverse);
-            connection.notes = self.notes;
+            ] = ends.names;
+            connection.set_double_reverse(ends.double_reverse);
+            connection.notes = ends.notes;
         }
     }
 }
