@@ -542,3 +542,20 @@ def test_the_text_of_an_exception() -> None:
         alone = _tracebacks.describe(error)
     assert text.endswith("ZeroDivisionError: division by zero") and '  File "/srv/a.py", line 1, in <module>' in text
     assert alone == "ZeroDivisionError: division by zero\nmod_python: raised for /srv/b.py"
+
+
+@pytest.mark.parametrize("way", ["PythonPath", "PythonPath without the library", "the section's directory"])
+def test_files_called_like_modules_of_the_library(serve: Serve, mpm: str, way: str) -> None:
+    """They are the application's: what Python itself loads to find its handler is the library's."""
+    place, paths = (
+        "@ROOT@/live",
+        {"PythonPath": "['@ROOT@/live']+sys.path", "PythonPath without the library": "['@ROOT@/live']"},
+    )
+    config = f'PythonPath "{paths[way]}"\n' if way in paths else ""
+    config = (
+        f"DocumentRoot {place}\n<Directory {place}>\nSetHandler mod_python\nPythonHandler own\n{config}</Directory>\n"
+    )
+    names = ("configparser", "csv", "email", "inspect", "json", "pathlib", "tempfile", "zipfile")
+    files = {f"{name}.py": f"raise ImportError({name!r})\n" for name in names}
+    files["own.py"] = "def handler(req):\n    req.write('own')\n    return 0\n"
+    assert start(serve, mpm, files, config).ok("/").text == "own"

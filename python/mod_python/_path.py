@@ -45,18 +45,19 @@ def use_expression(expression: str, names: dict[str, Any]) -> None:
         entries = _evaluated.setdefault(expression, found)
         if entries is found:
             _check(expression, found)
+    _look_again()
     with _lock:
         _gathered.extend(item for item in entries if item not in _gathered and item not in _initial)
         # What is replaced goes after the lock: an entry may be an object of the application's.
         before = _assign(entries + [item for item in _gathered if item not in entries])
     del before
-    importlib.invalidate_caches()
 
 
 def use_directory(directory: str) -> None:
     """Put the directory that a handler stands in first in sys.path, once."""
     if any(_same(item, directory) for item in _texts()):
         return
+    _look_again()
     with _lock:
         if directory not in _gathered:
             _gathered.append(directory)
@@ -64,6 +65,13 @@ def use_directory(directory: str) -> None:
             list.insert(sys.path, 0, directory)
         else:
             sys.path = [directory, *_initial]
+
+
+def _look_again() -> None:
+    """Have directories read anew at the next import. Before sys.path changes, not after it: from Python 3.13 on, importlib imports
+    much of the standard library for this (importlib.metadata, which needs email, inspect and json), and it must find that, not
+    files of the application's that are called like it; nor may it find nothing, where a PythonPath leaves the library out.
+    """
     importlib.invalidate_caches()
 
 
