@@ -50,7 +50,7 @@ def test_the_request_has_ended(serve: Serve) -> None:
         assert server.ok("/keeps").text == "kept"
         seen: set[str] = set()
 
-        def has_expired() -> bool:  # httpd ends the first request after the client has its answer
+        def has_expired(seen: set[str] = seen) -> bool:  # httpd ends the first request after the client has its answer
             seen.add(server.ok("/comes_late").text)
             return "request object has expired" in seen
 
