@@ -15,6 +15,7 @@ import pytest
 from browser import Browser
 from client import Answer
 from conftest import APPS, Serve, Server, places
+from mod_python._debug_values import is_secret, without_secrets
 
 CONFIG = (
     places("debugged")
@@ -234,3 +235,12 @@ def test_in_a_browser(serve: Serve, tmp_path: Path) -> None:
         browser.screenshot(APPS.parent.parent / "target/screenshots/debug.png")
     finally:
         browser.close()
+
+
+def test_names_of_secrets() -> None:
+    """Of variables, and in lines of source."""
+    assert all(map(is_secret, ("pw", "db_pw", "privateKey", "PRIVATE_KEY", "access_key_id")))
+    assert not any(map(is_secret, ("pwm", "keyboard", "author", "accessed")))
+    line = 'private_key="LEAK"; access_key = \'LEAK\'; keyboard="shown"'
+    found = without_secrets(line, only_quoted=True)
+    assert "LEAK" not in found and "shown" in found

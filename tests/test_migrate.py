@@ -198,6 +198,26 @@ def test_code(
     assert status == 2
 
 
+def test_names_that_modules_and_classes_do_not_have_any_more() -> None:
+    """In code that parses, and in code that does not."""
+    both = "from urllib import quote, urlencode as e\nfrom types import (StringType,\n    x)\nclass A:\n    __metaclass__ = type\n    def __nonzero__(self): pass\n"
+    parsed = "sorted(a, cmp=b); a.sort(cmp=b)\n'x'.decode('hex'); y.encode('base64'); y.encode('utf-8')\n"
+
+    def told(text: str) -> list[tuple[int, str]]:
+        return sorted((one.line, one.text) for one in code.module("m.py", text.encode(), text) if one.code == "MP2004")
+
+    gone = [(1, "urllib.quote is gone"), (1, "urllib.urlencode is gone"), (2, "types.StringType is gone")]
+    gone += [(5, "__metaclass__ is not looked at"), (6, "__nonzero__ is not called")]
+    calls = [
+        (7, "sort(cmp=…) is gone"),
+        (7, "sorted(cmp=…) is gone"),
+        (8, ".decode('hex') is gone"),
+        (8, ".encode('base64') is gone"),
+    ]
+    assert told(both + parsed) == gone + calls
+    assert told(both + "print 1\n") == gone
+
+
 def test_what_python_two_wrote_is_python_three_after_all(tmp_path: Path) -> None:
     """Whatever a rule of grammar matches is what Python 3 refuses, and the library of this project is none of it."""
     for path in (PROJECT / "python/mod_python").rglob("*.py"):
@@ -343,6 +363,19 @@ def translated(tmp_path: Path, capsys: pytest.CaptureFixture[str], config: str) 
             'PythonDaemon my-site "python-path=/a b:/c" processes=2 reload=/x.py\nPythonWSGI / /x.py:app daemon=my-site',
             ["MP1004"],
         ),
+        # What httpd puts in the place of a name, and what mod_wsgi puts there for each request.
+        (
+            "Define D /srv\nWSGIDaemonProcess ${D}x python-path=${D}/a:rel:/b\nWSGIDaemonProcess plain python-path=${D}\nWSGICallableObject %{ENV:X}\n"
+            "WSGIScriptAlias /p /p.py process-group=plain\n<Macro Site $n>\nWSGIDaemonProcess $n\nWSGIProcessGroup $n\nWSGIScriptAlias /$n /srv/$n.py\n</Macro>\nUse Site a",
+            "Define D /srv\nPythonDaemon ${D}x python-path=${D}/a:/b\nPythonDaemon plain python-path=${D} reload=/p.py\n"
+            "PythonWSGI /p /p.py daemon=plain\n<Macro Site $n>\nPythonDaemon $n reload=/srv/$n.py\nPythonWSGI /$n /srv/$n.py daemon=$n\n</Macro>\nUse Site a",
+            ["MP1004"],
+        ),
+        (
+            "WSGIDaemonProcess d python-path=rel\nWSGIScriptAlias / /p.py\n<Macro M $n>\nWSGIProcessGroup $n\n</Macro>",
+            "PythonDaemon d\nPythonWSGI / /p.py\n<Macro M $n>\n</Macro>",
+            [],
+        ),
         # What holds for some requests alone must not hold for all.
         (
             'WSGIScriptAlias /x /srv/x.wsgi\n<Directory /srv>\nRequire all denied\n<If "false">\nRequire all granted\nSetEnv A b\n</If>\n</Directory>',
@@ -406,6 +439,8 @@ def test_environments_of_daemons(tmp_path: Path, capsys: pytest.CaptureFixture[s
         ("www.example.org:443", [], "www.example.org-443"),
         ("x" * 40, ["x" * 32], "x" * 28 + "-2"),
         ("x" * 31 + "-y", [], "x" * 31),
+        ("${SITE}.example", ["${SITE}"], "${SITE}.example"),
+        ("$name", [], "$name"),
     ],
 )
 def test_names_of_daemons(wanted: str, taken: list[str], name: str) -> None:

@@ -78,6 +78,16 @@ KINDS = {
         ["main:app", "--chdir", "own"],
         "own",
     ),
+    "a class is a place for names": ({"placed.py": WSGI.format(name="app", value="b'placed'") + "class Sites:\n    app = staticmethod(app)\ndel app\n"}, ["placed:Sites.app"], "placed"),
+    "a Django project": (
+        {
+            "project/manage.py": "import sys\ndef main():\n    sys.exit(1)\n",
+            "project/bare/wsgi.py": "from django.core.wsgi import get_wsgi_application\napplication = get_wsgi_application()\n",
+            "project/django/core/wsgi.py": "def get_wsgi_application():\n" + WSGI.format(name="app", value="b'project'").replace("\n", "\n    ") + "\n    return app\n",
+        },
+        ["--chdir", "project", "."],
+        "project",
+    ),
     "stdlib's name": ({"calendar.py": WSGI.format(name="app", value="b'mine'")}, ["calendar.py"], "mine"),
 }  # fmt: skip
 

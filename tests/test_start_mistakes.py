@@ -20,6 +20,7 @@ from test_asgi_protocols import certificate
 
 from httpd import CHILD_USER, PROJECT
 
+DJANGO = "from django.core.wsgi import get_wsgi_application\napplication = get_wsgi_application()\n"
 APP = "def app(environ, start_response):\n    start_response('200 OK', [])\n    return [b'x']\n"
 
 
@@ -58,6 +59,8 @@ def command(serve_module: Serve, certificate: Path) -> Iterator[Command]:
         "bad.env": "A=1\nB is 2\n",
         "nonsense.conf": "Nonsense\n",
         "empty/readme": "",
+        **{f"several/{name}/wsgi.py": DJANGO for name in ("one", "two")},
+        "several/manage.py": "",
     }
     for name, text in files.items():
         command.write(name, text)
@@ -91,6 +94,9 @@ MISTAKES = {
     "syntax:app": "{place}/syntax.py, line 2: SyntaxError:",
     "deep:app": "{place}/deep.py, line 2, in <module>:",
     "none": "there is neither application nor app in none",
+    "factory:create_app('a')": "A factory is called without arguments: write a function that calls it with them",
+    "factory:create_app": "or --handler for a handler of mod_python\n  If it makes the application: factory:create_app()",
+    "several": "{place}/several has several applications of Django\n  Name the one that is to be served: one.wsgi or two.wsgi.",
     "number:app": "app of number is an object of type int: that is no application",
     "factory:create_app()": "line 2, in create_app:\n      raise RuntimeError('no database')\n  RuntimeError: no database",
     "away:app": "the start-up of away::app (lifespan) has failed:\n  no database",

@@ -26,8 +26,8 @@ _VARIABLES = 40
 _SECONDS = 0.25
 """How long one value may take; all of a page have eight times as long."""
 
-_WORD = r"(?:pass(?:word|wd|phrase)?|pwd|secret|token|authorization|cookie|session|credential|signature|csrf|api_?key)"
-_SECRET = re.compile(rf"{_WORD}|(?:^|[^a-z])(?:auth|keys?|otp|pin|sid)(?:$|[^a-z])", re.IGNORECASE)
+_WORD = r"(?:pass(?:word|wd|phrase)?|pwd|secret|token|authorization|cookie|session|credential|signature|csrf|(?:api|private|access)_?key)"
+_SECRET = re.compile(rf"{_WORD}|(?:^|[^a-z])(?:auth|keys?|otp|pin|pw|sid)(?:$|[^a-z])", re.IGNORECASE)
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 # Values behind such a name, in a text: `password='x'`, `"token": "x"`, `?token=x`. All is bounded: a text may be anybody's, and a
 # search that tries each place for each length would take for ever.

@@ -142,7 +142,7 @@ fn call<'py, R: Rescue + 'static>(
     argument: &Object<'py>,
 ) -> Option<Outcome<'py>> {
     let armed = deadlines::arm(cx, common.limit(Answerer::Handler), lease);
-    let called = match handlers::resolve(cx, entry, Importing::new(common, now), argument) {
+    let called = match handlers::resolve(cx, entry, Importing::new(common, now), Some(argument)) {
         Ok(Some(callable)) if is_debugged(common) => debug(cx, &callable, argument),
         Ok(Some(callable)) => exception::call(cx, &callable, argument),
         Ok(None) => return None,

@@ -124,7 +124,7 @@ impl<'c> Importing<'c> {
 const INTERVAL: i64 = 1_000_000;
 
 /// Finds the object to call for a handler; None where the entry is silent and its module has none. A class on the way to it is called
-/// with `argument`.
+/// with `argument`, if there is one.
 ///
 /// # Errors
 /// What importing the module raises; AttributeError where it has no such object.
@@ -132,7 +132,7 @@ pub(crate) fn resolve<'py>(
     cx: Cx<'py>,
     entry: &Entry<'_>,
     importing: Importing<'_>,
-    argument: &Bound<'py, PyAny>,
+    argument: Option<&Bound<'py, PyAny>>,
 ) -> PyResult<Option<Bound<'py, PyAny>>> {
     if let Some(found) = known(cx, entry, importing)? {
         return Ok(Some(found));
@@ -250,17 +250,20 @@ fn import<'py>(
     Ok(module)
 }
 
-/// Follows the object's path from the module on. A class on the way is called with the argument, and the next name is looked up in
+/// Follows the object's path from the module on. A class on the way is called with the argument, if there is one, and the next name is looked up in
 /// the instance.
 fn walk<'py>(
     entry: &Entry<'_>,
     module: Bound<'py, PyAny>,
-    argument: &Bound<'py, PyAny>,
+    argument: Option<&Bound<'py, PyAny>>,
 ) -> PyResult<Option<Bound<'py, PyAny>>> {
     let (_, object) = entry.parts();
     let mut found = module.clone();
     for (place, name) in object.split('.').enumerate() {
-        if place > 0 && found.is_instance_of::<PyType>() {
+        if let Some(argument) = argument
+            && place > 0
+            && found.is_instance_of::<PyType>()
+        {
             found = found.call1((argument,))?;
         }
         match exception::attribute(&found, name)? {

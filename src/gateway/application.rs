@@ -131,7 +131,7 @@ fn location<'a>(held: &'a Held<'_, Exchange>) -> Option<&'a str> {
     }
 }
 
-/// Imports the application, as handlers are: PythonPath and PythonAutoReload count.
+/// Imports the application, as handlers are: PythonPath and PythonAutoReload count. A class on the way to it is a place for names, no more.
 ///
 /// # Errors
 /// What importing raises; AttributeError where the module has no such object.
@@ -139,7 +139,6 @@ pub(super) fn find<'py>(
     cx: Cx<'py>,
     held: &Held<'_, Exchange>,
     mounted: &Mounted<'_>,
-    request: &Object<'py>,
 ) -> PyResult<Object<'py>> {
     let host = held.request();
     let common = &host.config::<ModPython>().common;
@@ -156,7 +155,7 @@ pub(super) fn find<'py>(
     };
     let entry = entry(held, mounted, key);
     let importing = Importing::new(common, host.time());
-    let found = handlers::resolve(cx, &entry, importing, request)?
+    let found = handlers::resolve(cx, &entry, importing, None)?
         .ok_or_else(|| PyAttributeError::new_err(format!("there is no {}", mounted.name)))?;
     if !mounted.is_factory {
         return Ok(found);

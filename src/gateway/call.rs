@@ -141,11 +141,7 @@ impl<'py> Call<'py> {
     ///
     /// # Errors
     /// RuntimeError where the request cannot be answered, those of `application::mounted`, and what importing raises.
-    pub(super) fn answerer<'h>(
-        &self,
-        held: &'h Held<'_, Exchange>,
-        request: &Object<'py>,
-    ) -> PyResult<Answerer<'h, 'py>> {
+    pub(super) fn answerer<'h>(&self, held: &'h Held<'_, Exchange>) -> PyResult<Answerer<'h, 'py>> {
         Exchange::check_way_out(held)?;
         if held.is_over() || held.request().eos_sent() != 0 {
             return Err(PyRuntimeError::new_err("the request has been answered"));
@@ -153,7 +149,7 @@ impl<'py> Call<'py> {
         let Some(mounted) = application::mounted(self.cx, self.gateway, held)? else {
             return Ok(Answerer::Nobody(Status::DECLINED));
         };
-        match application::find(self.cx, held, &mounted, request) {
+        match application::find(self.cx, held, &mounted) {
             Ok(application) => Ok(Answerer::Application(mounted, application)),
             Err(error) => {
                 let raised = exception::value(self.cx.py, error);

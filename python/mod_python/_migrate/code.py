@@ -108,6 +108,12 @@ def by_lines(path: str, lines: list[str]) -> Iterator[Finding]:
         imported = re.match(r"\s*(?:from\s+([\w.]+)\s+import|import\s+(.+))", line)
         for name in re.findall(r"[\w.]+", (imported[1] or imported[2]) if imported else ""):
             yield from _module(path, number, name)
+        if imported and imported[1]:
+            for name in re.findall(r"\w+", line[imported.end() :]):
+                yield from _from(path, number, imported[1], name)
+        defined = re.match(r"\s*def\s+(__\w+__)\s*\(|\s*(__metaclass__)\s*=", line)
+        if defined:
+            yield from _special(path, number, defined[1] or defined[2])
         yield from request_rules.by_line(path, number, line)
 
 
@@ -135,25 +141,54 @@ def names(path: str, tree: ast.Module) -> Iterator[Finding]:
                 yield from _module(path, node.lineno, alias.name)
         elif isinstance(node, ast.ImportFrom) and node.level == 0:
             yield from _module(path, node.lineno, node.module or "")
-        elif isinstance(node, ast.FunctionDef) and node.name in (
-            "__nonzero__",
-            "__unicode__",
-            "__cmp__",
-            "__getslice__",
-        ):
-            yield Finding("MP2004", f"{node.name} is not called", path, node.lineno, _special(node.name))
+            for alias in node.names:
+                yield from _from(path, node.lineno, node.module or "", alias.name)
+        elif isinstance(node, ast.FunctionDef):
+            yield from _special(path, node.lineno, node.name)
+        elif isinstance(node, ast.Name) and node.id == "__metaclass__" and isinstance(node.ctx, ast.Store):
+            yield from _special(path, node.lineno, node.id)
+        elif isinstance(node, ast.Call):
+            yield from _call(path, node)
         elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.RShift) and _is_name(node.left, "print"):
             yield Finding("MP2001", "print >>file is gone", path, node.lineno, "Write print(…, file=file).")
 
 
-def _special(name: str) -> str:
-    new = {
-        "__nonzero__": "__bool__",
-        "__unicode__": "__str__",
-        "__cmp__": "__eq__ and __lt__",
-        "__getslice__": "__getitem__",
-    }
-    return f"Write {new[name]}."
+_SPECIAL = {
+    "__nonzero__": "__bool__",
+    "__unicode__": "__str__",
+    "__cmp__": "__eq__ and __lt__",
+    "__getslice__": "__getitem__",
+    "__setslice__": "__setitem__",
+    "__delslice__": "__delitem__",
+    "__metaclass__": "class Name(metaclass=…)",
+}
+
+
+def _special(path: str, number: int, name: str) -> Iterator[Finding]:
+    if name in _SPECIAL:
+        said = "is not looked at" if name == "__metaclass__" else "is not called"
+        yield Finding("MP2004", f"{name} {said}", path, number, f"Write {_SPECIAL[name]}.")
+
+
+def _from(path: str, number: int, module: str, name: str) -> Iterator[Finding]:
+    """A name that somebody wants of a module."""
+    remedy = ATTRIBUTES.get(f"{module}.{name}")
+    if remedy:
+        yield Finding("MP2004", f"{module}.{name} is gone", path, number, f"Write {remedy}.")
+
+
+def _call(path: str, node: ast.Call) -> Iterator[Finding]:
+    """Arguments that are gone: sort(cmp=…), and codecs between bytes and bytes."""
+    called = getattr(node.func, "attr", "") or getattr(node.func, "id", "")
+    if called in ("sort", "sorted") and any(one.arg == "cmp" for one in node.keywords):
+        yield Finding("MP2004", f"{called}(cmp=…) is gone", path, node.lineno, "Write key=functools.cmp_to_key(…).")
+    first = node.args[0] if node.args else None
+    if called in ("encode", "decode") and isinstance(first, ast.Constant) and first.value in _CODECS:
+        text = f".{called}({first.value!r}) is gone"
+        yield Finding("MP2004", text, path, node.lineno, f"Write codecs.{called}(data, {first.value!r}).")
+
+
+_CODECS = ("hex", "base64", "zlib", "bz2", "rot13", "rot_13", "quopri", "uu", "string_escape")
 
 
 def _is_name(node: ast.expr, name: str) -> bool:

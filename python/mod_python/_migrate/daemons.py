@@ -82,6 +82,9 @@ OPTIONS: dict[str, Option] = {
 }
 """Every option of WSGIDaemonProcess; docs/moving.md has each, which a test compares."""
 
+PARAMETER = re.compile(r"\$\w", re.ASCII)
+"""A Macro's, which Use gives."""
+_VARIABLE = re.compile(r"\$\{\w+\}|\$\w+", re.ASCII)
 _VARIABLES = {"lang": "LANG", "locale": "LC_ALL"}
 _SETS = ("setenv", "passenv", "setenvif", "setenvifnocase", "browsermatch", "browsermatchnocase")
 
@@ -105,8 +108,9 @@ class Daemon:
         words = [self.new_name]
         for name, value in self.options.items():
             option = OPTIONS.get(name)
-            if option is not None and option.key and value:
-                words.append(_word(option.key, _value(name, value, self.new_name)))
+            new = _value(name, value, self.new_name) if option is not None and option.key else ""
+            if option is not None and new:
+                words.append(_word(option.key, new))
         if home and "python-home" not in self.options:
             words.append(_word("python-home", home))
         # mod_wsgi's own numbers.
@@ -118,6 +122,9 @@ class Daemon:
 
 def named(wanted: str, taken: Iterable[str]) -> str:
     """A name for a daemon as PythonDaemon takes it, which none of those that are taken is like."""
+    if _VARIABLE.search(wanted) and re.fullmatch(r"[A-Za-z0-9_.-]+", _VARIABLE.sub("x", wanted)):
+        # httpd puts something in its place: Define, or Use for a Macro.
+        return wanted
     plain = re.sub(r"[^A-Za-z0-9_.-]+", "-", wanted).strip("-_.")[:LONGEST].rstrip("-_.") or "daemon"
     known = {_key(name) for name in taken}
     name, count = plain, 1
@@ -167,5 +174,5 @@ def _value(name: str, value: str, daemon: str) -> str:
     if name == "display-name":
         return value.replace("%{GROUP}", f"(wsgi:{daemon})")
     if name == "python-path":
-        return ":".join(path for path in value.split(":") if os.path.isabs(path))
+        return ":".join(path for path in value.split(":") if os.path.isabs(path) or _VARIABLE.match(path))
     return value

@@ -69,6 +69,10 @@ class Entry:
         """The virtual host around it."""
         return next((section for section in self.chain() if section.name == "virtualhost"), None)
 
+    def macro(self) -> Optional[Section]:
+        """The macro around it."""
+        return next((section for section in self.chain() if section.name == "macro"), None)
+
     def inner(self) -> list[Section]:
         """The sections around it but for the virtual host, the outermost first."""
         return [section for section in reversed(self.chain()) if section.name != "virtualhost"]

@@ -11,7 +11,7 @@ from mod_python._doctor.findings import Finding
 from mod_python._doctor.lines import quoted
 from mod_python._doctor.targets import MAIN
 from mod_python._migrate import rules_of_files
-from mod_python._migrate.daemons import OPTIONS, Daemon, lost, named, variables
+from mod_python._migrate.daemons import OPTIONS, PARAMETER, Daemon, lost, named, variables
 from mod_python._migrate.directives import WSGI, interpreter
 from mod_python._migrate.source import Entry, Section, Source, covers_file
 
@@ -167,6 +167,10 @@ class Translator:
         if alias is None:
             return self.put(source, entry)
         callable_ = self.setting(alias, "wsgicallableobject", "callable-object")
+        if callable_.startswith("%{"):
+            text = f"{callable_} is not translated: an application has a name that is written"
+            self.say("MP1004", source, entry, text, "Write it behind the file, or a PythonWSGI for each.")
+            callable_ = ""
         target = alias.path + (f":{callable_}" if callable_ and callable_ != "application" else "")
         url = alias.url.rstrip("/") or "/"
         where = [f"daemon={alias.daemon}"] if alias.daemon else []
@@ -333,6 +337,9 @@ class Translator:
         for _, entry in self.covering(alias):
             found = entry.words()
             if entry.name == name and found:
+                if PARAMETER.search(found[0]) and entry.macro() is not alias.entry.macro():
+                    # What it stands for is told where the macro is used.
+                    continue
                 weight = 2 * len("".join(section.argument for section in entry.inner())) + (entry.host() is not None)
                 if weight >= best[0]:
                     best = (weight, found[0])

@@ -176,8 +176,24 @@ def _told(target: Target, module: Any) -> dict[str, str]:
         raise TypeError(
             f"{name} of {target.module} is {said}: that is no application that can be told to be WSGI or ASGI; "
             "say --wsgi or --asgi, or --handler for a handler of mod_python"
+            + (f"\nIf it makes the application: {target.text}()" if _may_be_factory(found, target) else "")
         )
     return {"kind": kind, "name": name, "factory": "yes" if is_factory else ""}
+
+
+def _may_be_factory(found: Any, target: Target) -> bool:
+    """Can it be called without arguments, as it was not?"""
+    if (
+        target.is_factory
+        or not target.text.endswith(target.name)
+        or not (inspect.isroutine(found) or inspect.isclass(found))
+    ):
+        return False
+    try:
+        inspect.signature(found).bind()
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def resolved(module: Any, name: str) -> Any:

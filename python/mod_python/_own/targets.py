@@ -100,7 +100,9 @@ def parse(text: str, directory: str, prefix: str = "", kind: str = "") -> Target
     if colon and not _NAME.fullmatch(name):
         raise Problem(
             f"{text!r}: {name!r} is no name of a callable",
-            "Write module:name, such as shop.wsgi:application, or module:factory().",
+            "A factory is called without arguments: write a function that calls it with them, and module:function()."
+            if name.endswith(")")
+            else "Write module:name, such as shop.wsgi:application, or module:factory().",
         )
     if place.endswith(".psp") and os.path.isfile(os.path.join(directory, place)):
         folder = os.path.dirname(place) or "."
@@ -209,6 +211,14 @@ def of_directory(directory: str, handler: str) -> tuple[list[Target], Optional[P
             f"what is in {directory} cannot be imported",
             f"{next(iter(broken.values()))}\nIf that file is none of it, name what is to be served: an application or a file.",
         )
+    django = [] if served else _django(directory)
+    if len(django) > 1:
+        raise Problem(
+            f"{directory} has several applications of Django",
+            f"Name the one that is to be served: {' or '.join(target.text for target in django)}.",
+        )
+    if django:
+        return django, None
     if served:
         first = next((one for word in _FIRST for one in served if one.module == word), served[0])
         return [dataclasses.replace(first, prefix=""), *served], None
@@ -218,3 +228,19 @@ def of_directory(directory: str, handler: str) -> tuple[list[Target], Optional[P
         f"there is nothing to serve in {directory}: neither handlers (*.py), nor pages (*.psp)",
         "Name an application, such as shop.wsgi:application, a file, or another directory.",
     )
+
+
+def _django(directory: str) -> list[Target]:
+    """The applications of a Django project: manage.py lies beside its package, which has wsgi.py, asgi.py or both."""
+    if not os.path.isfile(os.path.join(directory, "manage.py")):
+        return []
+    names = sorted(name for name in os.listdir(directory) if name.isidentifier())
+    for kind in ("wsgi", "asgi"):
+        found = []
+        for name in names:
+            path = os.path.join(directory, name, f"{kind}.py")
+            if os.path.isfile(path) and sources.look(path).kind("application") == kind:
+                found.append(Target("", kind, f"{name}.{kind}", "application", False, directory, f"{name}.{kind}"))
+        if found:
+            return found
+    return []

@@ -47,7 +47,7 @@ fn handler<'py>(cx: Cx<'py>, args: Args<'_, 'py>) -> PyResult<Object<'py>> {
 pub(in crate::gateway) fn answer<'py>(call: &Call<'py>, request: &Object<'py>) -> PyResult<Status> {
     let cx = call.cx;
     let held = call.hold()?;
-    let (mounted, application) = match call.answerer(&held, request)? {
+    let (mounted, application) = match call.answerer(&held)? {
         Answerer::Application(mounted, application) => (mounted, application),
         Answerer::Nobody(status) => return Ok(status),
     };

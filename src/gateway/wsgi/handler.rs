@@ -49,7 +49,7 @@ pub(in crate::gateway) fn answer<'py>(call: &Call<'py>, request: &Object<'py>) -
         })
     })?;
     let held = call.hold()?;
-    let (mounted, application) = match call.answerer(&held, request)? {
+    let (mounted, application) = match call.answerer(&held)? {
         Answerer::Application(mounted, application) => (mounted, application),
         Answerer::Nobody(status) => return Ok(status),
     };
