@@ -23,6 +23,7 @@ impl Rescue for Lease<Exchange> {
         let Ok(held) = self.hold() else {
             return Rescued::Busy;
         };
+        let _brief = self.turn().briefly();
         let request = held.request();
         let connection = request.connection();
         if connection.aborted() || held.is_over() {
@@ -51,6 +52,7 @@ impl Rescue for Lease<Exchange> {
 
     fn close(&self) {
         let Ok(held) = self.hold() else { return };
+        let _brief = self.turn().briefly();
         let (request, times) = (held.request(), held.times());
         // What it has been at since it came, it has been in Python.
         let age = age(u64::try_from(request.time()).unwrap_or(0));
@@ -61,21 +63,23 @@ impl Rescue for Lease<Exchange> {
     }
 
     fn log(&self, text: &str, extra: Extra<'_>) -> bool {
-        let held = self.hold();
-        if let Ok(held) = &held {
-            log::traceback(held.request(), Level::Error as i32, text.as_bytes(), extra);
-        }
-        held.is_ok()
+        let Ok(held) = self.hold() else { return false };
+        let _brief = self.turn().briefly();
+        log::traceback(held.request(), Level::Error as i32, text.as_bytes(), extra);
+        true
     }
 }
 
 /// The client of a PythonConnectionHandler, in whose protocol nothing can be said here.
 impl Rescue for Lease<OfConnection> {
     fn answer(&self) -> Rescued {
-        match self.hold() {
-            Ok(held) if held.connection().shut() => Rescued::BrokenOff,
-            Ok(_) => Rescued::Not,
-            Err(_) => Rescued::Busy,
+        let Ok(held) = self.hold() else {
+            return Rescued::Busy;
+        };
+        let _brief = self.turn().briefly();
+        match held.connection().shut() {
+            true => Rescued::BrokenOff,
+            false => Rescued::Not,
         }
     }
 
@@ -89,12 +93,11 @@ impl Rescue for Lease<OfConnection> {
     fn close(&self) {}
 
     fn log(&self, text: &str, extra: Extra<'_>) -> bool {
-        let held = self.hold();
-        if let Ok(held) = &held {
-            let server = held.connection().base_server();
-            log::traceback(server, Level::Error as i32, text.as_bytes(), extra);
-        }
-        held.is_ok()
+        let Ok(held) = self.hold() else { return false };
+        let _brief = self.turn().briefly();
+        let server = held.connection().base_server();
+        log::traceback(server, Level::Error as i32, text.as_bytes(), extra);
+        true
     }
 }
 

@@ -27,6 +27,8 @@ pub(crate) struct Turn {
     /// How many Python filters are running on the answer's way, and on the body's (`Way`). Nobody may begin that way again
     /// meanwhile: filters above them are in the middle of their work.
     under_way: [AtomicUsize; 2],
+    /// Has the owner it for a moment alone, in place of the thread that serves the request?
+    is_brief: AtomicBool,
     gate: Mutex<()>,
     given: Condvar,
 }
@@ -49,6 +51,15 @@ pub(crate) struct UnderWay<'t>(&'t AtomicUsize);
 impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// Says, while it lives, that the turn is taken for a moment alone.
+pub(crate) struct Briefly<'t>(&'t AtomicBool);
+
+impl Drop for Briefly<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::SeqCst);
     }
 }
 
@@ -165,11 +176,17 @@ impl Turn {
         self.claim(me)
     }
 
-    /// Has the thread that sends what is due it, or that of streams? Whoever may wait, may wait for those.
+    /// Says that the owner, a thread of the child's own, has it for a moment alone. Called by the owner.
+    pub(crate) fn briefly(&self) -> Briefly<'_> {
+        self.is_brief.store(true, Ordering::SeqCst);
+        Briefly(&self.is_brief)
+    }
+
+    /// Has the thread that sends what is due it, that of streams, or one that has it for a moment? Whoever may wait, may wait for those.
     fn is_with_the_sender(&self) -> bool {
         let owner = self.owner.load(Ordering::SeqCst);
         let is_it = |brief: &AtomicUsize| owner == brief.load(Ordering::Relaxed);
-        owner != 0 && (is_it(&BRIEF) || is_it(&STREAMS))
+        owner != 0 && (is_it(&BRIEF) || is_it(&STREAMS) || self.is_brief.load(Ordering::SeqCst))
     }
 
     /// Has nobody it for long? Nobody has it, or one of those threads: it may have changed hands since it was refused.
@@ -301,6 +318,19 @@ mod tests {
         std::thread::scope(|scope| {
             scope.spawn(|| assert!(turn.try_take().is_some()));
         });
+    }
+
+    #[test]
+    fn who_has_it_for_a_moment_may_be_waited_for() {
+        let turn = Turn::default();
+        let taken = turn.try_take();
+        assert!(!turn.is_free_soon());
+        let brief = turn.briefly();
+        assert!(turn.is_free_soon());
+        drop(brief);
+        assert!(!turn.is_free_soon());
+        drop(taken);
+        assert!(turn.is_free_soon());
     }
 
     #[test]
