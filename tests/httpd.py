@@ -226,7 +226,7 @@ class Httpd:
         return f"http://127.0.0.1:{self.port}{path}"
 
     def settle(self) -> None:
-        """Wait, but not for ever, until no thread of a child runs: what follows an answer has been done, and is in the log.
+        """Wait, but not for ever, until no thread of a child, or of a daemon, runs: what follows an answer has been done, and is in the log.
 
         And httpd's event MPM races with itself when it is stopped while a worker closes a connection, and may crash in
         apr_os_sock_get() with no module of ours loaded (seen with 2.4.71 and static files).
@@ -237,7 +237,7 @@ class Httpd:
             # Nothing ran between two looks: every thread sleeps, and none has been switched to meanwhile.
             nonlocal before
             after = {}
-            for pid in self.child_pids():
+            for pid in descendants(self.pid):
                 for status in Path(f"/proc/{pid}/task").glob("*/status"):
                     with contextlib.suppress(OSError):
                         lines = status.read_text().splitlines()
@@ -322,6 +322,15 @@ class Httpd:
                 raise TimeoutError(complaint)
             # What a process has come to, nobody tells: a log, a port and /proc are looked at.
             time.sleep(step)
+
+
+def descendants(pid: int) -> list[int]:
+    """The processes that a process has started, and theirs. Raises OSError where it has gone."""
+    found = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    for child in tuple(found):
+        with contextlib.suppress(OSError):
+            found += descendants(child)
+    return found
 
 
 def is_keeper(pid: str) -> bool:

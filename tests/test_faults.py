@@ -137,6 +137,7 @@ FAILURES: list[tuple[str, str, int, str, str]] = [
     ("deallocate=panic", "/up", 200, "HELLO WORLD!", "a deliberate panic in deallocate"),
     ("pool cleanup=panic", "/hello/handler", 200, "Hello World!", "a deliberate panic in pool cleanup"),
     ("pool cleanup=panic", "/faulty/cleans", 200, "registered", "a deliberate panic in pool cleanup"),
+    ("fork=panic", "/faulty/forks", 200, "7", "a deliberate panic in fork"),
     ("filter=panic", "/up", 500, "", "a deliberate panic in filter"),
     ("tag=panic", "/page.shtml", 200, SSI_ERROR, "a deliberate panic in tag"),
     # What httpd's files say has been merged once for all requests.

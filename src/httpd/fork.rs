@@ -4,6 +4,7 @@
 //! it has been registered.
 
 use crate::httpd::guard::guard;
+use crate::httpd::log::{self, Level};
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
@@ -79,18 +80,26 @@ fn in_order(part: Option<&'static Part>, what: fn(&AtFork)) {
     }
 }
 
+/// Not in the new process: this takes locks and memory.
+fn complain(done: Result<(), String>) {
+    if let Err(place) = done {
+        log::process(Level::Critical, &place);
+    }
+}
+
 unsafe extern "C" fn on_prepare() {
-    let _ = guard("fork", || {
+    let prepared = guard("fork", || {
         let mut part = last();
         while let Some(one) = part {
             (one.what.prepare)();
             part = one.before();
         }
     });
+    complain(prepared);
 }
 
 unsafe extern "C" fn in_parent() {
-    let _ = guard("fork", || in_order(last(), |what| (what.parent)()));
+    complain(guard("fork", || in_order(last(), |what| (what.parent)())));
 }
 
 unsafe extern "C" fn in_child() {

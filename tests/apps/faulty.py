@@ -1,5 +1,7 @@
 """Handlers whose operations are made to fail."""
 
+import os
+
 from mod_python import Session, apache
 
 
@@ -16,6 +18,14 @@ def body(req):
 def flushes(req):
     for _ in range(3):
         req.write("line\n")
+    return apache.OK
+
+
+def forks(req):
+    child = os.fork()
+    if child == 0:
+        os._exit(7)
+    req.write(str(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])))
     return apache.OK
 
 
