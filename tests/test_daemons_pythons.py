@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Serve, Server
-from kept_daemons import PROXY, Daemon, user
+from kept_daemons import PROXY, Daemon, until, user
 from second_python import Second, second
 from websockets.sync.client import connect
 
@@ -91,7 +91,7 @@ def test_reload(front: Server) -> None:
     reloads = Daemon(front).state()["reloads"]
     front.write("touched", "now")
     Daemon(front).until(lambda state: state["reloads"] > reloads)
-    assert told(front, "/w")[2] != before
+    until(lambda: told(front, "/w")[2] != before, front.log_text)
     assert Daemon(front).reload().returncode == 0
 
 
