@@ -5,6 +5,7 @@
 
 use crate::httpd::guard::guard;
 use crate::httpd::log::{self, Level};
+use std::cell::Cell;
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
@@ -73,6 +74,15 @@ fn last() -> Option<&'static Part> {
     unsafe { LAST.load(Ordering::Acquire).as_ref() }
 }
 
+thread_local! {
+    /// What this thread's fork was prepared for. Whoever registers meanwhile, in another thread, has not prepared, and has no end to make.
+    static PREPARED: Cell<Option<&'static Part>> = const { Cell::new(None) };
+}
+
+fn prepared() -> Option<&'static Part> {
+    PREPARED.try_with(Cell::take).ok().flatten()
+}
+
 fn in_order(part: Option<&'static Part>, what: fn(&AtFork)) {
     if let Some(part) = part {
         in_order(part.before(), what);
@@ -90,6 +100,7 @@ fn complain(done: Result<(), String>) {
 unsafe extern "C" fn on_prepare() {
     let prepared = guard("fork", || {
         let mut part = last();
+        let _ = PREPARED.try_with(|all| all.set(part));
         while let Some(one) = part {
             (one.what.prepare)();
             part = one.before();
@@ -99,10 +110,12 @@ unsafe extern "C" fn on_prepare() {
 }
 
 unsafe extern "C" fn in_parent() {
-    complain(guard("fork", || in_order(last(), |what| (what.parent)())));
+    complain(guard("fork", || {
+        in_order(prepared(), |what| (what.parent)())
+    }));
 }
 
 unsafe extern "C" fn in_child() {
     FORKED.store(true, Ordering::Relaxed);
-    let _ = guard("fork", || in_order(last(), |what| (what.child)()));
+    let _ = guard("fork", || in_order(prepared(), |what| (what.child)()));
 }
