@@ -33,6 +33,10 @@ CAPACITY = re.compile("server reached MaxRequestWorkers setting|scoreboard is fu
 """What httpd says where a test keeps all its workers for a moment, or children come and go fast: on a slow machine, any test may."""
 
 
+TAIL = 5000
+"""How much of an error log is shown, in characters, when something in it has not been claimed: what ended a child stands there."""
+
+
 def alarms(text: str) -> list[str]:
     """What somebody has to look into in an error log: lines, tracebacks."""
     return [line for line in entries(text) if SERIOUS.search(line) and not CAPACITY.search(line)]
@@ -110,10 +114,10 @@ def _factory() -> Iterator[Serve]:
     yield serve
     for server in servers:
         server.stop()
-    unclaimed = [line for server in servers for line in server.unclaimed()]
+    unclaimed = [(line, server.log_text()[-TAIL:]) for server in servers for line in server.unclaimed()]
     for server in servers:
         server.remove()
-    assert not unclaimed, unclaimed
+    assert not unclaimed, "\n".join(["nobody has claimed", *(line for line, _ in unclaimed), "in the log", unclaimed[0][1]])
 
 
 @pytest.fixture(scope="module")

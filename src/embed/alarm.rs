@@ -1,18 +1,22 @@
 //! The end of the child's end. prefork ends a child from a signal handler, wherever it has interrupted the child: in the middle of
 //! malloc, or with a lock that the end needs. No thread can be started then, and nobody but the kernel can be relied on: the rest of
-//! the end may hang, or find memory that looks damaged because it was being changed, for which the C library aborts.
+//! the end may hang, or find memory that looks damaged because it was being changed, for which the C library aborts. That holds outside
+//! Python as well: httpd's own pools, its log and the C library's heap are met as the signal left them.
 
 use crate::httpd::faults;
+use crate::httpd::module::retirement::IS_THREADED;
+use crate::httpd::request::server::mpm_query;
 use std::time::Duration;
 
 const TEXT: &[u8] = b"mod_python: the child's end took too long; the child goes without it\n";
 
 const DAMAGED: &[u8] =
-    b"mod_python: the child's end came in the middle of Python, and fails; the child goes without it\n";
+    b"mod_python: the child's end came in the middle of something, and fails; the child goes without it\n";
 
-/// Has the process end in so many seconds, whatever it does then (alarm(2)), and at once where what the end has interrupted makes it
-/// fail. Async-signal-safe.
-pub(super) fn set(after: Duration, is_interrupted: bool) {
+/// Has the process end in so many seconds, whatever it does then (alarm(2)), and at once where what the end has interrupted, if it
+/// comes from a signal handler, makes it fail. Async-signal-safe.
+pub(super) fn set(after: Duration) {
+    let is_interrupted = is_handling();
     let seconds = u32::try_from(after.as_secs()).unwrap_or(u32::MAX).max(1);
     handle(libc::SIGALRM, on_alarm);
     if is_interrupted {
@@ -26,6 +30,18 @@ pub(super) fn set(after: Duration, is_interrupted: bool) {
     if is_interrupted && faults::strike("damaged_end") {
         std::process::abort();
     }
+}
+
+/// Does this thread handle the signal by which prefork ends a child? It is blocked so long (sigaction(2)); the other MPMs end a child
+/// from no handler, but with signals blocked, too.
+fn is_handling() -> bool {
+    // SAFETY: a set of this frame, which is filled before it is read.
+    let is_blocked = unsafe {
+        let mut blocked: libc::sigset_t = std::mem::zeroed();
+        libc::pthread_sigmask(libc::SIG_BLOCK, std::ptr::null(), &raw mut blocked);
+        libc::sigismember(&raw const blocked, libc::SIGTERM) == 1
+    };
+    is_blocked && mpm_query(IS_THREADED) == 0
 }
 
 /// Has a signal handled by a function, blocked or not. Python's handlers end here, which is what the child does, too.

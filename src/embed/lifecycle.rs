@@ -186,8 +186,7 @@ struct Warning;
 
 impl Drop for Warning {
     fn drop(&mut self) {
-        let is_interrupted = is_interrupted();
-        alarm::set(if is_interrupted { AT_ONCE } else { LAST }, is_interrupted);
+        alarm::set(if is_interrupted() { AT_ONCE } else { LAST });
     }
 }
 
