@@ -117,7 +117,9 @@ def _factory() -> Iterator[Serve]:
     unclaimed = [(line, server.log_text()[-TAIL:]) for server in servers for line in server.unclaimed()]
     for server in servers:
         server.remove()
-    assert not unclaimed, "\n".join(["nobody has claimed", *(line for line, _ in unclaimed), "in the log", unclaimed[0][1]])
+    assert not unclaimed, "\n".join(
+        ["nobody has claimed", *(line for line, _ in unclaimed), "in the log", unclaimed[0][1]]
+    )
 
 
 @pytest.fixture(scope="module")
