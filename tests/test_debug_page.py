@@ -348,6 +348,14 @@ def test_an_exceptions_class_may_hide_what_it_is() -> None:
         )
 
 
+def test_code_may_have_a_name_that_no_file_has() -> None:
+    try:
+        exec(compile("1 / 0", "no\nfile <\ud800>", "exec"))
+    except ZeroDivisionError as error:
+        _, page = pages(error)
+    assert "<h1>ZeroDivisionError</h1>" in page and r"file &lt;\ud800&gt;:1" in page
+
+
 def test_names_of_secrets() -> None:
     """Of variables, and in lines of source."""
     assert all(map(is_secret, ("pw", "db_pw", "privateKey", "PRIVATE_KEY", "access_key_id")))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import linecache
 import math
 from itertools import islice
 from types import CodeType, TracebackType
@@ -127,7 +126,7 @@ def _frames(traceback: Optional[TracebackType], most: int) -> list[dict[str, Any
         step = step.tb_next
     shown = own or inner
     for one in shown:
-        source = linecache.getline(one["file"], one["line"]).strip()
+        source = _tracebacks.source_line(one["file"], one["line"]).strip()
         one["file"], one["function"] = clean(_cut(one["file"], 1000)), clean(_cut(one["function"], 300))
         if source:
             one["source"] = clean(_cut(source, 300))

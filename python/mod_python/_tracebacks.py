@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import contextlib
 import importlib
+import linecache
 import os
 import re
 import sys
@@ -98,6 +99,14 @@ def describe(error: BaseException) -> str:
     except BaseException:
         hints = []
     return "\n".join([text, *(f"mod_python: {in_line(hint)}" for hint in hints)])
+
+
+def source_line(filename: str, line: int) -> str:
+    """A line of a file; "" where there is none, also where no file can have that name."""
+    try:
+        return linecache.getline(filename, line)
+    except Exception:
+        return ""
 
 
 def is_inner(filename: str) -> bool:
