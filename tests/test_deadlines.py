@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -79,6 +80,28 @@ PythonTimeout {LIMIT}
     PythonHandler stuck::flushed
     PythonOutputFilter stuck SLOW
     SetOutputFilter SLOW
+</Location>
+<Location /tasks>
+    SetHandler mod_python
+    PythonHandler stuck::tasks
+    PythonTimeout 0
+</Location>
+<Location /says>
+    SetHandler mod_python
+    PythonHandler stuck::says
+    PythonDebug On
+</Location>
+<Location /saying>
+    SetHandler mod_python
+    PythonHandler stuck::plain
+    PythonOutputFilter stuck::saying SAYING
+    SetOutputFilter SAYING
+</Location>
+<Location /suspends>
+    SetHandler mod_python
+    PythonHandler stuck::plain
+    PythonOutputFilter stuck::suspends SUSPENDS
+    SetOutputFilter SUSPENDS
 </Location>
 <Location /imported>
     SetHandler mod_python
@@ -190,6 +213,18 @@ def test_what_spins_is_ended(httpd: Server, place: str, how: str) -> None:
     assert httpd.ok("/quick").text.startswith("quick")
 
 
+def test_the_end_of_what_an_application_gives_counts(httpd: Server) -> None:
+    claim(httpd)
+    httpd.claims.append("Exception ignored|Traceback|RequestTimeout")
+    warm(httpd, "/wsgi?")
+    begun = time.monotonic()
+    with contextlib.suppress(http.client.IncompleteRead):
+        assert httpd.get("/wsgi?goes").status == 504
+    assert time.monotonic() - begun < 10
+    told(httpd, "GET /wsgi", "in __del__")
+    warm(httpd, "/wsgi?")
+
+
 @pytest.mark.parametrize("path", ["/handler?part%20spin", "/wsgi?iterate%20spin", "/asgi?part%20spin"])
 def test_a_part_is_never_taken_for_all(httpd: Server, path: str) -> None:
     claim(httpd)
@@ -219,6 +254,28 @@ def test_an_asgi_task_is_cancelled(lasting: Server, how: str) -> None:
     assert "base_events" not in text
     lasting.wait_log("GET '/asgi': cancelled")
     lasting.ok("/quick")
+
+
+@pytest.mark.parametrize("how", ["await%20for%20ever", "turn%20for%20ever"])
+def test_a_task_that_does_not_end_is_left(httpd: Server, how: str) -> None:
+    """It catches whatever comes, and awaits again: its client, and the loop, are rid of it."""
+    warm(httpd, "/asgi?")
+    httpd.claims.append("coroutine ignored GeneratorExit|Exception ignored|Traceback")
+    before = httpd.log_text().count("a task that has been cancelled does not end")
+    assert ended(httpd, f"/asgi?{how}").status == 504
+    httpd._wait(
+        lambda: httpd.log_text().count("a task that has been cancelled does not end") > before, "nothing is said of it"
+    )
+    httpd._wait(lambda: httpd.ok("/tasks").text == "0", "its task is still there")
+    assert "await asyncio.sleep(" in httpd.log_text().rpartition("a task that has been cancelled")[2]
+    warm(httpd, "/asgi?")
+
+
+def test_a_task_that_is_cancelled_may_clean_up(httpd: Server) -> None:
+    warm(httpd, "/asgi?")
+    assert ended(httpd, "/asgi?clean%20up").status == 504
+    httpd.wait_log("it has cleaned up")
+    httpd._wait(lambda: httpd.ok("/tasks").text == "0", "its task is still there")
 
 
 def test_what_catches_it_gets_it_again(httpd: Server) -> None:
@@ -279,6 +336,18 @@ def test_a_connection_handler_that_does_not_come_back_keeps_no_client(serve: Ser
         found.append(answer(b"sleep"))
     assert found[-1][0] == b"a part" and 0.5 < found[-1][1] < 0.7 + 0.5
     told(server, "a connection", "time.sleep")
+
+
+@pytest.mark.parametrize("path", ["/says?says", "/says?goes", "/saying?says", "/saying?goes", "/suspends?x"])
+def test_what_an_exception_says_of_itself_counts(httpd: Server, path: str) -> None:
+    """And what its end does, and that of a coroutine which is no filter."""
+    claim(httpd)
+    httpd.claims.append("Says|slowly|TypeError|RuntimeWarning|Traceback|Exception ignored")
+    begun = time.monotonic()
+    answer = httpd.get(path, headers={"Accept": "text/html"})
+    assert answer.status in (500, 504) and time.monotonic() - begun < 10, answer
+    told(httpd, f"GET {path.partition('?')[0]}", "in stand")
+    assert httpd.ok("/quick").text.startswith("quick")
 
 
 def test_cleanups(httpd: Server) -> None:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import base64
+import builtins
 import hashlib
+import json
 import re
 import shutil
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, NamedTuple, Optional
 
 import pytest
 from browser import Browser
 from client import Answer
 from conftest import APPS, Serve, Server, places
-from mod_python._debug_values import is_secret, without_secrets
+from mod_python import _debug_page, _log_objects, _tracebacks
+from mod_python._debug_values import Values, is_secret, without_secrets
 
 CONFIG = (
     places("debugged")
@@ -235,6 +238,122 @@ def test_in_a_browser(serve: Serve, tmp_path: Path) -> None:
         browser.screenshot(APPS.parent.parent / "target/screenshots/debug.png")
     finally:
         browser.close()
+
+
+class Login(NamedTuple):
+    user: str
+    password: str
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        Login("Ada", "LEAK"),
+        [Login("Ada", "LEAK")],
+        ["mysql", "--password", "LEAK"],
+        [b"curl", b"--token", b"LEAK"],
+        [["Cookie", "LEAK"], ["authorization", "LEAK"]],
+        {"password": "LEAK"}.items(),
+        "password='a\\'LEAK'",
+        "password='a''LEAK'",
+        'password="""LEAK"""',
+        '{"token": "a\\"LEAK"}',
+        '{"password": ["LEAK"]}',
+        "('password', 'LEAK')",
+        "Authorization: Basic LEAK\r\nCookie: a=LEAK; b=LEAK\r\n",
+        b"Authorization: Bearer LEAK",
+        "Bearer 1.LEAK",
+        "amqp://user:a@LEAK@host",
+        "postgres://user:1LEAK/LEAK@host/x",
+        "//user:LEAK@host/",
+        "https://host/?page=1&key=LEAK",
+        "x" * 350 + " password=LEAK" + "x" * 2000,
+    ],
+)
+def test_secrets_in_values(value: object) -> None:
+    assert "LEAK" not in Values().text(value)
+
+
+def test_what_is_no_secret_is_shown() -> None:
+    shown = Values().text(
+        ["http://localhost:8080/x", "mail@host", ("a", "b"), Login("Ada", "x"), "basic authentication"]
+    )
+    assert shown == (
+        "['http://localhost:8080/x', 'mail@host', ('a', 'b'), Login(user='Ada', password=(hidden)), 'basic authentication']"
+    )
+
+
+REQUEST = _debug_page.Request("GET", "/", "HTTP/1.1", "127.0.0.1", "main_interpreter", [("Accept", "text/html")])
+
+
+def raised(error: BaseException) -> BaseException:
+    try:
+        raise error
+    except BaseException as caught:
+        return caught
+
+
+def pages(error: BaseException) -> tuple[str, str]:
+    """The log's text, and the page; in plain text it is as bounded."""
+    text = _tracebacks.describe(error)
+    _, _, page = _debug_page.page(error, "PythonHandler x", text, REQUEST)
+    _, _, plain = _debug_page.page(error, "PythonHandler x", text, REQUEST._replace(headers=[]))
+    assert len(plain) < 300_000 and len(page) < 1 << 20
+    json.loads(_log_objects.exception(error)[1])
+    return text, page
+
+
+def test_an_exception_may_say_a_lot() -> None:
+    """Looking for secrets in it takes no time to speak of."""
+    text, page = pages(raised(ValueError("x = 'y' " * 1_000_000)))
+    assert len(text) > 8_000_000 and "<h1>ValueError</h1>" in page
+
+
+def test_a_message_has_no_secrets_either() -> None:
+    _, page = pages(raised(ValueError("no login with password=LEAK at db://user:LEAK@host")))
+    assert "LEAK" not in page and "no login with password=(hidden)" in page
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="no groups")
+def test_a_group_may_have_a_member_more_than_once() -> None:
+    """Formatting it would take each as often as it occurs: 2 ** 40 times."""
+    error: BaseException = ValueError("innermost")
+    for _ in range(40):
+        error = builtins.ExceptionGroup("group", [error, error])  # type: ignore[attr-defined]
+    text, _ = pages(raised(error))
+    assert "ExceptionGroup: group (2 sub-exceptions)" in text
+
+
+def test_an_exceptions_class_may_hide_what_it_is() -> None:
+    class Hides(Exception):
+        def __getattribute__(self, name: str) -> object:
+            raise SystemExit(name)
+
+    class Lies(Exception):
+        @property
+        def __class__(self) -> Any:  # type: ignore[override]
+            raise SystemExit
+
+        @property
+        def __notes__(self) -> Any:
+            raise SystemExit
+
+    for kind in (Hides, Lies):
+        text, page = pages(raised(kind("what it says")))
+        assert text.startswith("Traceback (most recent call last):\n") and "in raised" in text
+        assert (
+            f"{kind.__name__}: what it says" in text
+            and f"<h1>{kind.__name__}</h1>" in page
+            and "test_debug_page.py" in page
+        )
+
+
+def test_code_may_have_a_name_that_no_file_has() -> None:
+    try:
+        exec(compile("1 / 0", "no\nfile <\ud800>", "exec"))
+    except ZeroDivisionError as error:
+        _, page = pages(error)
+    assert "<h1>ZeroDivisionError</h1>" in page and r"file &lt;\ud800&gt;:1" in page
 
 
 def test_names_of_secrets() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import os
 import re
@@ -365,6 +366,27 @@ def test_a_fork_while_a_request_is_sent(serve: Serve, faults: Faults) -> None:
     assert server.ok("/soon/forks").text == "x" * 60
     faults.clear()
     server.claim("in the child")
+
+
+def test_a_fork_while_a_time_out_is_logged(serve: Serve, faults: Faults) -> None:
+    """The log takes longer than a fork waits: the child of the fork takes the request over."""
+    config = (
+        "PythonPath \"sys.path+['@ROOT@/apps']\"\nPythonTimeout 4\nSetHandler mod_python\nPythonHandler stuck::forks\n"
+    )
+    server = serve(config, mpm="event", module=DEBUG, children=1, interpreter=None)
+    server.claims += ["PythonTimeout: ", r"\]   ( |File)", "the child of a fork"]
+    faults.set("log of a time-out")
+
+    def ask() -> None:
+        # Its connection is cut, since nobody can answer it.
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            server.get()
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    server.wait_log("the child of a fork has used the request")
+    faults.clear()
+    thread.join()
 
 
 @pytest.mark.parametrize("place", ["stays", "register"], ids=["Python", "httpd"])

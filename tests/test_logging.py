@@ -135,6 +135,17 @@ def test_a_logger_never_raises(plain: Server) -> None:
     plain.claim("shop: after its request")
 
 
+def test_records_are_what_they_are(plain: Server) -> None:
+    """Of their own classes; from elsewhere, with a traceback that is a text."""
+    plain.new_log()
+    assert plain.ok("/logged/braced") and plain.ok("/logged/sent")
+    plain.wait_log("shop: in braces")
+    plain.wait_log("ValueError: of another")
+    found = messages(plain.new_log())
+    assert "shop: sent 1" in found and not [line for line in found if line.startswith("[core:crit]")]
+    assert any(r"ValueError: of another\n[core:crit] process" in line for line in found)
+
+
 def test_a_trace_is_named(plain: Server) -> None:
     plain.new_log()
     assert plain.get("/logged/fails", headers={"traceparent": TRACEPARENT}).status == 500

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 import time
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from browser import Browser
@@ -190,6 +192,50 @@ def test_the_same_as_json(httpd: Server) -> None:
     assert {child["pid"] for child in report["children"]} >= {report["pid"]}
     assert all(child["memory"] > 1 << 20 for child in report["children"])
     assert "mod_python.apache" in report["modules"]
+
+
+def test_what_is_no_module_is_not_asked(serve: Serve) -> None:
+    """Whatever somebody has put into sys.modules."""
+    server = serve(CONFIG)
+    server.ok("/measured/odd_modules")
+    modules = json.loads(server.ok("/status?json").text)["modules"]
+    assert {name: file for name, file in modules.items() if name.startswith("odd_")} == {
+        "odd_<i>": None,
+        "odd_lazy": None,
+        "odd_none": None,
+        "odd_placed": None,
+    }
+    assert "odd_&lt;i&gt;" in server.ok("/status?modules").text and "Applications" in server.ok("/status").text
+
+
+def test_a_thread_that_is_nowhere_is_nobodys_question(httpd: Server) -> None:
+    """It is answered at once, however many ask, and those that ask for another do not wait for it."""
+    pid = json.loads(httpd.ok("/status?json").text)["pid"]
+    begun = time.monotonic()
+    for asked in (
+        "1:1",
+        f"{pid}:1",
+        "0:0",
+        "999999999:999999999999999999",
+        f"{os.getpid()}:{threading.get_ident()}",
+    ) * 4:
+        assert "It is not in Python now" in httpd.ok(f"/status?stack={asked}").text
+    assert time.monotonic() - begun < 15
+    for asked in (
+        "",
+        ":",
+        "1",
+        "1:",
+        "-1:1",
+        "1:1:1",
+        "1:1%0A",
+        "9999999999:1",
+        "%3Cscript%3E",
+        "1:1%00",
+        "\u0661:\u0661",
+    ):
+        answer = httpd.get(f"/status?stack={quote(asked, safe='%:')}")
+        assert answer.status in (200, 400) and "<script>alert" not in answer.text
 
 
 def test_queries_are_shown_where_that_is_asked_for(serve: Serve) -> None:

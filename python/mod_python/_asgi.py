@@ -19,8 +19,9 @@ from typing import Any, Callable, Optional
 
 import _apache
 
-from mod_python import _asgi_lifespan, _stacks, _tracebacks, apache
+from mod_python import _asgi_lifespan, _asgi_timed, _tracebacks, apache
 from mod_python._asgi_native import Exchange, Later, Native
+from mod_python._asgi_timed import Timed
 
 Message = MutableMapping[str, Any]
 
@@ -124,9 +125,9 @@ class Server:
         begun, woken, cancelled = self._take()
         self._wake(woken)
         for number in cancelled:
-            timed, application = _timed.get(number), _queued.pop(number, None)
-            if timed is not None and timed.call.task is not None:
-                timed.call.task.cancel()
+            timed, application = _asgi_timed.known.get(number), _asgi_timed.queued.pop(number, None)
+            if timed is not None:
+                timed.cancel()
             if application is not None and application.queue is not None:
                 application.queue = [one for one in application.queue if one[1].number() != number]
         if not begun:
@@ -172,7 +173,7 @@ class Server:
         elif application.state is not None and mode != "off":
             scope["state"] = application.state.copy()
         call = Call(self, exchange)
-        timed = _Timed(self, call, due, limit) if limit else None
+        timed = Timed(self, call, due, limit) if limit else None
         coroutine = self._serve(application, call, exchange, scope, timed)
         # It runs until it waits for something: what answers at once costs no turn of the loop.
         if sys.version_info >= (3, 12):
@@ -193,7 +194,7 @@ class Server:
         call: Call,
         exchange: Exchange,
         scope: dict[str, Any],
-        timed: Optional[_Timed],
+        timed: Optional[Timed],
     ) -> None:
         error: Optional[BaseException] = None
         application.running += 1
@@ -283,7 +284,7 @@ class Server:
             return
         application.queue.append((mode, exchange, *request))
         if len(request) > 1 and request[-1]:
-            _queued[exchange.number()] = application
+            _asgi_timed.queued[exchange.number()] = application
         self._begin_startup(application)
 
     def _begin_startup(self, application: Application) -> None:
@@ -346,7 +347,7 @@ class Server:
             self._refuse(application, error)
         for waiting in queue:
             exchange = waiting[1]
-            if _queued.pop(exchange.number(), None) is None or not exchange.is_gone():
+            if _asgi_timed.queued.pop(exchange.number(), None) is None or not exchange.is_gone():
                 # Otherwise its time has passed, and it has been answered.
                 self.start(application, *waiting)
 
@@ -426,7 +427,7 @@ class Server:
         """Let go of requests that nobody goes on with: their workers wait to hear of it."""
         for application in self._applications.values():
             for _, exchange, *_ in application.queue or ():
-                _queued.pop(exchange.number(), None)
+                _asgi_timed.queued.pop(exchange.number(), None)
                 exchange.end(None)
         for task in list(self._tasks):
             coroutine = task.get_coro()
@@ -460,92 +461,6 @@ class Application:
         self.is_retired = False
 
 
-_timed: dict[int, _Timed] = {}
-"""The requests that may take only so long, by the numbers that the loop knows them by."""
-_queued: dict[int, Application] = {}
-"""Those of them that wait for their application's start-up."""
-
-
-def where_is(number: int) -> str:
-    """Where a request is that has taken too long, and its stack. Called by its worker; the loop may run meanwhile."""
-    timed, application = _timed.get(number), _queued.get(number)
-    lifespan = application.lifespan if application is not None else None
-    if application is not None and lifespan is not None:
-        return f"it waits for the start-up of {application.name} (lifespan), which stands here\n{lifespan.place()}"
-    if timed is None:
-        return "the event loop has not begun with it"
-    return f"its task is cancelled where it stands\n{_stacks.of_either(timed.awaited, timed.thread, _STEPS)}"
-
-
-class _Timed:
-    """Awaits an application that may take only so long: each step of it, from one wait to the next, is one that the server can end.
-
-    ``RequestTimeout`` is raised inside a step alone, so that it reaches neither the loop nor another request's task.
-    """
-
-    __slots__ = ("_due", "_limit", "_native", "_number", "_send", "_throw", "_waited", "awaited", "call", "thread")
-
-    def __init__(self, server: Server, call: Call, due: int, limit: int) -> None:
-        self._native = server.native
-        self._due = due
-        self._limit = limit
-        self._number = call.number()
-        self._waited = call.waited
-        self.call = call
-        self.thread = threading.get_ident()
-        self.awaited: Any = None
-
-    def begin(self, application: Application, scope: dict[str, Any]) -> _Timed:
-        _timed[self._number] = self
-        try:
-            self._native.begin_step(self._due + self._waited(), self._limit)
-            self.awaited = application.call(scope, self.call.receive, self.call.send)
-            iterator = self.awaited.__await__()
-        finally:
-            self._native.end_step()
-        self._send: Callable[[Any], Any] = getattr(iterator, "send", None) or (lambda _: next(iterator))
-        self._throw: Any = getattr(iterator, "throw", None)
-        return self
-
-    def end(self) -> None:
-        # It may have been raised behind the step's end, before that was told.
-        self._native.end_step()
-        _timed.pop(self._number, None)
-
-    def __await__(self) -> Any:
-        return self
-
-    def __iter__(self) -> Any:
-        return self
-
-    def __next__(self) -> Any:
-        return self.send(None)
-
-    def send(self, value: Any) -> Any:
-        try:
-            self._native.begin_step(self._due + self._waited(), self._limit)
-            return self._send(value)
-        finally:
-            self._native.end_step()
-
-    def throw(self, *error: Any) -> Any:
-        if self._throw is None:
-            raise error[-1] if isinstance(error[-1], BaseException) else error[0]
-        try:
-            self._native.begin_step(self._due + self._waited(), self._limit)
-            return self._throw(*error)
-        finally:
-            self._native.end_step()
-
-    def close(self) -> None:
-        close = getattr(self.awaited, "close", None)
-        if close is not None:
-            close()
-
-
-_STEPS = frozenset((_Timed.begin.__code__, _Timed.send.__code__, _Timed.throw.__code__))
-
-
 class Call:
     """What an application is called with: ``receive`` and ``send``."""
 
@@ -560,6 +475,9 @@ class Call:
 
     def number(self) -> int:
         return self._exchange.number()
+
+    def server(self) -> int:
+        return self._exchange.server()
 
     def waited(self) -> int:
         """Nanoseconds for which its worker has waited for the client."""

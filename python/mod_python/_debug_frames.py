@@ -12,7 +12,7 @@ from types import CodeType, TracebackType
 from typing import NamedTuple, Optional
 
 from mod_python._debug_values import Values, cut, visible, without_secrets
-from mod_python._tracebacks import INNER
+from mod_python._tracebacks import INNER, source_line
 
 _BEFORE, _AFTER = 6, 4
 """How many lines of source stand before and behind the one that is meant."""
@@ -156,7 +156,7 @@ def _columns(step: TracebackType) -> Optional[tuple[int, int]]:
             begin, end = found[2], found[3]
     if begin is None or end is None:
         return None
-    line = linecache.getline(code.co_filename, step.tb_lineno).encode("utf-8", "replace")
+    line = source_line(code.co_filename, step.tb_lineno).encode("utf-8", "replace")
     return len(line[:begin].decode("utf-8", "replace")), len(line[:end].decode("utf-8", "replace"))
 
 

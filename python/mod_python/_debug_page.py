@@ -6,7 +6,6 @@ Imported when the first error is to be shown. All of it is escaped, bounded, and
 from __future__ import annotations
 
 import base64
-import builtins
 import hashlib
 import os
 import re
@@ -28,6 +27,7 @@ from mod_python._debug_values import (
     visible,
     without_secrets,
 )
+from mod_python._tracebacks import own
 
 _DIGEST = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
 _POLICY = (
@@ -37,6 +37,8 @@ _POLICY = (
 
 _MOST = 1 << 20
 """How long a page may become, in characters: what would come behind is left out."""
+_TEXT = 100_000
+"""So many characters of the traceback's text are shown."""
 _HINT = "mod_python: "
 """How a line of a traceback begins that says what an operator can do."""
 _EXCEPTIONS = 20
@@ -62,7 +64,12 @@ def page(error: Optional[BaseException], place: str, text: str, request: Request
     """
     # A line end inside of an exception's own text is CR LF.
     hints = re.findall(rf"(?<!\r)\n{_HINT}([^\n]*)", text) if error is not None else []
-    text = without_secrets(text.replace("\r\n", "\n"), only_quoted=True)
+    text = cut(text, _TEXT)
+    # Lines of source are indented.
+    text = "\n".join(
+        without_secrets(line.replace("\r\n", "\n"), only_quoted=line.startswith("  "))
+        for line in re.split(r"(?<!\r)\n", text)
+    )
     accepted = ",".join(value for name, value in request.headers if name.lower() == "accept")
     if not _asks_for_html(accepted):
         advice = "" if error is not None else f"\n{_advice(text)[0]}\n"
@@ -115,7 +122,7 @@ def _of_error(error: BaseException, place: str, hints: list[str], request: Reque
         title = ""
         if number:
             title = f"<h2>{why} <b>{escape(type_name(one))}</b>: {_message(one, values)}</h2>"
-        shown = frames(one.__traceback__, values) or '<p class="left">No frame: it was raised by native code.</p>'
+        shown = frames(own(one).traceback, values) or '<p class="left">No frame: it was raised by native code.</p>'
         inside = f"{title}{_syntax(one)}{shown}"
         parts.append(f'<div class="group">{inside}</div>' if depth else f"<section>{inside}</section>")
     return parts
@@ -131,33 +138,29 @@ def _chain(error: BaseException) -> Iterator[tuple[BaseException, str, int]]:
             continue
         seen.add(id(one))
         yield one, why, depth
-        if one.__cause__ is not None:
-            pending.append((one.__cause__, "caused by", depth))
-        elif one.__context__ is not None and not one.__suppress_context__:
-            pending.append((one.__context__, "raised while handling", depth))
-        # The class's own view of a group (PEP 654): a subclass could show another.
-        group: Any = getattr(builtins, "BaseExceptionGroup", None)
-        if group is not None and isinstance(one, group):
-            members = group.exceptions.__get__(one)
-            pending += [(member, "in the group:", depth + 1) for member in reversed(members[: _EXCEPTIONS + 1])]
+        related = own(one)
+        if related.cause is not None:
+            pending.append((related.cause, "caused by", depth))
+        elif related.context is not None:
+            pending.append((related.context, "raised while handling", depth))
+        pending += [(member, "in the group:", depth + 1) for member in reversed(related.members[: _EXCEPTIONS + 1])]
 
 
 def _message(error: BaseException, values: Values) -> str:
     text = escape(values.message(error))
-    notes = getattr(error, "__notes__", None)
-    if type(notes) is list:
-        text += "".join(f"\n{_cut(note)}" for note in notes[:10] if isinstance(note, str))
-    return text
+    return text + "".join(f"\n{_cut(without_secrets(note))}" for note in own(error).notes[:10])
 
 
 def _syntax(error: BaseException) -> str:
     """The line that a SyntaxError is about."""
-    if not isinstance(error, SyntaxError):
+    if not issubclass(type(error), SyntaxError):
         return ""
-    file, line = error.filename, error.lineno
+    # Not what a subclass shows of them.
+    parts = SyntaxError.__dict__
+    file, line, offset = (parts[name].__get__(error) for name in ("filename", "lineno", "offset"))
     if type(file) is not str or type(line) is not int:
         return ""
-    offset = error.offset if type(error.offset) is int else 0
+    offset = offset if type(offset) is int else 0
     columns = (max(offset - 1, 0), max(offset, 1)) if offset > 0 else None
     shown = source(file, line, columns)
     return (
@@ -231,7 +234,7 @@ def _request(request: Request) -> str:
 
 
 def _as_text(place: str, text: str) -> str:
-    whole = cut(f'Mod_python error: "{visible(place)}"\n\n{visible(text)}', 100_000)
+    whole = f'Mod_python error: "{visible(place)}"\n\n{visible(text)}'
     return f'<h2>As text</h2><details class="text"><summary>what the error log has</summary><pre>{escape(whole)}</pre></details>'
 
 

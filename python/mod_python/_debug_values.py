@@ -6,6 +6,7 @@ runs as Python code; nothing can end a call of C code that does not return.
 
 from __future__ import annotations
 
+import builtins
 import re
 import sys
 import time
@@ -27,16 +28,26 @@ _SECONDS = 0.25
 """How long one value may take; all of a page have eight times as long."""
 
 _WORD = r"(?:pass(?:word|wd|phrase)?|pwd|secret|token|authorization|cookie|session|credential|signature|csrf|(?:api|private|access)_?key)"
-_SECRET = re.compile(rf"{_WORD}|(?:^|[^a-z])(?:auth|keys?|otp|pin|pw|sid)(?:$|[^a-z])", re.IGNORECASE)
+_SHORT = "auth|bearer|creds|cvv|jwt|keys?|mfa|o?auth2?|otp|pin|pswd|pw|sid|ssn|totp"
+_SECRET = re.compile(rf"{_WORD}|(?:^|[^a-z])(?:{_SHORT})(?:$|[^a-z])", re.IGNORECASE)
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
-# Values behind such a name, in a text: `password='x'`, `"token": "x"`, `?token=x`. All is bounded: a text may be anybody's, and a
-# search that tries each place for each length would take for ever.
+# Values behind such a name, in a text: `password='x'`, `"token": "x"`, `('token', 'x')`, `?token=x`. All is bounded: a text may be
+# anybody's, and a search that tries each place for each length would take for ever.
 _REST = r"[\w.\-]{0,40}[\"']?\s{0,3}"
-_QUOTED = re.compile(rf"""({_WORD}{_REST}(?:=|:)\s{{0,3}}[bru]{{0,2}})("[^"]*"?|'[^']*'?)""", re.IGNORECASE)
+# A literal: also one with escapes, or quotes that are doubled, or one that is cut before its end.
+_LITERAL = r"""(?:(?:"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z))+|(?:'[^'\\]*(?:\\.[^'\\]*)*(?:'|\\?\Z))+)"""
+_QUOTED = re.compile(
+    rf"({_WORD}{_REST}(?:=|:)\s{{0,3}}[(\[]{{0,2}}[bru]{{0,2}}|{_WORD}[\w.\-]{{0,40}}[\"'],\s?[bru]{{0,2}}){_LITERAL}",
+    re.IGNORECASE | re.DOTALL,
+)
 _BARE = re.compile(rf"({_WORD}{_REST}=\s{{0,3}})([^\s'\",;&<>()\[\]{{}}#]+)", re.IGNORECASE)
-# `postgres://user:password@host`.
-_IN_URL = re.compile(r"(?<=://)[^/\s:@'\"]{0,100}:[^@/\s'\"]{1,200}(?=@)")
-_IN_URI = re.compile(r"(?<=[?&;])([^=&;#?\s]{1,100})=([^&;#\s]*)")
+# Headers of requests: `Authorization: Basic x`, `Cookie: a=x; b=y`; and what stands in such a one alone.
+_IN_HEADER = re.compile(r"((?:authorization|cookie)[\"']?:\s{0,3})([^\r\n'\"]+)", re.IGNORECASE)
+_IN_SCHEME = re.compile(r"\b((?:bearer|basic)\s{1,3})(?=[^\s'\"]{0,40}[\d=.])([^\s'\",;]+)", re.IGNORECASE)
+# `postgres://user:password@host`; a password may have an @, but no port is one.
+_IN_URL = re.compile(r"(?<=//)[^/\s:@'\"]{0,100}:(?!\d{1,5}(?:/|\Z))[^\s'\"<>]{1,200}(?=@)")
+_IN_URI = re.compile(r"(?<=[?&;#])([^=&;#?\s]{1,100})=([^&;#\s]*)")
+_IN_QUOTED_URI = re.compile(r"(?<=[?&])([^=&;#?\s'\"]{1,100})=([^&;#\s'\"<>]*)")
 
 
 class _TooLong(BaseException):
@@ -49,14 +60,22 @@ def is_secret(name: str) -> bool:
 
 
 def without_secrets(text: str, *, only_quoted: bool = False) -> str:
-    """Hide values behind names of secrets in a text."""
+    """Hide values behind names of secrets in a text; in source, what is not quoted names values, and is none."""
     text = _IN_URL.sub(HIDDEN, _QUOTED.sub(rf"\1{HIDDEN}", text))
-    return text if only_quoted else _BARE.sub(rf"\1{HIDDEN}", text)
+    text = _IN_QUOTED_URI.sub(_without_value, text)
+    if not only_quoted:
+        for pattern in (_IN_HEADER, _IN_SCHEME, _BARE):
+            text = pattern.sub(rf"\1{HIDDEN}", text)
+    return text
 
 
 def uri_without_secrets(uri: str) -> str:
     """Hide the values of secret fields in the query of a URI, or of several in a text."""
-    return _IN_URI.sub(lambda pair: f"{pair[1]}={HIDDEN}" if is_secret(unquote(pair[1])) else pair[0], uri)
+    return _IN_URI.sub(_without_value, uri)
+
+
+def _without_value(pair: re.Match[str]) -> str:
+    return f"{pair[1]}={HIDDEN}" if is_secret(unquote(pair[1])) else pair[0]
 
 
 def visible(text: str) -> str:
@@ -119,14 +138,15 @@ class Values:
         """What an exception says of itself."""
         try:
             text = cut(self._timed(lambda: str(error)), 4000)
-            return visible(without_secrets(text, only_quoted=True))
+            return visible(without_secrets(text))
         except BaseException as raised:
             return f"<its str() raises {type_name(raised)}>"
 
     def _text(self, value: Any, depth: int) -> str:
         kind = type(value)
         if issubclass(kind, str):
-            return _named(kind, str, repr(cut(value)))
+            # Before quotes in it are escaped, and before it is cut where a secret may be.
+            return _named(kind, str, repr(cut(without_secrets(cut(value, 4 * _MOST)))))
         if issubclass(kind, (bytes, bytearray)):
             base: Any = bytes if issubclass(kind, bytes) else bytearray
             head = bytes(base.__getitem__(value, slice(0, _MOST)))
@@ -134,7 +154,14 @@ class Values:
             return _named(kind, bytes, repr(head)) + (f" … {rest} bytes" if rest > 0 else "")
         for base in (dict, list, tuple, set, frozenset, deque):
             if issubclass(kind, base):
-                return _named(kind, base, self._items(value, base, depth))
+                text = self._items(value, base, depth)
+                is_record = base is tuple and _field_names(value)
+                return type_name(value) + text if is_record else _named(kind, base, text)
+        if issubclass(kind, BaseException) and _shows_its_arguments(kind):
+            # A group whose members are groups may be there more than once, and so on: nothing ends its repr().
+            arguments = BaseException.__dict__["args"].__get__(value)
+            text = self._items(arguments, tuple, depth)
+            return type_name(value) + (text[:-2] + ")" if text.endswith(",)") else text)
         if issubclass(kind, int) and int.bit_length(value) > 1000:
             return f"<{type_name(value)} of {int.bit_length(value)} bits>"
         return cut(self._timed(lambda: repr(value)), 4 * _MOST)
@@ -154,10 +181,10 @@ class Values:
                 parts.append(f"{self._text(key, depth - 1)}: {shown}")
         else:
             items = list(islice(base.__iter__(value), _ITEMS))
-            # Pairs, as of headers and forms.
-            if base is tuple and count == 2 and _is_secret_key(items[0]):
-                items = [items[0], _Hidden()]
-            parts = [HIDDEN if type(item) is _Hidden else self._text(item, depth - 1) for item in items]
+            names = _field_names(value) if base is tuple else []
+            hidden = _hidden(items, count, names) if base in (list, tuple) else [False] * len(items)
+            parts = [HIDDEN if hides else self._text(item, depth - 1) for item, hides in zip(items, hidden)]
+            parts = [f"{name}={part}" for name, part in zip(names, parts)] or parts
         if count > len(parts):
             parts.append(f"… {count - len(parts)} more")
         comma = "," if base is tuple and count == 1 else ""
@@ -182,14 +209,47 @@ class Values:
             sys.settrace(before)
 
 
-class _Hidden:
-    """Stands for a secret in a pair."""
+_OF_EXCEPTIONS = [
+    one.__dict__["__repr__"]
+    for one in (BaseException, getattr(builtins, "BaseExceptionGroup", BaseException))
+    if "__repr__" in one.__dict__
+]
+
+
+def _shows_its_arguments(kind: type) -> bool:
+    """Is an exception of this class shown as Python shows them?"""
+    classes = type.__dict__["__mro__"].__get__(kind)
+    return next(one.__dict__["__repr__"] for one in classes if "__repr__" in one.__dict__) in _OF_EXCEPTIONS
+
+
+def _field_names(value: tuple[Any, ...]) -> list[str]:
+    """The names of a named tuple's fields; none of another tuple's."""
+    classes = type.__dict__["__mro__"].__get__(type(value))
+    names = next((one.__dict__["_fields"] for one in classes if "_fields" in one.__dict__), ())
+    is_named = type(names) is tuple and len(names) == tuple.__len__(value) and all(type(name) is str for name in names)
+    return list(names) if is_named else []
+
+
+def _hidden(items: list[Any], count: int, names: list[str]) -> list[bool]:
+    """Which of a sequence's items are secrets: by their own names, or by the item before."""
+    hidden = [is_secret(name) for name in names[: len(items)]] or [False] * len(items)
+    for place, item in enumerate(items[:-1]):
+        # Pairs, as of headers and forms; and options of a command line.
+        kind = type(item)
+        is_option = (issubclass(kind, str) and str.startswith(item, "-")) or (
+            issubclass(kind, bytes) and bytes.startswith(item, b"-")
+        )
+        hidden[place + 1] |= (count == 2 or is_option) and _is_secret_key(item)
+    return hidden
 
 
 def _is_secret_key(key: object) -> bool:
-    if isinstance(key, str):
-        return is_secret(cut(key))
-    return isinstance(key, bytes) and is_secret(bytes.decode(key[:200], "latin-1"))
+    kind = type(key)
+    if issubclass(kind, str):
+        return is_secret(cut(cast(str, key)))
+    return issubclass(kind, bytes) and is_secret(
+        bytes.decode(bytes.__getitem__(cast(bytes, key), slice(200)), "latin-1")
+    )
 
 
 def _named(kind: type, base: type, text: str) -> str:

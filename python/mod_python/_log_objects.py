@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import linecache
 import math
 from itertools import islice
 from types import CodeType, TracebackType
@@ -87,25 +86,21 @@ def _message(error: BaseException) -> str:
 def _object(error: BaseException, frames: int, left: list[int], seen: frozenset[int] = frozenset()) -> dict[str, Any]:
     left[0] -= 1
     seen |= {id(error)}
+    own = _tracebacks.own(error)
     found: dict[str, Any] = {
         "type": _type(error),
         "message": _message(error),
-        "frames": _frames(error.__traceback__, frames),
+        "frames": _frames(own.traceback, frames),
     }
-    notes = getattr(error, "__notes__", None)
-    if type(notes) is list:
-        found["notes"] = [clean(_cut(note, 2000)) for note in notes[:20] if type(note) is str]
-    related: list[tuple[str, Optional[BaseException]]] = [("cause", error.__cause__)]
-    if error.__cause__ is None and not error.__suppress_context__:
-        related.append(("context", error.__context__))
-    for name, other in related:
-        if other is not None and id(other) not in seen and left[0] > 0:
-            found[name] = _object(other, frames, left, seen)
-    members = getattr(error, "exceptions", None)
-    if type(members) is tuple:
+    if own.notes:
+        found["notes"] = [clean(_cut(note, 2000)) for note in own.notes[:20]]
+    name, other = ("cause", own.cause) if own.cause is not None else ("context", own.context)
+    if other is not None and id(other) not in seen and left[0] > 0:
+        found[name] = _object(other, frames, left, seen)
+    if own.members:
         group = found["exceptions"] = []
-        for member in members:
-            if isinstance(member, BaseException) and id(member) not in seen and left[0] > 0:
+        for member in own.members:
+            if id(member) not in seen and left[0] > 0:
                 group.append(_object(member, frames, left, seen))
     return found
 
@@ -131,7 +126,7 @@ def _frames(traceback: Optional[TracebackType], most: int) -> list[dict[str, Any
         step = step.tb_next
     shown = own or inner
     for one in shown:
-        source = linecache.getline(one["file"], one["line"]).strip()
+        source = _tracebacks.source_line(one["file"], one["line"]).strip()
         one["file"], one["function"] = clean(_cut(one["file"], 1000)), clean(_cut(one["function"], 300))
         if source:
             one["source"] = clean(_cut(source, 300))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import sys
 from typing import TYPE_CHECKING, Any, Optional
@@ -70,7 +71,8 @@ class LogHandler(logging.Handler):
     def _write(self, record: logging.LogRecord) -> None:
         level = next((level for least, level in _LEVELS if record.levelno >= least), 8)
         # The exception is not the formatter's, which would put it into the message.
-        bare = logging.makeLogRecord({**vars(record), "exc_info": None, "exc_text": None, "stack_info": None})
+        bare = copy.copy(record)
+        bare.exc_info = bare.exc_text = bare.stack_info = None
         error = record.exc_info[1] if record.exc_info else None
         has_objects = _apache._logs_objects()
         formatter = self.formatter or (None if has_objects else _DEFAULT)
@@ -82,6 +84,9 @@ class LogHandler(logging.Handler):
             lines.append(str(record.stack_info).replace("\r", ""))
         if error is not None:
             lines.append(_tracebacks.describe(error))
+        elif record.exc_text:
+            # A record that has come from elsewhere: what an exception has said of itself cannot be told from its traceback.
+            lines.append(_tracebacks.in_line(str(record.exc_text)))
         if has_objects:
             extra = {str(name): value for name, value in vars(record).items() if name not in _STANDARD}
             fields = _log_objects.fields(extra) if extra else None

@@ -223,7 +223,8 @@ def _in_flight(report: Report) -> str:
     ]
     rows: list[list[Cell]] = []
     for one in report["in_flight"]:
-        method, _, uri = one["request"].partition(" ")
+        # Of a connection nothing is known but that it is one.
+        method, _, uri = one["request"].partition(" ") if one["request"] != "a connection" else ("", "", one["request"])
         cells: list[Cell] = [
             ("", str(one["pid"])),
             ("l", method),

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import builtins
 import contextlib
 import importlib
+import linecache
 import os
 import re
 import sys
 import traceback
 from collections.abc import Iterator
-from typing import Optional
+from types import TracebackType
+from typing import Any, NamedTuple, Optional
 
 import _apache
 
@@ -42,6 +45,43 @@ _DEEP = 1000
 _CHAIN = 50
 """So many exceptions of a chain are looked at."""
 
+_MEMBERS = 10_000
+"""So many members of groups, and of their groups, are shown: one that is a member twice counts twice, and so do its own."""
+
+
+class Own(NamedTuple):
+    """What an exception has of ``BaseException`` itself: a class of an application's may have put anything in its place."""
+
+    traceback: Optional[TracebackType]
+    cause: Optional[BaseException]
+    context: Optional[BaseException]
+    """None where it is not to be shown, too."""
+    notes: list[str]
+    members: tuple[BaseException, ...]
+    """Those of a group."""
+
+
+def own(error: BaseException) -> Own:
+    """What an exception is, whatever its class says. No code of that runs."""
+
+    def get(name: str) -> Any:
+        return BaseException.__dict__[name].__get__(error)
+
+    notes = get("__dict__").get("__notes__")
+    group: Any = getattr(builtins, "BaseExceptionGroup", None)
+    if group is not None:
+        members = group.exceptions.__get__(error) if issubclass(type(error), group) else ()
+    else:
+        # That of the package exceptiongroup.
+        members = get("__dict__").get("_exceptions", ())
+    return Own(
+        get("__traceback__"),
+        get("__cause__"),
+        None if get("__suppress_context__") else get("__context__"),
+        [note for note in notes if type(note) is str] if type(notes) is list else [],
+        tuple(member for member in members if issubclass(type(member), BaseException)),
+    )
+
 
 def describe(error: BaseException) -> str:
     """The traceback as text, several lines; hints stand at its end.
@@ -59,6 +99,14 @@ def describe(error: BaseException) -> str:
     except BaseException:
         hints = []
     return "\n".join([text, *(f"mod_python: {in_line(hint)}" for hint in hints)])
+
+
+def source_line(filename: str, line: int) -> str:
+    """A line of a file; "" where there is none, also where no file can have that name."""
+    try:
+        return linecache.getline(filename, line)
+    except Exception:
+        return ""
 
 
 def is_inner(filename: str) -> bool:
@@ -92,7 +140,9 @@ def log(text: str, error: Optional[BaseException] = None) -> None:
 
 def _formatted(error: BaseException) -> tuple[str, bool]:
     """The text, and whether it says where in the application it comes from."""
-    depth, step = _depth(error), error.__traceback__
+    if _has_too_many_members(error):
+        return _plain(error)
+    depth, step = _depth(error), own(error).traceback
     for _ in range(depth - _DEEP):
         step = step.tb_next if step is not None else None
     is_deep = any(_depth(other) > _DEEP for other in _chain(error) if other is not error)
@@ -150,7 +200,7 @@ def _trim(shown: traceback.TracebackException) -> None:
 def _plain(error: BaseException) -> tuple[str, bool]:
     """The same without source lines, for which nothing has to be imported."""
     frames: list[str] = []
-    step = error.__traceback__
+    step = own(error).traceback
     while step is not None and len(frames) < _CHAIN:
         code = step.tb_frame.f_code
         if not code.co_filename.startswith(INNER):
@@ -174,13 +224,29 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         if id(one) not in seen:
             seen.add(id(one))
             yield one
-            context = None if one.__suppress_context__ else one.__context__
-            pending += [other for other in (context, one.__cause__) if other is not None]
+            pending += [other for other in (own(one).context, own(one).cause) if other is not None]
+
+
+def _has_too_many_members(error: BaseException) -> bool:
+    """Would it take for ever to format its groups? ``traceback`` shows of a group's members a few, but looks at all, as often as they occur."""
+    pending, left = [error], _MEMBERS
+    seen: set[int] = set()
+    while pending:
+        one = own(pending.pop())
+        left -= len(one.members)
+        if left < 0:
+            return True
+        pending += one.members
+        for other in (one.cause, one.context):
+            if other is not None and id(other) not in seen:
+                seen.add(id(other))
+                pending.append(other)
+    return False
 
 
 def _depth(error: BaseException) -> int:
     """How many frames its traceback has."""
-    count, step = 0, error.__traceback__
+    count, step = 0, own(error).traceback
     while step is not None:
         count, step = count + 1, step.tb_next
     return count

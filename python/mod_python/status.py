@@ -18,7 +18,8 @@ import re
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Optional
 
 import _apache
 
@@ -78,8 +79,19 @@ def status(queries: bool = False) -> dict[str, Any]:
         "in_flight": _in_flight(queries),
         "daemons": states(_apache._daemons()),
         "children": [child._asdict() for child in _measures.children()[1]],
-        "modules": {name: getattr(module, "__file__", None) for name, module in sorted(sys.modules.items())},
+        "modules": _modules(),
     }
+
+
+def _modules() -> dict[str, Optional[str]]:
+    """The loaded modules and their files. What stands for one in ``sys.modules`` is not asked: it might import something, or raise."""
+    names: Any = vars(ModuleType)["__dict__"]
+    found: dict[str, Optional[str]] = {}
+    for name, module in list(sys.modules.items()):
+        file = names.__get__(module).get("__file__") if issubclass(type(module), ModuleType) else None
+        if type(name) is str:
+            found[name] = file if type(file) is str else None
+    return dict(sorted(found.items()))
 
 
 def _application(one: _measures.Application) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 //! PythonConnectionHandler: a handler of whole connections, whatever protocol they speak.
 
-use super::{Outcome, Subject, call, serve};
+use super::{Outcome, Subject, call, in_time, serve};
 use crate::config::interpreters::MAIN;
 use crate::config::{Common, Entry, ModPython};
 use crate::embed::in_flight::Work;
@@ -71,7 +71,11 @@ fn handle(
         }
         Some(Outcome::Raised(raised) | Outcome::TimedOut(Some(raised))) => {
             report::count(cx);
-            return Err(report::describe(cx, &raised));
+            return Err(in_time(cx, common, lease, || {
+                let what = report::describe(cx, &raised);
+                drop(raised);
+                what
+            }));
         }
         // The log has been told.
         Some(Outcome::TimedOut(None)) => Some(Status::INTERNAL_SERVER_ERROR),

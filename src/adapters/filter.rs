@@ -1,7 +1,7 @@
 //! Python as an input or output filter: finds the handler of a filter's name and runs it on one piece of a body.
 
 use super::lend::lend;
-use super::{Object, Outcome, Subject, call, serve};
+use super::{Object, Outcome, Subject, call, in_time, serve};
 use crate::config::{Entry, ModPython};
 use crate::embed::in_flight::Work;
 use crate::embed::{self, Cx, class, exception};
@@ -94,7 +94,10 @@ impl Run<'_> {
                 self.verdict(cx, running)
             });
             verdict.unwrap_or_else(|error| {
-                let what = report::describe(cx, &exception::value(cx.py, error));
+                let common = &self.request.config::<ModPython>().common;
+                let what = in_time(cx, common, self.lease, || {
+                    report::describe(cx, &exception::value(cx.py, error))
+                });
                 let directive = if self.input {
                     "PythonInputFilter"
                 } else {
@@ -124,7 +127,9 @@ impl Run<'_> {
         let (now, lease) = (self.request.time(), Some(self.lease));
         match call(cx, self.entry, common, now, lease, &argument) {
             // Its body has not run: what it was to look at would pass.
-            Some(Outcome::Returned(result)) if !result.is_none() => refuse_suspended(&result)?,
+            Some(Outcome::Returned(result)) if !result.is_none() => {
+                in_time(cx, common, self.lease, || refuse_suspended(&result))?;
+            }
             Some(Outcome::Returned(_)) | None => {}
             Some(Outcome::ServerReturn(result, status)) => {
                 if let Some(refused) = self.server_return(cx, &result, status)? {

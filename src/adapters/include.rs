@@ -1,7 +1,7 @@
 //! Python in pages: mod_include's tag `<!--#python eval="…" -->` or `exec="…"`.
 
 use super::lend::lend;
-use super::{Subject, serve};
+use super::{Subject, in_time, serve};
 use crate::config::ModPython;
 use crate::config::limit::Answerer;
 use crate::embed::in_flight::Work;
@@ -36,7 +36,9 @@ fn run(request: Request<'_>, code: Code<'_>, invocation: &mut Invocation) -> boo
                     evaluate(cx, request, code, lease, running)
                 });
                 done.err().map(|error| {
-                    let what = report::describe(cx, &exception::value(cx.py, error));
+                    let what = in_time(cx, &config.common, lease, || {
+                        report::describe(cx, &exception::value(cx.py, error))
+                    });
                     if let Ok(held) = embed::acquire(cx.py, lease) {
                         report::traceback(cx, held.request(), "#python", &what);
                     }

@@ -152,6 +152,19 @@ fn call<'py, R: Rescue + 'static>(
     Some(Outcome::of(cx, called, has_passed))
 }
 
+/// Has `body` end in time, as a handler: it has an exception say what it is, or lets it go, which is code of the application's, too.
+fn in_time<R: Rescue + 'static, T>(
+    cx: Cx<'_>,
+    common: &Common<'_>,
+    lease: &Arc<R>,
+    body: impl FnOnce() -> T,
+) -> T {
+    let armed = deadlines::arm(cx, common.limit(Answerer::Handler), Some(lease));
+    let result = body();
+    armed.close();
+    result
+}
+
 /// What becomes of a request that a gateway answers.
 enum Answered<'py> {
     Here(Outcome<'py>),

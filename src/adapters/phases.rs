@@ -1,13 +1,14 @@
 //! Runs a phase's handlers: finds the interpreter, calls each handler in turn, turns results into a status.
 
-use super::{Answered, Object, Outcome, Subject, answer, call, finish, is_debugged, serve};
-use crate::config::limit::Answerer;
+use super::{
+    Answered, Object, Outcome, Subject, answer, call, finish, in_time, is_debugged, serve,
+};
 use crate::config::{BROKEN, Directory, Entry, ModPython, Phase};
 use crate::embed::in_flight::{self, Work};
 use crate::embed::interpreter::Interpreter;
 use crate::embed::stopwatch::{Stopwatch, apart_behind};
 use crate::embed::totals::{self, Current};
-use crate::embed::{self, Cx, deadlines, exception};
+use crate::embed::{self, Cx, exception};
 use crate::exchange::{Exchange, Outer, RequestLease, account, lease_of};
 use crate::gateway::{self, Apart};
 use crate::httpd::io::Aborted;
@@ -294,7 +295,7 @@ impl<'a, 'py, 'r> Attached<'a, 'py, 'r> {
         let next = match argument {
             Ok(argument) => self.handlers(&leg, first, &mut status, &argument),
             Err(error) => {
-                status = self.failed(None, &exception::value(cx.py, error));
+                status = self.failed(None, exception::value(cx.py, error));
                 None
             }
         };
@@ -448,7 +449,7 @@ impl<'a, 'py, 'r> Attached<'a, 'py, 'r> {
                 }
                 self.status(entry, &result, "raised SERVER_RETURN with")
             }
-            Outcome::Raised(raised) => self.failed(Some(entry), &raised),
+            Outcome::Raised(raised) => self.failed(Some(entry), raised),
             Outcome::TimedOut(raised) => self.timed_out(entry, raised),
         }
     }
@@ -464,14 +465,18 @@ impl<'a, 'py, 'r> Attached<'a, 'py, 'r> {
         })
     }
 
-    fn failed(&self, entry: Option<&Entry<'r>>, raised: &Object<'_>) -> Status {
+    fn failed(&self, entry: Option<&Entry<'r>>, raised: Object<'_>) -> Status {
         let debug = self.has_failed();
-        // What an exception says of itself is code of the application's, too.
-        let limit = self.run.config.common.limit(Answerer::Handler);
-        let armed = deadlines::arm(self.cx, limit, Some(self.lease));
-        let status = report::exception(self.cx, self.lease, self.phase, entry, raised, debug);
-        armed.close();
-        status
+        self.report(entry, raised, debug)
+    }
+
+    /// Tells of an exception, and lets it go, with all that its frames have.
+    fn report(&self, entry: Option<&Entry<'r>>, raised: Object<'_>, debug: bool) -> Status {
+        in_time(self.cx, &self.config.common, self.lease, || {
+            let status = report::exception(self.cx, self.lease, self.phase, entry, &raised, debug);
+            drop(raised);
+            status
+        })
     }
 
     /// What has been written, and has not left, makes way for an error's page.
@@ -479,7 +484,7 @@ impl<'a, 'py, 'r> Attached<'a, 'py, 'r> {
     fn timed_out(&self, entry: &Entry<'r>, raised: Option<Object<'_>>) -> Status {
         self.has_failed();
         if let Some(raised) = raised {
-            report::exception(self.cx, self.lease, self.phase, Some(entry), &raised, false);
+            self.report(Some(entry), raised, false);
         }
         if let Some(held) = self.hold() {
             held.value().output.borrow_mut().discard();

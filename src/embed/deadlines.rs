@@ -575,6 +575,10 @@ pub(crate) fn stack(cx: Cx<'_>, pid: i32, thread: u64) -> PyResult<Option<String
 fn elsewhere(pid: i32, thread: u64) -> Option<String> {
     const PAUSE: Duration = Duration::from_millis(5);
     const TRIES: usize = 300;
+    // Nobody else would answer: a question keeps those of others waiting.
+    if !in_flight::is_there(pid, thread) {
+        return None;
+    }
     let number = (0..TRIES).find_map(|_| {
         let number = in_flight::ask(pid, thread);
         if number.is_none() {

@@ -448,6 +448,12 @@ pub(super) fn of_thread(thread: u64) -> Option<Entry> {
     places.iter().find(is_it).and_then(Place::read)
 }
 
+/// Is there a thread of that number in Python, in a child of that number?
+pub(super) fn is_there(pid: i32, thread: u64) -> bool {
+    let is_it = |one: &Entry| one.pid == pid && one.thread == thread;
+    entries().iter().any(is_it)
+}
+
 /// The interpreter of this child that has this number.
 pub(super) fn interpreter(number: u32) -> Option<&'static Interpreter> {
     interpreter::all().find(|one| one.number() == number)

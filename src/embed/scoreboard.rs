@@ -224,7 +224,7 @@ mod tests {
         drop(counted);
         assert!(
             all.iter()
-                .any(|entry| long.starts_with(&entry.name) && entry.name.len() == NAME)
+                .any(|entry| entry.name.starts_with("long long ") && entry.name.len() == NAME)
         );
     }
 }

@@ -1,6 +1,7 @@
 //! Memory that httpd's parent shares with its children. The parent maps it once, before it starts the first of them, and keeps it
 //! through restarts: what is counted there goes on where a child, or a generation of children, has ended.
 
+use std::borrow::Cow;
 use std::marker::PhantomData;
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
@@ -56,7 +57,8 @@ impl<T: Shareable + 'static> Segment<T> {
     }
 }
 
-/// A text in shared memory: UTF-8, cut if it is too long; each word holds eight bytes.
+/// A text in shared memory: UTF-8, each word holds eight bytes. Of one that is too long there is the beginning, and what tells it from
+/// others that begin so.
 #[repr(C)]
 pub(super) struct Text<const WORDS: usize>([AtomicU64; WORDS]);
 
@@ -89,8 +91,25 @@ impl<const WORDS: usize> Text<WORDS> {
 
 /// A text as words, with zeros behind its end.
 fn words<const WORDS: usize>(text: &str) -> [u64; WORDS] {
+    let text = fitting(text, WORDS * 8);
     let mut bytes = text.bytes();
     std::array::from_fn(|_| u64::from_ne_bytes(std::array::from_fn(|_| bytes.next().unwrap_or(0))))
+}
+
+/// How many bytes tell a long text from others.
+const MARK: usize = 9;
+
+fn fitting(text: &str, most: usize) -> Cow<'_, str> {
+    if text.len() <= most {
+        return text.into();
+    }
+    let end = (0..=most.saturating_sub(MARK)).rfind(|&end| text.is_char_boundary(end));
+    let begin = text.get(..end.unwrap_or(0)).unwrap_or_default();
+    // FNV-1a (Fowler, Noll, Vo): the same in all processes.
+    let hash = text.bytes().fold(0x811C_9DC5_u32, |hash, byte| {
+        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+    });
+    format!("{begin}~{hash:08x}").into()
 }
 
 /// Is there a process of this number?
@@ -102,4 +121,28 @@ pub(super) fn lives(pid: i32) -> bool {
 /// This process.
 pub(super) fn me() -> i32 {
     std::process::id().cast_signed()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_texts_are_told_from_one_another_and_characters_are_whole() {
+        let kept = |text: &str| {
+            let place = Text::<4>::empty();
+            place.set(text);
+            assert!(place.is(text) && !place.is("another"));
+            place.get()
+        };
+        let exactly = "0123456789abcdef0123456789abcdef";
+        assert_eq!(kept(exactly), exactly);
+        let (one, other) = (format!("{exactly}1"), format!("{exactly}2"));
+        assert_ne!(kept(&one), kept(&other));
+        assert!(kept(&one).starts_with("0123456789abcdef0123456~") && kept(&one).len() == 32);
+        for begin in ["", "a", "ab"] {
+            let text = kept(&format!("{begin}{}", "\u{65e5}".repeat(40)));
+            assert!(text.len() <= 32 && !text.contains('\u{fffd}'), "{text}");
+        }
+    }
 }

@@ -9,7 +9,6 @@ use crate::httpd::clock::now;
 use crate::httpd::log::{self, Level};
 use crate::httpd::request::Request;
 use crate::httpd::request::times::{Shares, Times};
-use std::time::Duration;
 
 /// Maps the memory in which all children count; called in the parent.
 pub(crate) fn share() {
@@ -72,20 +71,59 @@ const SWITCHING_PROTOCOLS: i64 = 101;
 #[cold]
 #[inline(never)]
 fn tell(request: Request<'_>, duration: u64, shares: Shares) {
-    let seconds = |time: u64| format!("{:.3} s", Duration::from_nanos(time).as_secs_f64());
     let line = in_flight::line_of(request);
+    let [waited, ran, sent, rest] = parts(duration, shares.waited, shares.ran, shares.sent);
     let text = format!(
-        "slow request ({line}): {}, of them {} waiting for the interpreter's lock, {} in Python, {} sending, {} elsewhere",
-        seconds(duration),
-        seconds(shares.waited),
-        seconds(shares.ran),
-        seconds(shares.sent),
-        seconds(
-            duration
-                .saturating_sub(shares.waited)
-                .saturating_sub(shares.ran)
-                .saturating_sub(shares.sent)
-        ),
+        "slow request ({line}): {}, of them {waited} waiting for the interpreter's lock, {ran} in Python, {sent} sending, {rest} elsewhere",
+        seconds(rounded(duration)),
     );
     log::entry(request, Level::Warning, &text);
+}
+
+/// The parts of a time as they are shown, and what is left of it: rounded so that they add up to the whole as it is shown.
+fn parts(whole: u64, first: u64, second: u64, third: u64) -> [String; 4] {
+    let (mut gone, mut shown) = (0_u64, 0);
+    [first, second, third, u64::MAX].map(|part| {
+        gone = gone.saturating_add(part).min(whole);
+        let before = std::mem::replace(&mut shown, rounded(gone));
+        seconds(shown - before)
+    })
+}
+
+/// Milliseconds of so many nanoseconds.
+fn rounded(time: u64) -> u64 {
+    time.saturating_add(500_000) / 1_000_000
+}
+
+fn seconds(milliseconds: u64) -> String {
+    format!("{}.{:03} s", milliseconds / 1000, milliseconds % 1000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_add_up_as_they_are_shown() {
+        let third = 333_333_334;
+        let shown = parts(3 * third, third, third, 0);
+        assert_eq!(shown, ["0.333 s", "0.334 s", "0.000 s", "0.333 s"]);
+        assert_eq!(seconds(rounded(3 * third)), "1.000 s");
+        let milliseconds =
+            |text: &String| -> u64 { text.replace(['.', ' ', 's'], "").parse().unwrap() };
+        let mut number = 88_172_645_463_325_252_u64;
+        for _ in 0..10_000 {
+            let [whole, first, second, last] = [0; 4].map(|_: u64| {
+                number ^= number << 13;
+                number ^= number >> 7;
+                number ^= number << 17;
+                number % 5_000_000_000
+            });
+            let sum: u64 = parts(whole, first, second, last)
+                .iter()
+                .map(milliseconds)
+                .sum();
+            assert_eq!(sum, rounded(whole));
+        }
+    }
 }

@@ -5,6 +5,7 @@ pub(crate) mod account;
 mod cleanups;
 mod cursor;
 mod filters;
+mod moments;
 mod release;
 mod rescue;
 mod soon;

@@ -5,10 +5,12 @@
 //! filters that may, or its first part has left, the connection is shut instead, which the client sees as what it is.
 
 use super::account;
+use super::moments::Moment;
 use super::soon::HEAD;
 use super::state::Exchange;
 use crate::embed::deadlines::{Rescue, Rescued, age};
 use crate::httpd::clock::now;
+use crate::httpd::faults;
 use crate::httpd::io::output::End;
 use crate::httpd::log::{self, Extra, Level};
 use crate::httpd::module::retirement;
@@ -20,6 +22,7 @@ use std::time::Duration;
 
 impl Rescue for Lease<Exchange> {
     fn answer(&self) -> Rescued {
+        let _moment = Moment::wait();
         let Ok(held) = self.hold() else {
             return Rescued::Busy;
         };
@@ -51,6 +54,7 @@ impl Rescue for Lease<Exchange> {
     }
 
     fn close(&self) {
+        let _moment = Moment::wait();
         let Ok(held) = self.hold() else { return };
         let _brief = self.turn().briefly();
         let (request, times) = (held.request(), held.times());
@@ -63,8 +67,12 @@ impl Rescue for Lease<Exchange> {
     }
 
     fn log(&self, text: &str, extra: Extra<'_>) -> bool {
+        let _moment = Moment::wait();
         let Ok(held) = self.hold() else { return false };
         let _brief = self.turn().briefly();
+        while faults::strike("log of a time-out") {
+            std::thread::sleep(Duration::from_millis(10));
+        }
         log::traceback(held.request(), Level::Error as i32, text.as_bytes(), extra);
         true
     }
@@ -73,6 +81,7 @@ impl Rescue for Lease<Exchange> {
 /// The client of a PythonConnectionHandler, in whose protocol nothing can be said here.
 impl Rescue for Lease<OfConnection> {
     fn answer(&self) -> Rescued {
+        let _moment = Moment::wait();
         let Ok(held) = self.hold() else {
             return Rescued::Busy;
         };
@@ -93,6 +102,7 @@ impl Rescue for Lease<OfConnection> {
     fn close(&self) {}
 
     fn log(&self, text: &str, extra: Extra<'_>) -> bool {
+        let _moment = Moment::wait();
         let Ok(held) = self.hold() else { return false };
         let _brief = self.turn().briefly();
         let server = held.connection().base_server();

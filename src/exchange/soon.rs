@@ -6,21 +6,21 @@
 //! moments: it sends only what the kernel takes at once, through filters that wait for nothing.
 //!
 //! What is marked is in one list, which the thread looks through each millisecond while there is anything in it; it sleeps when there
-//! has not been for a while. In the child of a fork there is no such thread, and nothing is marked; it is in the middle of nothing
-//! while a fork is made, since what it held then would be held for ever there.
+//! has not been for a while. In the child of a fork there is no such thread, and nothing is marked.
 
+use super::moments::{self, Moment};
 use super::state::{Exchange, RequestLease};
 use crate::embed::main_thread::spawn;
 use crate::httpd::faults;
-use crate::httpd::fork::{AtFork, at_fork, is_forked};
+use crate::httpd::fork::is_forked;
 use crate::httpd::guard::guard;
 use crate::httpd::io::output::End;
 use crate::httpd::log::{self, Level};
 use crate::httpd::request::turn::Turn;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::thread::{Thread, current, park, sleep, yield_now};
-use std::time::{Duration, Instant};
+use std::thread::{Thread, current, park, sleep};
+use std::time::Duration;
 
 /// How often the list is looked through.
 const TICK: Duration = Duration::from_millis(1);
@@ -35,12 +35,6 @@ static MARKED: Mutex<Vec<(RequestLease, u64)>> = Mutex::new(Vec::new());
 static SENDER: OnceLock<Option<Thread>> = OnceLock::new();
 static SLEEPS: AtomicBool = AtomicBool::new(false);
 static NOW: AtomicU64 = AtomicU64::new(0);
-/// Is the thread at work on requests?
-static SENDS: AtomicBool = AtomicBool::new(false);
-/// How many forks are being made. The thread begins nothing meanwhile.
-static FORKS: AtomicUsize = AtomicUsize::new(0);
-/// How long a fork waits for the thread at most: it sends what the kernel takes at once.
-const BEFORE_A_FORK: Duration = Duration::from_millis(500);
 
 /// Has a request's output sent soon. False where nobody can do it.
 pub(super) fn mark(lease: &RequestLease) -> bool {
@@ -69,29 +63,12 @@ pub(super) fn forget(lease: &RequestLease) {
     }
 }
 
-fn before_fork() {
-    FORKS.fetch_add(1, Ordering::SeqCst);
-    let begun = Instant::now();
-    while SENDS.load(Ordering::SeqCst) && begun.elapsed() < BEFORE_A_FORK {
-        yield_now();
-    }
-}
-
-fn after_fork() {
-    FORKS.fetch_sub(1, Ordering::SeqCst);
-}
-
-fn in_child_of_fork() {
-    // Where the wait has been given up; forks of the child wait for nobody.
-    SENDS.store(false, Ordering::SeqCst);
-    Turn::forget_the_sender();
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn start() -> Option<Thread> {
+    moments::follow();
     let (answer, thread) = std::sync::mpsc::channel();
     let spawned = spawn("mod_python sender", move || {
         Turn::be_brief();
@@ -100,14 +77,7 @@ fn start() -> Option<Thread> {
         }
     });
     match spawned {
-        Ok(()) => {
-            at_fork(AtFork {
-                prepare: before_fork,
-                parent: after_fork,
-                child: in_child_of_fork,
-            });
-            thread.recv().ok()
-        }
+        Ok(()) => thread.recv().ok(),
         Err(reason) => {
             let text = format!("{reason}; each write is sent by itself");
             log::process(Level::Warning, &text);
@@ -136,19 +106,12 @@ fn run() {
 
 /// Sends what is due. Is there anything that is marked?
 fn sweep(now: u64) -> bool {
-    SENDS.store(true, Ordering::SeqCst);
-    let is_any = send_due(now);
-    SENDS.store(false, Ordering::SeqCst);
-    is_any
-}
-
-fn send_due(now: u64) -> bool {
-    if FORKS.load(Ordering::SeqCst) != 0 {
+    let Some(moment) = Moment::begin() else {
         return true;
-    }
+    };
     let marked = lock(&MARKED).clone();
     for (lease, due) in &marked {
-        if now < *due || FORKS.load(Ordering::SeqCst) != 0 {
+        if now < *due || moment.is_awaited() {
             continue;
         }
         let sent = guard("sender", || send(lease)).unwrap_or_else(|place| {

@@ -291,7 +291,15 @@ impl Call<'_> {
     /// # Errors
     /// RuntimeError.
     pub(super) fn log(&self, error: PyErr) -> PyResult<()> {
+        let limit = {
+            let held = self.hold()?;
+            let common = &held.request().config::<ModPython>().common;
+            common.limit(self.gateway.answerer)
+        };
+        // What an exception says of itself is code of the application's, too, whose own time may have ended.
+        let armed = deadlines::arm(self.cx, limit, Some(&self.lease));
         let what = report::describe(self.cx, &exception::value(self.cx.py, error));
+        armed.close();
         let place = format!("PythonHandler {}", self.gateway.handler);
         report::traceback(self.cx, self.hold()?.request(), &place, &what);
         Ok(())

@@ -1,6 +1,7 @@
 """Handlers that log, and that fail."""
 
 import logging
+import sys
 import threading
 
 import steps
@@ -70,6 +71,29 @@ def unshowable(req):
 def wrong_arguments(req):
     shop.warning("%d", "text")
     req.write("went on")
+    return apache.OK
+
+
+class Braced(logging.LogRecord):
+    """A record that has a way of its own to be shown."""
+
+    def getMessage(self):
+        return self.msg.format(*self.args)
+
+
+def braced(req):
+    apache.LogHandler().handle(Braced("shop", 30, __file__, 1, "in {}s", ("brace",), None))
+    return apache.OK
+
+
+def sent(req):
+    """One that another process has sent, with its traceback as a text."""
+    try:
+        raise ValueError("of another\n[core:crit] process")
+    except ValueError:
+        record = shop.makeRecord("shop", 30, __file__, 1, "sent %d", (1,), sys.exc_info())
+    logging.Formatter().format(record)
+    apache.LogHandler().handle(logging.makeLogRecord({**vars(record), "exc_info": None}))
     return apache.OK
 
 

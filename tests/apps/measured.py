@@ -2,7 +2,10 @@
 
 import json
 import os
+import pathlib
+import sys
 import time
+import types
 
 import _apache
 import steps
@@ -17,6 +20,32 @@ def fine(req):
 
 def fails(req):
     raise ValueError("measured")
+
+
+class Lazy(types.ModuleType):
+    """As an importer's module that is loaded when it is used, and cannot be."""
+
+    def __getattribute__(self, name):
+        raise ImportError(name)
+
+
+class Placed(types.ModuleType):
+    __file__ = 5
+
+    def __init__(self, name):
+        super().__init__(name)
+        self.__file__ = pathlib.Path("<i>")
+
+
+class Mock:
+    def __getattr__(self, name):
+        return self
+
+
+def odd_modules(req):
+    sys.modules["odd_lazy"], sys.modules["odd_placed"] = Lazy("odd_lazy"), Placed("odd_placed")
+    sys.modules["odd_<i>"], sys.modules["odd_none"], sys.modules[5] = Mock(), None, Mock()
+    return fine(req)
 
 
 def forbids(req):

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import ctypes
 import os
+import signal
 import threading
 import time
 
@@ -157,6 +158,11 @@ def flight(req):
     return apache.OK
 
 
+def tasks(req):
+    req.write(str(sum(row[7] for row in _apache._interpreters())))
+    return apache.OK
+
+
 def race(req):
     def body():
         time.sleep(0)
@@ -178,8 +184,18 @@ def wsgi(environ, start_response):
     start_response("200 OK", [("Content-Type", "text/plain")])
     if how.startswith("iterate "):
         return iterate(how[8:])
+    if how == "goes":
+        return Goes([b"done"])
     stand(how)
     return [b"done"]
+
+
+class Goes(list):
+    def __iter__(self):
+        return iter([b"done"])
+
+    def __del__(self):
+        stand("spin")
 
 
 def iterate(how):
@@ -206,6 +222,20 @@ async def asgi(scope, receive, send):
         return
     if how == "await":
         await asyncio.sleep(30)
+    elif how == "await for ever":
+        while True:
+            with contextlib.suppress(BaseException):
+                await asyncio.sleep(30)
+    elif how == "turn for ever":
+        while True:
+            with contextlib.suppress(BaseException):
+                await asyncio.sleep(0)
+    elif how == "clean up":
+        try:
+            await asyncio.sleep(30)
+        finally:
+            await asyncio.sleep(0.3)
+            apache.log_error("it has cleaned up", apache.APLOG_INFO)
     elif how == "pool":
         await asyncio.get_running_loop().run_in_executor(None, stand, "sleep")
     else:
@@ -224,6 +254,45 @@ class Called:
 
 
 called = Called()
+
+
+class Says(Exception):
+    """Takes its time to say what it is, or to go."""
+
+    def __init__(self, how):
+        super().__init__(how)
+        self.how = how
+
+    def __str__(self):
+        if self.how == "says":
+            stand("spin")
+        return f"{self.how} slowly"
+
+    def __del__(self):
+        if self.how == "goes":
+            stand("spin")
+
+
+def says(req):
+    raise Says(req.args)
+
+
+def saying(filter):
+    raise Says(filter.req.args)
+
+
+async def suspended(filter):
+    try:
+        await asyncio.sleep(0)
+    finally:
+        stand("spin")
+
+
+def suspends(filter):
+    """Its coroutine has begun already."""
+    coroutine = suspended(filter)
+    coroutine.send(None)
+    return coroutine
 
 
 def inputfilter(filter):
@@ -246,3 +315,28 @@ def wrapped(req):
 
 def wrapped_wsgi(req):
     return wsgi_handler(req)
+
+
+def again(what):
+    """What `what` gives, however often RequestTimeout comes."""
+    while True:
+        try:
+            return what()
+        except apache.RequestTimeout:
+            pass
+
+
+def forks(req):
+    """Forks when it is told that its time is up, which the log is just then told."""
+    child = None
+    with contextlib.suppress(apache.RequestTimeout):
+        stand("spin")
+    child = again(os.fork)
+    if child == 0:
+        # It waits for ever where the request is held by a thread that is not here.
+        signal.alarm(20)
+        again(lambda: req.headers_out.__setitem__("X-Forked", "yes"))
+        again(lambda: apache.log_error("the child of a fork has used the request"))
+        os._exit(0)
+    again(lambda: os.waitpid(child, 0))
+    return apache.OK

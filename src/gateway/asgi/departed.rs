@@ -194,7 +194,7 @@ fn late(
         }
         None => {
             let asked = || -> PyResult<String> {
-                let module = cx.py.import("mod_python._asgi")?;
+                let module = cx.py.import("mod_python._asgi_timed")?;
                 let place = module.getattr("where_is")?.call1((channel.number,))?;
                 Ok(text::lossy(&place.str()?))
             };

@@ -90,7 +90,10 @@ fn run<'py>(
     };
     let sent = body::send(call, answer, files, &result);
     let sent = sent.and_then(|()| check_refused(&call.hold()?, answer));
-    match (sent, close(&result)) {
+    let closed = close(&result);
+    // What they do when they go, they do in the application's time, which ends below.
+    drop((result, environ));
+    match (sent, closed) {
         (Ok(()), Ok(())) => call.finish(answer, body::NOT_STARTED),
         (Ok(()), Err(error)) => call.failed(answer, error),
         (Err(stop), Ok(())) => call.stopped(answer, stop),

@@ -3,6 +3,7 @@
 //! They share pools, so they share one turn. It is *open* while a phase of one of them runs Python, and at their end; then any
 //! thread may *take* it for one operation. A thread that has to wait for it is parked, and has it next.
 
+use crate::httpd::fork::is_forked;
 use std::cell::Cell;
 use std::ffi::c_void;
 use std::ptr::NonNull;
@@ -167,6 +168,9 @@ impl Turn {
     /// Waits a moment for the thread that sends what is due, also attached: mostly it needs no more.
     #[cold]
     fn after_the_brief_one(&self, me: usize) -> Option<Taken<'_>> {
+        if let Some(taken) = self.take_over(me) {
+            return Some(taken);
+        }
         for _ in 0..YIELDS {
             if !self.is_with_the_sender() {
                 break;
@@ -174,6 +178,18 @@ impl Turn {
             std::thread::yield_now();
         }
         self.claim(me)
+    }
+
+    /// In the child of a fork that has not waited for it: who had the turn for a moment is not there, and does not give it back.
+    #[cold]
+    fn take_over(&self, me: usize) -> Option<Taken<'_>> {
+        // Whoever clears it, has it: threads of the new process may look at the same time.
+        if !is_forked() || !self.is_brief.swap(false, Ordering::SeqCst) {
+            return None;
+        }
+        self.depth.set(0);
+        self.owner.store(me, Ordering::SeqCst);
+        Some(self.again())
     }
 
     /// Says that the owner, a thread of the child's own, has it for a moment alone. Called by the owner.
@@ -223,7 +239,7 @@ impl Turn {
         self.parked.fetch_add(1, Ordering::SeqCst);
         let mut gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
         let taken = loop {
-            if let Some(taken) = self.claim(me) {
+            if let Some(taken) = self.claim(me).or_else(|| self.take_over(me)) {
                 break taken;
             }
             gate = self
@@ -331,6 +347,39 @@ mod tests {
         assert!(!turn.is_free_soon());
         drop(taken);
         assert!(turn.is_free_soon());
+    }
+
+    #[test]
+    fn in_the_child_of_a_fork_nobody_has_it_for_a_moment() {
+        crate::httpd::fork::follow();
+        let turn = Turn::default();
+        let (taken, over) = (std::sync::Barrier::new(2), std::sync::Barrier::new(2));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let _taken = turn.try_take();
+                let _brief = turn.briefly();
+                taken.wait();
+                over.wait();
+            });
+            taken.wait();
+            // SAFETY: the new process does nothing but with atomics, and ends.
+            let ended = unsafe {
+                let child = libc::fork();
+                if child == 0 {
+                    let first = turn.try_take();
+                    let is_taken = first.is_some() && turn.try_take().is_some();
+                    drop(first);
+                    libc::_exit(i32::from(!is_taken || turn.try_take().is_none()));
+                }
+                let mut status = -1;
+                libc::waitpid(child, &raw mut status, 0);
+                status
+            };
+            assert!(turn.try_take().is_none());
+            over.wait();
+            assert_eq!(ended, 0);
+        });
+        assert!(turn.try_take().is_some());
     }
 
     #[test]
