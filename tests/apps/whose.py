@@ -38,6 +38,10 @@ async def asgi(scope, receive, send):
     await send({"type": "http.response.body", "body": text.encode()})
 
 
+def lets_in(req):
+    return apache.OK if req.get_basic_auth_pw() == "secret" else apache.HTTP_UNAUTHORIZED
+
+
 def asks(req):
     req.content_type = "text/plain"
     password = req.get_basic_auth_pw()

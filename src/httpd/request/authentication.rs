@@ -6,6 +6,7 @@ use crate::httpd::request::handed::Handed;
 use crate::httpd::request::handle::Request;
 use crate::httpd::status::Status;
 use crate::httpd::sys;
+use std::cell::Cell;
 use std::ffi::{CStr, c_char, c_void};
 use std::ptr::{null, null_mut};
 use std::sync::atomic::{AtomicPtr, Ordering};
@@ -15,6 +16,19 @@ type Ask = unsafe extern "C" fn(*mut sys::request_rec) -> *const c_char;
 /// mod_authn_core's functions, where it is loaded; set whenever a configuration is read.
 static TYPE: AtomicPtr<c_void> = AtomicPtr::new(null_mut());
 static NAME: AtomicPtr<c_void> = AtomicPtr::new(null_mut());
+
+thread_local! {
+    /// Does a handler ask? httpd's own phases in a daemon are not to: who comes in, the front has decided (mod_authz_core refuses a request
+    /// of an AuthType without Require).
+    static ASKED: Cell<bool> = const { Cell::new(false) };
+}
+
+fn asked<T>(what: impl FnOnce() -> T) -> T {
+    let before = ASKED.replace(true);
+    let found = what();
+    ASKED.set(before);
+    found
+}
 
 /// Has httpd say of a request, in a daemon, what its front's sections say: AuthType and AuthName. Whoever asks for the password of Basic
 /// authentication asks for both.
@@ -55,7 +69,8 @@ unsafe fn said(
 ) -> *const c_char {
     // SAFETY: the caller's promise; what is in `before` is of this type.
     unsafe {
-        match guard("authentication", || Request::from_raw(raw)?.handed()) {
+        let handed = || Request::from_raw(raw)?.handed().filter(|_| ASKED.get());
+        match guard("authentication", handed) {
             Ok(Some(handed)) => return told(handed).map_or(null(), CStr::as_ptr),
             Ok(None) => {}
             Err(place) => log::process(Level::Critical, &place),
@@ -72,26 +87,26 @@ impl<'r> Request<'r> {
     /// AuthType here (ap_auth_type).
     pub(crate) fn auth_type(self) -> Option<&'r CStr> {
         // SAFETY: a live request; the string is the configuration's, or in the request's pool where it is an expression.
-        unsafe { crate::httpd::text(sys::ap_auth_type(self.as_ptr())) }
+        asked(|| unsafe { crate::httpd::text(sys::ap_auth_type(self.as_ptr())) })
     }
 
     /// AuthName here (ap_auth_name).
     pub(crate) fn auth_name(self) -> Option<&'r CStr> {
         // SAFETY: as above.
-        unsafe { crate::httpd::text(sys::ap_auth_name(self.as_ptr())) }
+        asked(|| unsafe { crate::httpd::text(sys::ap_auth_name(self.as_ptr())) })
     }
 
     /// The password of HTTP Basic authentication; also sets `user` (ap_get_basic_auth_pw).
     pub(crate) fn basic_auth_password(self) -> Option<&'r CStr> {
         let mut password: *const c_char = std::ptr::null();
         // SAFETY: a live request; the password lies in its pool.
-        unsafe {
+        asked(|| unsafe {
             if sys::ap_get_basic_auth_pw(self.as_ptr(), &raw mut password) == Status::OK.0 {
                 crate::httpd::text(password)
             } else {
                 None
             }
-        }
+        })
     }
 
     /// Adds the challenge that belongs to a 401 (ap_note_auth_failure).
