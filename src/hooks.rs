@@ -19,6 +19,7 @@ use crate::httpd::log;
 use crate::httpd::log::Level;
 use crate::httpd::module::{hooks, process, proxy, retirement};
 use crate::httpd::request::Request;
+use crate::httpd::request::authentication;
 use crate::httpd::request::departure;
 use crate::httpd::request::handed;
 use crate::httpd::request::section;
@@ -105,6 +106,7 @@ pub(crate) fn register() {
 fn register_daemons() {
     staying::register();
     handed::register();
+    authentication::register();
     facing::register();
     error_page::register();
     limited::register();

@@ -7,12 +7,13 @@ import pwd
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from conftest import Serve
 from kept_daemons import Daemon, of, owner
 
-from httpd import CHILD_USER, query_apxs
+from httpd import CHILD_USER, PROJECT, query_apxs
 
 PROXY = ("proxy", "proxy_http")
 USED = "\nPythonWSGI / hello:application daemon=a\n"
@@ -36,14 +37,74 @@ ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become anothe
         ("PythonDaemon a module=@ROOT@/httpd.conf" + USED, "is no shared object"),
         ("PythonDaemon a module=@LIBEXEC@/mod_env.so" + USED, "it is not mod_python.so"),
         ("PythonDaemon a group=daemon" + USED, "group= needs user="),
+        ("PythonDaemon a module=/dev/zero" + USED, "module= /dev/zero is no file"),
+        ("PythonDaemon a memory-limit=512" + USED, "memory-limit= 512 bytes are less than any process has"),
+        ("PythonDaemon a log=@ROOT@/htdocs" + USED, "log= @ROOT@/htdocs: Is a directory"),
+        ("PythonDaemon a log=/nowhere/log" + USED, "log= there is no directory for /nowhere/log"),
+        (
+            "PythonDaemon a request-timeout=1000000" + USED,
+            "request-timeout= needs a number of seconds from 0.1 to 86400",
+        ),
+        ("PythonDaemon a umask=777" + USED, "umask= needs an octal number from 0 to 077"),
         ("PythonDaemonSocket 77", "descriptor 77 is no socket"),
         ("PythonDaemonSocket 2", "needs the number of a descriptor"),
     ],
 )
 def test_mistakes_are_named(serve: Serve, config: str, said: str) -> None:
     config = config.replace("@LIBEXEC@", query_apxs("LIBEXECDIR"))
-    checked = serve(config, start=False, modules=PROXY).check()
+    server = serve(config, start=False, modules=PROXY)
+    checked = server.check()
+    assert checked.returncode != 0 and said.replace("@ROOT@", str(server.root)) in checked.stderr, checked.stderr
+
+
+def test_a_log_that_is_a_fifo_has_a_reader(serve: Serve) -> None:
+    """Nobody waits for one: httpd would not start, and say nothing."""
+    server = serve(
+        "PythonDaemon a log=@ROOT@/log python-path=@ROOT@/apps\nPythonWSGI / kept:application daemon=a\n",
+        start=False,
+        modules=PROXY,
+    )
+    os.mkfifo(server.root / "log")
+    checked = server.check()
+    assert checked.returncode != 0 and f"log= {server.root}/log is a FIFO that nobody reads" in checked.stderr, checked
+    reader = os.open(server.root / "log", os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        server.start()
+        Daemon(server, "a").serves()
+        assert b"daemon a: serves" in os.read(reader, 1 << 16)
+    finally:
+        server.stop()
+        os.close(reader)
+
+
+def test_a_socket_has_a_path_of_some_length(serve: Serve) -> None:
+    server = serve("", start=False, modules=PROXY)
+    place = server.root / ("x" * 80)
+    place.mkdir()
+    server.configure(f"DefaultRuntimeDir {place}\nPythonDaemon a{USED}")
+    checked = server.check()
+    assert checked.returncode != 0 and "longer than the system takes" in checked.stderr, checked.stderr
+
+
+@ROOT
+def test_what_is_the_modules_own_is_reached(serve: Serve) -> None:
+    """A runtime directory that the daemon's user cannot pass would keep its keeper from all it has to do, once httpd has started."""
+    server = serve(f"PythonDaemon a user={CHILD_USER}{USED}", start=False, modules=PROXY)
+    (server.root / "run").chmod(0o700)
+    checked = server.check()
+    said = f"DefaultRuntimeDir {server.root}/run is there, but the daemon's user {CHILD_USER} cannot pass"
     assert checked.returncode != 0 and said in checked.stderr, checked.stderr
+
+
+def test_a_keeper_takes_its_own_package(tmp_path: Path) -> None:
+    """Python may have another one of the name among its own: that of mod_python 3, from which a site comes."""
+    (tmp_path / "mod_python").mkdir()
+    (tmp_path / "mod_python/__init__.py").write_text("")
+    program = PROJECT / "python/mod_python/_daemon/__main__.py"
+    code = f"import runpy, sys; sys.path.insert(0, {str(tmp_path)!r}); runpy.run_path({str(program)!r}, run_name='__main__')"
+    command = [sys._base_executable, "-I", "-B", "-c", code, "shop"]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and "daemon shop: its keeper cannot go on" in done.stderr, done
 
 
 @ROOT
@@ -52,6 +113,10 @@ def test_users_are_there(serve: Serve) -> None:
         ("user=nobody-there", "there is no user nobody-there"),
         (f"user={CHILD_USER} group=nothing-there", "there is no group nothing-there"),
         ("user=root", "must not be root"),
+        ("user=#4294967295", "there is no user #4294967295"),
+        (f"user={CHILD_USER} group=root", "group= must not be root's"),
+        (f"user={CHILD_USER} group=#0", "group= must not be root's"),
+        (f"user={CHILD_USER} group=#4294967295", "there is no group #4294967295"),
     ):
         checked = serve(f"PythonDaemon a {config}{USED}", start=False, modules=PROXY).check()
         assert checked.returncode != 0 and said in checked.stderr, checked.stderr
@@ -74,6 +139,11 @@ def test_mod_proxy_is_needed(serve: Serve) -> None:
     for modules, said in (((), "needs mod_proxy:"), (("proxy",), "needs mod_proxy_http:")):
         checked = serve("PythonDaemon a" + USED, start=False, modules=modules, beside=False).check()
         assert checked.returncode != 0 and said in checked.stderr, checked.stderr
+
+
+def test_a_directory_does_not_say_what_changes_in_it(serve: Serve) -> None:
+    checked = serve(f"PythonDaemon a reload=@ROOT@/apps{USED}", start=False, modules=PROXY).check()
+    assert checked.returncode == 0 and "apps is a directory: it changes when" in checked.stderr, checked.stderr
 
 
 def test_a_daemon_that_nobody_uses_is_a_warning(serve: Serve) -> None:

@@ -89,6 +89,7 @@ REQUESTS = {
     "no page": f"GET /nowhere{HEAD}",
     "denied": f"GET /deny{HEAD}",
     "included": f"GET /@.shtml{HEAD}",
+    "a part of what includes": f"GET /@.shtml HTTP/1.1\nHost: a\nRange: bytes=2-5\n{END}",
 }  # fmt: skip
 
 
@@ -98,7 +99,7 @@ def front(serve_module: Serve, mpm: str) -> Iterator[Server]:
     for place in PLACES:
         server.write(
             f"htdocs/{place}.shtml",
-            f'A<!--#include virtual="/{place}/error" -->B<!--#include virtual="/{place}/refuse" -->C',
+            f'A<!--#include virtual="/{place}/error" -->B<!--#include virtual="/{place}/refuse" -->C<!--#include virtual="/s/{place}?own200" -->D',
         )
         server.write(f"htdocs/{place}-broken.shtml", f'A<!--#include virtual="/{place}/broken" -->B')
     (server.root / "cache").mkdir()

@@ -45,6 +45,12 @@ ErrorDocument 404 /page.txt
 ErrorDocument 403 "a line for 403"
 ErrorDocument 500 /here/e/error
 ErrorDocument 410 /away/w?own200
+# For other servers.
+ProxyErrorOverride On
+ProxyRemote * http://127.0.0.1:9
+<Proxy *>
+    Require all denied
+</Proxy>
 <Location /page.txt>
     SetHandler none
 </Location>
@@ -153,21 +159,13 @@ def test_who_answers_for_the_server(front: Server) -> None:
         assert kind == "v" or "somebody@example.com" in away["SERVER_SIGNATURE"]
 
 
-def test_two_applications_at_one_place_are_refused(serve: Serve) -> None:
-    host = "<VirtualHost *>\nServerName {}\nPythonWSGI /x {} daemon=shop\n</VirtualHost>\n"
-    config = f"PythonDaemon shop {user()} working-directory=@ROOT@/apps\n"
-    server = serve(config + host.format("a", "hello:application") + host.format("b", "kept:application"), start=False, modules=PROXY)  # fmt: skip
-    checked = server.check()
-    said = r"PythonDaemon shop on line \d+ of \S+ is given two applications at one place: hello::application on line \d+ of \S+, and kept::application on line \d+ of"
-    assert checked.returncode != 0 and re.search(said, checked.stderr), checked.stderr
-    # The same one, in several hosts, is one.
-    server.configure(config + host.format("a", "kept:application") + host.format("b", "kept:application"))
-    assert server.check().returncode == 0
-    server.start()
-    Daemon(server).serves()
-    for name in "ab":
-        answer = server.ok("/x/", headers={"Host": name})
-        assert len(answer.text.split()) == 5
+def test_what_is_said_of_other_servers_changes_nothing(front: Server) -> None:
+    for path in ("v", "e/all"):
+        found = [json.loads(answer.body.replace(b"/away/", b"/here/"))["req"] for answer in both(front, path)]
+        here, away = (
+            {name: one[name] for name in ("parsed_uri", "the_request", "hostname", "construct_url")} for one in found
+        )
+        assert here == away
 
 
 def test_the_keepers_entries_are_objects(serve: Serve) -> None:

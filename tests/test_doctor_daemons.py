@@ -56,7 +56,7 @@ def test_all_misspelt_keys_are_named(serve: Serve, capsys: pytest.CaptureFixture
     second = wrong + "memory-limt= is not known: did you mean memory-limit=?"
     for arguments, first in (
         (["--no-httpd"], wrong + "proceses= is not known: did you mean processes=?"),
-        ([], 'umask= needs an octal number such as 0027, not "9"'),
+        ([], 'umask= needs an octal number from 0 to 077, such as 0027, not "9"'),
     ):
         findings = checked(capsys, str(tested.root / "httpd.conf"), *arguments)[1]
         said = sorted((one["line"], one["text"]) for one in findings if one["code"] == "MP0012")

@@ -445,7 +445,8 @@ def front_of(serve: Serve) -> Server:
 
 
 @pytest.mark.parametrize(
-    ("entry", "status"), [("proxy fixups", (400, 404)), ("pre_connection", (200,)), ("stay", (200,))]
+    ("entry", "status"),
+    [("proxy fixups", (400, 404)), ("pre_connection", (200,)), ("stay", (200,)), ("authentication", (200,))],
 )
 def test_a_panic_in_front_of_a_daemon(serve: Serve, faults: Faults, entry: str, status: tuple[int, ...]) -> None:
     """Where the front cannot tell what it knows, the daemon believes nobody else."""

@@ -1,9 +1,11 @@
 //! PythonDaemon: THE table of its keys, and what a line of it says. Nothing here looks at the system: `daemons/check.rs` does.
 
 use super::options::distance;
-use super::seconds;
+use super::{limit, seconds};
 use crate::httpd::apr::pool::Pool;
 use std::borrow::Cow;
+use std::num::NonZeroU64;
+use std::time::Duration;
 
 /// One line: a daemon, by name.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -41,6 +43,8 @@ enum Kind {
     Names,
     Count(u64, u64),
     Seconds,
+    /// As PythonTimeout.
+    Limit,
     Bytes,
     Umask,
     Words(&'static [&'static str]),
@@ -60,7 +64,7 @@ const KEYS: &[(&str, Kind)] = &[
     ("environment", Kind::Assignment),
     ("pass-environment", Kind::Names),
     ("module", Kind::Path),
-    ("request-timeout", Kind::Seconds),
+    ("request-timeout", Kind::Limit),
     ("memory-limit", Kind::Bytes),
     ("max-requests", Kind::Count(0, u32::MAX as u64)),
     ("idle-timeout", Kind::Seconds),
@@ -285,12 +289,19 @@ impl Kind {
                 .map(Value::Number)
                 .ok_or_else(|| format!("needs a number from {least} to {most}, not {text:?}")),
             Kind::Seconds => span(text).map(Value::Seconds),
+            Kind::Limit => limit::parse(text).map(|limit| {
+                let time = limit.time.map_or(0, NonZeroU64::get);
+                Value::Seconds(Duration::from_nanos(time).as_secs_f64())
+            }),
             Kind::Bytes => size(text).map(Value::Number),
+            // What keeps an application from its own files keeps httpd from its own, too.
             Kind::Umask => u64::from_str_radix(text, 8)
                 .ok()
-                .filter(|mask| *mask <= 0o777 && digits(text).is_some())
+                .filter(|mask| *mask <= 0o077 && digits(text).is_some())
                 .map(Value::Number)
-                .ok_or_else(|| format!("needs an octal number such as 0027, not {text:?}")),
+                .ok_or_else(|| {
+                    format!("needs an octal number from 0 to 077, such as 0027, not {text:?}")
+                }),
             Kind::Words(all) => all
                 .contains(&text)
                 .then(|| Value::Text(pool.text(text)))
@@ -449,6 +460,10 @@ mod tests {
             ("a threads=+1", "from 1 to 1024"),
             ("a umask=8", "octal"),
             ("a umask=7777", "octal"),
+            ("a umask=777", "from 0 to 077"),
+            ("a umask=0o22", "octal"),
+            ("a request-timeout=1000000", "from 0.1 to 86400"),
+            ("a request-timeout=0.01", "from 0.1 to 86400"),
             ("a memory-limit=1T", "bytes"),
             ("a memory-limit=99999999999G", "bytes"),
             ("a request-timeout=1s", "seconds"),

@@ -83,6 +83,18 @@ impl<'c> Mount<'c> {
         }
     }
 
+    /// What a front calls it, so that its daemon finds the same one: a letter for the kind of its line (small where that has a path, large
+    /// where an expression), its place, and its target.
+    pub(crate) fn called(&self) -> (u8, &'c str, &'c str) {
+        let (letter, place) = match self.place {
+            Place::Prefix(prefix) => (b'a', prefix),
+            Place::Pattern(text, _) => (b'A', text),
+        };
+        let gateway = if self.gateway.ends_with("asgi") { 0 } else { 2 };
+        let kind = letter + gateway + u8::from(self.target.is_factory);
+        (kind, place, self.target.name)
+    }
+
     pub(crate) fn is_pattern(&self) -> bool {
         matches!(self.place, Place::Pattern(..))
     }

@@ -29,6 +29,8 @@ struct Told {
     server: Option<Vec<u8>>,
     port: u16,
     passes_authorization: bool,
+    auth_type: Option<Vec<u8>>,
+    auth_name: Option<Vec<u8>>,
 }
 
 /// May the request be the front's, or one that wants to be taken for it?
@@ -63,6 +65,7 @@ pub(crate) fn arrive(request: Request<'_>) -> Status {
         )
     });
     headers.clear();
+    request.forget_uri_parts();
     let mut told = Told::default();
     let tls = Table::new(request.pool());
     let mut gathered = Gathered::default();
@@ -118,6 +121,9 @@ fn take(request: Request<'_>, headers: Table<'_>, tls: Table<'_>, told: &mut Tol
         b'n' => told.server = Some(value),
         b'p' => told.port = number(&value),
         b'w' => told.passes_authorization = true,
+        b'b' => request.without_ranges(),
+        b'A' => told.auth_type = Some(value),
+        b'N' => told.auth_name = Some(value),
         b'x' => request.set_uri_part(&name, &value),
         b'r' => told.root = Some(value),
         b'R' => told.context.1 = Some(value),
@@ -147,12 +153,16 @@ fn settle<'r>(request: Request<'r>, tls: Table<'r>, told: &Told, gathered: &Gath
         admin: told.admin.as_deref().map(|text| pool.c_string(text)),
         signature: pool.c_string(&told.signature),
         passes_authorization: told.passes_authorization,
+        auth_type: told.auth_type.as_deref().map(|text| pool.c_string(text)),
+        auth_name: told.auth_name.as_deref().map(|text| pool.c_string(text)),
         uri: told.uri.as_deref().map(|uri| pool.c_string(uri)),
         query: told.query.as_deref().map(|query| pool.c_string(query)),
         tls,
         overlay: gathered.overlay(pool),
         has_handlers: gathered.has_handlers(),
         file: gathered.file,
+        ends: gathered.ends,
+        application: gathered.application,
     });
 }
 
@@ -195,6 +205,9 @@ pub(crate) fn cover(request: Request<'_>) -> Status {
         }
         if is_itself && handed.has_handlers {
             request.name_handler(HANDLERS[0]);
+            if handed.ends {
+                request.set_path_info(None);
+            }
         }
     }
     Status::DECLINED

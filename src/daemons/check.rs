@@ -2,16 +2,20 @@
 
 use super::handover;
 use super::other::{Other, load};
-use super::wanted::rivals;
+use super::wanted;
 use crate::config::daemons::{Daemon, find, twins, unnamed};
 use crate::config::{ModPython, options};
 use crate::embed::home::{self, Embedded};
+use crate::embed::package;
+use crate::httpd::apr::pool::OwnedPool;
+use crate::httpd::module::process;
 use crate::httpd::module::proxy;
 use crate::httpd::module::reach::{self, Account};
 use crate::httpd::request::server::Server;
 use std::collections::HashSet;
+use std::io;
 use std::iter::successors;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Checks all daemons, and gives warnings.
 ///
@@ -58,18 +62,6 @@ pub(crate) fn all(main: Server<'_>) -> Result<Vec<String>, String> {
     }
     let mut warnings = Vec::new();
     for daemon in &daemons {
-        if let Some((one, other)) = rivals(main, daemon.name) {
-            return Err(format!(
-                "{} is given two applications at one place: {} on line {} of {}, and {} on line {} of {}; give one of them a daemon of its own",
-                place(daemon),
-                one.target.name,
-                one.line,
-                one.file,
-                other.target.name,
-                other.line,
-                other.file
-            ));
-        }
         let doubts = one(daemon).map_err(|reason| format!("{}: {reason}", place(daemon)))?;
         warnings.extend(
             doubts
@@ -103,8 +95,8 @@ pub(crate) fn account(daemon: &Daemon<'_>) -> Result<Option<Account>, String> {
 
 /// Checks a daemon; gives warnings.
 fn one(daemon: &Daemon<'_>) -> Result<Vec<String>, String> {
-    let account = account(daemon)?;
-    let account = account.as_ref();
+    let account = wanted::account(daemon)?;
+    let account = Some(&account);
     let reach = |key: &str, path: &str| there(path, account).map_err(|why| format!("{key}= {why}"));
     let mut doubts = Vec::new();
     let mut command = String::new();
@@ -145,13 +137,77 @@ fn one(daemon: &Daemon<'_>) -> Result<Vec<String>, String> {
     }
     for path in daemon.list("reload") {
         reach("reload", path)?;
+        if Path::new(path).is_dir() {
+            doubts.push(format!(
+                "reload= {path} is a directory: it changes when a file in it is made, renamed or removed, whoever does so, and not when one is written"
+            ));
+        }
+    }
+    if let Some(bytes @ 1..LEAST) = daemon.number("memory-limit") {
+        return Err(format!(
+            "memory-limit= {bytes} bytes are less than any process has; 512 megabytes are 512M"
+        ));
     }
     if let Some(log) = daemon.text("log") {
-        let above = Path::new(log).parent().filter(|above| above.is_dir());
-        above.ok_or_else(|| format!("log= there is no directory for {log}"))?;
+        check_log(Path::new(log)).map_err(|reason| format!("log= {reason}"))?;
     }
+    own_files(daemon, account)?;
     Ok(doubts)
 }
+
+/// No process has less memory.
+const LEAST: u64 = 1 << 20;
+
+/// Can a log be written? Makes none.
+fn check_log(path: &Path) -> Result<(), String> {
+    let above = path.parent().filter(|above| above.is_dir());
+    let shown = path.display();
+    let above = above.ok_or_else(|| format!("there is no directory for {shown}"))?;
+    match process::open_log(path, false) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(match error.raw_os_error() {
+            Some(libc::ENXIO) => format!("{shown} is a FIFO that nobody reads, or a socket"),
+            _ => format!("{shown}: {error}"),
+        }),
+        Err(_) if reach::may_make_in(above) => Ok(()),
+        Err(_) => Err(format!("{shown} cannot be made in that directory")),
+    }
+}
+
+/// Can what a daemon needs of this module's own, and of httpd's, be reached by its user, and its socket by httpd's children?
+fn own_files(daemon: &Daemon<'_>, account: Option<&Account>) -> Result<(), String> {
+    let package = package::directory()?.join("mod_python/_daemon/__main__.py");
+    let module = daemon.text("module").is_none().then(package::module);
+    let files = [
+        Some(PathBuf::from(home::EXECUTABLE)),
+        Some(package),
+        module.flatten(),
+    ];
+    for file in files.into_iter().flatten() {
+        reach::check_as(&file, account)?;
+    }
+    let memory = OwnedPool::new().ok_or("no memory")?;
+    let socket = super::socket_path(memory.pool(), daemon);
+    let above = socket.ancestors().nth(2).unwrap_or(Path::new("/"));
+    if above.is_dir() {
+        let of_it = |reason: String| format!("DefaultRuntimeDir {reason}");
+        reach::check_as(above, account).map_err(of_it)?;
+        reach::check(above).map_err(of_it)?;
+    }
+    // Numbers of processes have up to seven digits.
+    let number = std::process::id().to_string().len();
+    let length = socket.as_os_str().len() + 7_usize.saturating_sub(number);
+    if length > LONGEST {
+        let (above, more) = (above.display(), length - LONGEST);
+        return Err(format!(
+            "the path of its socket, below DefaultRuntimeDir {above}, is {more} bytes longer than the system takes: give it a shorter name, or httpd another DefaultRuntimeDir"
+        ));
+    }
+    Ok(())
+}
+
+/// How long the path of a UNIX socket may be (unix(7)).
+const LONGEST: usize = 107;
 
 /// Is something there, and can the user come to it?
 fn there(path: &str, user: Option<&Account>) -> Result<(), String> {

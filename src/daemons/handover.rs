@@ -178,6 +178,8 @@ fn tell(request: Request<'_>, daemon: &Daemon<'_>) -> Vec<u8> {
     let texts = [
         (b'u', request.user()),
         (b'a', request.ap_auth_type()),
+        (b'A', request.auth_type()),
+        (b'N', request.auth_name()),
         (b'h', request.hostname()),
         (b'q', request.the_request()),
         (b'v', request.protocol()),
@@ -201,6 +203,10 @@ fn tell(request: Request<'_>, daemon: &Daemon<'_>) -> Vec<u8> {
     writer.add(b'p', request.server_port().to_string().as_bytes());
     if request.passes_authorization() {
         writer.add(b'w', b"1");
+    }
+    if request.main().is_some() {
+        // A page includes it: what its client wants a part of is that page.
+        writer.add(b'b', b"1");
     }
     let (parts, port) = request.parsed_uri();
     for (place, part) in (b'0'..).zip(parts) {

@@ -68,7 +68,8 @@ pub(crate) fn settle(pool: Pool<'_>, server: Server<'_>) -> Result<(), String> {
         return Ok(());
     }
     let at_once = process::is_restarted_at_once();
-    if house.is_none() {
+    let is_first = house.is_none();
+    if is_first {
         *house = Some(House::open(pool)?);
         process::at_end(Ending(std::process::id()));
     }
@@ -91,9 +92,14 @@ pub(crate) fn settle(pool: Pool<'_>, server: Server<'_>) -> Result<(), String> {
     }
     for one in all {
         let name = one.name.clone();
-        house
-            .settle_one(one, pool, at_once)
-            .map_err(|error| format!("PythonDaemon {name} cannot be started: {error}"))?;
+        let settled = house.settle_one(one, pool, at_once);
+        let Err(error) = settled else { continue };
+        let text = format!("PythonDaemon {name} cannot be started: {error}");
+        if is_first {
+            return Err(text);
+        }
+        // Whatever else httpd serves goes on.
+        log::process(Level::Critical, &text);
     }
     Ok(())
 }
@@ -277,7 +283,6 @@ impl Keeper {
             arguments: &arguments,
             environment: &environment,
             identity: self.wanted.account.identity.as_ref(),
-            umask: self.wanted.umask,
             pause,
         };
         let descriptors = [

@@ -1,9 +1,10 @@
 //! In a daemon: what its keeper has told it, by options of the configuration that it writes; and the daemon goes when its keeper does.
 
 use crate::config::ModPython;
-use crate::embed::main_thread;
+use crate::embed::{in_flight, main_thread};
 use crate::httpd::clock;
-use crate::httpd::io::{forked, parked, staying};
+use crate::httpd::io::staying::{self, Parting};
+use crate::httpd::io::{forked, parked};
 use crate::httpd::log::{self, Level};
 use crate::httpd::module::{process, retirement};
 use crate::httpd::request::Request;
@@ -11,7 +12,7 @@ use crate::httpd::request::handed;
 use crate::httpd::request::server::Server;
 use crate::httpd::status::Status;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Memory that the keeper reads: a descriptor.
 const BOARD: &str = "daemon.board";
@@ -111,14 +112,41 @@ pub(crate) fn look_after_front() {
     if let Err(reason) = forked::keep_from_forked() {
         log::process(Level::Error, &reason);
     }
+    in_flight::show_parted(false);
     let spawned = main_thread::spawn("mod_python front", || {
+        let mut before = Parting::NotYet;
+        let mut alone = None;
         loop {
-            std::thread::sleep(MOMENT);
-            staying::look();
+            let is_urgent = before == Parting::Begun;
+            std::thread::sleep(if is_urgent { MOMENT / 20 } else { MOMENT });
+            let now = staying::look();
+            if now == Parting::Done && before != now {
+                in_flight::show_parted(true);
+            }
+            before = now;
+            if process::has_lost_parent() {
+                end_alone(&mut alone);
+            }
         }
     });
     if let Err(reason) = spawned {
         log::process(Level::Error, &reason);
+    }
+}
+
+/// For so long a child without a parent may go on with what it has in hand.
+const ALONE: Duration = Duration::from_secs(5);
+
+/// Ends a child whose parent has been killed. The signal that comes with the parent's end (`follow_parent`) is lost on one that is just
+/// starting: until httpd has set its own, handlers of its parent's take it, and do nothing.
+fn end_alone(since: &mut Option<Instant>) {
+    match since {
+        None => {
+            *since = Some(Instant::now());
+            process::signal(std::process::id().cast_signed(), libc::SIGTERM);
+        }
+        Some(since) if since.elapsed() > ALONE => retirement::end_with_parent(),
+        Some(_) => {}
     }
 }
 

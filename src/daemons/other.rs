@@ -29,6 +29,10 @@ impl Other {
     pub(super) fn of(path: &Path) -> Result<Other, String> {
         const SYMBOL: &[u8] = b"\0python_module\0";
         let shown = path.display();
+        // A device or a FIFO may have no end.
+        if path.exists() && !path.is_file() {
+            return Err(format!("{shown} is no file"));
+        }
         let bytes = std::fs::read(path).map_err(|error| format!("{shown}: {error}"))?;
         if !bytes.starts_with(b"\x7fELF") {
             return Err(format!("{shown} is no shared object"));
@@ -184,5 +188,6 @@ mod tests {
     fn what_is_none_is_refused() {
         assert!(Other::of(Path::new("/etc/passwd")).is_err_and(|text| text.contains("no shared")));
         assert!(Other::of(Path::new("/nowhere")).is_err());
+        assert!(Other::of(Path::new("/dev/zero")).is_err_and(|text| text.ends_with("is no file")));
     }
 }

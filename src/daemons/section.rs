@@ -8,6 +8,7 @@ use crate::gateway::GATEWAYS;
 use crate::httpd::apr::pool::Pool;
 use crate::httpd::module::command::{Section, Written};
 use crate::httpd::request::Request;
+use crate::httpd::request::handed::Application;
 use crate::httpd::request::section::Overlay;
 use std::ffi::CStr;
 
@@ -34,13 +35,27 @@ pub(super) fn write(request: Request<'_>, writer: &mut Writer) {
     if config.common.debug == Some(true) {
         writer.add(b'G', b"1");
     }
-    if config.mount.is_some() {
+    if let Some(mount) = config.mount {
+        // Another host may have another one there, in the same daemon.
+        let (kind, place, target) = mount.called();
+        writer.add_named(
+            b'M',
+            &[&[kind][..], target.as_bytes()].concat(),
+            place.as_bytes(),
+        );
         return;
     }
     let name = request.filename().map(CStr::to_bytes);
     if let Some(name) = name {
-        let behind = request.path_info().unwrap_or_default().to_bytes();
-        writer.add(b'f', &[name, behind].concat());
+        let behind = request.path_info();
+        writer.add(
+            b'f',
+            &[name, behind.unwrap_or_default().to_bytes()].concat(),
+        );
+        if behind.is_none() {
+            // After an index (DirectoryIndex) there is none, and no empty one.
+            writer.add(b'F', b"");
+        }
     }
     let Some((list, _)) = config.handlers_for(Phase::Content, name) else {
         return;
@@ -72,6 +87,10 @@ pub(super) struct Gathered<'r> {
     debug: bool,
     /// The file, and what stands behind it in the URI.
     pub(super) file: Option<&'r CStr>,
+    /// There, nothing stands behind it, not even an empty text (`path_info`).
+    pub(super) ends: bool,
+    /// The application that the front's line names.
+    pub(super) application: Option<Application<'r>>,
 }
 
 impl<'r> Gathered<'r> {
@@ -82,6 +101,16 @@ impl<'r> Gathered<'r> {
             b'O' => self.options.push((text(&pair.name), text(&pair.value))),
             b'P' => self.path = Some(text(&pair.value)),
             b'G' => self.debug = true,
+            b'F' => self.ends = true,
+            b'M' => {
+                if let Some((&kind, target)) = pair.name.split_first() {
+                    self.application = Some(Application {
+                        kind,
+                        place: text(&pair.value),
+                        target: text(target),
+                    });
+                }
+            }
             b'f' => self.file = Some(pool.c_string(&pair.value)),
             b'z' => self.section = section(&pair.name, text(&pair.value)),
             b'k' | b'K' => self.entries.push(Entry {

@@ -11,18 +11,15 @@ use crate::httpd::record::quote;
 use crate::httpd::request::server::Server;
 use std::ffi::CString;
 use std::fmt::Write as _;
-use std::fs::OpenOptions;
 use std::io;
 use std::iter::successors;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// A daemon.
 pub(super) struct Wanted {
     pub(super) name: String,
     pub(super) account: Account,
-    pub(super) umask: Option<libc::mode_t>,
     /// The members of its JSON object that stay the same as long as it does.
     members: String,
     /// Where it writes: `log=`, or the log of the virtual host that its applications are in.
@@ -66,18 +63,8 @@ fn one(
         [host] => *host,
         _ => main,
     };
-    let account = reach::Account::of(daemon.text("user"), daemon.text("group"))
-        .and_then(|account| account.ok_or("nothing says whom it is to run as: user=".into()))
-        .map_err(|reason| format!("PythonDaemon {name}: {reason}"))?;
+    let account = account(daemon).map_err(|reason| format!("PythonDaemon {name}: {reason}"))?;
     let (identity, user, home) = account.taken_on();
-    if identity
-        .as_ref()
-        .is_some_and(|identity| identity.user == 0 || identity.group == 0)
-    {
-        return Err(format!(
-            "PythonDaemon {name}: {user} or its group is root, which no application should be"
-        ));
-    }
     let account = Account {
         identity,
         name: user,
@@ -85,14 +72,27 @@ fn one(
     };
     Ok(Wanted {
         name: name.into(),
-        umask: daemon
-            .number("umask")
-            .and_then(|mask| libc::mode_t::try_from(mask).ok()),
         members: members(main, host, &hosts, daemon, &account)?,
         path: daemon.text("log").map(String::from),
         log: process::log_of(host),
         account,
     })
+}
+
+/// Whom a daemon is to run as.
+///
+/// # Errors
+/// Nothing says so, or it cannot be.
+pub(super) fn account(daemon: &Daemon<'_>) -> Result<reach::Account, String> {
+    let account = reach::Account::of(daemon.text("user"), daemon.text("group"))?
+        .ok_or("nothing says whom it is to run as: user=")?;
+    let is_root = |identity: &Identity| identity.user == 0 || identity.group == 0;
+    if account.identity().is_some_and(is_root) {
+        return Err(
+            "httpd's User or its Group is root, which no application should be: user=".into(),
+        );
+    }
+    Ok(account)
 }
 
 /// Does a server say that something of it is in the daemon?
@@ -106,15 +106,8 @@ impl Wanted {
     /// Opens the log.
     pub(super) fn open_log(&self) -> io::Result<OwnedFd> {
         match (&self.path, &self.log) {
-            (Some(path), _) => {
-                let file = OpenOptions::new()
-                    .append(true)
-                    .create(true)
-                    .mode(0o640)
-                    .open(path);
-                file.map(OwnedFd::from)
-                    .map_err(|error| io::Error::new(error.kind(), format!("log={path}: {error}")))
-            }
+            (Some(path), _) => process::open_log(Path::new(path), true)
+                .map_err(|error| io::Error::new(error.kind(), format!("log= {path}: {error}"))),
             (None, Ok(log)) => log.try_clone(),
             (None, Err(error)) => Err(io::Error::new(error.kind(), error.to_string())),
         }
@@ -177,8 +170,8 @@ fn members(
             .iter()
             .filter(|mount| mount.daemon == Some(daemon.name))
         {
-            // Hosts may have it at the same place; what differs between them, the front tells with each request.
-            if !known.iter().any(|other| is_same_place(other, mount)) {
+            // Several hosts may have it; what differs between them, the front tells with each request.
+            if !known.iter().any(|other| other.called() == mount.called()) {
                 mounts.push(written(mount, &options));
                 known.push(mount);
             }
@@ -213,29 +206,6 @@ fn applications_options(server: Server<'_>) -> String {
         quote(&mut line, value.as_bytes());
     }
     line
-}
-
-/// Two applications that one daemon is to have at one place, each with its host.
-pub(super) fn rivals<'s>(main: Server<'s>, name: &str) -> Option<(&'s Mount<'s>, &'s Mount<'s>)> {
-    let servers = successors(Some(main), |server| server.next());
-    let mounts = servers.flat_map(|server| server.config::<ModPython>().mounts);
-    let mut own: Vec<&Mount<'s>> = mounts
-        .copied()
-        .filter(|mount| mount.daemon == Some(name))
-        .collect();
-    own.sort_by_key(|mount| (mount.file, mount.line));
-    own.iter().enumerate().find_map(|(place, mount)| {
-        let before = own.get(..place)?;
-        let is_rival = |other: &&&Mount<'s>| {
-            is_same_place(other, mount)
-                && (other.target != mount.target || other.gateway != mount.gateway)
-        };
-        before.iter().find(is_rival).map(|other| (*other, *mount))
-    })
-}
-
-fn is_same_place(one: &Mount<'_>, other: &Mount<'_>) -> bool {
-    place_of(one) == place_of(other)
 }
 
 fn place_of<'c>(mount: &Mount<'c>) -> (bool, &'c str) {

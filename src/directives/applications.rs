@@ -43,7 +43,9 @@ pub(super) fn add<'c>(
         line: setting.line,
     });
     let mut all = setting.server.mounts.to_vec();
-    if let Some(other) = all.iter().find(|other| other.same_place(mount)) {
+    // In a daemon they are those of all of its front's hosts, and the front says which one is meant.
+    let is_alone = setting.server.ready.is_none();
+    if let Some(other) = all.iter().find(|other| other.same_place(mount) && is_alone) {
         return Err(format!(
             "there is an application at this place already, on line {} of {}",
             other.line, other.file

@@ -244,9 +244,13 @@ pub(crate) static DIRECTIVES: [Directive<ModPython>; 36] = [
             note_doubt(setting, key);
             note_daemon(setting, key, value);
             let (pool, option) = (setting.pool, [(key, value.unwrap_or_default())]);
-            common(setting, |common| {
-                common.options = cover(pool, common.options, pool.concat(&option, &[]), |a, b| a.0.eq_ignore_ascii_case(b.0));
-            });
+            let add = |options| cover(pool, options, pool.concat(&option, &[]), |a, b| a.0.eq_ignore_ascii_case(b.0));
+            if setting.server.ready.is_some() && setting.server_level {
+                // Requests of a daemon have those that their front tells of, and no others.
+                setting.server.common.options = add(setting.server.common.options);
+            } else {
+                common(setting, |common| common.options = add(common.options));
+            }
             Ok(())
         }),
     },

@@ -53,8 +53,20 @@ struct Table {
     question: Question,
     /// Children's watchers sleep on it (a futex).
     bell: AtomicU32,
+    parted: Parted,
     places: [Place; PLACES],
 }
+
+/// The children that take no more requests; also for the keeper.
+#[repr(C, align(8))]
+struct Parted {
+    /// `MARK`, where there is this list.
+    mark: AtomicU32,
+    pids: [AtomicI32; PARTED],
+}
+
+const PARTED: usize = 1023;
+const MARK: u32 = 0x7061_7274;
 
 static TABLE: AtomicPtr<Table> = AtomicPtr::new(null_mut());
 
@@ -142,6 +154,9 @@ pub(crate) fn share(board: Option<i32>) {
             table.cast()
         };
         let before = TABLE.swap(table, Ordering::AcqRel);
+        if let Some(table) = self::table() {
+            table.parted.mark.store(MARK, Ordering::Relaxed);
+        }
         if !before.is_null() {
             libc::munmap(before.cast(), SIZE);
         }
@@ -429,6 +444,23 @@ pub(crate) fn line_of(request: Request<'_>) -> String {
 fn now() -> i64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     now.map_or(0, |now| i64::try_from(now.as_micros()).unwrap_or(0))
+}
+
+/// Shows that this child takes no more requests; where it does not, that one of its number that is gone was another one.
+pub(crate) fn show_parted(has_parted: bool) {
+    let me = std::process::id().cast_signed();
+    let pids = table().map_or(&[][..], |table| &table.parted.pids);
+    if !has_parted {
+        let own = pids.iter().filter(|pid| pid.load(Ordering::Relaxed) == me);
+        own.for_each(|pid| pid.store(0, Ordering::Relaxed));
+        return;
+    }
+    let _ = pids.iter().find(|place| {
+        let pid = place.load(Ordering::Relaxed);
+        let is_free = pid == 0 || !shared::lives(pid);
+        let (order, otherwise) = (Ordering::Release, Ordering::Relaxed);
+        is_free && place.compare_exchange(pid, me, order, otherwise).is_ok()
+    });
 }
 
 /// Every thread of all children that is in Python now.

@@ -3,6 +3,7 @@
 use crate::config::ModPython;
 use crate::config::mount::{self, Mount};
 use crate::httpd::request::Request;
+use crate::httpd::request::handed::Application;
 use crate::httpd::request::section::Giver;
 use std::io::ErrorKind;
 
@@ -12,6 +13,9 @@ pub(crate) fn at(request: Request<'_>) -> Option<&Mount<'_>> {
     let mounts = request.server().config::<ModPython>().mounts;
     if mounts.is_empty() || request.proxyreq() != 0 || request.wants_tunnel() {
         return None;
+    }
+    if let Some(wanted) = request.application() {
+        return called(mounts, wanted);
     }
     let (mount, found) = mount::find(mounts, request.uri()?)?;
     let is_covered = match request.handler_giver() {
@@ -23,6 +27,21 @@ pub(crate) fn at(request: Request<'_>) -> Option<&Mount<'_>> {
         Giver::Other => true,
     };
     (!is_covered).then_some(mount)
+}
+
+/// In a daemon: the application that the front has found. The front's hosts may each have another one at the same place, or below that of
+/// another's. While a changed configuration comes into force there may be another one in its place; none but that takes its requests.
+fn called<'c>(mounts: &'c [&'c Mount<'c>], wanted: Application<'_>) -> Option<&'c Mount<'c>> {
+    let all = || mounts.iter().map(|mount| (*mount, mount.called()));
+    let is_it = |kind: u8, target: &str| (kind, target) == (wanted.kind, wanted.target);
+    let exact =
+        all().find(|(_, (kind, place, target))| *place == wanted.place && is_it(*kind, target));
+    let near = || {
+        all().find(|(_, (kind, place, _))| {
+            *place == wanted.place && kind.is_ascii_uppercase() == wanted.kind.is_ascii_uppercase()
+        })
+    };
+    exact.or_else(near).map(|(mount, _)| mount)
 }
 
 /// Puts what the line that has taken a request says on top of what the sections say.

@@ -6,8 +6,17 @@ import os
 import sys
 
 if __name__ == "__main__":
-    # The package that this file is of; nothing of the user's environment is searched (-I).
-    sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+    # The package that this file is of, and no other of its name: Python may have the one of mod_python 3 among its own. Its directory is
+    # not searched for anything else, and nothing of the user's environment is (-I).
+    import importlib.util
+
+    _package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    _found = importlib.util.spec_from_file_location(
+        "mod_python", os.path.join(_package, "__init__.py"), submodule_search_locations=[_package]
+    )
+    if _found is not None and _found.loader is not None:
+        sys.modules["mod_python"] = importlib.util.module_from_spec(_found)
+        _found.loader.exec_module(sys.modules["mod_python"])
 
 from mod_python._daemon.journal import Journal
 from mod_python._daemon.keeper import Keeper

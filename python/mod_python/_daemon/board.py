@@ -34,6 +34,9 @@ class _Place(NamedTuple):
 
 
 _PLACES = 4096
+_PARTED = struct.Struct("=I1023i")
+_MARK = 0x70617274
+"""In front of the places: the children that take no more requests."""
 
 
 class Request(NamedTuple):
@@ -73,6 +76,15 @@ class Board:
                 break
             found.append(place)
         return found
+
+    def parted(self) -> Optional[set[int]]:
+        """The children that take no more requests; None where they do not say so (another version of the module)."""
+        self._places()
+        if self._memory is None:
+            return None
+        first = len(self._memory) - _PLACES * _PLACE.size - _PARTED.size
+        mark, *pids = _PARTED.unpack_from(self._memory, first) if first >= 0 else (0,)
+        return {pid for pid in pids if pid} if mark == _MARK else None
 
     def in_flight(self) -> list[Request]:
         """The requests that are in Python, or were when their child died, the oldest first."""

@@ -41,6 +41,14 @@ def text_of(task: Task, httpd: Httpd, place: str, ready: int, board: int) -> str
         *([line("ServerAdmin", task.admin)] if task.admin else []),
         line("ServerTokens", "Prod"),
         line("TraceEnable", "Off"),
+        # The operator's httpd has read them, and says with each request what they have said.
+        configuration.section(
+            "Directory",
+            "/",
+            line("Options", "FollowSymLinks"),
+            line("AllowOverride", "None"),
+            line("AllowOverrideList", "None"),
+        ),
         Comment("mod_python"),
         *configuration.module_lines(task.module, _is_from_wheel(task.module), task.python_home),
         line("PythonDaemonSocket", SOCKET, f"ready={ready}"),
@@ -90,16 +98,17 @@ def _content(task: Task) -> list[Any]:
     # The keeper has an application read anew as a whole.
     found.append(line("PythonAutoReload", "Off"))
     if task.request_timeout:
-        found.append(line("PythonTimeout", f"{task.request_timeout:g}"))
+        # Every digit, and none as 1e-05.
+        found.append(line("PythonTimeout", f"{task.request_timeout:.9f}".rstrip("0").rstrip(".")))
     imported = [mount for mount in task.mounts if "$" not in mount.target]
     if imported:
         what = [f"{mount.kind} {_imported(mount.target)}" for mount in imported]
         found += configuration.preloaded(what, task.working_directory)
-    # Those of one host are the server's own.
-    common = len({mount.options for mount in task.mounts}) == 1
-    if common:
-        found += _options(task.mounts[0])
-    return [*found, *(_mounted(mount, common) for mount in task.mounts)]
+    # For what is done at the start; with each request the operator's httpd says which ones it has.
+    if task.mounts:
+        shared = [pair for pair in task.mounts[0].options if all(pair in mount.options for mount in task.mounts)]
+        found += [line("PythonOption", key, *([value] if value else [])) for key, value in shared]
+    return [*found, *map(_mounted, task.mounts)]
 
 
 def _imported(target: str) -> str:
@@ -110,17 +119,7 @@ def _imported(target: str) -> str:
     return f"{place or name}::{name if place else ''}"
 
 
-def _mounted(mount: Mount, common: bool) -> Any:
-    prefix = mount.prefix or "/"
+def _mounted(mount: Mount) -> Any:
     if mount.pattern:
-        found = line("PythonWSGIMatch", mount.pattern, mount.target)
-    else:
-        found = line("PythonWSGI" if mount.kind == "wsgi" else "PythonASGI", prefix, mount.target)
-    if common or not mount.options:
-        return found
-    tag, place = ("LocationMatch", f"^(?:{mount.pattern})") if mount.pattern else ("Location", prefix)
-    return Container(found, configuration.section(tag, place, *_options(mount)))
-
-
-def _options(mount: Mount) -> list[Any]:
-    return [line("PythonOption", key, *([value] if value else [])) for key, value in mount.options]
+        return line("PythonWSGIMatch", mount.pattern, mount.target)
+    return line("PythonWSGI" if mount.kind == "wsgi" else "PythonASGI", mount.prefix or "/", mount.target)

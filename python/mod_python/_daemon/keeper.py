@@ -16,7 +16,8 @@ import time
 from types import FrameType
 from typing import Any, Optional
 
-from mod_python._daemon import apology, configuration, place
+from mod_python._daemon import configuration, place
+from mod_python._daemon.apology import Apology
 from mod_python._daemon.changes import Changes
 from mod_python._daemon.deaths import Deaths
 from mod_python._daemon.journal import Journal
@@ -41,6 +42,10 @@ _SETTLED = 30.0
 """Seconds in which one is not replaced for its memory: with a limit that is too low, it would be all the time."""
 _BRIEF = 2.0
 """Seconds in which one is not replaced for what it has answered."""
+_STORM = 5
+"""So many starts in a row are given up for the next one, where what is read changes meanwhile; the one after that comes to its end."""
+_FAREWELL = 10.0
+"""Seconds in which one that is replaced has closed its sockets: as long as that it counts for the one that serves."""
 _AFTERWARDS = 10.0
 """Seconds that a daemon which is taken out of the configuration goes on: old children of httpd may still send it requests."""
 
@@ -53,15 +58,21 @@ class Keeper:
         self.task, self.orders, self.parent = first.task, orders, first.parent
         self.journal = Journal(self.task.name)
         self.journal.has_objects = self.task.logs_objects
+        # What is made here is this user's alone, whatever the application's umask.
+        self.umask = os.umask(0o077)
         self.directory = place.own(self.task.directory)
         self.state = State(1, self.directory)
         self.deaths = Deaths(self.journal, self.state)
         self.listener = socket.socket(fileno=configuration.SOCKET)
         self.listener.setblocking(False)
+        self.apology = Apology()
         self.changes = self._changes()
         self.current: Optional[Served] = None
         self.coming: Optional[Served] = None
         self.ending: list[Served] = []
+        self.parting: Optional[Served] = None
+        """Of those, the one that has just been replaced, as long as requests may still come to it."""
+        self.parting_until = 0.0
         self.generation = 0
         self.failures = 0
         self.due = 0.0
@@ -73,6 +84,10 @@ class Keeper:
         self.requests = 0
         """Of httpds that have ended."""
         self.reload_asked = False
+        self.displaced = 0
+        """How many starts in a row were given up for another one."""
+        self.again = ""
+        """Why another one is to follow the one that starts."""
         self.asked = 0
         """How often it was asked to reload."""
         self.outcome = ""
@@ -157,7 +172,7 @@ class Keeper:
             for one in (self.current, self.coming):
                 if one is not None:
                     self._retire(one, False)
-            self.current = self.coming = None
+            self.current = self.coming = self.parting = None
             self._begin_anew()
         elif changed:
             self._reload("its configuration has changed")
@@ -175,7 +190,7 @@ class Keeper:
     # One turn of the loop
 
     def _turn(self, wakes: int) -> None:
-        listens = self.waits or (self.problem and self.current is None)
+        listens = self.waits or (self.problem and self.current is None and not self.apology.is_full())
         with selectors.DefaultSelector() as selector:
             selector.register(wakes, selectors.EVENT_READ)
             selector.register(self.orders, selectors.EVENT_READ)
@@ -186,7 +201,7 @@ class Keeper:
                     selector.register(one.ready, selectors.EVENT_READ)
                 if not one.relay.ended:
                     selector.register(one.relay.reads, selectors.EVENT_READ)
-            for descriptor in self.deaths.descriptors():
+            for descriptor in (*self.deaths.descriptors(), *self.apology.descriptors()):
                 selector.register(descriptor, selectors.EVENT_READ)
             hurries = self.coming or self.ending or self.due > time.monotonic()
             found = {key.fd for key, _ in selector.select(_BUSY if hurries else _TICK)}
@@ -205,11 +220,13 @@ class Keeper:
         self._look_after_children()
         self._look_after_coming()
         self._look_after_current()
+        self._look_after_parting()
         self._bury_all()
         if self.listener.fileno() in found and self.waits:
             self.waits = False
         elif listens and self.problem and self.current is None:
-            apology.answer(self.listener)
+            self.apology.accept(self.listener)
+        self.apology.go_on()
         changed = self.changes.look()
         if changed:
             self._reload(f"{', '.join(changed)} changed")
@@ -217,6 +234,9 @@ class Keeper:
             self.reload_asked = False
             self.asked += 1
             self._reload("it was asked to")
+        elif self.again and self.coming is None:
+            why, self.again = self.again, ""
+            self._reload(why)
         self._start_if_due()
         self.state.write(self._report())
 
@@ -234,7 +254,8 @@ class Keeper:
         where = os.path.join(self.directory, f"{os.getpid()}.{self.generation}")
         try:
             httpd = programs.find(self.task.httpd)
-            self.coming = Served(self.task, httpd, where, self.journal, self.deaths.told)
+            task = dataclasses.replace(self.task, umask=self.umask) if self.task.umask < 0 else self.task
+            self.coming = Served(task, httpd, where, self.journal, self.deaths.told)
         except (OSError, Problem) as error:
             place.remove(where)
             self._failed(f"httpd cannot be started: {error}")
@@ -242,6 +263,10 @@ class Keeper:
     def _reload(self, why: str) -> None:
         """Start another httpd beside the one that serves."""
         if self.over is not None or (self.waits and self.current is None and self.coming is None):
+            return
+        if self.coming is not None and self.displaced >= _STORM:
+            # What changes all the time would keep it from ever serving.
+            self.again = why
             return
         if self.current is None:
             self._begin_anew()
@@ -251,6 +276,7 @@ class Keeper:
             # It may have read what was there before.
             self._retire(self.coming, False)
             self.coming = None
+            self.displaced += 1
         self._start()
 
     def _retire(self, one: Served, gracefully: bool) -> None:
@@ -263,6 +289,8 @@ class Keeper:
             return
         one.hear()
         ended = one.has_ended()
+        if one.outcome or ended:
+            self.displaced = 0
         if one.outcome == "ready" and not ended:
             self._welcome(one)
         elif one.outcome or ended or time.monotonic() - one.began > _PATIENCE:
@@ -283,8 +311,20 @@ class Keeper:
             "notice", f"serves (process {one.pid}, as {self.task.user or os.geteuid()}, Python {one.python or '?'})"
         )
         if before is not None:
-            self.state.reloads += 1
             self._retire(before, True)
+            self._part()
+            self.parting, self.parting_until = before, time.monotonic() + _FAREWELL
+
+    def _part(self) -> None:
+        """The one that has been replaced takes no more requests."""
+        if self.parting is not None:
+            self.parting = None
+            self.state.reloads += 1
+
+    def _look_after_parting(self) -> None:
+        one = self.parting
+        if one is not None and (time.monotonic() >= self.parting_until or not one.takes()):
+            self._part()
 
     def _failed(self, text: str) -> None:
         self.outcome = text
@@ -323,10 +363,16 @@ class Keeper:
             if now:
                 self.busy = time.monotonic()
             quiet = min(age, time.monotonic() - self.busy, time.time() - latest if count else age)
-            if not now and quiet > self.task.idle_timeout:
+            if not now and quiet > self.task.idle_timeout and not self._is_awaited():
                 self.journal.say("info", f"no request for {quiet:.0f} s: it ends, and starts with the next one")
                 self.current, self.waits = None, True
                 self._retire(one, True)
+
+    def _is_awaited(self) -> bool:
+        """Whether somebody waits whom nobody has accepted yet."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self.listener, selectors.EVENT_READ)
+            return bool(selector.select(0))
 
     def _look_after_children(self) -> None:
         self.deaths.watch(self._all())
@@ -362,7 +408,7 @@ class Keeper:
             one.bury()
 
     def _report(self) -> dict[str, Any]:
-        one = self.current
+        one = self.parting or self.current
         counts = [each.board.seen() for each in self._all()]
         names = ((self.over is not None, "stopping"), (one is not None, "serving"), (bool(self.problem), "failed"))
         state = next((name for holds, name in names if holds), "waiting" if self.waits else "starting")
@@ -380,6 +426,6 @@ class Keeper:
             "requests": self.requests + sum(count for count, _, _ in counts),
             "in_flight": sum(now for _, _, now in counts),
             "asked": self.asked,
-            "settled": self.coming is None and not self.reload_asked,
+            "settled": not (self.coming or self.parting or self.reload_asked or self.again),
             "outcome": self.outcome,
         }

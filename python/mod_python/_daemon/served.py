@@ -71,7 +71,7 @@ class Served:
         return subprocess.Popen(
             [name, "-d", self.place, "-f", os.path.join(self.place, "httpd.conf"), "-DFOREGROUND"],
             executable=httpd.program, stdin=subprocess.DEVNULL, stdout=self.relay.writes, stderr=self.relay.writes,
-            pass_fds=descriptors, cwd=self.task.working_directory, start_new_session=True,
+            pass_fds=descriptors, cwd=self.task.working_directory, start_new_session=True, umask=self.task.umask,
             env={**os.environ, **dict(self.task.environment)},
         )  # fmt: skip
 
@@ -103,15 +103,27 @@ class Served:
 
     def look(self) -> set[int]:
         """Look at its children; those that have gone since the last time."""
-        try:
-            with open(f"/proc/{self.pid}/task/{self.pid}/children") as file:
-                pids = [int(pid) for pid in file.read().split()]
-        except (OSError, ValueError):
+        pids = self._pids()
+        if pids is None:
             return set()
         before = set(self.children)
         # One that has ended has none; httpd's parent takes leave of it within a second.
         self.children = {pid: memory for pid, memory in ((pid, _memory(pid)) for pid in pids) if memory}
         return before - set(self.children)
+
+    def _pids(self) -> Optional[list[int]]:
+        try:
+            with open(f"/proc/{self.pid}/task/{self.pid}/children") as file:
+                return [int(pid) for pid in file.read().split()]
+        except (OSError, ValueError):
+            return None
+
+    def takes(self) -> bool:
+        """Whether requests may still come to it, which is to end."""
+        parted = None if self.has_ended() else self.board.parted()
+        if parted is None:
+            return False
+        return any(pid not in parted and _memory(pid) for pid in self._pids() or ())
 
     def has_ended(self) -> bool:
         """Whether httpd's parent has ended; its number stays taken until ``bury``."""

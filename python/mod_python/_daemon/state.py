@@ -13,7 +13,8 @@ from mod_python._own.problems import Problem
 
 FILE = "state.json"
 PID_FILE = "keeper.pid"
-_LARGEST = 1 << 15
+_LARGEST = 1 << 18
+"""Enough for the 1,024 processes that there may be."""
 
 
 class State:

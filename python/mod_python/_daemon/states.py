@@ -10,7 +10,7 @@ import json
 import os
 from typing import Any, Optional
 
-_LARGEST = 1 << 16
+_LARGEST = 1 << 18
 _TEXTS = ("name", "user", "state", "problem", "outcome", "python")
 _NUMBERS = ("keeper", "httpd", "generation", "requests", "in_flight", "restarts", "reloads", "failed_reloads")
 

@@ -50,6 +50,8 @@ class Task:
     directories: tuple[str, ...] = ()
     """``python-path=``."""
     working_directory: str = "/"
+    umask: int = -1
+    """As httpd's own where it is below 0."""
     environment: tuple[tuple[str, str], ...] = ()
     request_timeout: float = 0
     memory_limit: int = 0
@@ -118,6 +120,7 @@ def _task(found: dict[str, Any]) -> Task:
         python_home=str(options.get("python-home", "")),
         directories=tuple(str(path) for path in _list(options.get("python-path"))),
         working_directory=str(options.get("working-directory") or "/"),
+        umask=int(options.get("umask", -1)),
         environment=tuple((key, value) for key, equals, value in environment if equals),
         request_timeout=float(options.get("request-timeout", 0)),
         memory_limit=int(options.get("memory-limit", 0)),

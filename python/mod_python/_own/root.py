@@ -285,8 +285,14 @@ start)
     ;;
 stop | restart | reload | status)
     verb=$1
-    exec {python} -I -c 'import sys; sys.path.append(sys.argv.pop(1)); from mod_python.__main__ import main; sys.exit(main())' \\
-        {package} "$verb" {root}
+    # This package, and no other of its name that Python has among its own.
+    exec {python} -I -c 'import importlib.util as found, sys
+place = sys.argv.pop(1) + "/mod_python"
+spec = found.spec_from_file_location("mod_python", place + "/__init__.py", submodule_search_locations=[place])
+sys.modules["mod_python"] = found.module_from_spec(spec)
+spec.loader.exec_module(sys.modules["mod_python"])
+from mod_python.__main__ import main
+sys.exit(main())' {package} "$verb" {root}
     ;;
 graceful) exec "$0" restart ;;
 graceful-stop) exec "$0" stop ;;

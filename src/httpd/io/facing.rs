@@ -7,6 +7,7 @@
 
 use crate::httpd::apr::brigade::{append, concat, destroy, first, has_eos, is_empty, read, unlink};
 use crate::httpd::io::staying;
+use crate::httpd::log::{self, Level};
 use crate::httpd::request::Request;
 use crate::httpd::sys;
 use std::ffi::{CStr, c_char};
@@ -111,6 +112,7 @@ unsafe extern "C" fn answer(
         if facing.is_begun {
             return sys::ap_pass_brigade(next, brigade);
         }
+        refuse_interim(request);
         if !is_whole || staying::is_last_answer() {
             // Not by the connection's own mark: httpd would make no chunks then, and an answer that is cut would look whole (ap_set_keepalive).
             let close = c"close".as_ptr();
@@ -126,6 +128,27 @@ unsafe extern "C" fn answer(
         (*request).headers_in = headers;
         (*request).proto_num = version;
         status
+    }
+}
+
+/// An answer whose status is an interim one's (RFC 9110, 15.2) would have the front wait for another one, as long as it waits for anything.
+///
+/// # Safety
+/// A live request, which this thread has.
+unsafe fn refuse_interim(request: *mut sys::request_rec) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let status = (*request).status;
+        // After 101 the connection is something else.
+        if !(100..200).contains(&status) || status == sys::HTTP_SWITCHING_PROTOCOLS {
+            return;
+        }
+        (*request).status = sys::HTTP_INTERNAL_SERVER_ERROR;
+        (*request).status_line = null();
+        if let Some(request) = Request::from_raw(request) {
+            let text = format!("{status} is no status of an answer: it is sent as 500");
+            log::entry(request, Level::Error, &text);
+        }
     }
 }
 

@@ -169,6 +169,25 @@ pub(in crate::httpd) fn is_from_front(connection: *mut sys::conn_rec) -> bool {
         && unsafe { !sys::apr_table_get((*connection).notes, FROM_FRONT.as_ptr()).is_null() }
 }
 
+/// Has the child closed its listeners?
+pub(super) fn are_closed() -> bool {
+    // SAFETY: as in `has_waiting`.
+    unsafe {
+        let mut listener = sys::ap_listeners;
+        while !listener.is_null() {
+            let mut descriptor = -1;
+            if !(*listener).sd.is_null()
+                && sys::apr_os_sock_get(&raw mut descriptor, (*listener).sd) == 0
+                && descriptor >= 0
+            {
+                return false;
+            }
+            listener = (*listener).next;
+        }
+        true
+    }
+}
+
 /// Does somebody wait whom nobody has accepted yet?
 pub(super) fn has_waiting() -> bool {
     // SAFETY: httpd's list of listeners lives as long as the child, and its sockets, once they are closed, have no descriptor.

@@ -106,7 +106,12 @@ pub(super) fn is_possible() -> bool {
 
 /// Does the child end, so that its connections are not to be used any more?
 pub(super) fn is_parting() -> bool {
-    PARTING.load(Ordering::Acquire) || is_stopping() || retirement::has_begun()
+    has_begun_to_end() || retirement::has_begun()
+}
+
+/// Has httpd told the child to end?
+pub(super) fn has_begun_to_end() -> bool {
+    PARTING.load(Ordering::Acquire) || is_stopping()
 }
 
 /// Are there so many that descriptors may run out (RLIMIT_NOFILE)?

@@ -170,9 +170,10 @@ fn longest() -> Duration {
 const HURRY: Duration = Duration::from_secs(1);
 
 /// To be called some times a second: has the front give up what waits here for long or in the way of others, and closes what it has given up.
-pub(crate) fn look() {
+/// How far is it with the child's end?
+pub(crate) fn look() -> Parting {
     static OTHERS_WAIT: AtomicBool = AtomicBool::new(false);
-    let is_parting = parked::is_parting();
+    let (is_parting, is_ending) = (parked::is_parting(), parked::has_begun_to_end());
     let do_others = !is_parting && is_narrow() && listener::has_waiting();
     let is_urgent = OTHERS_WAIT.swap(do_others, Ordering::Relaxed) && do_others;
     let age = if is_urgent || is_parting {
@@ -183,6 +184,20 @@ pub(crate) fn look() {
     parked::send_away(age);
     let patience = if is_urgent { HURRY } else { parked::PATIENCE };
     parked::end_told(patience);
+    match is_ending {
+        false => Parting::NotYet,
+        true if listener::are_closed() && STAYING.load(Ordering::SeqCst) == 0 => Parting::Done,
+        true => Parting::Begun,
+    }
+}
+
+/// How far a child that ends is with its front.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Parting {
+    NotYet,
+    Begun,
+    /// It accepts nothing more, and the front asks nothing more on what it has: each connection has been told so, or is with its last answer.
+    Done,
 }
 
 /// Sends what is left of the answer. Is nothing else to be done, but to wait for the next request?

@@ -11,9 +11,11 @@ use crate::httpd::log::{self, Level};
 use crate::httpd::request::server::Server;
 use crate::httpd::sys;
 use std::ffi::{CString, c_char, c_int, c_void};
+use std::fs::OpenOptions;
 use std::io::{Error, Result};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
-use std::path::PathBuf;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 use std::ptr::{null, null_mut};
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
@@ -33,7 +35,6 @@ pub(crate) struct Program<'p> {
     pub(crate) environment: &'p [CString],
     /// None: whom httpd's parent is.
     pub(crate) identity: Option<&'p Identity>,
-    pub(crate) umask: Option<libc::mode_t>,
     /// Before it begins.
     pub(crate) pause: Duration,
 }
@@ -147,9 +148,6 @@ unsafe fn become_program(
         }
         close_from(4);
         is_good &= libc::chdir(c"/".as_ptr()) == 0;
-        if let Some(mask) = program.umask {
-            libc::umask(mask);
-        }
         if let Some(identity) = program.identity {
             is_good &= libc::setgroups(identity.groups.len(), identity.groups.as_ptr()) == 0
                 && libc::setgid(identity.group) == 0
@@ -225,6 +223,12 @@ pub(crate) fn follow_this_parent() {
         // SAFETY: ends the process.
         unsafe { libc::_exit(0) };
     }
+}
+
+/// Has this child's parent gone?
+pub(crate) fn has_lost_parent() -> bool {
+    // SAFETY: asks for a number.
+    is_child() && unsafe { libc::getppid() } != PARENT.load(Ordering::Relaxed)
 }
 
 /// Sends a signal to a process that this one has started and not yet seen end.
@@ -364,6 +368,22 @@ pub(crate) fn log_of(server: Server<'_>) -> Result<OwnedFd> {
         }
         Ok(OwnedFd::from_raw_fd(own))
     }
+}
+
+/// Opens a file for a log, behind what is there; makes it where it may. Of a FIFO, somebody has to be at the other end: nobody is waited for.
+///
+/// # Errors
+/// Why it cannot be written to.
+pub(crate) fn open_log(path: &Path, may_make: bool) -> Result<OwnedFd> {
+    let file = OpenOptions::new()
+        .append(true)
+        .create(may_make)
+        .mode(0o640)
+        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
+        .open(path)?;
+    // SAFETY: sets a flag of the descriptor that has just been opened: who writes waits, as for any log.
+    unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETFL, libc::O_APPEND) };
+    Ok(file.into())
 }
 
 /// How many bytes of memory this process has (resident); None where the system does not say.

@@ -146,7 +146,42 @@ impl Request<'_> {
             // A body that comes slowly goes on as it comes.
             let name = c"proxy-prefetch-nonblocking";
             sys::apr_table_setn((*raw).subprocess_env, name.as_ptr(), c"1".as_ptr());
+            keep_pages(raw);
         }
+    }
+}
+
+/// Has mod_proxy send the pages that an application makes of errors, where ProxyErrorOverride says otherwise: that is meant for servers
+/// elsewhere.
+///
+/// # Safety
+/// A live request, which this thread serves.
+unsafe fn keep_pages(raw: *mut sys::request_rec) {
+    // SAFETY: the caller's promise; the place of mod_proxy in the request's sections holds its structure, which mod_proxy itself makes and
+    // merges. What is made lies in the request's pool.
+    unsafe {
+        let module = sys::ap_find_linked_module(c"mod_proxy.c".as_ptr());
+        let Some(module) = module.as_ref() else {
+            return;
+        };
+        let own = slot::slot_at((*raw).per_dir_config, module.module_index);
+        let overrides = own.cast::<sys::proxy_dir_conf>().as_ref();
+        let (true, Some(create)) = (
+            overrides.is_some_and(|own| own.error_override() != 0),
+            module.create_dir_config,
+        ) else {
+            return;
+        };
+        let pool = (*raw).pool;
+        let made = create(pool, null_mut()).cast::<sys::proxy_dir_conf>();
+        let Ok(place) = usize::try_from(module.module_index) else {
+            return;
+        };
+        (*made).set_error_override(0);
+        (*made).set_error_override_set(1);
+        let over = sys::ap_create_per_dir_config(pool);
+        *over.cast::<*mut std::ffi::c_void>().add(place) = made.cast();
+        (*raw).per_dir_config = sys::ap_merge_per_dir_configs(pool, (*raw).per_dir_config, over);
     }
 }
 

@@ -93,6 +93,13 @@ pub(crate) fn check_own(path: &Path) -> Result<(), String> {
     })
 }
 
+/// May this process make files in a directory?
+pub(crate) fn may_make_in(directory: &Path) -> bool {
+    let path = CString::new(directory.as_os_str().as_bytes()).unwrap_or_default();
+    // SAFETY: a path that ends with NUL.
+    unsafe { libc::access(path.as_ptr(), libc::W_OK | libc::X_OK) == 0 }
+}
+
 fn obstacle(path: &Path, part: &Path, user: &str, wanted: libc::c_int) -> String {
     let real = std::fs::canonicalize(path).ok();
     let real = real.filter(|real| real.starts_with(part) && !path.starts_with(part));
@@ -149,6 +156,7 @@ impl Account {
         };
         let entry = entry(user).ok_or_else(|| format!("user= there is no user {user}"))?;
         let (number, group_of_user, name) = entry;
+        let named = group;
         let group = match group {
             None => group_of_user,
             Some(group) => {
@@ -158,7 +166,17 @@ impl Account {
         if number == 0 {
             return Err("user= must not be root".into());
         }
+        if group == 0 {
+            return Err(match named {
+                Some(_) => "group= must not be root's".into(),
+                None => format!("user= the group of {name} is root's: name another one by group="),
+            });
+        }
         if own != 0 {
+            // SAFETY: asks for a number.
+            if named.is_some() && group != unsafe { libc::getegid() } {
+                return Err("group= only root can start a daemon in another group".into());
+            }
             let is_own = own == number;
             return match is_own {
                 true => Ok(Some(Account {
@@ -307,7 +325,9 @@ fn entry(user: &str) -> Option<(libc::uid_t, libc::gid_t, String)> {
 
 fn group_number(group: &str) -> Option<libc::gid_t> {
     if let Some(number) = group.strip_prefix('#') {
-        return number.parse().ok();
+        // The largest is none: it stands for whatever there is.
+        let number = number.parse().ok();
+        return number.filter(|&number| number != libc::gid_t::MAX);
     }
     let name = CString::new(group).ok()?;
     // SAFETY: as above.

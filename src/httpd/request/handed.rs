@@ -35,6 +35,9 @@ pub(crate) struct Handed<'r> {
     pub(crate) admin: Option<&'r CStr>,
     /// What ServerSignature has below pages; empty where it is off.
     pub(crate) signature: &'r CStr,
+    /// AuthType and AuthName.
+    pub(crate) auth_type: Option<&'r CStr>,
+    pub(crate) auth_name: Option<&'r CStr>,
     /// CGIPassAuth On.
     pub(crate) passes_authorization: bool,
     pub(crate) uri: Option<&'r CStr>,
@@ -47,6 +50,18 @@ pub(crate) struct Handed<'r> {
     pub(crate) has_handlers: bool,
     /// The file, and what stands behind it in the URI.
     pub(crate) file: Option<&'r CStr>,
+    /// There, nothing stands behind it, not even an empty text (`path_info`).
+    pub(crate) ends: bool,
+    /// The application that the front's line names.
+    pub(crate) application: Option<Application<'r>>,
+}
+
+/// An application as a front calls it: what kind of line it has, where it lies, and what it is.
+#[derive(Clone, Copy)]
+pub(crate) struct Application<'r> {
+    pub(crate) kind: u8,
+    pub(crate) place: &'r str,
+    pub(crate) target: &'r str,
 }
 
 const KEY: &CStr = c"mod_python.handed";
@@ -83,6 +98,13 @@ impl<'r> Request<'r> {
             sys::apr_pool_userdata_get(&raw mut found, KEY.as_ptr(), request.pool().as_ptr());
             found.cast::<Handed<'r>>().as_ref()
         }
+    }
+
+    /// The application that the front has found for it; None for requests that the daemon's own code has made of it.
+    pub(crate) fn application(self) -> Option<Application<'r>> {
+        let handed = self.handed()?;
+        let is_itself = self.main().is_none() && self.prev().is_none();
+        handed.application.filter(|_| is_itself)
     }
 
     /// Remembers what the front has told.
@@ -124,6 +146,27 @@ impl<'r> Request<'r> {
     pub(crate) fn set_target(self, target: &[u8]) {
         // SAFETY: as above.
         unsafe { (*self.as_ptr()).unparsed_uri = self.pool().c_string(target).as_ptr().cast_mut() }
+    }
+
+    /// Forgets the parts of the parsed URI that has come: mod_proxy may send a whole one (ProxyRemote).
+    pub(crate) fn forget_uri_parts(self) {
+        // SAFETY: a live request; NULL stands for parts that are not there.
+        unsafe {
+            let uri = &mut (*self.as_ptr()).parsed_uri;
+            for part in [
+                &mut uri.scheme,
+                &mut uri.hostinfo,
+                &mut uri.user,
+                &mut uri.password,
+                &mut uri.hostname,
+                &mut uri.port_str,
+                &mut uri.query,
+                &mut uri.fragment,
+            ] {
+                *part = null_mut();
+            }
+            uri.port = 0;
+        }
     }
 
     /// Sets a part of the parsed URI, by its place in `parsed_uri`; `p` is the port.

@@ -1,7 +1,7 @@
 //! What httpd serves: requests, and the connections and servers that they belong to; who may use a request, and until when.
 
 pub(crate) mod addresses;
-mod authentication;
+pub(crate) mod authentication;
 mod conditions;
 pub(crate) mod connection;
 mod content;

@@ -9,7 +9,7 @@ use std::ptr::NonNull;
 impl<'r> Request<'r> {
     /// Removes Range. Only GET has ranges (RFC 9110, 14.2), and an application may want none: httpd would answer 416 or 206
     /// although the application has acted on the whole request.
-    fn without_ranges(self) {
+    pub(crate) fn without_ranges(self) {
         // SAFETY: a live request's list of filters; the one that is removed is not looked at again.
         unsafe {
             let mut filter = (*self.as_ptr()).output_filters;
