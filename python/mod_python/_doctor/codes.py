@@ -331,7 +331,7 @@ CODES: dict[str, Code] = {
     "MP2004": Code(
         "error",
         "a method or attribute that is gone",
-        "It is an AttributeError when the line runs.",
+        "It is an AttributeError, or a TypeError, when the line runs.",
         "Write what is proposed.",
     ),
     "MP2005": Code(
@@ -381,5 +381,11 @@ CODES: dict[str, Code] = {
         "mod_wsgi's own names",
         "`environ` has no `mod_wsgi.*` here, and there is no module of that name.",
         "`environ['mod_python.request']` is the request object, with everything that httpd knows.",
+    ),
+    "MP2014": Code(
+        "error",
+        "text for bytes",
+        "On Python 3 the body of a WSGI application is `bytes`; a text in it is a TypeError, and the answer a 500.",
+        "`b\"…\"`, or `.encode()`; Content-Length is the length of what has been encoded.",
     ),
 }
