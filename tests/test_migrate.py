@@ -248,7 +248,7 @@ def translated(tmp_path: Path, capsys: pytest.CaptureFixture[str], config: str) 
         ("WSGIApplicationGroup own\n", "PythonInterpreter own", []),
         ("<Location /x>\nWSGIPassAuthorization On\n</Location>", "<Location /x>\nCGIPassAuth On\n</Location>", []),
         ("WSGIScriptReloading Off", "PythonAutoReload Off", []),
-        ("WSGIImportScript /x.py process-group=a", "PythonImport /x.py main_interpreter", []),
+        ("WSGIImportScript /x.py process-group=a", "PythonImport /x.py main_interpreter", ["MP1004"]),
         # A daemon imports its applications, and reads them anew when their files change.
         (
             "WSGIDaemonProcess a\nWSGIImportScript /x.py process-group=a\nWSGIScriptAlias / /x.py process-group=a",
@@ -365,7 +365,7 @@ def translated(tmp_path: Path, capsys: pytest.CaptureFixture[str], config: str) 
         (
             "WSGIDaemonProcess d python-path=rel\nWSGIScriptAlias / /p.py\n<Macro M $n>\nWSGIProcessGroup $n\n</Macro>",
             "PythonDaemon d\nPythonWSGI / /p.py\n<Macro M $n>\n</Macro>",
-            [],
+            ["MP1004"],
         ),
         # What holds for some requests alone must not hold for all.
         (

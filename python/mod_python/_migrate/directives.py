@@ -97,6 +97,9 @@ WSGI: dict[str, Change] = {
     "WSGIServerMetrics": _gone("mod_python.status has the numbers"),
     "WSGIVerboseDebugging": _gone("LogLevel python:debug says more"),
     "WSGICompilerOptimize": _gone("see PythonOptimize"),
+    "WSGIPy3kWarningFlag": _gone("Python 2 had it"),
+    "WSGIReloadMechanism": _gone("a changed module is run again, a daemon starts anew"),
+    "WSGIOutputBuffering": _gone("httpd gathers what is written, and sends it when it may"),
     "WSGIIgnoreActivity": _gone("every request counts for idle-timeout="),
     "WSGIDispatchScript": Change("MP1004", "is not translated", "Write a PythonFixupHandler, or say it in sections."),
 }
