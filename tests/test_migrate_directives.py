@@ -110,6 +110,18 @@ def test_shapes(tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str) -
     assert translated(tmp_path, capsys, config) == (expected, codes)
 
 
+def test_what_mod_python_had_and_nobody_reads(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / ".htaccess").write_text(
+        "PythonOption mod_python.importer.path \"['/x']\"\nPythonOption mod_python.legacy.importer *\nPythonOption mod_python.sesion.cookie_name x\n"
+        "PythonOption my.own x\nPythonHander x\nPythonHandler mod_python.servlet\nPythonHandler mod_python.publisher x::y.z | .py\n"
+    )
+    found = said(capsys, str(tmp_path / ".htaccess"))[1]
+    assert [(one["line"], one["code"]) for one in found] == [
+        (1, "MP1004"), (2, "MP1005"), (3, "MP1004"), (5, "MP1004"), (6, "MP1004"),
+    ]  # fmt: skip
+    assert "cookie_name" in found[2]["text"] and "PythonHandler" in found[3]["remedy"]
+
+
 def test_lines_end_as_they_did(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "x.conf").write_bytes(
         b"WSGIScriptAlias / \\\r\n /srv/x.wsgi\r\n<Directory /srv>\r\nRequire ip ::1\r\n</Directory>\r\n"

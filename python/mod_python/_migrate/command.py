@@ -11,14 +11,16 @@ from typing import Optional
 
 from mod_python import version
 from mod_python._doctor import configuration, files, server
+from mod_python._doctor import names as words
 from mod_python._doctor.findings import Finding, status, tell
 from mod_python._doctor.lines import quoted
-from mod_python._migrate import code, writing
-from mod_python._migrate.directives import MOD_PYTHON, OPTIONS, SECTIONS_FILTER, SECTIONS_INIT, Change
+from mod_python._migrate import code, request_rules, writing
+from mod_python._migrate.directives import GONE_OPTIONS, MOD_PYTHON, OPTIONS, SECTIONS_FILTER, SECTIONS_INIT, Change
 from mod_python._migrate.source import Entry, Source, parse
 from mod_python._migrate.wsgi import Translation, Translator
 
 _MOST = 20_000
+_DIRECTIVES = {name.lower() for name in words.DIRECTIVES}
 _PYTHON = (".py", ".wsgi", ".psp")
 _CONFIGURATION = (".conf", ".load", ".htaccess", ".inc", ".vhost", ".site")
 _SPEAKS = re.compile(rb"^[ \t]*(?:LoadModule|WSGI\w+|Python\w+|<VirtualHost|<IfModule|<Directory)\b", re.M)
@@ -209,10 +211,39 @@ def of_mod_python(source: Source, has_paths: bool) -> Iterator[Finding]:
             yield Finding(
                 "MP1011", f"PythonOption {found[0]} is called {new} now", source.path, entry.number, f"Write {new}."
             )
+        elif entry.name == "pythonoption" and found:
+            yield from _option(source, entry, found[0])
         elif entry.name == "loadmodule" and len(found) > 1 and found[0] == "python_module":
             yield from _loaded(source, entry, found[1])
+        elif entry.name.startswith("python") and entry.name not in _DIRECTIVES:
+            meant = words.nearest(entry.written, words.DIRECTIVES, max(len(entry.written) - 6, 0) // 3)
+            remedy = f"Did you mean {meant}?" if meant else "Leave it out."
+            text = f"there is no {entry.written}: httpd refuses it"
+            yield Finding("MP1004", text, source.path, entry.number, remedy)
+        if entry.name == "pythonhandler":
+            yield from _handlers(source, entry)
         if entry.name in ("pythoninputfilter", "pythonoutputfilter") and _is_pattern(entry):
             yield _of(source, entry, entry.written, SECTIONS_FILTER)
+
+
+def _option(source: Source, entry: Entry, name: str) -> Iterator[Finding]:
+    """An option of a name that is kept for mod_python, and that nobody reads."""
+    said = words.option(name)
+    if said is None:
+        return
+    gone = GONE_OPTIONS.get(name.lower())
+    code = gone.code if gone else "MP1004"
+    text = f"PythonOption {name} {gone.what}" if gone else f"nobody reads PythonOption {name}: {said}"
+    yield Finding(code, text, source.path, entry.number, gone.remedy if gone else "")
+
+
+def _handlers(source: Source, entry: Entry) -> Iterator[Finding]:
+    """Modules of mod_python's own that there are not."""
+    for word in entry.rest.split("|")[0].split():
+        package, _, name = word.strip("\"'").partition("::")[0].partition(".")
+        if package == "mod_python" and name and not request_rules.is_there(name):
+            text = f"there is no mod_python.{name}"
+            yield Finding("MP1004", text, source.path, entry.number, "Name another handler.")
 
 
 def _is_told(entry: Entry, has_paths: bool) -> bool:

@@ -175,6 +175,15 @@ OPTIONS: dict[str, str] = {
 """PythonOptions as they were called before mod_python 3.3, which are still read, and what they are called."""
 
 
+GONE_OPTIONS: dict[str, Change] = {
+    "mod_python.importer.path": Change("MP1004", "is not read", "Write these directories into PythonPath."),
+    "mod_python.importer.ignore": Change("MP1004", "is not read", "PythonAutoReload Off keeps modules as they are."),
+    "mod_python.legacy.importer": Change("MP1005", "is not read: there is one way to import", "Leave it out."),
+    "mod_python.future.importer": Change("MP1005", "is not read: there is one way to import", "Leave it out."),
+}
+"""PythonOptions of mod_python 3 that chose how modules are imported."""
+
+
 def interpreter(group: str) -> Optional[str]:
     """The name of the interpreter of an application group of mod_wsgi's; empty for the virtual host's own, None where it cannot be told."""
     lower = group.lower()

@@ -89,12 +89,12 @@ def _modules(path: str, tree: ast.Module) -> Iterator[Finding]:
         if isinstance(node, ast.ImportFrom) and node.module == "mod_python":
             for alias in node.names:
                 imported[alias.asname or alias.name] = alias.name
-                if alias.name != "*" and not _is_there(alias.name):
+                if alias.name != "*" and not is_there(alias.name):
                     yield Finding("MP2008", f"there is no mod_python.{alias.name}", path, node.lineno)
         elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("mod_python."):
             of = str(node.module)[len("mod_python.") :]
             for alias in node.names:
-                if not _is_there(of) or (alias.name != "*" and not _has(of, alias.name)):
+                if not is_there(of) or (alias.name != "*" and not _has(of, alias.name)):
                     yield Finding("MP2008", f"there is no mod_python.{of}.{alias.name}", path, node.lineno)
     stored = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)}
     stored |= {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
@@ -105,7 +105,8 @@ def _modules(path: str, tree: ast.Module) -> Iterator[Finding]:
                 yield Finding("MP2008", f"{node.value.id}.{node.attr} is not there", path, node.lineno)
 
 
-def _is_there(name: str) -> bool:
+def is_there(name: str) -> bool:
+    """Has this package such a module, or a name?"""
     return importlib.util.find_spec(f"mod_python.{name.split('.')[0]}") is not None or name in _PACKAGE
 
 
