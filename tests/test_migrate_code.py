@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 from pathlib import Path
 
 import pytest
 from mod_python._migrate import code, older
+from test_migrate import said
 
 from httpd import PROJECT
 
@@ -210,3 +212,30 @@ def test_a_file_of_no_coding(tmp_path: Path) -> None:
         assert sorted(line for line, _ in found) == [2, 3] and re.search("UTF-8", found[0][1]), found
     (tmp_path / "a.py").write_bytes("# coding: latin-1\ny = 'gr\xfc\xdfe'\n".encode("latin-1"))
     assert list(code.check(str(tmp_path / "a.py"))) == []
+
+
+def test_what_a_file_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """By its name, by its first line, or, where it is named, by what it says; a directory that cannot be read is told of."""
+    site = tmp_path / "site"
+    for name, text in {
+        "UPPER.PY": "print 1\n",
+        "tool": "#!/usr/bin/env python\nprint 1\n",
+        "old.cgi": "#!/usr/bin/python2\nprint 1\n",
+        "page.html": "<p>\n<% print 1 %>\n",
+        "sub/x.py": "print 1\n",
+        "README": "print 1\n",
+    }.items():
+        (site / name).parent.mkdir(parents=True, exist_ok=True)
+        (site / name).write_text(text)
+    places = [(1, "UPPER.PY"), (2, "old.cgi"), (1, "sub/x.py"), (2, "tool")]
+    assert found_in(capsys, str(site)) == places
+    assert found_in(capsys, str(site / "page.html"), str(site / "README")) == [(2, "page.html")]
+    if os.geteuid() != 0:
+        (site / "sub").chmod(0)
+        assert (0, "sub") in found_in(capsys, str(site))
+        (site / "sub").chmod(0o755)
+
+
+def found_in(capsys: pytest.CaptureFixture[str], *paths: str) -> list[tuple[int, str]]:
+    found = said(capsys, *paths)[1]
+    return [(one["line"] or 0, str(one["file"]).split("/site/")[1]) for one in found]

@@ -23,8 +23,8 @@ _ABOVE = 5
 _CODING = re.compile(rb"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)")
 
 
-def check(path: str) -> Iterator[Finding]:
-    """What changes for a file."""
+def check(path: str, is_page: bool = False) -> Iterator[Finding]:
+    """What changes for a file; one that ends in `.psp` is a page anyway."""
     try:
         data = files.read(path)
         text = decoded(data)
@@ -33,7 +33,7 @@ def check(path: str) -> Iterator[Finding]:
         return
     if "\0" in text:
         yield Finding("MP1014", "is not read: it has NUL bytes", path)
-    elif path.endswith(".psp"):
+    elif is_page or path.lower().endswith(".psp"):
         yield from page(path, text, _first_strange(data) < 0)
     else:
         yield from module(path, data, text)

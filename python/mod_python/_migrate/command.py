@@ -20,8 +20,10 @@ from mod_python._migrate.source import Entry, Source, parse
 from mod_python._migrate.wsgi import Translation, Translator
 
 _MOST = 20_000
+_HEAD = 1 << 20
+"""Bytes of the longest file that is looked into for what it is."""
 _DIRECTIVES = {name.lower() for name in words.DIRECTIVES}
-_PYTHON = (".py", ".wsgi", ".psp")
+_PYTHON = (".py", ".pyw", ".wsgi", ".psp")
 _CONFIGURATION = (".conf", ".load", ".htaccess", ".inc", ".vhost", ".site")
 _SPEAKS = re.compile(rb"^[ \t]*(?:LoadModule|WSGI\w+|Python\w+|<VirtualHost|<IfModule|<Directory)\b", re.M)
 
@@ -60,6 +62,7 @@ class Migration:
         self.roots: dict[str, str] = {}
         self.notes: list[str] = []
         self.read: set[str] = set()
+        self.unread: list[OSError] = []
 
     def findings(self) -> Iterator[Finding]:
         """What changes, in the order of files and lines."""
@@ -69,6 +72,8 @@ class Migration:
                 self.notes.append(f"More than {_MOST} files: the rest is not read.")
                 break
             found += self._file(path, root)
+        for error in self.unread:
+            found.append(Finding("MP1014", f"cannot be read: {error.strerror}", str(error.filename)))
         translation = Translator(self.sources, self._module()).translate()
         found += translation.findings
         paths = {entry.rest for source in self.sources for entry in source.lines if entry.name == "pythonpath"}
@@ -89,7 +94,7 @@ class Migration:
                 for other in self._included(path):
                     yield other, os.path.dirname(path)
                 continue
-            for above, below, names in os.walk(path):
+            for above, below, names in os.walk(path, onerror=self.unread.append):
                 below[:] = sorted(
                     name
                     for name in below
@@ -118,9 +123,10 @@ class Migration:
         if real in self.read or path.endswith(".new"):
             return
         self.read.add(real)
-        if path.endswith(_PYTHON):
-            yield from code.check(path)
-        elif is_named or self._is_configuration(path):
+        kind = self._kind(path, is_named)
+        if kind in ("module", "page"):
+            yield from code.check(path, kind == "page")
+        elif kind:
             try:
                 self.sources.append(parse(path, files.text(path)))
                 self.roots[path] = root
@@ -137,17 +143,25 @@ class Migration:
         return stat.S_ISLNK(found.st_mode) and found.st_uid not in (0, os.geteuid(), target.st_uid)
 
     @staticmethod
-    def _is_configuration(path: str) -> bool:
-        """By its name, or, where that has no ending, by what it says."""
+    def _kind(path: str, is_named: bool) -> str:
+        """`module`, `page`, `configuration`, by its name, or, where that does not tell, by what it says; empty for anything else."""
         name = os.path.basename(path)
+        if name.lower().endswith(_PYTHON):
+            return "page" if name.lower().endswith(".psp") else "module"
         if name.endswith(_CONFIGURATION):
-            return True
-        if "." in name:
-            return False
+            return "configuration"
+        if "." in name and not is_named and not name.endswith(".cgi"):
+            return ""
         try:
-            return _SPEAKS.search(files.read(path, 1 << 20)) is not None
+            data = files.read(path, _HEAD)
         except files.Unreadable:
-            return False
+            # One that somebody has named is told of.
+            return "configuration" if is_named else ""
+        if data.startswith(b"#!") and b"python" in data.split(b"\n", 1)[0]:
+            return "module"
+        if is_named and b"<%" in data:
+            return "page"
+        return "configuration" if is_named or ("." not in name and _SPEAKS.search(data)) else ""
 
     def _module(self) -> list[str]:
         """What loads the module: as `mod_python module-config` prints it, or where it would be beside httpd's own."""
