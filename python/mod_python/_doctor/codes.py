@@ -386,6 +386,6 @@ CODES: dict[str, Code] = {
         "error",
         "text for bytes",
         "On Python 3 the body of a WSGI application is `bytes`; a text in it is a TypeError, and the answer a 500.",
-        "`b\"…\"`, or `.encode()`; Content-Length is the length of what has been encoded.",
+        '`b"…"`, or `.encode()`; Content-Length is the length of what has been encoded.',
     ),
 }
