@@ -58,6 +58,14 @@ def test_a_file_whose_whole_is_not_here(
     assert [code for code, _, _ in told(capsys, str(site))[0]] == ["MP0028"]
 
 
+def test_a_module_that_hides_behind_the_librarys(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    conf = tmp_path / "httpd.conf"
+    conf.write_text("PythonWSGI / json:app\n")
+    _doctor.main([str(conf), "--json", "--no-httpd", "--user", "nobody"])
+    found = [one for one in json.loads(capsys.readouterr().out)["findings"] if one["code"] == "MP0006"]
+    assert [one["line"] for one in found] == [1] and "of Python's own library" in found[0]["remedy"]
+
+
 def test_a_directory_with_nothing_in_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "shop.conf").write_text(SITE)
     assert [code for code, _, _ in told(capsys, str(tmp_path))[0]] == ["MP0013"]

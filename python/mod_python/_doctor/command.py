@@ -116,7 +116,7 @@ class Check:
 
     def _whole(self, path: str) -> tuple[str, Optional[str]]:
         """The configuration that a file is a part of, and the file where that does not include it, as a site that is not enabled."""
-        if configuration.is_whole(path):
+        if os.path.basename(path) in map(os.path.basename, site.CONFIGURATIONS) or configuration.is_whole(path):
             return path, None
         above = os.path.dirname(path)
         for _ in range(_ABOVE):
