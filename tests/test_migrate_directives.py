@@ -15,7 +15,7 @@ CASES = {
         "PythonDaemon d working-directory=/srv/app python-path=/srv/app/lib:/srv/x:/y",
         [],
     ),
-    "a colon in a file's name": ("WSGIScriptAlias /x /srv/a:b.wsgi", "PythonWSGI /x /srv/a:b.wsgi:application", []),
+    "a colon in a file's name": ("WSGIScriptAlias /x /srv/a:b.wsgi", "PythonWSGI /x /srv/a:b.wsgi::application", []),
     "what mod_wsgi never reached": (
         "WSGIScriptAlias /x /a.wsgi\nWSGIScriptAlias /x/ /b.wsgi\nWSGIScriptAlias /y /b.wsgi",
         "PythonWSGI /x /a.wsgi\nPythonWSGI /y /b.wsgi\n<Location /x>\nPythonInterpreter site-x\n</Location>\n<Location /y>\nPythonInterpreter site-y\n</Location>",
@@ -99,6 +99,16 @@ CASES = {
         "<Macro S $n $d>\n<VirtualHost *>\nPythonWSGI / $d/a.wsgi\n<Location />\nRequire ip ::1\n</Location>\n<Directory $d>\nRequire ip ::1\n</Directory>\n"
         "</VirtualHost>\n</Macro>",
         ["MP1008"],
+    ),
+    "packages of Python 2": (
+        "WSGIDaemonProcess d python-path=/srv:/v/lib/python2.7/site-packages\nWSGIPythonPath /v/lib/python2.7/site-packages",
+        "PythonDaemon d python-path=/srv",
+        ["MP1004"],
+    ),
+    "where mod_wsgi is asked for by a directive": (
+        "<IfDirective WSGIScriptAlias>\nWSGIScriptAlias / /a.wsgi\n</IfDirective>",
+        "<IfDirective PythonWSGI>\nPythonWSGI / /a.wsgi\n</IfDirective>",
+        [],
     ),
     "directives of old versions": ("WSGIReloadMechanism Process\nWSGIOutputBuffering On\nWSGIPy3kWarningFlag On", "", []),
 }  # fmt: skip

@@ -118,12 +118,18 @@ class Daemon:
             words.append(_word("pass-environment", ",".join(dict.fromkeys(self.variables))))
         return " ".join(["PythonDaemon", *words])
 
+    def older(self) -> list[str]:
+        """Entries of python-path= with packages that are Python 2's."""
+        return [path for path in self.options.get("python-path", "").split(":") if is_of_python2(path)]
+
     def relative(self) -> list[str]:
         """Entries of python-path= that nobody knows the place of; mod_wsgi looks for them from home=."""
         entries = [path for path in self.options.get("python-path", "").split(":") if path]
-        return [path for path in entries if not self._place(path)]
+        return [path for path in entries if not self._place(path) and not is_of_python2(path)]
 
     def _place(self, path: str) -> str:
+        if is_of_python2(path):
+            return ""
         if os.path.isabs(path) or _VARIABLE.match(path):
             return path
         home = self.options.get("home", "")
@@ -137,6 +143,11 @@ class Daemon:
         if name == "python-path":
             return ":".join(filter(None, (self._place(path) for path in value.split(":") if path)))
         return value
+
+
+def is_of_python2(path: str) -> bool:
+    """Is it a directory of packages for Python 2?"""
+    return re.search(r"/python2\.\d/(?:site|dist)-packages|/python2\.\d/?$", path) is not None
 
 
 def named(wanted: str, taken: Iterable[str]) -> str:

@@ -11,7 +11,7 @@ from mod_python._doctor.findings import Finding
 from mod_python._doctor.lines import quoted
 from mod_python._doctor.targets import MAIN
 from mod_python._migrate import rules_of_files
-from mod_python._migrate.daemons import OPTIONS, PARAMETER, Daemon, lost, named, variables
+from mod_python._migrate.daemons import OPTIONS, PARAMETER, Daemon, is_of_python2, lost, named, variables
 from mod_python._migrate.directives import WSGI, interpreter
 from mod_python._migrate.source import Entry, Section, Source, covers_file
 
@@ -205,9 +205,10 @@ class Translator:
             text = f"{callable_} is not translated: an application has a name that is written"
             self.say("MP1004", source, entry, text, "Write it behind the file, or a PythonWSGI for each.")
             callable_ = ""
-        # What is behind a colon is the callable's name, unless there is another colon.
-        is_named = (callable_ and callable_ != "application") or ":" in alias.path.rpartition("/")[2]
-        target = alias.path + (f":{callable_ or 'application'}" if is_named else "")
+        # What is behind a colon is the callable's name, unless two say so.
+        has_colon = ":" in alias.path.rpartition("/")[2]
+        is_named = (callable_ and callable_ != "application") or has_colon
+        target = alias.path + (f"{'::' if has_colon else ':'}{callable_ or 'application'}" if is_named else "")
         url = alias.url.rstrip("/") or "/"
         where = [f"daemon={alias.daemon}"] if alias.daemon else []
         if alias.is_match:
@@ -247,8 +248,16 @@ class Translator:
         alias.is_left = True
         return True
 
+    def _of_python2(self, source: Source, entry: Entry, paths: list[str]) -> None:
+        for path in paths:
+            remedy = "Install them for the Python of mod_python.so, in a virtual environment: PythonHome, python-home=."
+            self.say("MP1004", source, entry, f"{path} has packages for Python 2, and is left out", remedy)
+
     def _pythonpath(self, source: Source, entry: Entry, found: list[str]) -> None:
-        self.put(source, entry, _path(found[0]))
+        entries = found[0].split(":")
+        self._of_python2(source, entry, [path for path in entries if is_of_python2(path)])
+        left = [path for path in entries if path and not is_of_python2(path)]
+        self.put(source, entry, *([f"PythonPath {quoted(f'{left!r}+sys.path')}"] if left else []))
 
     def _pythonhome(self, source: Source, entry: Entry, found: list[str]) -> None:
         self.put(source, entry, f"PythonHome {quoted(found[0])}")
@@ -322,6 +331,7 @@ class Translator:
 
     def _daemonprocess(self, source: Source, entry: Entry, found: list[str]) -> None:
         daemon = next(one for one in self.daemons[found[0]] if one.entry is entry)
+        self._of_python2(source, entry, daemon.older())
         for path in daemon.relative():
             text = f"python-path= {path} is relative, and left out: nobody knows to what"
             self.say("MP1004", source, entry, text, "Write the whole path.")
@@ -346,6 +356,10 @@ class Translator:
             self.put(source, entry, *self._loading())
         elif entry.name == "<ifmodule" and re.search(r"\b(?:mod_)?wsgi(?:_module|\.c)\b", entry.text):
             new = re.sub(r"\b(?:mod_)?wsgi(?:_module|\.c)\b", "python_module", entry.text)
+            self.say("MP1001", source, entry, f"{entry.text} becomes {new}")
+            self.made.replaced[source.path, entry.place] = [entry.indent() + new]
+        elif entry.name == "<ifdirective" and re.search(r"\bWSGI\w+", entry.text, re.I):
+            new = re.sub(r"\bWSGI\w+", "PythonWSGI", entry.text, flags=re.I)
             self.say("MP1001", source, entry, f"{entry.text} becomes {new}")
             self.made.replaced[source.path, entry.place] = [entry.indent() + new]
         elif entry.name in _PROGRAMS and found and found[0].lower() in self.handlers:
@@ -484,9 +498,3 @@ def _is_ours(section: Section) -> bool:
 def _options(found: list[str]) -> dict[str, str]:
     pairs = (word.partition("=") for word in found)
     return {name.lower(): value.strip("\"'") for name, equals, value in pairs if equals}
-
-
-def _path(text: str) -> str:
-    """PythonPath for what mod_wsgi separates with colons; its entries come first."""
-    entries = [entry for entry in text.split(":") if entry]
-    return f"PythonPath {quoted(f'{entries!r}+sys.path')}"
