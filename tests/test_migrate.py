@@ -519,6 +519,8 @@ def test_hostile_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     (tmp_path / "long.py").write_text("print x" + "(" * 1_000_000 + "\n" + "except (" + "a, " * 300_000 + "\n")
     (tmp_path / "quotes.py").write_text("'" * 200_001 + "\n" + '"' * 200_000 + "print 'x\n")
     (tmp_path / "open.psp").write_text("<%" * 100_000)
+    (tmp_path / "tags.psp").write_text("<%= 1 %>" * 100_000)
+    (tmp_path / "lambda.py").write_text("lambda a, " * 50_000 + "print 1\n")
     (tmp_path / "a\x1b[2J\nb.py").write_text("print 'x'\n")
     (tmp_path / "deep.conf").write_text(
         "<Directory /x>\n" * 20_000 + "WSGIScriptAlias / /x\n" + "</Directory>\n" * 30_000
@@ -535,6 +537,7 @@ def test_hostile_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
         "nul.py: MP1014",
         "coding.py: MP1014",
         "big.py: MP1014",
+        "tags.psp: MP1014",
         "deep.py",
     ):
         assert text in out, text

@@ -18,6 +18,8 @@ from mod_python._migrate.python_rules import ATTRIBUTES, LEFT, METHODS, MODULES,
 
 _LONGEST = 2_000
 """Letters of a line that expressions are tried on; who writes Python writes shorter ones."""
+_TAGS = 20_000
+"""Tags of a page that somebody has written by hand."""
 _ABOVE = 5
 """How many directories are looked through for a module of the site's own."""
 _CODING = re.compile(rb"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)")
@@ -138,6 +140,9 @@ def page(path: str, text: str, is_utf8: bool = True) -> Iterator[Finding]:
     if not is_utf8:
         number = next((number for number, line in enumerate(text.split("\n"), 1) if not line.isascii()), 0)
         yield Finding("MP2001", "the page is not UTF-8", path, number, "Save it as UTF-8.")
+    if text.count("<%") > _TAGS:
+        yield Finding("MP1014", f"is not read: it has more than {_TAGS} tags", path)
+        return
     # Included files are read by themselves, if they are named.
     alone = re.sub(r"<%@.*?%>", lambda found: re.sub(r"[^\n]", " ", found[0]), text, flags=re.S)
     try:

@@ -22,6 +22,8 @@ _KEYWORDS = ("True", "False", "None")
 _WRITES = re.compile(r"""[-+~\[{`\d"'.]|[^\W\d]""")
 """How what print writes may begin, apart from a parenthesis."""
 _JOINS = ("in", "and", "or", "is", "if", "for")
+_MOST = 500
+"""Tokens of parameters that are looked at."""
 _OPEN, _CLOSE = "([{", ")]}"
 
 
@@ -158,7 +160,7 @@ class _Reader:
                 self.tell(token, 'ur"" is gone', 'r""')
                 self.change(token, token.text[1:])
             elif token.text == "lambda":
-                self._parameters(tokens[place + 1 :], token.depth, ":")
+                self._parameters(tokens[place + 1 : place + _MOST], token.depth, ":")
             elif token.text in ("async", "await") and self._is_name(
                 tokens[place - 1].text if place else "", token, after
             ):
@@ -262,7 +264,7 @@ class _Reader:
 
     def _def(self, found: list[Token]) -> None:
         if len(found) > 3 and found[2].text == "(":
-            self._parameters(found[3:], 0, ")")
+            self._parameters(found[3:_MOST], 0, ")")
 
 
 def _behind(found: list[Token]) -> Optional[Token]:
