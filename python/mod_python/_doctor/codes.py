@@ -343,8 +343,8 @@ CODES: dict[str, Code] = {
     "MP2006": Code(
         "warning",
         "sessions hold what JSON can",
-        "Sessions are kept as JSON, since whoever can write a pickle runs code in httpd. Objects, dates and sets are a TypeError when the session is saved; sessions of mod_python 3.5 are not read.",
-        "Keep texts, numbers, lists and dictionaries; `PythonOption mod_python.session.serializer pickle` brings pickles back.",
+        "Sessions are kept as JSON, since whoever can write a pickle runs code in httpd. Instances of other classes than the usual ones are a TypeError when the session is saved; sessions of mod_python 3.5 are not read.",
+        "Keep texts, numbers, lists, dictionaries, tuples, sets, bytes and dates; `PythonOption mod_python.session.serializer pickle` brings pickles back.",
     ),
     "MP2007": Code(
         "warning",

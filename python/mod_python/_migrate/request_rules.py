@@ -43,9 +43,7 @@ _TAKE_BYTES = (
 _HANDLERS = re.compile(
     r"(?:post(?:readrequest)|trans|headerparser|init|access|authen|authz|type|fixup|log|cleanup)?handler"
 )
-_SESSION_TEXT = (
-    "sessions are JSON, no pickles (docs/differences.md#sessions): values are texts, numbers, lists and dictionaries"
-)
+_SESSION_TEXT = "sessions are JSON, no pickles (docs/differences.md#sessions): values are texts, numbers, lists, dictionaries, sets, dates and such, not objects of your own"
 _SIGNED_TEXT = "signatures are HMAC-SHA-256 (docs/differences.md#signed-cookies): what clients have is not taken"
 
 
