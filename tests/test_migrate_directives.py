@@ -26,6 +26,11 @@ CASES = {
         "<IfDefine A>\nPythonWSGI /x /a.wsgi\n</IfDefine>\n<IfDefine !A>\nPythonWSGI /x /b.wsgi\n</IfDefine>",
         ["MP1004"],
     ),
+    "a daemon does not watch what is left out": (
+        "WSGIDaemonProcess d\nWSGIProcessGroup d\nWSGIScriptAlias /y a.wsgi\nWSGIScriptAlias /z /z.wsgi\nWSGIScriptAlias /z /b.wsgi",
+        "PythonDaemon d reload=/z.wsgi\nPythonWSGI /z /z.wsgi daemon=d",
+        ["MP1004", "MP1006"],
+    ),
     "no path": ("WSGIScriptAlias x /a.wsgi\nWSGIScriptAlias /y a.wsgi", "", ["MP1004"]),
     "an expression that is none here has no sections either": (
         "WSGIScriptAliasMatch (?i)^/Case /a.wsgi\nWSGIScriptAlias /x /b.wsgi",

@@ -89,7 +89,10 @@ class Translator:
             for entry in source.lines:
                 self._collect(source, entry)
         for alias in self.aliases:
-            self._assign(alias)
+            alias.is_left = self._is_refused(alias)
+        for alias in self.aliases:
+            if not alias.is_left:
+                self._assign(alias)
         for source in self.sources:
             for entry in source.lines:
                 if entry.name in _KNOWN:
@@ -196,9 +199,7 @@ class Translator:
 
     def _scriptalias(self, source: Source, entry: Entry, found: list[str]) -> None:
         alias = next((alias for alias in self.aliases if alias.entry is entry), None)
-        if alias is None:
-            return self.put(source, entry)
-        if self._is_refused(alias):
+        if alias is None or alias.is_left:
             return self.put(source, entry)
         callable_ = self.setting(alias, "wsgicallableobject", "callable-object")
         if callable_.startswith("%{"):
@@ -242,10 +243,8 @@ class Translator:
                 if is_same and held and other.entry.host() is entry.host() and other.entry.macro() is entry.macro():
                     text = f"{url} was never reached behind {other.entry.text}: it stays a comment"
                     self.say("MP1006", source, entry, text)
-                    alias.is_left = True
                     return True
             return False
-        alias.is_left = True
         return True
 
     def _of_python2(self, source: Source, entry: Entry, paths: list[str]) -> None:
