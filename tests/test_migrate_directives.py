@@ -15,7 +15,7 @@ CASES = {
         "PythonDaemon d working-directory=/srv/app python-path=/srv/app/lib:/srv/x:/y",
         [],
     ),
-    "a colon in a file's name": ("WSGIScriptAlias /x /srv/a:b.wsgi", "PythonWSGI /x /srv/a:b.wsgi::application", []),
+    "a colon in a file's name": ("WSGIScriptAlias /x /srv/a:b.wsgi", "", ["MP1004"]),
     "what mod_wsgi never reached": (
         "WSGIScriptAlias /x /a.wsgi\nWSGIScriptAlias /x/ /b.wsgi\nWSGIScriptAlias /y /b.wsgi",
         "PythonWSGI /x /a.wsgi\nPythonWSGI /y /b.wsgi\n<Location /x>\nPythonInterpreter site-x\n</Location>\n<Location /y>\nPythonInterpreter site-y\n</Location>",
@@ -146,10 +146,12 @@ def test_lines_end_as_they_did(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert b"Location" in made and made.count(b"\r\n") == made.count(b"\n") == made.count(b"\r")
 
 
-def test_a_daemon_of_many_names_is_served(serve: Serve, capsys: pytest.CaptureFixture[str], mpm: str) -> None:
-    """Variables as Trac has them reach the application in its daemon; a file with a colon in its name is found."""
+def test_a_daemon_with_variables_of_any_name_is_served(
+    serve: Serve, capsys: pytest.CaptureFixture[str], mpm: str
+) -> None:
+    """Variables as Trac has them reach the application in its daemon."""
     server = serve("", start=False, modules=("env", "proxy", "proxy_http"), mpm=mpm, interpreter=None, beside=False)
-    script = server.root / "apps/a:b.wsgi"
+    script = server.root / "apps/trac.wsgi"
     script.write_text(
         "import sys\n\ndef application(environ, start_response):\n    start_response('200 OK', [])\n"
         "    return [repr((environ['trac.env_path'], 'found' in sys.path[0])).encode()]\n"

@@ -206,10 +206,7 @@ class Translator:
             text = f"{callable_} is not translated: an application has a name that is written"
             self.say("MP1004", source, entry, text, "Write it behind the file, or a PythonWSGI for each.")
             callable_ = ""
-        # What is behind a colon is the callable's name, unless two say so.
-        has_colon = ":" in alias.path.rpartition("/")[2]
-        is_named = (callable_ and callable_ != "application") or has_colon
-        target = alias.path + (f"{'::' if has_colon else ':'}{callable_ or 'application'}" if is_named else "")
+        target = alias.path + (f":{callable_}" if callable_ and callable_ != "application" else "")
         url = alias.url.rstrip("/") or "/"
         where = [f"daemon={alias.daemon}"] if alias.daemon else []
         if alias.is_match:
@@ -235,6 +232,9 @@ class Translator:
         elif not re.match(r"/|\$", alias.path):
             text = f"{alias.path} cannot be translated: it is no absolute path"
             self.say("MP1004", source, entry, text, "Write the whole path.")
+        elif ":" in alias.path:
+            text = f"{alias.path} cannot be translated: no application's file has a colon in its path here"
+            self.say("MP1004", source, entry, text, "Rename it.")
         else:
             own = entry.conditions()
             for other in self.aliases[: self.aliases.index(alias)]:
