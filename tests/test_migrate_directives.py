@@ -151,7 +151,8 @@ def test_a_daemon_with_variables_of_any_name_is_served(
 ) -> None:
     """Variables as Trac has them reach the application in its daemon."""
     server = serve("", start=False, modules=("env", "proxy", "proxy_http"), mpm=mpm, interpreter=None, beside=False)
-    script = server.root / "apps/trac.wsgi"
+    script = server.root / "trac/trac.wsgi"
+    script.parent.mkdir(mode=0o755)
     script.write_text(
         "import sys\n\ndef application(environ, start_response):\n    start_response('200 OK', [])\n"
         "    return [repr((environ['trac.env_path'], 'found' in sys.path[0])).encode()]\n"

@@ -6,8 +6,12 @@ import os
 import sys
 
 if __name__ == "__main__":
-    # The package that this file is of; nothing of the user's environment is searched (-I).
-    sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+    # The package that this file is of, not Debian's of the same name; nothing of the user's environment is searched (-I).
+    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+    import mod_python as _own  # noqa: F401 # from here on it is found by that
+
+    # Whatever lies beside it hides nothing of the library.
+    sys.path.append(sys.path.pop(0))
 
 from mod_python._daemon.journal import Journal
 from mod_python._daemon.keeper import Keeper

@@ -26,7 +26,14 @@ PATIENCE = 600.0
 IMPATIENT = 10.0
 """Seconds after which somebody who waits is told what for."""
 
-_MAIN = "from mod_python._own.probe import main; main()"
+_MAIN = """import sys
+sys.path[:] = [{package!r}, *(path for path in sys.path if path)]
+import mod_python
+sys.path.append(sys.path.pop(0))
+from mod_python._own.probe import main
+main()
+"""
+"""This package, not one of the same name that is installed for the Python that is asked (Debian's)."""
 
 
 def probed(
@@ -47,7 +54,7 @@ def probed(
     command = [
         python,
         "-c",
-        f"import sys; sys.path[:] = [path for path in sys.path if path] + [{package!r}]; {_MAIN}",
+        _MAIN.format(package=package),
         str(writes),
     ]
     with open(result, "rb") as answer:

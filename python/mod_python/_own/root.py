@@ -285,7 +285,7 @@ start)
     ;;
 stop | restart | reload | status)
     verb=$1
-    exec {python} -I -c 'import sys; sys.path.append(sys.argv.pop(1)); from mod_python.__main__ import main; sys.exit(main())' \\
+    exec {python} -I -c 'import sys; sys.path.insert(0, sys.argv.pop(1)); import mod_python; sys.path.append(sys.path.pop(0)); from mod_python.__main__ import main; sys.exit(main())' \\
         {package} "$verb" {root}
     ;;
 graceful) exec "$0" restart ;;
