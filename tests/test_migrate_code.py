@@ -54,6 +54,7 @@ GRAMMAR = [
     "try: f()\nexcept (A, B), e: pass",
     "try: f()\nexcept A, (number, text): pass",
     "try: f()\nexcept A, self.error: pass",
+    "try: f()\nexcept A,e: pass",
     "True, False = 1, 0",
     "f(async=True)",
 ]

@@ -239,7 +239,7 @@ class _Reader:
             return
         self.tell(found[0], "`except X, e` is gone", "except X as e:")
         named = found[comma + 1 : -1]
-        self.change(found[comma], " as")
+        self.change(found[comma], " as ")
         if len(named) != 1 or named[0].kind != "name":
             self.edits.append((named[0].start if named else found[-1].start, found[-1].start, "_"))
 
