@@ -122,6 +122,39 @@ def test_a_directory_of_pages(command: Command) -> None:
     server.stop()
 
 
+def test_pages_alone(command: Command) -> None:
+    """PSP's own handler takes any file for a page: what is none is not sent as one."""
+    for name, text in {
+        "page.psp": "<% n = 2 %><%= n + 1 %>",
+        "helper.py": "SECRET = 1\n",
+        "Makefile": "SECRET",
+        ".env": "SECRET",
+        ".a.psp": "SECRET",
+        "data.ini": "SECRET",
+        "style.css": "css",
+        "index.psp": "first",
+        "sub/index.psp": "second",
+    }.items():
+        command.write(f"pages/{name}", text)
+    server = command.start("--handler", "mod_python.psp", "pages")
+    answers = [server.ok(path) for path in ("/page.psp", "/", "/sub/", "/style.css")]
+    assert answers == ["3", "first", "second", "css"]
+    for path in ("/helper.py", "/Makefile", "/.env", "/.a.psp", "/data.ini", "/nothing"):
+        answer = server.get(path)
+        assert answer.status in (403, 404) and "SECRET" not in answer.text, path
+    server.stop()
+
+
+def test_pages_beside_handlers_are_told_of(command: Command) -> None:
+    """They may be templates of the handlers', so nobody gets them by their names."""
+    command.write("site/mp.py", "def handler(req):\n    req.write(req.uri)\n    return 0\n")
+    command.write("site/page.psp", "<% n = 2 %><%= n + 1 %>")
+    server = command.start("site")
+    assert server.ok("/page.psp") == "/page.psp"
+    assert "--handler mod_python.publisher site` serves pages" in server.said()
+    server.stop()
+
+
 ODD = 'it\'s "q" #x ${HOME} %{y} [z]* \\b ä'
 
 

@@ -101,6 +101,7 @@ MISTAKES = {
     "factory:create_app()": "line 2, in create_app:\n      raise RuntimeError('no database')\n  RuntimeError: no database",
     "away:app": "the start-up of away::app (lifespan) has failed:\n  no database",
     "away:app --background": "the start-up of away::app (lifespan) has failed:\n  no database",
+    "raises --option mod_python.asgi.lifspan=on": "--option mod_python.asgi.lifspan: there is no such PythonOption\n  Did you mean mod_python.asgi.lifespan?",
     "raises --option mod_python.asgi.lifespan=on": "{place}/raises.py\", line 3, in app\n      raise LookupError('no table')\n  LookupError: no table",
     "page.psp": "page.psp is a PSP page, and pages are served by the directory that they are in",
     "leaves:app": "SystemExit: bye",

@@ -312,6 +312,35 @@ def test_the_command_is_killed(command: Command) -> None:
     assert f"is stopped (process {server.httpd})" in command("stop", "killed").stdout
 
 
+@pytest.mark.parametrize("verb", ["stop", "start"])
+def test_httpd_is_killed(command: Command, verb: str) -> None:
+    """Its children go on without it, and hold the port: they are told of, and ended by `stop`, and by the next `start`."""
+    port, place = free_port(), f"orphans-{verb}"
+    line = ("start", "where", "--background", "--server-root", place, "--port", str(port))
+    assert command(*line).returncode == 0
+    pid = int((command.place / place / "run/httpd.pid").read_text())
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: not runs(pid), lambda: "httpd goes on")
+    answer(port)
+    status = command("status", place)
+    assert status.returncode == 3 and "It has been killed, and process" in status.stdout
+    # Somebody reads the file meanwhile.
+    reader = subprocess.Popen(["tail", "-f", command.place / place / "httpd.conf"], stdout=subprocess.DEVNULL)
+    done = command(verb, place) if verb == "stop" else command(*line)
+    assert done.returncode == 0, done
+    if verb == "stop":
+        assert "had been killed; what went on of it is stopped" in done.stdout
+        with pytest.raises(OSError, match="refused"), socket.create_connection(("127.0.0.1", port), 5):
+            pass
+        assert "does not run" in command("stop", place).stdout
+    else:
+        answer(port)
+        assert command("stop", place).returncode == 0
+    assert reader.poll() is None
+    reader.kill()
+    reader.wait()
+
+
 def test_a_full_disk(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Told as such by whatever cannot be written."""
     import errno

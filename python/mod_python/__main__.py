@@ -46,6 +46,8 @@ def usage() -> str:
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Run a command; its exit status."""
+    if arguments is None:
+        _open_streams()
     words = list(sys.argv[1:] if arguments is None else arguments)
     if not words or words[0] in ("-h", "--help", "help"):
         print(usage(), end="", file=sys.stdout if words else sys.stderr)
@@ -65,7 +67,13 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     module, _, name = COMMANDS[words[0]][0].partition(":")
     function: Callable[[Sequence[str]], int] = getattr(importlib.import_module(module), name)
     try:
-        return function(words[1:])
+        status = function(words[1:])
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:
+        # Whoever reads has seen enough, as `| head` has. Nobody is there for the rest, when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except Problem as problem:
         print(f"mod_python {words[0]}: {problem}", file=sys.stderr)
         return 1
@@ -77,6 +85,18 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
+
+
+def _open_streams() -> None:
+    """See that there are three standard streams: what is opened in the place of one that is closed would be written into."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            # The lowest number that is free.
+            os.open(os.devnull, os.O_RDWR)
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, "r" if number == 0 else "w", closefd=False))  # noqa: SIM115
 
 
 if __name__ == "__main__":

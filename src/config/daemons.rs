@@ -278,7 +278,7 @@ impl Kind {
             }
             Kind::Names => {
                 let all: Vec<&str> = text.split(',').map(str::trim).collect();
-                if let Some(wrong) = all.iter().find(|name| !is_variable(name)) {
+                if let Some(wrong) = all.iter().find(|name| !is_of_requests(name)) {
                     return Err(format!("needs names of variables, not {wrong:?}"));
                 }
                 let all: Vec<&str> = all.into_iter().map(|name| pool.text(name)).collect();
@@ -329,6 +329,12 @@ fn path(text: &str) -> Result<(), String> {
 fn is_variable(name: &str) -> bool {
     let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
     name.bytes().all(is_letter) && !name.is_empty() && !name.starts_with(|c: char| c.is_numeric())
+}
+
+/// Variables of requests have names that those of processes do not have: `trac.env_path`, `no-gzip`.
+fn is_of_requests(name: &str) -> bool {
+    let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+    name.bytes().all(is_letter) && name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
 }
 
 fn digits(text: &str) -> Option<u64> {
@@ -471,6 +477,8 @@ mod tests {
             ("a environment=A", "NAME=value"),
             ("a environment=1=2", "NAME=value"),
             ("a pass-environment=A,,B", "names of variables"),
+            ("a pass-environment=.A", "names of variables"),
+            ("a environment=A.B=2", "NAME=value"),
             ("a start=later", "now or on-demand"),
             ("a user=", "needs a value"),
             ("a user=#x", "is no name"),

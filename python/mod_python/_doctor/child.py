@@ -23,9 +23,12 @@ def answer(job: "dict[str, Any]", found: "dict[str, Any]") -> None:
 def attempt(job: "dict[str, Any]") -> "dict[str, Any]":
     """Import the job's module, and find its object; what became of it."""
     sys.argv = ["mod_python"]
-    sys.path[:] = [*sys.path, job["package"]] if job["package"] else sys.path
+    # This package, not one of the same name that is installed for this Python (Debian's).
+    sys.path[:0] = [job["package"]] if job["package"] else []
     with contextlib.suppress(ImportError):
         import mod_python  # noqa: F401  makes `import _apache` work
+    if job["package"]:
+        sys.path.append(sys.path.pop(0))
     stage = "path"
     try:
         sys.path[:0] = job["directories"]

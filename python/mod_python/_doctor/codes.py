@@ -331,7 +331,7 @@ CODES: dict[str, Code] = {
     "MP2004": Code(
         "error",
         "a method or attribute that is gone",
-        "It is an AttributeError when the line runs.",
+        "It is an AttributeError, or a TypeError, when the line runs.",
         "Write what is proposed.",
     ),
     "MP2005": Code(
@@ -343,8 +343,8 @@ CODES: dict[str, Code] = {
     "MP2006": Code(
         "warning",
         "sessions hold what JSON can",
-        "Sessions are kept as JSON, since whoever can write a pickle runs code in httpd. Objects, dates and sets are a TypeError when the session is saved; sessions of mod_python 3.5 are not read.",
-        "Keep texts, numbers, lists and dictionaries; `PythonOption mod_python.session.serializer pickle` brings pickles back.",
+        "Sessions are kept as JSON, since whoever can write a pickle runs code in httpd. Instances of other classes than the usual ones are a TypeError when the session is saved; sessions of mod_python 3.5 are not read.",
+        "Keep texts, numbers, lists, dictionaries, tuples, sets, bytes and dates; `PythonOption mod_python.session.serializer pickle` brings pickles back.",
     ),
     "MP2007": Code(
         "warning",
@@ -381,5 +381,11 @@ CODES: dict[str, Code] = {
         "mod_wsgi's own names",
         "`environ` has no `mod_wsgi.*` here, and there is no module of that name.",
         "`environ['mod_python.request']` is the request object, with everything that httpd knows.",
+    ),
+    "MP2014": Code(
+        "error",
+        "text for bytes",
+        "On Python 3 the body of a WSGI application is `bytes`; a text in it is a TypeError, and the answer a 500.",
+        '`b"…"`, or `.encode()`; Content-Length is the length of what has been encoded.',
     ),
 }

@@ -38,6 +38,10 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
+_ABOVE = 3
+"""In how many directories above a file the configuration is looked for that it is a part of."""
+
+
 class Check:
     """One run."""
 
@@ -45,6 +49,7 @@ class Check:
         self.chosen = chosen
         self.notes: list[str] = []
         self.httpd = server.installed(chosen.httpd)
+        self.is_lone = False
 
     def findings(self) -> Iterator[Finding]:
         """All that is wrong."""
@@ -52,6 +57,9 @@ class Check:
         if os.path.isdir(path):
             own = next((name for name in site.CONFIGURATIONS if os.path.isfile(os.path.join(path, name))), None)
             if own is None:
+                if next(site.python_files(path), None) is None:
+                    text = f"there is nothing to check in {path}: no {site.CONFIGURATIONS[0]}, and no file of {', '.join(site.SOURCES)}"
+                    yield Finding("MP0013", text, path, remedy="Name the configuration, or the directory of the site.")
                 yield from self.of_site(path)
                 return
             path = os.path.join(path, own)
@@ -70,13 +78,14 @@ class Check:
         yield from site.check(place, found, imports)
 
     def of_configuration(self, path: str) -> Iterator[Finding]:
-        """A configuration with all that it includes."""
+        """A configuration with all that it includes, or, by a file that is a part of one, the whole."""
+        path, part = self._whole(path)
         self.httpd.environment = server.environment_of(path)
         # Whose ServerRoot is not said, that of a private httpd is mostly where its configuration is.
         is_installed = covers(self.httpd.root, path) and os.path.isdir(self.httpd.root)
         root = self.chosen.server_root or (None if is_installed else os.path.dirname(path))
         surroundings = self.httpd.surroundings(root, self.chosen.defines)
-        read = configuration.read(path, surroundings)
+        read = configuration.read(path, surroundings, part)
         if not read.files:
             for problem in read.problems:
                 yield Finding("MP0013", problem.text, problem.file, problem.line)
@@ -96,11 +105,41 @@ class Check:
         for daemon in away:
             limit = None if self.chosen.no_import else self.chosen.timeout
             mine += daemons.check(daemon, read, module, child, limit)
-        theirs = list(self.asked(path, root, mine, read.files))
+        theirs = list(self.asked(path, root, mine, read.files, part))
         places_of_theirs = {(one.file, one.line) for one in theirs}
+        if self.is_lone and "loadmodule" not in {one.key for one in read.directives}:
+            self.notes.append(f"{path} is a part of a configuration that is not here: what that loads is not known.")
+            mine = [one for one in mine if one.code != "MP0028"]
         # Of such a line httpd says all.
         yield from (one for one in mine if one.code != "MP0012" or (one.file, one.line) not in places_of_theirs)
         yield from theirs
+
+    def _whole(self, path: str) -> tuple[str, Optional[str]]:
+        """The configuration that a file is a part of, and the file where that does not include it, as a site that is not enabled."""
+        if os.path.basename(path) in map(os.path.basename, site.CONFIGURATIONS) or configuration.is_whole(path):
+            return path, None
+        above = os.path.dirname(path)
+        for _ in range(_ABOVE):
+            for name in site.CONFIGURATIONS:
+                whole = os.path.join(above, name)
+                if os.path.isfile(whole) and not os.path.samefile(whole, path) and configuration.is_whole(whole):
+                    return whole, self._added(whole, path)
+            above = os.path.dirname(above)
+        whole = self.httpd.config
+        if os.path.isfile(whole) and configuration.is_whole(whole):
+            return whole, self._added(whole, path)
+        self.is_lone = True
+        return path, None
+
+    def _added(self, whole: str, path: str) -> Optional[str]:
+        self.httpd.environment = server.environment_of(whole)
+        root = self.chosen.server_root or (None if covers(self.httpd.root, whole) else os.path.dirname(whole))
+        read = configuration.read(whole, self.httpd.surroundings(root, self.chosen.defines))
+        if os.path.realpath(path) in map(os.path.realpath, read.files):
+            self.notes.append(f"{path} is a part of {whole}, which is checked.")
+            return None
+        self.notes.append(f"{whole} does not include {path}: it is checked as if it did, at its end.")
+        return path
 
     def module(self, read: configuration.Configuration, so: str, module: Optional[server.Module]) -> Iterator[Finding]:
         """Does mod_python.so have its package, of its version?"""
@@ -134,7 +173,9 @@ class Check:
         )
         return child, mine
 
-    def asked(self, path: str, root: Optional[str], mine: list[Finding], read: list[str]) -> Iterator[Finding]:
+    def asked(
+        self, path: str, root: Optional[str], mine: list[Finding], read: list[str], part: Optional[str]
+    ) -> Iterator[Finding]:
         """What httpd itself says of a configuration."""
         if self.chosen.no_httpd:
             return
@@ -144,7 +185,7 @@ class Check:
                 f"httpd -t is not asked: others than root may change {foreign}, and httpd loads what that names."
             )
             return
-        answer = self.httpd.test(path, root, self.chosen.defines)
+        answer = self.httpd.test(path, root, self.chosen.defines, part)
         if answer is None:
             self.notes.append("httpd -t is not asked: there is no httpd here that answers.")
             return
@@ -158,6 +199,9 @@ class Check:
                 yield from self._refused(" ".join(rest[:1]), found[2], int(found[1]), mine)
                 return
         last = [line for line in said.splitlines() if line.strip() and not re.match("AH00(558|014)", line)]
+        if self.is_lone and any(line.startswith("AH00534") for line in last):
+            self.notes.append("httpd -t cannot be asked: the configuration loads no MPM.")
+            return
         if any(one.code == "MP0013" for one in mine):
             return  # said already, of the line
         for text in last:

@@ -126,10 +126,22 @@ class Surroundings:
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
-def read(path: str, surroundings: Surroundings) -> Configuration:
-    """Read a configuration with all that it includes. Nothing is raised: what is wrong is among the problems."""
+def is_whole(path: str) -> bool:
+    """Is a file one that httpd could be started with, not a part of one, such as a site's? A whole one says where to listen, or includes others."""
+    try:
+        text = files.text(path)
+    except files.Unreadable:
+        return True  # whoever reads it tells
+    outside = re.sub(r"^[ \t]*<VirtualHost\b.*?^[ \t]*</VirtualHost", "", text, flags=re.M | re.I | re.S)
+    return re.search(r"^[ \t]*(?:Listen|Include|IncludeOptional|ServerRoot)\b", outside, re.M | re.I) is not None
+
+
+def read(path: str, surroundings: Surroundings, part: Optional[str] = None) -> Configuration:
+    """Read a configuration with all that it includes, and then ``part``. Nothing is raised: what is wrong is among the problems."""
     reader = _Reader(surroundings)
     reader.file(path, None, 0, None)
+    if part is not None:
+        reader.file(part, None, 0, None)
     # Directives are set when all has been read, with the last value that a name was given.
     last = reader.variables()
     found = reader.found

@@ -168,7 +168,15 @@ class Imports:
         elif stage == "object":
             if target.directive.key == "pythonhandlermodule":
                 return
-            yield Finding("MP0006", f"{name}: {_said(answer)}", *where)
+            first = target.module.partition(".")[0]
+            # Names of Python 3.9's library are not to be had.
+            hides = first in getattr(sys, "stdlib_module_names", ())
+            remedy = (
+                f"{first} is a module of Python's own library, which comes first: call yours otherwise."
+                if hides
+                else ""
+            )
+            yield Finding("MP0006", f"{name}: {_said(answer)}", *where, remedy=remedy)
         else:
             file, line = answer.get("file", ""), answer.get("line", 0)
             place = f" (line {line} of {file})" if file and line else ""

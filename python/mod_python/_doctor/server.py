@@ -15,6 +15,7 @@ from mod_python import version
 from mod_python._doctor import files
 from mod_python._doctor.configuration import Surroundings
 from mod_python._doctor.findings import Finding
+from mod_python._doctor.lines import quoted
 
 LIMIT = 60
 """Seconds that httpd has for an answer."""
@@ -38,12 +39,15 @@ class Httpd:
             server_root or self.root, self.version, self.built_in, dict.fromkeys(defines, ""), self.environment
         )
 
-    def test(self, config: str, server_root: Optional[str], defines: list[str]) -> Optional[tuple[bool, str]]:
-        """`httpd -t`: is the configuration taken, and what is said of it? None where httpd cannot be asked."""
+    def test(
+        self, config: str, server_root: Optional[str], defines: list[str], part: Optional[str] = None
+    ) -> Optional[tuple[bool, str]]:
+        """`httpd -t`: is the configuration taken, and what is said of it? None where httpd cannot be asked. ``part`` is read after it."""
         if not self.program:
             return None
         command = [self.program, "-t", "-f", config, *(f"-D{name}" for name in defines)]
         command += ["-d", server_root] if server_root else []
+        command += ["-c", f"Include {quoted(part)}"] if part else []
         environment = {**os.environ, **self.environment}
         try:
             done = subprocess.run(

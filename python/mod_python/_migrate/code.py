@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import warnings
-from collections.abc import Iterator
-from typing import Optional
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Optional, Union
 
+from mod_python import _psp
 from mod_python._doctor import files
 from mod_python._doctor.findings import Finding
-from mod_python._migrate import request_rules
-from mod_python._migrate.python_rules import ATTRIBUTES, LEFT, METHODS, MODULES, NAMES, SYNTAX
+from mod_python._migrate import both, older, request_rules, rules_of_calls
+from mod_python._migrate.python_rules import ATTRIBUTES, LEFT, METHODS, MODULES, NAMES
 
-_SYNTAX = [(re.compile(expression), what, remedy) for expression, what, remedy in SYNTAX]
 _LONGEST = 2_000
 """Letters of a line that expressions are tried on; who writes Python writes shorter ones."""
+_TAGS = 20_000
+"""Tags of a page that somebody has written by hand."""
+_ABOVE = 5
+"""How many directories are looked through for a module of the site's own."""
 _CODING = re.compile(rb"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)")
 
 
-def check(path: str) -> Iterator[Finding]:
-    """What changes for a file."""
+def check(path: str, is_page: bool = False) -> Iterator[Finding]:
+    """What changes for a file; one that ends in `.psp` is a page anyway."""
     try:
         data = files.read(path)
         text = decoded(data)
@@ -29,8 +35,8 @@ def check(path: str) -> Iterator[Finding]:
         return
     if "\0" in text:
         yield Finding("MP1014", "is not read: it has NUL bytes", path)
-    elif path.endswith(".psp"):
-        yield from page(path, text)
+    elif is_page or path.lower().endswith(".psp"):
+        yield from page(path, text, _first_strange(data) < 0)
     else:
         yield from module(path, data, text)
 
@@ -50,52 +56,115 @@ def decoded(data: bytes) -> str:
 def module(path: str, data: bytes, text: str) -> Iterator[Finding]:
     """A module."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            tree = ast.parse(data)
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        found = list(by_lines(path, masked(text).split("\n")))
-        yield from found
-        if not any(one.code == "MP2001" for one in found):
-            what = str(getattr(error, "msg", None) or error)
-            yield Finding("MP2001", f"Python 3 cannot read this: {what}", path, getattr(error, "lineno", 0) or 0)
+        tree = _tree(data)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        if not text.isascii() and _is_of_no_coding(data):
+            number = data[: _first_strange(data)].count(b"\n") + 1
+            what = "Python 3 cannot read this: it is no UTF-8, and says no coding"
+            yield Finding(
+                "MP2001", what, path, number, "Save it as UTF-8, or write `# coding: latin-1` into its first line."
+            )
+        yield from _older(path, text.replace("\r\n", "\n").replace("\r", "\n"))
         return
+    yield from _of_tree(path, tree)
+
+
+def _tree(source: Union[str, bytes]) -> ast.Module:
+    """Raises SyntaxError, ValueError, RecursionError, MemoryError."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return ast.parse(source)
+
+
+def _older(path: str, text: str, lines: Sequence[int] = ()) -> Iterator[Finding]:
+    """A source that Python 3 cannot parse: what of it is Python 2's, and what is left. `lines`: of a page, the number of each line."""
+    source, told = older.mended(text)
+    numbers = [0, *lines] if lines else range(text.count("\n") + 2)
+    for one in told:
+        yield Finding("MP2001", one.what, path, numbers[one.line], f"Write {one.remedy}.")
     try:
-        yield from names(path, tree)
-        yield from request_rules.check(path, tree)
+        tree = _tree(source)
+    except TabError as tabs:
+        yield Finding("MP2001", f"Python 3 cannot read this: {tabs.msg}", path, numbers[tabs.lineno or 0])
+        expanded = "\n".join(_expanded(line) for line in source.split("\n"))
+        if expanded != source:
+            yield from _older(path, expanded, lines)
+        return
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as left:
+        number = numbers[min(getattr(left, "lineno", 0) or 0, len(numbers) - 1)]
+        # What was wrong before may be all that is.
+        if not told or isinstance(left, SyntaxError):
+            what = str(getattr(left, "msg", None) or left)
+            yield Finding("MP2001", f"Python 3 cannot read this: {what}", path, number)
+        for found in by_lines(path, masked(text).split("\n")):
+            yield replace(found, line=numbers[found.line])
+        return
+    yield from _of_tree(path, tree, lines, is_page=bool(lines))
+
+
+def _expanded(line: str) -> str:
+    """Python 2 took a tab at the beginning of a line for what brings it to the next eighth column."""
+    inner = line.lstrip(" \t\f")
+    return line[: len(line) - len(inner)].replace("\f", "").expandtabs(8) + inner
+
+
+def _of_tree(path: str, tree: ast.Module, lines: Sequence[int] = (), is_page: bool = False) -> Iterator[Finding]:
+    try:
+        found = [
+            *names(path, tree, is_page),
+            *rules_of_calls.check(path, tree),
+            *request_rules.check(path, tree, is_page),
+        ]
     except RecursionError:
         yield Finding("MP1014", "is not read to its end: it is too deep", path)
+        return
+    for one in found:
+        yield replace(one, line=lines[one.line - 1]) if lines and one.line else one
 
 
-def page(path: str, text: str) -> Iterator[Finding]:
+def _is_of_no_coding(data: bytes) -> bool:
+    return not any(_CODING.match(line) for line in data.split(b"\n", 2)[:2]) and _first_strange(data) >= 0
+
+
+def _first_strange(data: bytes) -> int:
+    """Where UTF-8 ends to be that; -1 if it does not."""
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return error.start
+    return -1
+
+
+def page(path: str, text: str, is_utf8: bool = True) -> Iterator[Finding]:
     """A PSP page: the code of its tags, on its lines."""
-    made = []
-    last = 0
-    start = text.find("<%")
-    while start >= 0:
-        end = text.find("%>", start)
-        if end < 0:
-            break
-        if text[start + 2 : start + 3] == "@" or text.startswith("<%--", start):
-            start = text.find("<%", end)
-            continue
-        begin = start + (3 if text.startswith("<%=", start) else 2)
-        made.append(re.sub(r"[^\n]", " ", text[last:begin]))
-        made.append(text[begin:end])
-        last = end
-        start = text.find("<%", end)
-    code = "".join(made)
-    # Each tag's code begins its line: a print in the middle of one is at its beginning, too.
-    yield from by_lines(path, [line.strip() for line in masked(code).split("\n")])
+    if not is_utf8:
+        number = next((number for number, line in enumerate(text.split("\n"), 1) if not line.isascii()), 0)
+        yield Finding("MP2001", "the page is not UTF-8", path, number, "Save it as UTF-8.")
+    if text.count("<%") > _TAGS:
+        yield Finding("MP1014", f"is not read: it has more than {_TAGS} tags", path)
+        return
+    # Included files are read by themselves, if they are named.
+    alone = re.sub(r"<%@.*?%>", lambda found: re.sub(r"[^\n]", " ", found[0]), text, flags=re.S)
+    try:
+        made = _psp.parse(alone, path)
+    except SyntaxError as error:
+        yield Finding(
+            "MP2001", str(error.msg), path, error.lineno or 0, "Close it: a page that is not closed is an error here."
+        )
+        return
+    numbers = [line.number for line in made.lines] + [made.lines[-1].number if made.lines else 0] * 2
+    try:
+        tree = _tree(made.source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        yield from _older(path, made.source, numbers)
+        return
+    yield from _of_tree(path, tree, numbers, is_page=True)
 
 
 def by_lines(path: str, lines: list[str]) -> Iterator[Finding]:
-    """What can be told of lines whose texts and comments are blank."""
+    """Names that are gone, as far as lines tell whose texts and comments are blank."""
     for number, line in enumerate(lines, 1):
         line = line[:_LONGEST]
-        for expression, what, remedy in _SYNTAX:
-            if expression.search(line):
-                yield Finding("MP2001", what, path, number, f"Write {remedy}.")
         for word in set(re.findall(r"(?<![\w.])[A-Za-z_]\w*", line)) & NAMES.keys():
             if re.search(rf"(?<![\w.]){word}\s*[(.,):\]]", line) and not re.search(
                 rf"\b(?:def|import)\b.*\b{word}\b|\b{word}\s*=[^=]", line
@@ -111,30 +180,41 @@ def by_lines(path: str, lines: list[str]) -> Iterator[Finding]:
         if imported and imported[1]:
             for name in re.findall(r"\w+", line[imported.end() :]):
                 yield from _from(path, number, imported[1], name)
-        defined = re.match(r"\s*def\s+(__\w+__)\s*\(|\s*(__metaclass__)\s*=", line)
+        defined = re.match(r"\s*def\s+(__\w+__)\s*\(|\s*(__metaclass__)\s*=(?!\s*type\b)", line)
         if defined:
             yield from _special(path, number, defined[1] or defined[2])
         yield from request_rules.by_line(path, number, line)
 
 
-def names(path: str, tree: ast.Module) -> Iterator[Finding]:
+def names(path: str, tree: ast.Module, is_page: bool = False) -> Iterator[Finding]:
     """Names that are gone, in code that parses."""
     bound = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)}
     bound |= {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
-    bound |= {node.name for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
+    defined = {node.name for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
     aliases = [
         alias for node in ast.walk(tree) if isinstance(node, (ast.Import, ast.ImportFrom)) for alias in node.names
     ]
     imported = {(alias.asname or alias.name).split(".")[0] for alias in aliases}
-    bound |= imported
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Name) and node.id in NAMES and node.id not in bound:
-            yield from _name(path, node.lineno, node.id)
+    bound |= defined
+    for node in both.nodes(tree):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+            if node.id in NAMES and node.id not in bound | imported:
+                yield from _name(path, node.lineno, node.id)
+        elif isinstance(node, ast.Assign):
+            # `= type` made classes new ones, as all are on Python 3.
+            is_plain = isinstance(node.value, ast.Name) and node.value.id == "type"
+            if not is_plain and any(isinstance(one, ast.Name) and one.id == "__metaclass__" for one in node.targets):
+                yield from _special(path, node.lineno, "__metaclass__")
         elif isinstance(node, ast.Attribute):
             name = f"{node.value.id}.{node.attr}" if isinstance(node.value, ast.Name) else ""
-            if node.attr in METHODS:
+            owner = name.split(".")[0]
+            if (
+                node.attr in METHODS
+                and node.attr not in defined
+                and not rules_of_calls.has_methods(tree, node, is_page)
+            ):
                 yield Finding("MP2004", f".{node.attr} is gone", path, node.lineno, f"Write {METHODS[node.attr]}.")
-            elif name in ATTRIBUTES and name.split(".")[0] in imported:
+            elif name in ATTRIBUTES and (owner in imported or owner not in bound):
                 yield Finding("MP2004", f"{name} is gone", path, node.lineno, f"Write {ATTRIBUTES[name]}.")
         elif isinstance(node, ast.Import):
             for alias in node.names:
@@ -143,14 +223,29 @@ def names(path: str, tree: ast.Module) -> Iterator[Finding]:
             yield from _module(path, node.lineno, node.module or "")
             for alias in node.names:
                 yield from _from(path, node.lineno, node.module or "", alias.name)
-        elif isinstance(node, ast.FunctionDef):
-            yield from _special(path, node.lineno, node.name)
-        elif isinstance(node, ast.Name) and node.id == "__metaclass__" and isinstance(node.ctx, ast.Store):
-            yield from _special(path, node.lineno, node.id)
-        elif isinstance(node, ast.Call):
-            yield from _call(path, node)
-        elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.RShift) and _is_name(node.left, "print"):
-            yield Finding("MP2001", "print >>file is gone", path, node.lineno, "Write print(…, file=file).")
+        elif isinstance(node, ast.ClassDef):
+            yield from _class(path, node)
+
+
+def _class(path: str, node: ast.ClassDef) -> Iterator[Finding]:
+    """Methods that Python 3 does not call, where the class does not have the new one, too."""
+    has = {part.name: part for part in node.body if isinstance(part, (ast.FunctionDef, ast.ClassDef))}
+    has_names = {
+        name.id
+        for part in node.body
+        if isinstance(part, ast.Assign)
+        for name in part.targets
+        if isinstance(name, ast.Name)
+    }
+    for name, part in has.items():
+        if not set(_NEW.get(name, ())) & (has.keys() | has_names):
+            yield from _special(path, part.lineno, name)
+    gives_itself = any(
+        isinstance(part, ast.Return) and isinstance(part.value, ast.Name) and part.value.id == "self"
+        for part in ast.walk(has.get("__iter__", ast.Pass()))
+    )
+    if "next" in has and gives_itself and "__next__" not in has.keys() | has_names:
+        yield Finding("MP2004", "next is not called", path, has["next"].lineno, "Write __next__.")
 
 
 _SPECIAL = {
@@ -160,8 +255,19 @@ _SPECIAL = {
     "__getslice__": "__getitem__",
     "__setslice__": "__setitem__",
     "__delslice__": "__delitem__",
+    "__div__": "__truediv__",
     "__metaclass__": "class Name(metaclass=…)",
 }
+_NEW = {
+    "__nonzero__": ("__bool__",),
+    "__unicode__": ("__str__",),
+    "__cmp__": ("__eq__", "__lt__"),
+    "__getslice__": ("__getitem__",),
+    "__setslice__": ("__setitem__",),
+    "__delslice__": ("__delitem__",),
+    "__div__": ("__truediv__",),
+}
+"""Where a class has one of these beside it, it is for both Pythons."""
 
 
 def _special(path: str, number: int, name: str) -> Iterator[Finding]:
@@ -177,30 +283,14 @@ def _from(path: str, number: int, module: str, name: str) -> Iterator[Finding]:
         yield Finding("MP2004", f"{module}.{name} is gone", path, number, f"Write {remedy}.")
 
 
-def _call(path: str, node: ast.Call) -> Iterator[Finding]:
-    """Arguments that are gone: sort(cmp=…), and codecs between bytes and bytes."""
-    called = getattr(node.func, "attr", "") or getattr(node.func, "id", "")
-    if called in ("sort", "sorted") and any(one.arg == "cmp" for one in node.keywords):
-        yield Finding("MP2004", f"{called}(cmp=…) is gone", path, node.lineno, "Write key=functools.cmp_to_key(…).")
-    first = node.args[0] if node.args else None
-    if called in ("encode", "decode") and isinstance(first, ast.Constant) and first.value in _CODECS:
-        text = f".{called}({first.value!r}) is gone"
-        yield Finding("MP2004", text, path, node.lineno, f"Write codecs.{called}(data, {first.value!r}).")
-
-
-_CODECS = ("hex", "base64", "zlib", "bz2", "rot13", "rot_13", "quopri", "uu", "string_escape")
-
-
-def _is_name(node: ast.expr, name: str) -> bool:
-    return isinstance(node, ast.Name) and node.id == name
-
-
 def _name(path: str, number: int, word: str) -> Iterator[Finding]:
     yield Finding("MP2002", f"{word} is gone", path, number, f"Write {NAMES[word]}.")
 
 
 def _module(path: str, number: int, name: str) -> Iterator[Finding]:
     first = name.split(".")[0]
+    if (first in MODULES or first in LEFT) and _is_own(path, first):
+        return
     if first in MODULES:
         yield Finding("MP2003", f"the module {first} is gone", path, number, f"Use {MODULES[first]}.")
     elif first in LEFT:
@@ -213,6 +303,18 @@ def _module(path: str, number: int, name: str) -> Iterator[Finding]:
         )
     elif first == "mod_wsgi":
         yield Finding("MP2013", "there is no module mod_wsgi", path, number)
+
+
+def _is_own(path: str, name: str) -> bool:
+    """Is a module of the site's own called like one of Python 2's? It lies beside the file, or in a directory above."""
+    folder = os.path.dirname(path)
+    for _ in range(_ABOVE):
+        if os.path.isfile(os.path.join(folder, f"{name}.py")) or os.path.isfile(
+            os.path.join(folder, name, "__init__.py")
+        ):
+            return True
+        folder = os.path.dirname(folder)
+    return False
 
 
 def _instead(name: str) -> str:

@@ -11,15 +11,19 @@ from typing import Optional
 
 from mod_python import version
 from mod_python._doctor import configuration, files, server
+from mod_python._doctor import names as words
 from mod_python._doctor.findings import Finding, status, tell
 from mod_python._doctor.lines import quoted
-from mod_python._migrate import code, writing
-from mod_python._migrate.directives import MOD_PYTHON, OPTIONS, SECTIONS_FILTER, SECTIONS_INIT, Change
+from mod_python._migrate import code, request_rules, writing
+from mod_python._migrate.directives import GONE_OPTIONS, MOD_PYTHON, OPTIONS, SECTIONS_FILTER, SECTIONS_INIT, Change
 from mod_python._migrate.source import Entry, Source, parse
 from mod_python._migrate.wsgi import Translation, Translator
 
 _MOST = 20_000
-_PYTHON = (".py", ".wsgi", ".psp")
+_HEAD = 1 << 20
+"""Bytes of the longest file that is looked into for what it is."""
+_DIRECTIVES = {name.lower() for name in words.DIRECTIVES}
+_PYTHON = (".py", ".pyw", ".wsgi", ".psp")
 _CONFIGURATION = (".conf", ".load", ".htaccess", ".inc", ".vhost", ".site")
 _SPEAKS = re.compile(rb"^[ \t]*(?:LoadModule|WSGI\w+|Python\w+|<VirtualHost|<IfModule|<Directory)\b", re.M)
 
@@ -58,6 +62,7 @@ class Migration:
         self.roots: dict[str, str] = {}
         self.notes: list[str] = []
         self.read: set[str] = set()
+        self.unread: list[OSError] = []
 
     def findings(self) -> Iterator[Finding]:
         """What changes, in the order of files and lines."""
@@ -67,6 +72,8 @@ class Migration:
                 self.notes.append(f"More than {_MOST} files: the rest is not read.")
                 break
             found += self._file(path, root)
+        for error in self.unread:
+            found.append(Finding("MP1014", f"cannot be read: {error.strerror}", str(error.filename)))
         translation = Translator(self.sources, self._module()).translate()
         found += translation.findings
         paths = {entry.rest for source in self.sources for entry in source.lines if entry.name == "pythonpath"}
@@ -87,7 +94,7 @@ class Migration:
                 for other in self._included(path):
                     yield other, os.path.dirname(path)
                 continue
-            for above, below, names in os.walk(path):
+            for above, below, names in os.walk(path, onerror=self.unread.append):
                 below[:] = sorted(
                     name
                     for name in below
@@ -116,9 +123,10 @@ class Migration:
         if real in self.read or path.endswith(".new"):
             return
         self.read.add(real)
-        if path.endswith(_PYTHON):
-            yield from code.check(path)
-        elif is_named or self._is_configuration(path):
+        kind = self._kind(path, is_named)
+        if kind in ("module", "page"):
+            yield from code.check(path, kind == "page")
+        elif kind:
             try:
                 self.sources.append(parse(path, files.text(path)))
                 self.roots[path] = root
@@ -135,17 +143,25 @@ class Migration:
         return stat.S_ISLNK(found.st_mode) and found.st_uid not in (0, os.geteuid(), target.st_uid)
 
     @staticmethod
-    def _is_configuration(path: str) -> bool:
-        """By its name, or, where that has no ending, by what it says."""
+    def _kind(path: str, is_named: bool) -> str:
+        """`module`, `page`, `configuration`, by its name, or, where that does not tell, by what it says; empty for anything else."""
         name = os.path.basename(path)
+        if name.lower().endswith(_PYTHON):
+            return "page" if name.lower().endswith(".psp") else "module"
         if name.endswith(_CONFIGURATION):
-            return True
-        if "." in name:
-            return False
+            return "configuration"
+        if "." in name and not is_named and not name.endswith(".cgi"):
+            return ""
         try:
-            return _SPEAKS.search(files.read(path, 1 << 20)) is not None
+            data = files.read(path, _HEAD)
         except files.Unreadable:
-            return False
+            # One that somebody has named is told of.
+            return "configuration" if is_named else ""
+        if data.startswith(b"#!") and b"python" in data.split(b"\n", 1)[0]:
+            return "module"
+        if is_named and b"<%" in data:
+            return "page"
+        return "configuration" if is_named or ("." not in name and _SPEAKS.search(data)) else ""
 
     def _module(self) -> list[str]:
         """What loads the module: as `mod_python module-config` prints it, or where it would be beside httpd's own."""
@@ -209,10 +225,39 @@ def of_mod_python(source: Source, has_paths: bool) -> Iterator[Finding]:
             yield Finding(
                 "MP1011", f"PythonOption {found[0]} is called {new} now", source.path, entry.number, f"Write {new}."
             )
+        elif entry.name == "pythonoption" and found:
+            yield from _option(source, entry, found[0])
         elif entry.name == "loadmodule" and len(found) > 1 and found[0] == "python_module":
             yield from _loaded(source, entry, found[1])
+        elif entry.name.startswith("python") and entry.name not in _DIRECTIVES:
+            meant = words.nearest(entry.written, words.DIRECTIVES, max(len(entry.written) - 6, 0) // 3)
+            remedy = f"Did you mean {meant}?" if meant else "Leave it out."
+            text = f"there is no {entry.written}: httpd refuses it"
+            yield Finding("MP1004", text, source.path, entry.number, remedy)
+        if entry.name == "pythonhandler":
+            yield from _handlers(source, entry)
         if entry.name in ("pythoninputfilter", "pythonoutputfilter") and _is_pattern(entry):
             yield _of(source, entry, entry.written, SECTIONS_FILTER)
+
+
+def _option(source: Source, entry: Entry, name: str) -> Iterator[Finding]:
+    """An option of a name that is kept for mod_python, and that nobody reads."""
+    said = words.option(name)
+    if said is None:
+        return
+    gone = GONE_OPTIONS.get(name.lower())
+    code = gone.code if gone else "MP1004"
+    text = f"PythonOption {name} {gone.what}" if gone else f"nobody reads PythonOption {name}: {said}"
+    yield Finding(code, text, source.path, entry.number, gone.remedy if gone else "")
+
+
+def _handlers(source: Source, entry: Entry) -> Iterator[Finding]:
+    """Modules of mod_python's own that there are not."""
+    for word in entry.rest.split("|")[0].split():
+        package, _, name = word.strip("\"'").partition("::")[0].partition(".")
+        if package == "mod_python" and name and not request_rules.is_there(name):
+            text = f"there is no mod_python.{name}"
+            yield Finding("MP1004", text, source.path, entry.number, "Name another handler.")
 
 
 def _is_told(entry: Entry, has_paths: bool) -> bool:

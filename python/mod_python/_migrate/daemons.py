@@ -86,7 +86,7 @@ PARAMETER = re.compile(r"\$\w", re.ASCII)
 """A Macro's, which Use gives."""
 _VARIABLE = re.compile(r"\$\{\w+\}|\$\w+", re.ASCII)
 _VARIABLES = {"lang": "LANG", "locale": "LC_ALL"}
-_SETS = ("setenv", "passenv", "setenvif", "setenvifnocase", "browsermatch", "browsermatchnocase")
+_SETS = ("setenv", "passenv", "setenvif", "setenvifnocase", "setenvifexpr", "browsermatch", "browsermatchnocase")
 
 
 @dataclass(eq=False)
@@ -108,16 +108,46 @@ class Daemon:
         words = [self.new_name]
         for name, value in self.options.items():
             option = OPTIONS.get(name)
-            new = _value(name, value, self.new_name) if option is not None and option.key else ""
+            new = self._value(name, value) if option is not None and option.key else ""
             if option is not None and new:
                 words.append(_word(option.key, new))
         if home and "python-home" not in self.options:
             words.append(_word("python-home", home))
-        # mod_wsgi's own numbers.
         words += [_word("reload", script) for script in dict.fromkeys(self.scripts)]
         if self.variables:
             words.append(_word("pass-environment", ",".join(dict.fromkeys(self.variables))))
         return " ".join(["PythonDaemon", *words])
+
+    def older(self) -> list[str]:
+        """Entries of python-path= with packages that are Python 2's."""
+        return [path for path in self.options.get("python-path", "").split(":") if is_of_python2(path)]
+
+    def relative(self) -> list[str]:
+        """Entries of python-path= that nobody knows the place of; mod_wsgi looks for them from home=."""
+        entries = [path for path in self.options.get("python-path", "").split(":") if path]
+        return [path for path in entries if not self._place(path) and not is_of_python2(path)]
+
+    def _place(self, path: str) -> str:
+        if is_of_python2(path):
+            return ""
+        if os.path.isabs(path) or _VARIABLE.match(path):
+            return path
+        home = self.options.get("home", "")
+        return os.path.normpath(os.path.join(home, path)) if os.path.isabs(home) or _VARIABLE.match(home) else ""
+
+    def _value(self, name: str, value: str) -> str:
+        if name in _VARIABLES:
+            return f"{_VARIABLES[name]}={value}"
+        if name == "display-name":
+            return value.replace("%{GROUP}", f"(wsgi:{self.new_name})")
+        if name == "python-path":
+            return ":".join(filter(None, (self._place(path) for path in value.split(":") if path)))
+        return value
+
+
+def is_of_python2(path: str) -> bool:
+    """Is it a directory of packages for Python 2?"""
+    return re.search(r"/python2\.\d/(?:site|dist)-packages|/python2\.\d/?$", path) is not None
 
 
 def named(wanted: str, taken: Iterable[str]) -> str:
@@ -139,17 +169,18 @@ def variables(entry: Entry) -> list[str]:
     found = entry.words()
     if entry.name == "rewriterule":
         flags = found[2].strip("[]").split(",") if len(found) > 2 else []
-        names = [flag.strip()[2:].partition(":")[0] for flag in flags if flag.strip().startswith("E=")]
+        pairs = [flag.strip().partition("=") for flag in flags]
+        names = [value.partition(":")[0] for flag, _, value in pairs if flag.lower() in ("e", "env")]
+    elif entry.name == "setenvifexpr" or (entry.name in _SETS and entry.name.startswith("browsermatch")):
+        names = found[1:]
     elif entry.name in _SETS and entry.name.startswith("setenvif"):
         names = found[2:]
-    elif entry.name in _SETS and entry.name.startswith("browsermatch"):
-        names = found[1:]
     elif entry.name in _SETS:
         names = found if entry.name == "passenv" else found[:1]
     else:
         names = []
     names = [name.partition("=")[0] for name in names if not name.startswith("!")]
-    return [name for name in names if re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII)]
+    return [name for name in names if re.fullmatch(r"[A-Za-z_][\w.-]*", name, re.ASCII)]
 
 
 def lost(options: Iterable[str]) -> Iterable[tuple[str, Option]]:
@@ -166,13 +197,3 @@ def _key(name: str) -> str:
 
 def _word(key: str, value: str) -> str:
     return quoted(f"{key}={value}")
-
-
-def _value(name: str, value: str, daemon: str) -> str:
-    if name in _VARIABLES:
-        return f"{_VARIABLES[name]}={value}"
-    if name == "display-name":
-        return value.replace("%{GROUP}", f"(wsgi:{daemon})")
-    if name == "python-path":
-        return ":".join(path for path in value.split(":") if os.path.isabs(path) or _VARIABLE.match(path))
-    return value

@@ -97,6 +97,9 @@ WSGI: dict[str, Change] = {
     "WSGIServerMetrics": _gone("mod_python.status has the numbers"),
     "WSGIVerboseDebugging": _gone("LogLevel python:debug says more"),
     "WSGICompilerOptimize": _gone("see PythonOptimize"),
+    "WSGIPy3kWarningFlag": _gone("Python 2 had it"),
+    "WSGIReloadMechanism": _gone("a changed module is run again, a daemon starts anew"),
+    "WSGIOutputBuffering": _gone("httpd gathers what is written, and sends it when it may"),
     "WSGIIgnoreActivity": _gone("every request counts for idle-timeout="),
     "WSGIDispatchScript": Change("MP1004", "is not translated", "Write a PythonFixupHandler, or say it in sections."),
 }
@@ -170,6 +173,15 @@ OPTIONS: dict[str, str] = {
     "PSPDbmCache": "mod_python.psp.cache_database_filename",
 }
 """PythonOptions as they were called before mod_python 3.3, which are still read, and what they are called."""
+
+
+GONE_OPTIONS: dict[str, Change] = {
+    "mod_python.importer.path": Change("MP1004", "is not read", "Write these directories into PythonPath."),
+    "mod_python.importer.ignore": Change("MP1004", "is not read", "PythonAutoReload Off keeps modules as they are."),
+    "mod_python.legacy.importer": Change("MP1005", "is not read: there is one way to import", "Leave it out."),
+    "mod_python.future.importer": Change("MP1005", "is not read: there is one way to import", "Leave it out."),
+}
+"""PythonOptions of mod_python 3 that chose how modules are imported."""
 
 
 def interpreter(group: str) -> Optional[str]:

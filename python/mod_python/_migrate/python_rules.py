@@ -146,7 +146,6 @@ ATTRIBUTES: dict[str, str] = {
     "types.ListType": "list",
     "types.DictType": "dict",
     "types.IntType": "int",
-    "types.NoneType": "type(None), before Python 3.10",
     "time.clock": "time.perf_counter",
     "cgi.escape": "html.escape",
     "cgi.parse_qs": "urllib.parse.parse_qs",
@@ -157,21 +156,3 @@ ATTRIBUTES: dict[str, str] = {
     "inspect.getargspec": "inspect.signature",
 }
 """What modules do not have any more (MP2004)."""
-
-SYNTAX: tuple[tuple[str, str, str], ...] = (
-    (r"(?:^|[:;])\s*print\s+(?![=(.\[,)>]|in\b|and\b|or\b|is\b|if\b)\S", "print is a function", "print(…)"),
-    (r"(?:^|[:;])\s*print\s*>>", "print >>file is gone", "print(…, file=file)"),
-    (r"(?:^|[:;])\s*print\s*$", "a lone print prints nothing", "print()"),
-    (r"^\s*except\b[^:]*?\)?\s*,\s*\w+\s*:", "`except X, e` is gone", "except X as e:"),
-    (r"(?:^|[:;])\s*raise\s+[\w.]+\s*,", "`raise X, text` is gone", "raise X(text)"),
-    (r"(?:^|[:;])\s*raise\s+[urURbB]*(?:\"|')", "a text is no exception", "raise a class's instance"),
-    (r"`[^`]*`", "backticks are gone", "repr(…)"),
-    (r"<>", "<> is gone", "!="),
-    (r"(?:^|[:;])\s*exec\s+(?![=(.\[,)])\S", "exec is a function", "exec(code, names)"),
-    (r"\bexec\s+\S+\s+in\b", "`exec … in` is gone", "exec(code, names)"),
-    (r"(?<![\w.])0[0-7]+(?![\w.])", "an octal number has another form", "0o755"),
-    (r"(?<![\w.])(?:0[xX][0-9a-fA-F]+|\d+)[lL]\b", "a long is an int", "without the L"),
-    (r"\b[uU][rR](?=\"|')", 'ur"" is gone', 'r""'),
-    (r"^\s*def\s+\w+\([^)]*\([^)]*\)[^=)]*\)\s*:", "a parameter that is a tuple is gone", "unpack it in the function"),
-)
-"""What Python 3 cannot parse, as expressions for a line without its texts and comments (MP2001)."""

@@ -36,6 +36,7 @@ _CONDITIONS = ("if", "elseif", "else")
 _OPEN = re.compile(r"require\s+all\s+granted|order\s+\S+|allow\s+from\s+all", re.I)
 _DOUBTFUL = ("limit", "limitexcept", "requirenone", "ifdefine", "iffile", "ifdirective", "ifsection", *_CONDITIONS)
 """Containers whose rules hold for a part of the requests, or of the servers: who lets in there does not let in everybody."""
+_NO_PLACES = ("virtualhost", "macro")
 _ABOUT_FILES = ("directory", "directorymatch", "files", "filesmatch")
 
 
@@ -72,10 +73,13 @@ def _settings(translator: Translator, alias: Alias, apart: bool) -> list[str]:
             text = f"{alias.url} shares the interpreter of the daemon {alias.daemon} with {others[0].url}: a PythonDaemon for each keeps them apart"
             translator.say("MP1007", alias.source, alias.entry, text)
     elif "application-group" in alias.options or not in_place:
+        if name is None and "application-group" in alias.options:
+            text = f"{group} is not translated: an interpreter has a name that is written"
+            translator.say("MP1004", alias.source, alias.entry, text)
         if name:
             made.append(f"PythonInterpreter {quoted(name)}")
         elif apart and name is not None and group.lower() != "%{server}":
-            own = re.sub(r"[^\w.-]+", "-", f"{_host_name(alias)}{alias.url}").strip("-") or MAIN
+            own = re.sub(r"[^\w.-]+", "-", f"{host_name(alias)}{alias.url}").strip("-") or MAIN
             text = f"{alias.url} had an interpreter of its own; so it has here, by the name {own}"
             translator.say("MP1007", alias.source, alias.entry, text)
             made.append(f"PythonInterpreter {quoted(own)}")
@@ -103,12 +107,17 @@ def _is_in_location(translator: Translator, alias: Alias, name: str) -> bool:
     )
 
 
-def _host_name(alias: Alias) -> str:
-    host = alias.entry.host()
-    for entry in alias.source.lines:
+def host_name(alias: Alias) -> str:
+    """The name of an application's virtual host; `site` where it has none."""
+    return server_name(alias.source, alias.entry.host()) or "site"
+
+
+def server_name(source: Source, host: Optional[Section]) -> str:
+    """ServerName of a virtual host, or of what is outside of all."""
+    for entry in source.lines:
         if entry.name == "servername" and entry.host() is host and entry.words():
-            return entry.words()[0].split(":")[0]
-    return "site"
+            return entry.words()[0].split("://")[-1].split(":")[0]
+    return ""
 
 
 def covers_url(inner: list[Section], url: str) -> bool:
@@ -156,7 +165,7 @@ def _concerned(translator: Translator, alias: Alias) -> Iterator[tuple[Section, 
     """The sections that hold for an application's script, with their lines."""
     for source in translator.sources:
         for section in _for_files(source, alias):
-            inner = [one for one in section.chain() if one.name != "virtualhost"]
+            inner = [one for one in section.chain() if one.name not in _NO_PLACES]
             if covers_file(inner, _script(alias)):
                 yield section, source, _own_lines(source, section)
         folder, _, name = source.path.rpartition("/")
@@ -192,7 +201,7 @@ def _of_parts(translator: Translator, alias: Alias) -> Iterator[tuple[Section, S
             one = (section, source, _own_lines(source, section))
             if not _authorizes(one[2]) or _is_open(translator, one):
                 continue
-            inner = [part for part in section.chain() if part.name != "virtualhost"]
+            inner = [part for part in section.chain() if part.name not in _NO_PLACES]
             if covers_file(inner, _script(alias)):
                 continue
             is_below = any(

@@ -73,6 +73,14 @@ class Entry:
         """The macro around it."""
         return next((section for section in self.chain() if section.name == "macro"), None)
 
+    def conditions(self) -> list[Section]:
+        """The conditions around it, the innermost first."""
+        found, section = [], self.section
+        while section is not None:
+            found += [section] if section.name in TRANSPARENT else []
+            section = section.outer
+        return found
+
     def inner(self) -> list[Section]:
         """The sections around it but for the virtual host, the outermost first."""
         return [section for section in reversed(self.chain()) if section.name != "virtualhost"]

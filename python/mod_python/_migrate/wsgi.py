@@ -11,12 +11,15 @@ from mod_python._doctor.findings import Finding
 from mod_python._doctor.lines import quoted
 from mod_python._doctor.targets import MAIN
 from mod_python._migrate import rules_of_files
-from mod_python._migrate.daemons import OPTIONS, PARAMETER, Daemon, lost, named, variables
+from mod_python._migrate.daemons import OPTIONS, PARAMETER, Daemon, is_of_python2, lost, named, variables
 from mod_python._migrate.directives import WSGI, interpreter
 from mod_python._migrate.source import Entry, Section, Source, covers_file
 
 _KNOWN = {name.lower(): (name, change) for name, change in WSGI.items()}
 _DENIES = ("wsgiaccessscript", "wsgiauthuserscript", "wsgiauthgroupscript")
+_PROGRAMS = ("addhandler", "sethandler", "addtype", "forcetype")
+"""What makes programs of files by their names; mod_wsgi takes a type, too."""
+_HEADERS = ("x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-forwarded-port", "x-forwarded-prefix")
 _AUTHORIZES = ("require", "order", "allow", "deny", "satisfy")
 
 
@@ -32,6 +35,8 @@ class Alias:
     is_match: bool
     daemon: str = ""
     """The name of ours that it runs in."""
+    is_left: bool = False
+    """Does it stay a comment?"""
 
     @property
     def is_folder(self) -> bool:
@@ -57,8 +62,10 @@ class Translation:
         made: list[str] = []
         for entry in source.lines:
             key = (source.path, entry.place)
-            made += self.replaced.get(key, entry.raw)
-            made += self.behind.get(key, [])
+            new = [*self.replaced.get(key, entry.raw), *self.behind.get(key, [])]
+            # As the line before them ends, so do those that stand for it.
+            end = "\r" if entry.raw[-1].endswith("\r") else ""
+            made += [line.rstrip("\r") + end for line in new]
         return "\n".join(made)
 
 
@@ -71,8 +78,9 @@ class Translator:
         self.closed: set[Section] = set()
         self.closed_files: set[str] = set()
         self.aliases: list[Alias] = []
-        self.daemons: dict[str, Daemon] = {}
-        self.handlers = {"wsgi-script"}
+        self.daemons: dict[str, list[Daemon]] = {}
+        """By their names; there are several of one in the branches of a condition."""
+        self.handlers = {"wsgi-script", "application/x-httpd-wsgi"}
         self.homes: list[str] = []
 
     def translate(self) -> Translation:
@@ -81,7 +89,10 @@ class Translator:
             for entry in source.lines:
                 self._collect(source, entry)
         for alias in self.aliases:
-            self._assign(alias)
+            alias.is_left = self._is_refused(alias)
+        for alias in self.aliases:
+            if not alias.is_left:
+                self._assign(alias)
         for source in self.sources:
             for entry in source.lines:
                 if entry.name in _KNOWN:
@@ -120,8 +131,10 @@ class Translator:
             alias = Alias(source, entry, found[0], found[1], _options(found[2:]), entry.name.endswith("match"))
             self.aliases.append(alias)
         elif entry.name == "wsgidaemonprocess" and found:
-            new_name = named(found[0], [daemon.new_name for daemon in self.daemons.values()])
-            self.daemons[found[0]] = Daemon(source, entry, found[0], _options(found[1:]), new_name)
+            same = self.daemons.setdefault(found[0], [])
+            others = [one.new_name for all_ in self.daemons.values() for one in all_]
+            new_name = same[0].new_name if same else named(found[0], others)
+            same.append(Daemon(source, entry, found[0], _options(found[1:]), new_name))
         elif entry.name == "wsgipythonhome" and found:
             self.homes.append(found[0])
         elif entry.name == "wsgihandlerscript" and found:
@@ -130,20 +143,42 @@ class Translator:
     def _assign(self, alias: Alias) -> None:
         """Choose the daemon that an application runs in, and note what it needs there."""
         group = self.setting(alias, "wsgiprocessgroup", "process-group")
-        daemon = self.daemons.get(group)
-        if daemon is None:
+        if group.lower() == "%{server}":
+            group = rules_of_files.host_name(alias)
+        daemons = self.daemons.get(group, [])
+        if "process-group" not in alias.options:
+            self._doubtful(alias, group)
+        if not daemons:
             if group and group.lower() != "%{global}":
-                text = f"the daemon {group} is not in what was read: the application runs in httpd's children"
+                is_chosen = group.startswith("%{")
+                why = "is chosen for each request, which is not translated" if is_chosen else "is not in what was read"
+                text = f"the daemon {group} {why}: the application runs in httpd's children"
                 self.say(
                     "MP1004", alias.source, alias.entry, text, "Write PythonDaemon, and daemon= behind the application."
                 )
             return
-        alias.daemon = daemon.new_name
+        alias.daemon = daemons[0].new_name
         reloads = self.setting(alias, "wsgiscriptreloading").lower() != "off"
-        if reloads and not alias.is_match and not alias.is_folder:
-            daemon.scripts.append(alias.path)
-        for _, entry in self.covering(alias):
-            daemon.variables += variables(entry)
+        for daemon in daemons:
+            if reloads and not alias.is_match and not alias.is_folder:
+                daemon.scripts.append(alias.path)
+            for _, entry in self.covering(alias):
+                daemon.variables += variables(entry)
+
+    def _doubtful(self, alias: Alias, chosen: str) -> None:
+        """Tell where a condition decides on the daemon that an application itself does not stand under."""
+        own = alias.entry.conditions()
+        found: list[tuple[Source, Entry, Section]] = []
+        for source, entry in self.covering(alias):
+            others = [one for one in entry.conditions() if one not in own and not _is_ours(one)]
+            if entry.name == "wsgiprocessgroup" and entry.words() and others and not entry.macro():
+                found.append((source, entry, others[0]))
+        if len(found) > 1 and len({entry.words()[0] for _, entry, _ in found}) == 1:
+            return
+        for source, entry, around in found:
+            where = f"{source.lines[around.place].written} {around.argument}>"
+            text = f"{entry.text} holds in {where} alone, and {alias.url} stands outside of it: what is written has {chosen}"
+            self.say("MP1004", source, entry, text, "Write the PythonWSGI in each such condition.")
 
     @staticmethod
     def _hosts(source: Source) -> list[Optional[Section]]:
@@ -164,7 +199,7 @@ class Translator:
 
     def _scriptalias(self, source: Source, entry: Entry, found: list[str]) -> None:
         alias = next((alias for alias in self.aliases if alias.entry is entry), None)
-        if alias is None:
+        if alias is None or alias.is_left:
             return self.put(source, entry)
         callable_ = self.setting(alias, "wsgicallableobject", "callable-object")
         if callable_.startswith("%{"):
@@ -176,9 +211,6 @@ class Translator:
         where = [f"daemon={alias.daemon}"] if alias.daemon else []
         if alias.is_match:
             expression = url if url.startswith("^") else f"^{url}"
-            if not expression.startswith("^/"):
-                self.say("MP1004", source, entry, f"{url} cannot be translated: it has to begin with ^/")
-                return self.put(source, entry)
             self.put(source, entry, " ".join(["PythonWSGIMatch", quoted(expression), quoted(target), *where]))
         elif alias.is_folder:
             expression = f"^{re.escape(url.rstrip('/'))}/([^/]+)"
@@ -189,8 +221,42 @@ class Translator:
 
     _scriptaliasmatch = _scriptalias
 
+    def _is_refused(self, alias: Alias) -> bool:
+        """Is it one that httpd would refuse here, or that was never asked?"""
+        source, entry = alias.source, alias.entry
+        url = alias.url.rstrip("/") or "/"
+        if alias.is_match and not url.lstrip("^").startswith("/"):
+            self.say("MP1004", source, entry, f"{url} cannot be translated: it has to begin with ^/")
+        elif not alias.is_match and not url.startswith(("/", "$")):
+            self.say("MP1004", source, entry, f"{url} cannot be translated: it has to begin with /")
+        elif not re.match(r"/|\$", alias.path):
+            text = f"{alias.path} cannot be translated: it is no absolute path"
+            self.say("MP1004", source, entry, text, "Write the whole path.")
+        elif ":" in alias.path:
+            text = f"{alias.path} cannot be translated: no application's file has a colon in its path here"
+            self.say("MP1004", source, entry, text, "Rename it.")
+        else:
+            own = entry.conditions()
+            for other in self.aliases[: self.aliases.index(alias)]:
+                is_same = other.is_match == alias.is_match and (other.url.rstrip("/") or "/") == url
+                held = all(one in own for one in other.entry.conditions())
+                if is_same and held and other.entry.host() is entry.host() and other.entry.macro() is entry.macro():
+                    text = f"{url} was never reached behind {other.entry.text}: it stays a comment"
+                    self.say("MP1006", source, entry, text)
+                    return True
+            return False
+        return True
+
+    def _of_python2(self, source: Source, entry: Entry, paths: list[str]) -> None:
+        for path in paths:
+            remedy = "Install them for the Python of mod_python.so, in a virtual environment: PythonHome, python-home=."
+            self.say("MP1004", source, entry, f"{path} has packages for Python 2, and is left out", remedy)
+
     def _pythonpath(self, source: Source, entry: Entry, found: list[str]) -> None:
-        self.put(source, entry, _path(found[0]))
+        entries = found[0].split(":")
+        self._of_python2(source, entry, [path for path in entries if is_of_python2(path)])
+        left = [path for path in entries if path and not is_of_python2(path)]
+        self.put(source, entry, *([f"PythonPath {quoted(f'{left!r}+sys.path')}"] if left else []))
 
     def _pythonhome(self, source: Source, entry: Entry, found: list[str]) -> None:
         self.put(source, entry, f"PythonHome {quoted(found[0])}")
@@ -206,6 +272,9 @@ class Translator:
         self.put(source, entry, f"PythonInterpreter {quoted(name)}")
 
     def _callableobject(self, source: Source, entry: Entry, found: list[str]) -> None:
+        if not any(one is entry for alias in self.aliases for _, one in self.covering(alias)) and self.aliases:
+            text = f"{entry.text} holds for none of the applications that were read, or for a part of one: it stays a comment"
+            self.say("MP1004", source, entry, text, "Write a PythonWSGI for that part, with its daemon and callable.")
         self.put(source, entry)
 
     _processgroup = _callableobject
@@ -223,13 +292,22 @@ class Translator:
 
     def _importscript(self, source: Source, entry: Entry, found: list[str]) -> None:
         options = _options(found[1:])
-        daemon = self.daemons.get(options.get("process-group", ""))
-        if daemon is not None:
-            if all(alias.path != found[0] for alias in self.aliases if alias.daemon == daemon.new_name):
+        group = options.get("process-group", "%{GLOBAL}")
+        daemons = self.daemons.get(group, [])
+        if daemons:
+            if all(alias.path != found[0] for alias in self.aliases if alias.daemon == daemons[0].new_name):
                 text = f"{found[0]} is not imported: a daemon imports its applications when it starts, nothing else"
                 self.say("MP1004", source, entry, text, "Import it where the application's module does.")
             return self.put(source, entry)
-        name = interpreter(options.get("application-group", "%{GLOBAL}")) or MAIN
+        if group.lower() != "%{global}":
+            text = f"the daemon {group} is not in what was read: {found[0]} is imported in httpd's children"
+            self.say("MP1004", source, entry, text, "Leave it out if it is another process that imports it.")
+        wanted = options.get("application-group", "%{GLOBAL}")
+        name = interpreter(wanted)
+        if name is None:
+            self.say("MP1004", source, entry, f"{wanted} is not translated: an interpreter has a name that is written")
+            return self.put(source, entry)
+        name = name or rules_of_files.server_name(source, entry.host()) or MAIN
         self.put(source, entry, f"PythonImport {quoted(found[0])} {quoted(name)}")
 
     def _pythonoptimize(self, source: Source, entry: Entry, found: list[str]) -> None:
@@ -242,12 +320,20 @@ class Translator:
         self.put(source, entry, f"PythonOption mod_python.wsgi.trusted_proxies {quoted(' '.join(found))}")
 
     def _trustedproxyheaders(self, source: Source, entry: Entry, found: list[str]) -> None:
-        names = [word for word in found if word.lower().startswith("x-forwarded-")]
+        names = [word for word in found if word.lower() in _HEADERS]
+        for word in found:
+            if word not in names:
+                text = f"{word} is not translated: {', '.join(_HEADERS)} are what can be trusted"
+                self.say("MP1004", source, entry, text, "Have the proxy send one of these, too.")
         new = [f"PythonOption mod_python.wsgi.trusted_headers {quoted(' '.join(names))}"] if names else []
         self.put(source, entry, *new)
 
     def _daemonprocess(self, source: Source, entry: Entry, found: list[str]) -> None:
-        daemon = self.daemons[found[0]]
+        daemon = next(one for one in self.daemons[found[0]] if one.entry is entry)
+        self._of_python2(source, entry, daemon.older())
+        for path in daemon.relative():
+            text = f"python-path= {path} is relative, and left out: nobody knows to what"
+            self.say("MP1004", source, entry, text, "Write the whole path.")
         for name, option in lost(daemon.options):
             self.say("MP1004", source, entry, f"{name}= has no counterpart: {option.what}")
         for name in [name for name in daemon.options if name in OPTIONS]:
@@ -271,10 +357,14 @@ class Translator:
             new = re.sub(r"\b(?:mod_)?wsgi(?:_module|\.c)\b", "python_module", entry.text)
             self.say("MP1001", source, entry, f"{entry.text} becomes {new}")
             self.made.replaced[source.path, entry.place] = [entry.indent() + new]
-        elif entry.name in ("addhandler", "sethandler") and found and found[0].lower() in self.handlers:
+        elif entry.name == "<ifdirective" and re.search(r"\bWSGI\w+", entry.text, re.I):
+            new = re.sub(r"\bWSGI\w+", "PythonWSGI", entry.text, flags=re.I)
+            self.say("MP1001", source, entry, f"{entry.text} becomes {new}")
+            self.made.replaced[source.path, entry.place] = [entry.indent() + new]
+        elif entry.name in _PROGRAMS and found and found[0].lower() in self.handlers:
             self._handler(source, entry, found)
-        elif entry.name == "authbasicprovider" and "wsgi" in [word.lower() for word in found]:
-            self.say("MP1003", source, entry, "AuthBasicProvider wsgi is not there; its place stays closed")
+        elif re.fullmatch(r"auth\w+provider", entry.name) and "wsgi" in [word.lower() for word in found]:
+            self.say("MP1003", source, entry, f"{entry.written} wsgi is not there; its place stays closed")
             self._shut(source, entry)
             self.put(source, entry)
         elif entry.name == "require" and found and found[0].lower().startswith("wsgi-"):
@@ -284,7 +374,9 @@ class Translator:
 
     def _loading(self) -> list[str]:
         """What loads this module; its environment, unless the configuration has one of its own."""
-        has_home = self.homes or any("python-home" in daemon.options for daemon in self.daemons.values())
+        has_home = self.homes or any(
+            "python-home" in daemon.options for all_ in self.daemons.values() for daemon in all_
+        )
         return [line for line in self.module if not (has_home and line.startswith("PythonHome"))]
 
     def _handler(self, source: Source, entry: Entry, found: list[str]) -> None:
@@ -292,7 +384,7 @@ class Translator:
         text = f"{entry.written} {found[0]}: files are no applications by their names here; they stay closed, or their text would be sent"
         self.say("MP1003", source, entry, text, "Write a PythonWSGI or PythonWSGIMatch for them.")
         endings = "|".join(re.escape(word.lstrip(".")) for word in found[1:])
-        if entry.name == "addhandler" and endings:
+        if entry.name.startswith("add") and endings:
             pattern = quoted(f"\\.({endings})(\\.|$)")
             self.put(source, entry, f"<FilesMatch {pattern}>", "    Require all denied", "</FilesMatch>")
             return
@@ -359,7 +451,11 @@ class Translator:
 
     def _scope(self, source: Source, host: Optional[Section]) -> None:
         """What a virtual host, or what is outside of all, needs beside its lines: sections for applications."""
-        mine = [alias for alias in self.aliases if alias.source is source and alias.entry.host() is host]
+        mine = [
+            alias
+            for alias in self.aliases
+            if alias.source is source and alias.entry.host() is host and not alias.is_left
+        ]
         if not mine:
             return
         # What an application needs stands under the same conditions as itself.
@@ -393,12 +489,11 @@ class Translator:
                 self.say("MP1006", alias.source, alias.entry, text)
 
 
+def _is_ours(section: Section) -> bool:
+    """Is it the condition that mod_wsgi is there?"""
+    return section.name == "ifmodule" and re.fullmatch(r"(?:mod_)?wsgi(?:_module|\.c)", section.argument) is not None
+
+
 def _options(found: list[str]) -> dict[str, str]:
     pairs = (word.partition("=") for word in found)
     return {name.lower(): value.strip("\"'") for name, equals, value in pairs if equals}
-
-
-def _path(text: str) -> str:
-    """PythonPath for what mod_wsgi separates with colons; its entries come first."""
-    entries = [entry for entry in text.split(":") if entry]
-    return f"PythonPath {quoted(f'{entries!r}+sys.path')}"

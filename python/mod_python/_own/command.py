@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import re
 import shlex
 import signal
 import sys
@@ -194,6 +195,8 @@ def read(verb: str, arguments: Sequence[str]) -> tuple[options.Options, argparse
         )
     if not all(text.strip() for text in parsed.options):
         raise Problem("--option '' is none", "Write --option 'key value'.")
+    for text in parsed.options:
+        _check_option(re.split(r"[\s=]", text.strip())[0])
     in_background = getattr(parsed, "background", False)
     reload = getattr(parsed, "reload", False)
     if in_background and (parsed.log_to_terminal or reload):
@@ -231,6 +234,15 @@ def read(verb: str, arguments: Sequence[str]) -> tuple[options.Options, argparse
     values.update(directory=directory, reload=reload, background=in_background)
     values.update(static=tuple(static), mounts=tuple(parsed.mounts), options=tuple(parsed.options))
     return options.Options(**values), parsed
+
+
+def _check_option(name: str) -> None:
+    """Raises Problem for a name that is kept for this module, and that nobody reads."""
+    from mod_python._doctor import names
+
+    said = names.option(name)
+    if said is not None:
+        raise Problem(f"--option {name}: there is no such PythonOption", said[:1].upper() + said[1:])
 
 
 def start(arguments: Sequence[str]) -> int:
@@ -333,7 +345,7 @@ def _found(verb: str, arguments: Sequence[str]) -> tuple[Optional[str], Optional
         known = [state for state in known if state.options.port == parsed.port]
     if parsed.host is not None:
         known = [state for state in known if state.options.host == parsed.host]
-    active = [state for state in known if process.running(state)]
+    active = [state for state in known if process.running(state)] or [state for state in known if process.left(state)]
     if len(active) == 1 or (not active and len(known) == 1):
         return None, (active or known)[0]
     if not active:
@@ -369,8 +381,14 @@ def stop(arguments: Sequence[str]) -> int:
         _upstream(config, "graceful-stop")
     assert state is not None
     pid = process.stop(state)
+    count = 0 if pid else process.end_left(state)
     process.forget(state)
-    print(f"{state.url} is stopped (process {pid})" if pid else f"{state.url} does not run")
+    if count:
+        print(
+            f"{state.url} had been killed; what went on of it is stopped ({count} process{'es' if count > 1 else ''})"
+        )
+    else:
+        print(f"{state.url} is stopped (process {pid})" if pid else f"{state.url} does not run")
     return 0
 
 
@@ -421,7 +439,12 @@ def status(arguments: Sequence[str]) -> int:
     pid = process.running(state)
     what = state.options.target or state.options.handler or state.options.directory
     if pid is None:
+        left = process.left(state)
         print(f"{state.url} ({what}) does not run; server root: {state.root}")
+        if left:
+            print(
+                f"It has been killed, and {'processes' if len(left) > 1 else 'process'} {', '.join(map(str, left))} of it went on: `{state.command('stop')}` ends that."
+            )
         return 3
     does = "answers" if process.answers(state.options, 5) else "does not answer"
     print(

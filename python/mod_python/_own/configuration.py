@@ -307,14 +307,18 @@ def _content(found: Container, options: Options, site: Site) -> Container:
 def _of_pages(pages: Optional[Pages]) -> list[Any]:
     if pages is None:
         return []
-    found: list[Any] = [
-        line("SetHandler", "mod_python"),
-        line("PythonHandler", pages.handler),
-        line("DirectoryIndex", "index.psp", "index.html"),
-    ]
+    index = line("DirectoryIndex", "index.psp", "index.html")
+    web = section("FilesMatch", rf"(?i)^[^.].*\.(?:{_WEB})$", line("SetHandler", "None"))
+    if pages.handler.partition("::")[0] == "mod_python.psp":
+        # It takes whatever file it is given for a page, and would send the text of others.
+        called = (line("SetHandler", "mod_python"), line("PythonHandler", pages.handler))
+        others = rf"(?i)^(?![^.].*\.(?:psp_?|{_WEB})$)."
+        closed = section("FilesMatch", others, line("Require", "all", "denied"))
+        return [index, section("FilesMatch", r"\.psp_?$", *called), web, closed]
+    found: list[Any] = [line("SetHandler", "mod_python"), line("PythonHandler", pages.handler), index]
     if pages.handler == "mod_python.publisher":
         found.append(section("FilesMatch", r"\.psp$", line("PythonHandler", "mod_python.psp")))
-    found.append(section("FilesMatch", rf"(?i)^[^.].*\.(?:{_WEB})$", line("SetHandler", "None")))
+    found.append(web)
     return found
 
 

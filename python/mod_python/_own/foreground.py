@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -323,6 +324,19 @@ def describe(prepared: Prepared) -> list[str]:
         lines.append(f"  /  pages of {site.pages.directory} ({site.pages.handler})")
     lines += [f"  {target.prefix or '/'}  {target.spoken()}" for target in site.targets]
     lines += [f"  {prefix or '/'}  files of {directory}" for prefix, directory in state.options.static]
+    lines += _left_out(prepared)
     if state.log:
         lines.append(f"Error log: {state.log}")
     return lines
+
+
+def _left_out(prepared: Prepared) -> list[str]:
+    """Pages that lie beside handlers, which may be their templates."""
+    options = prepared.state.options
+    folder = os.path.abspath(os.path.join(options.directory, options.target))
+    if prepared.site.pages or not options.target or not os.path.isdir(folder):
+        return []
+    if not any(name.endswith(".psp") for name in os.listdir(folder)):
+        return []
+    command = f"mod_python start --handler mod_python.publisher {shlex.quote(options.target)}"
+    return [f"  The pages beside them (*.psp) are theirs alone; `{command}` serves pages."]

@@ -17,6 +17,7 @@ import traceback
 from collections.abc import Sequence
 from typing import Any, Optional
 
+from mod_python._own import itself
 from mod_python._own.options import Options
 from mod_python._own.problems import Problem
 from mod_python._own.targets import Target
@@ -26,7 +27,10 @@ PATIENCE = 600.0
 IMPATIENT = 10.0
 """Seconds after which somebody who waits is told what for."""
 
-_MAIN = "from mod_python._own.probe import main; main()"
+_MAIN = f"""{itself.LOAD}sys.path[:] = [path for path in sys.path if path]
+from mod_python._own.probe import main
+main()
+"""
 
 
 def probed(
@@ -41,15 +45,9 @@ def probed(
     identity: dict[str, Any] = {}
     if user:
         identity = {"user": user[0], "group": user[1], "extra_groups": user[2]}
-    package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     python = os.path.join(options.venv, "bin/python3") if options.venv else sys.executable
     # Without the current directory, for now: files of the application could hide what this process itself needs.
-    command = [
-        python,
-        "-c",
-        f"import sys; sys.path[:] = [path for path in sys.path if path] + [{package!r}]; {_MAIN}",
-        str(writes),
-    ]
+    command = [python, "-c", _MAIN, itself.PLACE, str(writes)]
     with open(result, "rb") as answer:
         try:
             process = subprocess.Popen(

@@ -94,6 +94,64 @@ def tell(state: root.State, number: int) -> Optional[int]:
     return pid
 
 
+def left(state: root.State) -> list[int]:
+    """The processes of a server whose own has been killed: they go on, hold its port, and answer as they did."""
+    if running(state) is not None:
+        return []
+    wanted = [b"-d", os.fsencode(state.root), b"-f", os.fsencode(state.config)]
+    found = []
+    for name in os.listdir("/proc") if os.path.isdir("/proc") else []:
+        if not name.isdigit():
+            continue
+        try:
+            with open(f"/proc/{name}/cmdline", "rb") as file:
+                words = file.read().split(b"\0")
+            is_mine = os.geteuid() in (0, os.stat(f"/proc/{name}").st_uid)
+        except OSError:
+            continue
+        # As this command starts them, and not an editor or whatever has the file's name among its words.
+        if is_mine and words[1:5] == wanted and words[0] == os.fsencode(state.program):
+            found.append(int(name))
+    return found
+
+
+def end_left(state: root.State) -> int:
+    """End what a killed server has left; how many processes that were. Raises Problem where one does not end."""
+    count = 0
+    limit = time.monotonic() + PATIENCE_WITHOUT
+    told: set[int] = set()
+    while True:
+        found = left(state)
+        if not found:
+            return count
+        number = signal.SIGTERM if time.monotonic() < limit - PATIENCE_WITHOUT / 2 else signal.SIGKILL
+        for pid in found:
+            if pid not in told or number == signal.SIGKILL:
+                count += pid not in told
+                told.add(pid)
+                _end(pid, state, number)
+        if time.monotonic() > limit:
+            raise Problem(
+                f"process {found[0]}, which a killed server has left, does not end", f"kill -9 {found[0]} ends it."
+            )
+        time.sleep(0.02)
+
+
+def _end(pid: int, state: root.State, number: int) -> None:
+    with contextlib.suppress(OSError):
+        descriptor = os.pidfd_open(pid) if hasattr(os, "pidfd_open") else -1
+        try:
+            if pid not in left(state):
+                return
+            if descriptor >= 0:
+                signal.pidfd_send_signal(descriptor, number)
+            else:
+                os.kill(pid, number)
+        finally:
+            if descriptor >= 0:
+                os.close(descriptor)
+
+
 def stop(state: root.State, number: int = signal.SIGWINCH) -> Optional[int]:
     """Stop a server, its requests first (SIGTERM: at once); the process that it was. Raises Problem where it does not end."""
     pid = tell(state, number)
@@ -126,6 +184,7 @@ def forget_left() -> None:
             state = root.find(path)
             if state.options.is_port_found and running(state) is None:
                 lock = root.Lock(state.root)
+                end_left(state)
                 forget(state)
                 lock.release()
 

@@ -16,6 +16,7 @@ import tempfile
 from typing import Any, Optional
 
 from mod_python import _users
+from mod_python._own import itself
 from mod_python._own.options import Options
 from mod_python._own.problems import Problem
 
@@ -261,9 +262,10 @@ def roots() -> list[str]:
 
 def apachectl(state: State) -> str:
     """A program that does for this server what apachectl does for the system's."""
-    package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    loads = f"{itself.LOAD}from mod_python.__main__ import main\nsys.exit(main())"
     quoted = {name: shlex.quote(value) for name, value in {
-        "root": state.root, "program": state.program, "config": state.config, "python": sys.executable, "package": package,
+        "root": state.root, "program": state.program, "config": state.config, "python": sys.executable, "package": itself.PLACE,
+        "loads": loads,
     }.items()}  # fmt: skip
     return """#!/bin/sh
 # Written by mod_python: apachectl for the server in {root}.
@@ -285,14 +287,7 @@ start)
     ;;
 stop | restart | reload | status)
     verb=$1
-    # This package, and no other of its name that Python has among its own.
-    exec {python} -I -c 'import importlib.util as found, sys
-place = sys.argv.pop(1) + "/mod_python"
-spec = found.spec_from_file_location("mod_python", place + "/__init__.py", submodule_search_locations=[place])
-sys.modules["mod_python"] = found.module_from_spec(spec)
-spec.loader.exec_module(sys.modules["mod_python"])
-from mod_python.__main__ import main
-sys.exit(main())' {package} "$verb" {root}
+    exec {python} -I -c {loads} {package} "$verb" {root}
     ;;
 graceful) exec "$0" restart ;;
 graceful-stop) exec "$0" stop ;;

@@ -73,7 +73,7 @@ def prepare(wanted: options.Options, is_setup: bool = False) -> Prepared:
 
 
 def refuse_running(path: str) -> None:
-    """Raises Problem where a server runs in a server root."""
+    """Raises Problem where a server runs in a server root. What a killed one has left there is ended: it would hold the port."""
     try:
         state = root.find(path)
     except Problem:
@@ -84,6 +84,7 @@ def refuse_running(path: str) -> None:
             f"it runs already (process {pid}), and serves {state.url}",
             f"`{state.command('reload')}` has it read its application anew, `{state.command('stop')}` stops it.",
         )
+    process.end_left(state)
 
 
 def _working(wanted: options.Options, children: Optional[tuple[str, str]]) -> str:
