@@ -56,8 +56,8 @@ def test_a_keeper_is_of_its_own_package(beside: dict[str, str]) -> None:
 
 
 def test_what_start_imports_is_asked_by_its_own_package(beside: dict[str, str]) -> None:
-    code = probe._MAIN.format(package=PACKAGE).replace("main()", SHOW)
-    assert shown(beside, "-c", code).startswith(PACKAGE)
+    code = probe._MAIN.replace("main()", SHOW)
+    assert shown(beside, "-c", code, PACKAGE).startswith(PACKAGE)
 
 
 def test_what_check_imports_finds_its_own_package(beside: dict[str, str]) -> None:
