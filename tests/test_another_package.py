@@ -26,8 +26,8 @@ def a_package_beside(tmp_path: Path) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(tmp_path)}
 
 
-def shown(environment: dict[str, str], *arguments: str) -> str:
-    done = subprocess.run(
+def ran(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
         [sys.executable, *arguments],
         env=environment,
         stdin=subprocess.DEVNULL,
@@ -36,22 +36,17 @@ def shown(environment: dict[str, str], *arguments: str) -> str:
         timeout=60,
         check=False,
     )
+
+
+def shown(environment: dict[str, str], *arguments: str) -> str:
+    done = ran(environment, *arguments)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
 
 def test_a_keeper_is_of_its_own_package(beside: dict[str, str]) -> None:
     """Which misses the socket that it is told its orders by."""
-    program = f"{PACKAGE}/mod_python/_daemon/__main__.py"
-    done = subprocess.run(
-        [sys.executable, program, "name"],
-        env=beside,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = ran(beside, f"{PACKAGE}/mod_python/_daemon/__main__.py", "name")
     assert "daemon name: its keeper cannot go on" in done.stderr, done.stderr
 
 
