@@ -59,8 +59,8 @@ docs: $(DOCS)/ready ## make the documentation's site of docs/ and the package: t
 	$(DOCS)/bin/python tools/docs.py
 lint: $(VENV)/ready ## check formatting, lints and types
 	cargo fmt --check
-	cargo clippy --locked --all-targets -- -D warnings
-	cargo clippy --locked --all-targets $(TESTED) -- -D warnings
+	$(STRICT) cargo clippy --locked --all-targets -- -D warnings
+	$(STRICT) cargo clippy --locked --all-targets $(TESTED) -- -D warnings
 	$(VENV)/bin/ruff format --check . && $(VENV)/bin/ruff check . && $(VENV)/bin/mypy && $(VENV)/bin/python tools/circles.py
 	tools/deny.sh
 fmt: $(VENV)/ready ## format Rust and Python

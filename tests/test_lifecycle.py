@@ -56,7 +56,7 @@ def test_threads_that_outlive_their_interpreter(serve: Serve, mpm: str) -> None:
     settings = LEAVING + "ServerLimit 30\nMaxConnectionsPerChild 1\nMaxMemFree 1\n"
     server = serve(places("ending") + settings, mpm=mpm, threads=1, children=2)
     # The others make a child a second.
-    for _ in range(25 if mpm == "prefork" else 8):
+    for _ in range(12 if mpm == "prefork" else 8):
         server._wait(lambda: answers_at(server, "/ending/left_behind"), "no child answers")
     server.stop(signal.SIGWINCH)
     text = server.log_text()

@@ -69,7 +69,7 @@ def test_no_update_is_lost_among_four_children(serve: Serve, mpm: str, store: tu
         "-s",
         "600",
         "-n",
-        "400",
+        "240",
         "-c",
         "16",
         "-H",
@@ -77,9 +77,9 @@ def test_no_update_is_lost_among_four_children(serve: Serve, mpm: str, store: tu
         server.url("/sessions/count"),
     ]
     report = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert "Complete requests:      400" in report and "Non-2xx" not in report, report + server.log_text()[-2000:]
+    assert "Complete requests:      240" in report and "Non-2xx" not in report, report + server.log_text()[-2000:]
     number, new, sid, _, kind = server.ok("/sessions/count", headers=sent).text.split()
-    assert (number, new, kind) == ("402", "False", store[0]) and sid == first.text.split()[2]
+    assert (number, new, kind) == ("242", "False", store[0]) and sid == first.text.split()[2]
 
 
 def test_what_a_session_holds(serve: Serve, store: tuple[str, Optional[Database]]) -> None:

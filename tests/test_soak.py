@@ -17,7 +17,7 @@ from soak import LINES, soak
 
 def test_graceful_restarts(mpm: str) -> None:
     """The short form of `make soak`."""
-    result = soak(30, mpm)
+    result = soak(15, mpm)
     assert result.good, str(result)
 
 

@@ -1,6 +1,7 @@
 """Handlers that do what nobody should, to a module that must put up with it."""
 
 import threading
+import time
 
 from mod_python import apache
 
@@ -292,6 +293,7 @@ def outlives(filter):
     def use():
         started.set()
         for _ in range(100000):
+            gap()
             try:
                 filter.read(10)
                 filter.write("x")
@@ -315,6 +317,12 @@ def patiently(operation, *arguments):
         except RuntimeError as error:
             if "in use" not in str(error):
                 raise
+        gap()
+
+
+def gap():
+    """Gives the lock away between two operations: who only gives it away in the middle of them finds the object in use for ever."""
+    time.sleep(0.0001)
 
 
 def uses_old_filter(req):

@@ -23,6 +23,9 @@ PATIENCE_WITHOUT = 30.0
 """Seconds that it may take to be there at all, or be gone."""
 _STOPPING = 45.0
 """Seconds that a server may take to stop: more than GracefulShutdownTimeout."""
+_HEARING = 2.0
+"""Seconds for a child without its parent to end when it is told. Prefork's do, at once; event's and worker's wait for a word in their
+parent's pipe and take new requests until then, so that waiting longer finishes nothing."""
 
 ERROR_LOG = re.compile(r"\[\w{3} \w{3} ")
 """How a line of the error log begins (ErrorLogFormat's default)."""
@@ -118,19 +121,19 @@ def left(state: root.State) -> list[int]:
 def end_left(state: root.State) -> int:
     """End what a killed server has left; how many processes that were. Raises Problem where one does not end."""
     count = 0
-    limit = time.monotonic() + PATIENCE_WITHOUT
+    begun = time.monotonic()
     told: set[int] = set()
     while True:
         found = left(state)
         if not found:
             return count
-        number = signal.SIGTERM if time.monotonic() < limit - PATIENCE_WITHOUT / 2 else signal.SIGKILL
+        number = signal.SIGTERM if time.monotonic() < begun + _HEARING else signal.SIGKILL
         for pid in found:
             if pid not in told or number == signal.SIGKILL:
                 count += pid not in told
                 told.add(pid)
                 _end(pid, state, number)
-        if time.monotonic() > limit:
+        if time.monotonic() > begun + PATIENCE_WITHOUT:
             raise Problem(
                 f"process {found[0]}, which a killed server has left, does not end", f"kill -9 {found[0]} ends it."
             )
