@@ -242,3 +242,18 @@ def answers(server: Server) -> bool:
     with contextlib.suppress(OSError):
         return len(server.get("/shop/").text.split()) == 5
     return False
+
+
+def test_only_a_websocket_may_be_silent_for_long(serve: Serve) -> None:
+    """A request has the front's patience, whatever a client says that it wants to become."""
+    server = serve(
+        f"ProxyTimeout 1\nPythonDaemon shop {user()} working-directory=@ROOT@/apps\nPythonWSGI /shop kept:application daemon=shop\n",
+        modules=PROXY,
+        beside=False,
+    )
+    Daemon(server).serves()
+    for fields in ("", "Upgrade: websocket\r\n", "Connection: upgrade\r\nUpgrade: websocket\r\n"):
+        answer = raw(server.port, f"GET /shop/hang HTTP/1.1\r\nHost: a\r\n{fields}\r\n".encode())
+        # mod_proxy_http's, where no head has come in time.
+        assert answer.startswith(b"HTTP/1.1 502 "), answer
+        server.claim("AH01102|AH00898|daemon shop has ended")

@@ -198,6 +198,26 @@ def test_one_of_two_starts_wins(command: Command) -> None:
     assert command("stop", "twice").returncode == 0
 
 
+@pytest.mark.parametrize("verb", ["start", "stop"])
+def test_a_server_that_is_starting_is_not_one_that_was_killed(command: Command, verb: str) -> None:
+    """It has no pid file yet, as what a killed one has left; but somebody has the lock."""
+    from mod_python._own import root
+
+    port, place = free_port(), f"starting-{verb}"
+    line = ("start", "where", "--background", "--server-root", place, "--port", str(port))
+    assert command(*line).returncode == 0
+    file = command.place / place / "run/httpd.pid"
+    pid = file.read_text()
+    file.unlink()
+    lock = root.Lock(str(command.place / place))
+    done = command(*line) if verb == "start" else command(verb, place)
+    lock.release()
+    assert done.returncode == 1 and "another mod_python is starting a server in" in done.stderr, done
+    answer(port)
+    file.write_text(pid)
+    assert command("stop", place).returncode == 0
+
+
 def test_the_lock_of_a_start(command: Command, tmp_path: Path) -> None:
     from mod_python._own import root
     from mod_python._own.problems import Problem

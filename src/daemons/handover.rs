@@ -115,12 +115,7 @@ pub(crate) fn hand_over(request: Request<'_>) -> Status {
     if limited != Status::OK {
         return limited;
     }
-    let wanted = request
-        .headers_in()
-        .and_then(|table| table.first(c"Upgrade"));
-    let is_upgrade =
-        wanted.is_some_and(|wanted| wanted.to_bytes().eq_ignore_ascii_case(b"websocket"));
-    let host = if is_upgrade {
+    let host = if may_be_tunnel(request) {
         upgrade(&daemon)
     } else {
         daemon.host()
@@ -129,6 +124,13 @@ pub(crate) fn hand_over(request: Request<'_>) -> Status {
     request.become_proxied(&host, &told);
     request.expect_error();
     Status::DECLINED
+}
+
+/// Can it become a WebSocket there? What cannot has the patience of other requests, whatever the client asks for.
+fn may_be_tunnel(request: Request<'_>) -> bool {
+    let mount = request.config::<ModPython>().mount;
+    let is_asgi = mount.is_none_or(|mount| mount.gateway == asgi::GATEWAY.handler);
+    is_asgi && asgi::is_websocket(request)
 }
 
 /// Says so in the log where the daemon has not answered; mod_proxy says it in its own way, without its name.

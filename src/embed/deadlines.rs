@@ -22,7 +22,7 @@ use crate::httpd::clock::now;
 use crate::httpd::fork::is_forked;
 use crate::httpd::guard::guard;
 use crate::httpd::log::{self, Extra, Level};
-use crate::httpd::module::retirement;
+use crate::httpd::module::retirement::{self, Others};
 use crate::httpd::request::handed;
 use crate::httpd::request::server::mpm_query;
 use pyo3::ffi;
@@ -497,8 +497,13 @@ impl Kept {
     }
 }
 
-/// So often nobody else is seen to be at work, before that is believed: what has been accepted may still wait for a worker.
-const LOOKS: u32 = 4;
+impl Others {
+    /// So often nobody else is seen to be at work, before that is believed: what has been accepted may still wait for a worker. Two seconds
+    /// where connections linger, as long as httpd itself gives most of them.
+    fn looks(self) -> u32 {
+        if self == Others::Lingering { 40 } else { 4 }
+    }
+}
 
 /// Has the child end, when what the others do is done, or httpd's Timeout has passed.
 fn retire() {
@@ -515,14 +520,11 @@ fn retire() {
             while !threads::is_ending() {
                 std::thread::sleep(TICK);
                 let (stuck, in_workers) = given_up();
-                idle = if retirement::others(in_workers) {
-                    0
-                } else {
-                    idle + 1
-                };
+                let others = retirement::others(in_workers);
+                idle = if others == Others::Busy { 0 } else { idle + 1 };
                 let age = now() - begun;
-                let is_time =
-                    idle >= LOOKS && age >= farewell || age >= armed::nanoseconds(patience);
+                let is_time = idle >= others.looks() && age >= farewell
+                    || age >= armed::nanoseconds(patience);
                 if is_time && stuck > 0 {
                     // None of them comes back from here on: it would wait for its entry.
                     let kept = Kept(

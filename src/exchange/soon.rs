@@ -146,7 +146,8 @@ fn send(lease: &RequestLease) -> bool {
     let request = held.request();
     let connection = request.connection();
     let is_free = !connection.keeps_output() && connection.has_room(output.pending() + HEAD);
-    if !is_free || !request.has_plain_way_out() {
+    let waits = || request.would_take_in(output.pending() + HEAD) || !request.has_plain_way_out();
+    if !is_free || waits() {
         return false;
     }
     drop(output);

@@ -118,8 +118,23 @@ def left(state: root.State) -> list[int]:
     return found
 
 
-def end_left(state: root.State) -> int:
-    """End what a killed server has left; how many processes that were. Raises Problem where one does not end."""
+def end_left(state: root.State, has_lock: bool = False) -> int:
+    """End what a killed server has left; how many processes that were.
+
+    Without a pid file a server that is just starting looks the same, so that this is for whoever has the root's lock, and takes it.
+    Raises Problem where another one has it, or a process does not end.
+    """
+    if not left(state):
+        return 0
+    lock = None if has_lock else root.Lock(state.root)
+    try:
+        return _end_left(state)
+    finally:
+        if lock:
+            lock.release()
+
+
+def _end_left(state: root.State) -> int:
     count = 0
     begun = time.monotonic()
     told: set[int] = set()
@@ -187,7 +202,7 @@ def forget_left() -> None:
             state = root.find(path)
             if state.options.is_port_found and running(state) is None:
                 lock = root.Lock(state.root)
-                end_left(state)
+                end_left(state, has_lock=True)
                 forget(state)
                 lock.release()
 

@@ -64,7 +64,7 @@ def prepare(wanted: options.Options, is_setup: bool = False) -> Prepared:
     try:
         if not is_setup:
             # Somebody may have been faster since that was looked at first.
-            refuse_running(path)
+            refuse_running(path, has_lock=True)
         _write(state, text, site, own)
     except BaseException:
         lock.release()
@@ -72,7 +72,7 @@ def prepare(wanted: options.Options, is_setup: bool = False) -> Prepared:
     return Prepared(state, site, environment, identity, lock)
 
 
-def refuse_running(path: str) -> None:
+def refuse_running(path: str, has_lock: bool = False) -> None:
     """Raises Problem where a server runs in a server root. What a killed one has left there is ended: it would hold the port."""
     try:
         state = root.find(path)
@@ -84,7 +84,7 @@ def refuse_running(path: str) -> None:
             f"it runs already (process {pid}), and serves {state.url}",
             f"`{state.command('reload')}` has it read its application anew, `{state.command('stop')}` stops it.",
         )
-    process.end_left(state)
+    process.end_left(state, has_lock)
 
 
 def _working(wanted: options.Options, children: Optional[tuple[str, str]]) -> str:

@@ -24,3 +24,4 @@ pub(crate) use apart::{Apart, Failed, apart};
 pub(super) use event_loop::START;
 pub(crate) use gateway::GATEWAY;
 pub(super) use handler::{HANDLER, answer};
+pub(crate) use websocket::is_asked_for as is_websocket;

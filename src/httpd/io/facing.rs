@@ -81,6 +81,31 @@ impl Request<'_> {
     }
 }
 
+impl Request<'_> {
+    /// Would so many bytes more of the answer have the rest of the request's body read first, which may take as long as its client likes?
+    pub(crate) fn would_take_in(self, more: usize) -> bool {
+        let more = i64::try_from(more).unwrap_or(i64::MAX);
+        // SAFETY: a live request, which this thread has, whose filters live as long; the one of that name has what `face_front` has given it.
+        unsafe {
+            let first = (*self.as_ptr()).proto_output_filters.cast_const().as_ref();
+            let next = |filter: &&sys::ap_filter_t| filter.next.cast_const().as_ref();
+            std::iter::successors(first, next)
+                .filter(|filter| filter.frec.as_ref().is_some_and(|record| is_output(record)))
+                .filter_map(|filter| filter.ctx.cast::<Facing>().as_ref())
+                .any(|facing| !facing.is_read && facing.sent.saturating_add(more) > AHEAD)
+        }
+    }
+}
+
+/// Is it the record of the output's filter?
+unsafe fn is_output(record: &sys::ap_filter_rec_t) -> bool {
+    // SAFETY: the name of what is registered.
+    !record.name.is_null()
+        && unsafe { CStr::from_ptr(record.name) }
+            .to_bytes()
+            .eq_ignore_ascii_case(OUTPUT.to_bytes())
+}
+
 unsafe extern "C" fn answer(
     filter: *mut sys::ap_filter_t,
     brigade: *mut sys::apr_bucket_brigade,
@@ -254,7 +279,7 @@ unsafe fn take_in(request: *mut sys::request_rec, facing: &mut Facing) -> sys::a
 /// How many bytes are read at once.
 const BLOCK: sys::apr_off_t = 65_536;
 
-/// What has been taken in: in memory, or in a file that has no name for anybody else.
+/// What has been taken in: in memory, or in a file that has no name, so that nothing of it is left when the process is killed.
 struct Spool {
     pool: *mut sys::apr_pool_t,
     kept: *mut sys::apr_bucket_brigade,
@@ -291,7 +316,7 @@ impl Spool {
     /// # Safety
     /// So many bytes are there.
     unsafe fn write(&mut self, data: *const c_char, length: usize) -> sys::apr_status_t {
-        // SAFETY: the caller's promise; APR removes the file's name with the pool.
+        // SAFETY: the caller's promise.
         unsafe {
             if self.file.is_null() && self.length < IN_MEMORY {
                 self.length += i64::try_from(length).unwrap_or(0);
@@ -306,10 +331,15 @@ impl Spool {
                 let directory = CStr::from_ptr(directory).to_string_lossy();
                 let name = format!("{directory}/mod_python.XXXXXX\0").into_bytes();
                 let name = sys::apr_pstrmemdup(self.pool, name.as_ptr().cast(), name.len());
-                let status = sys::apr_file_mktemp(&raw mut self.file, name, 0, self.pool);
+                let flags = sys::APR_FOPEN_CREATE
+                    | sys::APR_FOPEN_READ
+                    | sys::APR_FOPEN_WRITE
+                    | sys::APR_FOPEN_EXCL;
+                let status = sys::apr_file_mktemp(&raw mut self.file, name, flags, self.pool);
                 if status != 0 {
                     return status;
                 }
+                libc::unlink(name);
                 self.length = 0;
             }
             self.length += i64::try_from(length).unwrap_or(0);

@@ -63,6 +63,7 @@ pub(super) fn register() {
 
 unsafe extern "C" fn on_close(raw: *mut sys::conn_rec) -> c_int {
     if listener::is_daemon()
+        && is_possible()
         && let Err(place) = guard("pre_close_connection", || serve(raw))
     {
         log::process(Level::Critical, &place);
@@ -70,8 +71,12 @@ unsafe extern "C" fn on_close(raw: *mut sys::conn_rec) -> c_int {
     sys::OK
 }
 
-/// Has the lock be nobody's in processes that applications fork: held by the thread that forks, it is given back on both sides.
+/// Has the lock be nobody's in processes that applications fork: held by the thread that forks, it is given back on both sides. Nothing
+/// ever waits where the MPM has no threads, and there the child's end may interrupt a fork, in the same thread (prefork's SIGTERM).
 pub(crate) fn follow_forks() {
+    if !is_possible() {
+        return;
+    }
     at_fork(AtFork {
         prepare: || hold(Some(known())),
         parent: || hold(None),
@@ -212,6 +217,9 @@ pub(super) fn send_away(age: Duration) {
 /// The child ends.
 pub(crate) fn part() {
     PARTING.store(true, Ordering::Release);
+    if !is_possible() {
+        return;
+    }
     send_away(Duration::ZERO);
 }
 

@@ -82,8 +82,20 @@ unsafe extern "C" fn refuse(
     sys::APR_EGENERAL
 }
 
-/// Have others something in hand than so many threads, which do not come back?
-pub(crate) fn others(stuck: usize) -> bool {
+/// What others than so many threads, which do not come back, have in hand.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Others {
+    /// Nothing.
+    Idle,
+    /// Connections whose answers have left, and whose clients shall have the time to read them (RFC 9112, 9.6). Event counts them when it
+    /// has to look for one that takes too long, which can be half a minute after all have gone.
+    Lingering,
+    /// A request.
+    Busy,
+}
+
+/// What others have in hand, but for so many threads.
+pub(crate) fn others(stuck: usize) -> Others {
     let hard_limit = |code| usize::try_from(mpm_query(code)).unwrap_or(0);
     let children = hard_limit(sys::AP_MPMQ_HARD_LIMIT_DAEMONS);
     let threads = hard_limit(sys::AP_MPMQ_HARD_LIMIT_THREADS);
@@ -91,11 +103,11 @@ pub(crate) fn others(stuck: usize) -> bool {
     // SAFETY: httpd's scoreboard, which has so many places and lives as long as the child; numbers that others may be writing.
     unsafe {
         if sys::ap_scoreboard_image.is_null() {
-            return false;
+            return Others::Idle;
         }
         for child in 0..children {
             let Ok(child) = i32::try_from(child) else {
-                return false;
+                return Others::Idle;
             };
             let process = sys::ap_get_scoreboard_process(child);
             if process.is_null() || (*process).pid != me {
@@ -108,12 +120,14 @@ pub(crate) fn others(stuck: usize) -> bool {
                     !worker.is_null() && is_busy(i32::from((*worker).status))
                 })
                 .count();
-            let waiting =
-                (*process).write_completion + (*process).lingering_close + (*process).suspended;
-            return busy > stuck || waiting > 0;
+            return match (*process).write_completion + (*process).suspended {
+                0 if busy <= stuck && (*process).lingering_close == 0 => Others::Idle,
+                0 if busy <= stuck => Others::Lingering,
+                _ => Others::Busy,
+            };
         }
     }
-    false
+    Others::Idle
 }
 
 /// Does a worker serve a request? Event says SERVER_GRACEFUL of all workers of a child that ends, the busy ones among them. The worker MPM says

@@ -16,7 +16,7 @@ pub(super) struct Asked {
 
 /// Does the request ask for a WebSocket? An Upgrade of HTTP/1.0, or one that Connection does not name, is none (RFC 9110, 7.8). With
 /// `H2WebSockets on`, mod_http2 makes a request with this header of one by RFC 8441, and HTTP/2 has no Connection.
-pub(in super::super) fn is_asked_for(host: Host<'_>) -> bool {
+pub(crate) fn is_asked_for(host: Host<'_>) -> bool {
     let may_upgrade = || match host.proto_num() {
         2000.. => true,
         1001.. => has_word(host, c"Connection", "upgrade"),

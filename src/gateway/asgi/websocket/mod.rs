@@ -15,5 +15,5 @@ mod utf8;
 mod work;
 mod worker;
 
-pub(super) use handshake::is_asked_for;
+pub(crate) use handshake::is_asked_for;
 pub(super) use worker::prepare;
