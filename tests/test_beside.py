@@ -112,7 +112,7 @@ def agree(site: Site, answers: list[tuple[bytes, bytes]], memory: str) -> None:
     differences = site.differences(answers)
     if differences:
         own = site.differences(site.ask(None, memory))
-        text = "\n".join(differences[:40] + ["", f"httpd alone: {len(own)}", *own[:40]])
+        text = "\n".join([*differences[:40], "", f"httpd alone: {len(own)}", *own[:40]])
         pytest.fail(f"{len(differences)} differ:\n{text}", pytrace=False)
 
 
