@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from conftest import Serve
-from mod_python._own import configuration, foreground, options, probe, process, root, serving, sources
+from mod_python._own import configuration, foreground, options, probe, process, root, serving, sources, targets
 from mod_python._own.problems import Problem
-from started import ROOT, Command
+from started import ROOT, Command, until
 from test_asgi_protocols import certificate
 
 from httpd import CHILD_USER, PROJECT
@@ -459,3 +462,63 @@ def test_a_directory_that_has_gone(command: Command) -> None:
     assert "Traceback" not in done.stderr
     missing = command("genconfig", "nowhere.py")
     assert missing.returncode == 2 and missing.stderr.endswith("error: there is no file nowhere.py\n")
+
+
+FORKS = {
+    "a manager": "import multiprocessing\nshared = multiprocessing.get_context('fork').Manager().dict()\n",
+    "a child that stays": "import os, time\nif os.fork() == 0:\n    time.sleep(120)\n    os._exit(0)\n",
+    "a child that ends as Python does": "import os, sys\npid = os.fork()\nif pid == 0:\n    sys.exit(1)\nos.waitpid(pid, 0)\n",
+    "much to say": "import sys\nraise ValueError('x' * 300_000)\n",
+    "an end of its own": "import os, time\nif os.fork() == 0:\n    time.sleep(120)\nos._exit(4)\n",
+}
+
+
+@pytest.mark.parametrize("what", FORKS)
+def test_what_an_import_has_forked_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """It holds what the answer is written to, and ends with the import."""
+    monkeypatch.setattr(probe, "PATIENCE", 20.0)
+    (tmp_path / "forks.py").write_text(f"{FORKS[what]}{APP}")
+    target = targets.Target("", "", "forks", "app", False, str(tmp_path), "forks:app")
+    wanted = options.Options(directory=str(tmp_path), working=str(tmp_path))
+    mark = f"mark-{tmp_path.name}"
+    environment = {"PATH": os.environ["PATH"], "MARK": mark}
+    began = time.monotonic()
+    if what in ("much to say", "an end of its own"):
+        with pytest.raises(Problem, match="ValueError: xxx" if what == "much to say" else r"ended Python \(status 4\)"):
+            probe.probed([target], wanted, environment, None)
+    else:
+        assert [one.kind for one in probe.probed([target], wanted, environment, None)] == ["wsgi"]
+    assert time.monotonic() - began < 15
+    until(lambda: not _marked(mark), lambda: str(_marked(mark)))
+
+
+def _marked(mark: str) -> list[str]:
+    """The processes with that in their environment."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):
+            if mark.encode() in path.read_bytes():
+                found.append(path.parent.name)
+    return found
+
+
+def test_signals_reach_an_import(tmp_path: Path) -> None:
+    """Which is in a session of its own, and has children that would stay."""
+    forks = "import os, time\nos.fork()\nopen(f'began{os.getpid()}', 'w').close()\ntime.sleep(120)\n"
+    (tmp_path / "forks.py").write_text(f"{forks}{APP}")
+    task = f"""
+from mod_python._own import options, probe, targets
+target = targets.Target("", "", "forks", "app", False, {str(tmp_path)!r}, "forks:app")
+probe.probed([target], options.Options(working={str(tmp_path)!r}), {{"MARK": {str(tmp_path)!r}}}, None)
+"""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        for path in tmp_path.glob("began*"):
+            path.unlink()
+        environment = {**os.environ, "PYTHONPATH": str(PROJECT / "python")}
+        with subprocess.Popen([sys.executable, "-c", task], env=environment, stderr=subprocess.DEVNULL) as waits:
+            until(lambda: len(list(tmp_path.glob("began*"))) == 2, lambda: "nothing is imported")
+            waits.send_signal(number)
+            assert waits.wait(20) == -number
+        until(lambda: not _marked(str(tmp_path)), lambda: str(_marked(str(tmp_path))))
