@@ -105,6 +105,8 @@ MISTAKES = {
     "away:app": "the start-up of away::app (lifespan) has failed:\n  no database",
     "away:app --background": "the start-up of away::app (lifespan) has failed:\n  no database",
     "raises --option mod_python.asgi.lifspan=on": "--option mod_python.asgi.lifspan: there is no such PythonOption\n  Did you mean mod_python.asgi.lifespan?",
+    "good --option mod_python.session.session_type=FileSession": "--option mod_python.session.session_type: a key has no = in it, nor behind it\n  Write --option 'mod_python.session.session_type value'.",
+    "good --option =": "a key has no = in it, nor behind it\n  Write --option 'key value'.",
     "raises --option mod_python.asgi.lifespan=on": "{place}/raises.py\", line 3, in app\n      raise LookupError('no table')\n  LookupError: no table",
     "page.psp": "page.psp is a PSP page, and pages are served by the directory that they are in",
     "leaves:app": "SystemExit: bye",
@@ -137,7 +139,7 @@ MISTAKES = {
     "good --static /=empty": "--static /=empty would take everything",
     "good --static /a=empty --mount /a=good": "two things are to be at /a",
     "good --server-root empty": "{place}/empty has other files in it",
-    "good --env-file bad.env": "--env-file {place}/bad.env, line 2: 'B is 2' is not NAME=value",
+    "good --env-file bad.env": "--env-file {place}/bad.env, line 2: what stands there is not NAME=value",
     "good --env-file nowhere": "--env-file nowhere: no such file or directory",
     "good --https-key good.py": "--https-key needs --https-cert",
     "good --https-cert good.py": "there is no certificate in it",
@@ -326,6 +328,7 @@ say("no module", programs.python_module)
         ('A=\'a # "b" \\n\'\nB="c\\n\\"d\\" $HOME" # x', {"A": 'a # "b" \\n', "B": 'c\n"d" $HOME'}),
         ("\ufeffA=é\n\n#B=1\nC=", {"A": "é", "C": ""}),
         ("A=a#b\nA=c", {"A": "c"}),
+        ("A=a\u2028b\x0cc\x1cd\x85e\rf\r\nB='1'\r\n", {"A": "a\u2028b\x0cc\x1cd\x85e\rf", "B": "1"}),
         ("A='x", None),
         ("=x", None),
         ("A-B=x", None),
@@ -342,6 +345,32 @@ def test_files_of_variables(tmp_path: Path, text: str, value: object) -> None:
             options.environment_of(str(file))
     else:
         assert options.environment_of(str(file)) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('KEY="hunter2', "KEY=…"),
+        ("hunter2", "what stands there"),
+        ("KEY='' hunter2", "KEY=…"),
+        ("hunter-2=", "what st"),
+    ],
+)
+def test_values_of_variables_are_not_shown(tmp_path: Path, text: str, told: str) -> None:
+    file = tmp_path / "env"
+    file.write_text(f"A=1\n{text}\n")
+    with pytest.raises(Problem) as caught:
+        options.environment_of(str(file))
+    assert f"{file}, line 2: {told}" in str(caught.value) and "hunter" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["key value", " key\tvalue ", "key \t value"])
+def test_options_have_a_key_and_a_value(text: str) -> None:
+    assert options.option(text) == ("key", "value")
+    assert options.option("key") == ("key", "") and options.option("key a=b c") == ("key", "a=b c")
+    for wrong in ("", " ", "key=value", "key = value", "=", "key ="):
+        with pytest.raises(Problem):
+            options.option(wrong)
 
 
 def test_arguments_are_quoted() -> None:
@@ -381,6 +410,21 @@ def test_sources_tell_what_they_are(tmp_path: Path, source: str, kind: str) -> N
     file = tmp_path / "m.py"
     file.write_text(source)
     assert sources.look(str(file)).kind("app") == kind
+
+
+@pytest.mark.parametrize(
+    "source",
+    [f"x = {'-' * 20_000}1\n", f"x = {'(' * 5_000}\n", f"x = {'a+' * 30_000}a\n", f"x = app = a{'.a' * 1_500}()\n"],
+)
+def test_sources_that_are_nested_deeply(tmp_path: Path, source: str) -> None:
+    """The parser has limits of its own, elsewhere in each version: whatever it says is told, or the source is read."""
+    (tmp_path / "data.py").write_text(source)
+    (tmp_path / "index.psp").write_text("x")
+    found = sources.look(str(tmp_path / "data.py"))
+    assert found.error.startswith(str(tmp_path / "data.py")) or "x" in found.names
+    assert found.kind("app") == ""
+    with contextlib.suppress(Problem):
+        targets.of_directory(str(tmp_path), "")
 
 
 def test_factories_tell_what_they_make(tmp_path: Path) -> None:
