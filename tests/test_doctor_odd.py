@@ -82,3 +82,20 @@ def test_what_is_ours_is_told_of_its_own_line(tmp_path: Path, capsys: pytest.Cap
 def test_what_is_whole(tmp_path: Path, text: str, is_whole: bool) -> None:
     (tmp_path / "site.conf").write_text(text)
     assert configuration.is_whole(str(tmp_path / "site.conf")) == is_whole
+
+
+@pytest.mark.parametrize("mark", ["!", "~ ", "~"])
+@pytest.mark.parametrize("section", ["IfDefine", "IfVersion", "IfModule", "Directory", "Location"])
+def test_marks_without_end(tmp_path: Path, capsys: pytest.CaptureFixture[str], section: str, mark: str) -> None:
+    config = tmp_path / "httpd.conf"
+    config.write_text(f"Listen 127.0.0.1:1\n<{section} {mark * 3000}x>\n</{section}>\nPythonHandlr x\n")
+    assert ("MP0011", 4) in [(one["code"], one["line"]) for one in told(capsys, str(config))[1]]
+
+
+@pytest.mark.parametrize(
+    ("condition", "holds"), [("!A", False), ("!B", True), ("A", True), ("B", False), ('!"A"', False)]
+)
+def test_conditions(tmp_path: Path, capsys: pytest.CaptureFixture[str], condition: str, holds: bool) -> None:
+    config = tmp_path / "httpd.conf"
+    config.write_text(f"Listen 127.0.0.1:1\nDefine A\n<IfDefine {condition}>\nPythonHandlr x\n</IfDefine>\n")
+    assert ("MP0011" in [one["code"] for one in told(capsys, str(config))[1]]) == holds

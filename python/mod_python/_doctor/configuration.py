@@ -307,7 +307,11 @@ class _Reader:
     def holds(self, condition: str, argument: str) -> bool:
         argument = _unquoted(resolved(argument, self.variables()))
         if argument.startswith("!"):
-            return not self.holds(condition, argument[1:].strip())
+            # Once, as httpd has it: a further one is a part of the name.
+            return not self.holds_plainly(condition, _unquoted(argument[1:].strip()))
+        return self.holds_plainly(condition, argument)
+
+    def holds_plainly(self, condition: str, argument: str) -> bool:
         if condition == "ifmodule":
             return argument in self.found.modules or self._source_file(argument) in self.found.modules
         if condition == "ifdefine":
@@ -356,7 +360,8 @@ def _below(folder: str) -> list[str]:
 def _unquoted(text: str) -> str:
     """The argument of a container, without quotes; `~ "expression"` keeps its mark."""
     if text.startswith("~"):
-        return "~ " + _unquoted(text[1:].strip())
+        inner = text[1:].strip()
+        return "~ " + (inner if inner.startswith("~") else _unquoted(inner))
     return text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" else text
 
 
