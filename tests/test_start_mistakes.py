@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from conftest import Serve
-from mod_python._own import configuration, foreground, options, probe, process, root, serving, sources
+from mod_python._own import configuration, foreground, options, probe, process, root, serving, sources, targets
 from mod_python._own.problems import Problem
-from started import ROOT, Command
+from started import ROOT, Command, until
 from test_asgi_protocols import certificate
 
 from httpd import CHILD_USER, PROJECT
@@ -102,6 +105,8 @@ MISTAKES = {
     "away:app": "the start-up of away::app (lifespan) has failed:\n  no database",
     "away:app --background": "the start-up of away::app (lifespan) has failed:\n  no database",
     "raises --option mod_python.asgi.lifspan=on": "--option mod_python.asgi.lifspan: there is no such PythonOption\n  Did you mean mod_python.asgi.lifespan?",
+    "good --option mod_python.session.session_type=FileSession": "--option mod_python.session.session_type: a key has no = in it, nor behind it\n  Write --option 'mod_python.session.session_type value'.",
+    "good --option =": "a key has no = in it, nor behind it\n  Write --option 'key value'.",
     "raises --option mod_python.asgi.lifespan=on": "{place}/raises.py\", line 3, in app\n      raise LookupError('no table')\n  LookupError: no table",
     "page.psp": "page.psp is a PSP page, and pages are served by the directory that they are in",
     "leaves:app": "SystemExit: bye",
@@ -134,7 +139,7 @@ MISTAKES = {
     "good --static /=empty": "--static /=empty would take everything",
     "good --static /a=empty --mount /a=good": "two things are to be at /a",
     "good --server-root empty": "{place}/empty has other files in it",
-    "good --env-file bad.env": "--env-file {place}/bad.env, line 2: 'B is 2' is not NAME=value",
+    "good --env-file bad.env": "--env-file {place}/bad.env, line 2: what stands there is not NAME=value",
     "good --env-file nowhere": "--env-file nowhere: no such file or directory",
     "good --https-key good.py": "--https-key needs --https-cert",
     "good --https-cert good.py": "there is no certificate in it",
@@ -323,6 +328,7 @@ say("no module", programs.python_module)
         ('A=\'a # "b" \\n\'\nB="c\\n\\"d\\" $HOME" # x', {"A": 'a # "b" \\n', "B": 'c\n"d" $HOME'}),
         ("\ufeffA=é\n\n#B=1\nC=", {"A": "é", "C": ""}),
         ("A=a#b\nA=c", {"A": "c"}),
+        ("A=a\u2028b\x0cc\x1cd\x85e\rf\r\nB='1'\r\n", {"A": "a\u2028b\x0cc\x1cd\x85e\rf", "B": "1"}),
         ("A='x", None),
         ("=x", None),
         ("A-B=x", None),
@@ -339,6 +345,32 @@ def test_files_of_variables(tmp_path: Path, text: str, value: object) -> None:
             options.environment_of(str(file))
     else:
         assert options.environment_of(str(file)) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('KEY="hunter2', "KEY=…"),
+        ("hunter2", "what stands there"),
+        ("KEY='' hunter2", "KEY=…"),
+        ("hunter-2=", "what st"),
+    ],
+)
+def test_values_of_variables_are_not_shown(tmp_path: Path, text: str, told: str) -> None:
+    file = tmp_path / "env"
+    file.write_text(f"A=1\n{text}\n")
+    with pytest.raises(Problem) as caught:
+        options.environment_of(str(file))
+    assert f"{file}, line 2: {told}" in str(caught.value) and "hunter" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["key value", " key\tvalue ", "key \t value"])
+def test_options_have_a_key_and_a_value(text: str) -> None:
+    assert options.option(text) == ("key", "value")
+    assert options.option("key") == ("key", "") and options.option("key a=b c") == ("key", "a=b c")
+    for wrong in ("", " ", "key=value", "key = value", "=", "key ="):
+        with pytest.raises(Problem):
+            options.option(wrong)
 
 
 def test_arguments_are_quoted() -> None:
@@ -378,6 +410,21 @@ def test_sources_tell_what_they_are(tmp_path: Path, source: str, kind: str) -> N
     file = tmp_path / "m.py"
     file.write_text(source)
     assert sources.look(str(file)).kind("app") == kind
+
+
+@pytest.mark.parametrize(
+    "source",
+    [f"x = {'-' * 20_000}1\n", f"x = {'(' * 5_000}\n", f"x = {'a+' * 30_000}a\n", f"x = app = a{'.a' * 1_500}()\n"],
+)
+def test_sources_that_are_nested_deeply(tmp_path: Path, source: str) -> None:
+    """The parser has limits of its own, elsewhere in each version: whatever it says is told, or the source is read."""
+    (tmp_path / "data.py").write_text(source)
+    (tmp_path / "index.psp").write_text("x")
+    found = sources.look(str(tmp_path / "data.py"))
+    assert found.error.startswith(str(tmp_path / "data.py")) or "x" in found.names
+    assert found.kind("app") == ""
+    with contextlib.suppress(Problem):
+        targets.of_directory(str(tmp_path), "")
 
 
 def test_factories_tell_what_they_make(tmp_path: Path) -> None:
@@ -459,3 +506,63 @@ def test_a_directory_that_has_gone(command: Command) -> None:
     assert "Traceback" not in done.stderr
     missing = command("genconfig", "nowhere.py")
     assert missing.returncode == 2 and missing.stderr.endswith("error: there is no file nowhere.py\n")
+
+
+FORKS = {
+    "a manager": "import multiprocessing\nshared = multiprocessing.get_context('fork').Manager().dict()\n",
+    "a child that stays": "import os, time\nif os.fork() == 0:\n    time.sleep(120)\n    os._exit(0)\n",
+    "a child that ends as Python does": "import os, sys\npid = os.fork()\nif pid == 0:\n    sys.exit(1)\nos.waitpid(pid, 0)\n",
+    "much to say": "import sys\nraise ValueError('x' * 300_000)\n",
+    "an end of its own": "import os, time\nif os.fork() == 0:\n    time.sleep(120)\nos._exit(4)\n",
+}
+
+
+@pytest.mark.parametrize("what", FORKS)
+def test_what_an_import_has_forked_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """It holds what the answer is written to, and ends with the import."""
+    monkeypatch.setattr(probe, "PATIENCE", 20.0)
+    (tmp_path / "forks.py").write_text(f"{FORKS[what]}{APP}")
+    target = targets.Target("", "", "forks", "app", False, str(tmp_path), "forks:app")
+    wanted = options.Options(directory=str(tmp_path), working=str(tmp_path))
+    mark = f"mark-{tmp_path.name}"
+    environment = {"PATH": os.environ["PATH"], "MARK": mark}
+    began = time.monotonic()
+    if what in ("much to say", "an end of its own"):
+        with pytest.raises(Problem, match="ValueError: xxx" if what == "much to say" else r"ended Python \(status 4\)"):
+            probe.probed([target], wanted, environment, None)
+    else:
+        assert [one.kind for one in probe.probed([target], wanted, environment, None)] == ["wsgi"]
+    assert time.monotonic() - began < 15
+    until(lambda: not _marked(mark), lambda: str(_marked(mark)))
+
+
+def _marked(mark: str) -> list[str]:
+    """The processes with that in their environment."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):
+            if mark.encode() in path.read_bytes():
+                found.append(path.parent.name)
+    return found
+
+
+def test_signals_reach_an_import(tmp_path: Path) -> None:
+    """Which is in a session of its own, and has children that would stay."""
+    forks = "import os, time\nos.fork()\nopen(f'began{os.getpid()}', 'w').close()\ntime.sleep(120)\n"
+    (tmp_path / "forks.py").write_text(f"{forks}{APP}")
+    task = f"""
+from mod_python._own import options, probe, targets
+target = targets.Target("", "", "forks", "app", False, {str(tmp_path)!r}, "forks:app")
+probe.probed([target], options.Options(working={str(tmp_path)!r}), {{"MARK": {str(tmp_path)!r}}}, None)
+"""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        for path in tmp_path.glob("began*"):
+            path.unlink()
+        environment = {**os.environ, "PYTHONPATH": str(PROJECT / "python")}
+        with subprocess.Popen([sys.executable, "-c", task], env=environment, stderr=subprocess.DEVNULL) as waits:
+            until(lambda: len(list(tmp_path.glob("began*"))) == 2, lambda: "nothing is imported")
+            waits.send_signal(number)
+            assert waits.wait(20) == -number
+        until(lambda: not _marked(str(tmp_path)), lambda: str(_marked(str(tmp_path))))

@@ -6,9 +6,13 @@ import grp
 import json
 import os
 import pwd
+import re
 import stat
 from dataclasses import dataclass
 from typing import Optional
+
+_MOST = (1 << 32) - 2
+"""The highest number of a user or a group: one more stands for none (setuid(2))."""
 
 
 @dataclass(frozen=True)
@@ -40,11 +44,27 @@ def name_of(user: int) -> str:
         return f"#{user}"
 
 
+class NoNumber(ValueError):
+    """What stands behind a `#` is none that a user or a group could have."""
+
+    def __init__(self, text: str, what: str) -> None:
+        shown = text if len(text) < 40 else f"{text[:40]}…"
+        super().__init__(f"{shown} is no number of a {what}, which is from #0 to #{_MOST}")
+        self.what = what
+
+
+def _number(text: str, what: str) -> int:
+    # httpd itself takes what it can of it, such as 0 for #abc.
+    if not re.fullmatch("#[0-9]{1,10}", text) or int(text[1:]) > _MOST:
+        raise NoNumber(text, what)
+    return int(text[1:])
+
+
 def identity(user: str, group: Optional[str]) -> Identity:
-    """Of `User` and `Group`, which may be numbers behind a `#`. Raises ValueError where there is no such one."""
+    """Of `User` and `Group`, which may be numbers behind a `#`. Raises ValueError where there is no such one, NoNumber being one."""
     number: Optional[int] = None
     if user.startswith("#"):
-        number = int(user[1:])
+        number = _number(user, "user")
     try:
         entry = pwd.getpwuid(number) if number is not None else pwd.getpwnam(user)
     except KeyError:
@@ -54,7 +74,7 @@ def identity(user: str, group: Optional[str]) -> Identity:
     if group is None:
         chosen = entry.pw_gid if entry else 65534
     elif group.startswith("#"):
-        chosen = int(group[1:])
+        chosen = _number(group, "group")
     else:
         try:
             chosen = grp.getgrnam(group).gr_gid

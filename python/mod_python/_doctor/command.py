@@ -48,6 +48,8 @@ class Check:
     def __init__(self, chosen: argparse.Namespace) -> None:
         self.chosen = chosen
         self.notes: list[str] = []
+        self.wrong: list[Finding] = []
+        """What is to be said of User and Group."""
         self.httpd = server.installed(chosen.httpd)
         self.is_lone = False
 
@@ -71,6 +73,7 @@ class Check:
     def of_site(self, place: str) -> Iterator[Finding]:
         """A directory without a configuration, or one file of it."""
         child, who = self.users(site.empty())
+        yield from self.wrong
         found = access.Access(child)
         imports = Imports(site.empty(), None, found, who, self.chosen.timeout)
         if self.chosen.no_import:
@@ -97,7 +100,12 @@ class Check:
         child, who = self.users(read)
         found = access.Access(child)
         own, away = daemons.split(read, all_targets)
-        mine += [*self.module(read, so, module), *rules.check(read, all_targets), *load.check(read, all_targets)]
+        mine += [
+            *self.wrong,
+            *self.module(read, so, module),
+            *rules.check(read, all_targets),
+            *load.check(read, all_targets),
+        ]
         mine += places.check(read, own, found, module.python if module else "")
         mine += [Finding("MP0013", problem.text, problem.file, problem.line) for problem in read.problems]
         if not self.chosen.no_import:
@@ -164,6 +172,11 @@ class Check:
                 self.notes.append(f"The configuration names no User; httpd's user is taken to be {usual[0]}.")
                 child = access.identity(usual[0], None)
         except ValueError as error:
+            if isinstance(error, access.NoNumber):
+                of = group if error.what == "group" else None if self.chosen.user else user
+                file, line = (of.file, of.line) if of else (None, 0)
+                remedy = "Write a name, or the number behind #, such as #33."
+                self.wrong.append(Finding("MP0001", f"{of.name if of else '--user'}: {error}", file, line, remedy))
             self.notes.append(f"httpd's user is not known: {error}.")
             return mine, mine
         if mine.user == 0 or child.user == mine.user:

@@ -126,14 +126,23 @@ class Surroundings:
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
+_OF_A_WHOLE = re.compile(r"^[ \t]*(</?VirtualHost|Listen|Include|IncludeOptional|ServerRoot)\b", re.M | re.I)
+
+
 def is_whole(path: str) -> bool:
     """Is a file one that httpd could be started with, not a part of one, such as a site's? A whole one says where to listen, or includes others."""
     try:
         text = files.text(path)
     except files.Unreadable:
         return True  # whoever reads it tells
-    outside = re.sub(r"^[ \t]*<VirtualHost\b.*?^[ \t]*</VirtualHost", "", text, flags=re.M | re.I | re.S)
-    return re.search(r"^[ \t]*(?:Listen|Include|IncludeOptional|ServerRoot)\b", outside, re.M | re.I) is not None
+    is_inside = False
+    for found in _OF_A_WHOLE.finditer(text):
+        word = found[1].lower()
+        if word.startswith("<"):
+            is_inside = word == "<virtualhost"
+        elif not is_inside:
+            return True
+    return False
 
 
 def read(path: str, surroundings: Surroundings, part: Optional[str] = None) -> Configuration:
@@ -298,7 +307,11 @@ class _Reader:
     def holds(self, condition: str, argument: str) -> bool:
         argument = _unquoted(resolved(argument, self.variables()))
         if argument.startswith("!"):
-            return not self.holds(condition, argument[1:].strip())
+            # Once, as httpd has it: a further one is a part of the name.
+            return not self.holds_plainly(condition, _unquoted(argument[1:].strip()))
+        return self.holds_plainly(condition, argument)
+
+    def holds_plainly(self, condition: str, argument: str) -> bool:
         if condition == "ifmodule":
             return argument in self.found.modules or self._source_file(argument) in self.found.modules
         if condition == "ifdefine":
@@ -347,7 +360,8 @@ def _below(folder: str) -> list[str]:
 def _unquoted(text: str) -> str:
     """The argument of a container, without quotes; `~ "expression"` keeps its mark."""
     if text.startswith("~"):
-        return "~ " + _unquoted(text[1:].strip())
+        inner = text[1:].strip()
+        return "~ " + (inner if inner.startswith("~") else _unquoted(inner))
     return text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" else text
 
 
@@ -358,7 +372,10 @@ def version_holds(version: str, condition: str) -> bool:
         return False
     operator, wanted = found[1] or "=", found[2]
     if wanted.startswith("/") or operator == "~":
-        return re.search(wanted.strip("/"), version) is not None if len(wanted) < 100 else False
+        try:
+            return len(wanted) < 100 and re.search(wanted.strip("/"), version) is not None
+        except (re.error, OverflowError, RecursionError):
+            return False  # httpd refuses it, and says so
     numbers = _numbers(version)
     other = _numbers(wanted)
     numbers = numbers[: len(other)] + (0,) * (len(other) - len(numbers))

@@ -14,7 +14,8 @@ from mod_python._doctor.targets import covers
 
 _ROUNDS = 20_000
 """Directories that are looked into."""
-_OURS = re.compile(r"^\s*(Python\w+|(?:Set|Add)Handler\s+(?:mod_python|python-program))\b", re.M | re.I)
+# Blanks of one line: \s would take all the empty lines, from each of them anew.
+_OURS = re.compile(r"^[ \t]*(Python\w+|(?:Set|Add)Handler[ \t]+(?:mod_python|python-program))\b", re.M | re.I)
 
 
 def added(read: Configuration, surroundings: Surroundings) -> Iterator[Finding]:

@@ -61,7 +61,7 @@ def home(directive: Directive, access: Access, python: str) -> Iterator[Finding]
         if not (python and os.path.isfile(os.path.join(folder, f"lib/python{python}/os.py"))):
             yield Finding("MP0004", f"{folder} is no virtual environment: it has no pyvenv.cfg", *where, remedy=remedy)
         return
-    version = re.search(r"^version(?:_info)?\s*=\s*(\d+\.\d+)", text, re.M)
+    version = re.search(r"^version(?:_info)?[ \t]*=[ \t]*(\d+\.\d+)", text, re.M)
     if python and version and version[1] != python:
         text = f"{folder} is an environment of Python {version[1]}, but mod_python.so was built with {python}"
         yield Finding("MP0004", text, *where, remedy=remedy)
@@ -71,7 +71,7 @@ def home(directive: Directive, access: Access, python: str) -> Iterator[Finding]
     if program is None:
         yield Finding("MP0004", f"{folder} has no working bin/python3", *where, remedy=remedy)
         return
-    made_with = re.search(r"^home\s*=\s*(\S.*)$", text, re.M)
+    made_with = re.search(r"^home[ \t]*=[ \t]*(\S.*)$", text, re.M)
     for path in (program, os.path.join(folder, "pyvenv.cfg"), made_with[1].strip() if made_with else folder):
         if os.path.exists(path):
             yield from reached(directive, path, access, "MP0002", "PythonHome needs")

@@ -89,7 +89,7 @@ def environment_of(config: str) -> dict[str, str]:
     except files.Unreadable:
         return {}
     if files.is_others(path):
-        return dict(re.findall(r"^\s*export\s+(\w+)=([\w./-]+)\s*$", text, re.M))
+        return dict(re.findall(r"^[ \t]*export[ \t]+(\w+)=([\w./-]+)[ \t\r]*$", text, re.M))
     script = '. "$1" >/dev/null 2>&1 </dev/null; env -0'
     try:
         done = subprocess.run(

@@ -193,10 +193,9 @@ def read(verb: str, arguments: Sequence[str]) -> tuple[options.Options, argparse
             f"--processes {parsed.processes} times --threads {parsed.threads} is more than {_MOST} at once, which no machine serves",
             "One process has 25 threads unless you say otherwise; more processes than cores seldom help.",
         )
-    if not all(text.strip() for text in parsed.options):
-        raise Problem("--option '' is none", "Write --option 'key value'.")
     for text in parsed.options:
         _check_option(re.split(r"[\s=]", text.strip())[0])
+        options.option(text)
     in_background = getattr(parsed, "background", False)
     reload = getattr(parsed, "reload", False)
     if in_background and (parsed.log_to_terminal or reload):

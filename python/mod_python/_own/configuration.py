@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Any, Optional, Union
 
 from mod_python._own import preload_names
-from mod_python._own.options import Options
+from mod_python._own.options import Options, option
 from mod_python._own.problems import Problem, libpython
 from mod_python._own.programs import Httpd
 from mod_python._own.targets import Pages, Target
@@ -269,9 +269,9 @@ def _content(found: Container, options: Options, site: Site) -> Container:
         add(line("PythonAutoReload", "Off"))
     if options.debug:
         add(line("PythonDebug", "On"))
-    for option in options.options:
-        key, _, value = option.strip().partition(" ")
-        add(line("PythonOption", key, *([value.strip()] if value.strip() else [])))
+    for text in options.options:
+        key, value = option(text)
+        add(line("PythonOption", key, *([value] if value else [])))
     if options.reload:
         add(line("PythonOption", preload_names.REPORTS, os.path.join(site.root, "run/imported")))
     texts = [f"{one.kind} {one.module}::{one.name}{'()' if one.is_factory else ''}" for one in targets]

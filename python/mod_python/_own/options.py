@@ -138,6 +138,21 @@ def pair(text: str, what: str) -> tuple[str, str]:
     return prefix, value
 
 
+def option(text: str) -> tuple[str, str]:
+    """The key and the value of a PythonOption. Raises Problem."""
+    key, value = _OPTION.fullmatch(text.strip()).groups("")  # type: ignore[union-attr]
+    if not key:
+        raise Problem("--option '' is none", "Write --option 'key value'.")
+    name, equals, _ = key.partition("=")
+    if equals or re.match(r"=(?!\S)", value):
+        # An option that has no value takes an inherited one away.
+        raise Problem(
+            f"--option {name}: a key has no = in it, nor behind it", f"Write --option '{name or 'key'} value'."
+        )
+    return key, value
+
+
+_OPTION = re.compile(r"(\S*)(?:\s+(.*))?", re.S)
 _EXAMPLES = {"a directory": "/static=/srv/static", "an application": "/api=shop.api:app"}
 
 
@@ -213,8 +228,9 @@ def environment_of(path: str) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     try:
-        with open(path, encoding="utf-8-sig") as file:
-            lines = file.read().splitlines()
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            # splitlines() has further ends of a line, which may stand in values.
+            lines = [line.removesuffix("\r") for line in file.read().split("\n")]
     except (OSError, UnicodeDecodeError) as error:
         raise Problem(f"--env-file {path} cannot be read: {error}") from None
     for count, line in enumerate(lines, 1):
@@ -223,10 +239,12 @@ def environment_of(path: str) -> dict[str, str]:
             continue
         key, equals, value = text.partition("=")
         key = re.sub(r"^export\s+", "", key).strip()
-        read = _value(value.strip()) if equals and _KEY.fullmatch(key) else None
+        is_named = bool(equals and _KEY.fullmatch(key))
+        read = _value(value.strip()) if is_named else None
         if read is None or "\0" in read:
+            # Without the value, which may be a secret, as may be a line that has no name.
             raise Problem(
-                f"--env-file {path}, line {count}: {line!r} is not NAME=value",
+                f"--env-file {path}, line {count}: {f'{key}=…' if is_named else 'what stands there'} is not NAME=value",
                 "A value with spaces or # in it stands in quotes.",
             )
         found[key] = read

@@ -5,16 +5,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import inspect
 import json
 import os
+import selectors
 import shlex
 import signal
 import subprocess
 import sys
+import threading
+import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from types import FrameType
 from typing import Any, Optional
 
 from mod_python._own import itself
@@ -26,6 +31,10 @@ PATIENCE = 600.0
 """Seconds that the import of all applications may take: some load large models."""
 IMPATIENT = 10.0
 """Seconds after which somebody who waits is told what for."""
+
+_ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+_ROUND = 0.01
+"""Seconds between two looks at whether the process has ended."""
 
 _MAIN = f"""{itself.LOAD}sys.path[:] = [path for path in sys.path if path]
 from mod_python._own.probe import main
@@ -48,32 +57,97 @@ def probed(
     python = os.path.join(options.venv, "bin/python3") if options.venv else sys.executable
     # Without the current directory, for now: files of the application could hide what this process itself needs.
     command = [python, "-c", _MAIN, itself.PLACE, str(writes)]
-    with open(result, "rb") as answer:
+    with open(result, "rb", buffering=0) as answer:
         try:
+            # A session of its own: whatever the application starts when it is imported ends with it.
             process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, pass_fds=(writes,), cwd=options.working, env=environment, **identity
+                command,
+                stdin=subprocess.PIPE,
+                pass_fds=(writes,),
+                cwd=options.working,
+                env=environment,
+                start_new_session=True,
+                **identity,
             )
         except OSError as error:
             raise Problem(f"{python} cannot be run in {options.working}: {error}") from None
         finally:
             os.close(writes)
-        try:
+        with process, _signals_passed_on(process.pid):
             try:
-                process.communicate(json.dumps(task).encode(), IMPATIENT)
-            except subprocess.TimeoutExpired:
-                told = " ".join(target.text for target in targets)
-                print(f"{told}: the import goes on, after {IMPATIENT:.0f} seconds", file=sys.stderr, flush=True)
-                process.communicate(timeout=PATIENCE)
-        except BaseException as error:
-            process.kill()
-            process.wait()
-            if not isinstance(error, subprocess.TimeoutExpired):
-                raise
-            raise Problem(f"the import of {targets[0].text} has not ended after {PATIENCE:.0f} seconds") from None
-        text = answer.read()
+                text = _answer(process, answer.fileno(), json.dumps(task).encode(), targets)
+            finally:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(process.pid, signal.SIGKILL)
     if not text:
         raise Problem(f"the import of {targets[0].text} ended Python ({_status(process.returncode)})")
     return [_made(target, found) for target, found in zip(targets, json.loads(text))]
+
+
+@contextlib.contextmanager
+def _signals_passed_on(group: int) -> Iterator[None]:
+    """What ends this process, such as Ctrl-C, reaches a session of its own as well, as a terminal would have it."""
+    before = {number: signal.getsignal(number) for number in _ENDS}
+
+    def pass_on(number: int, frame: Optional[FrameType]) -> None:
+        usual = before[signal.Signals(number)]
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(group, number if callable(usual) else signal.SIGKILL)
+        if callable(usual):
+            usual(number, frame)
+        else:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+
+    heard = [number for number, usual in before.items() if callable(usual) or usual == signal.SIG_DFL]
+    is_main = threading.current_thread() is threading.main_thread()
+    for number in heard if is_main else ():
+        signal.signal(number, pass_on)
+    try:
+        yield
+    finally:
+        for number in heard if is_main else ():
+            signal.signal(number, before[number])
+
+
+def _answer(process: subprocess.Popen[bytes], answer: int, task: bytes, targets: Sequence[Target]) -> bytes:
+    """The line that the process writes; nothing where it ends without. Raises Problem where it takes too long.
+
+    The pipe's end is not waited for: what the application has forked holds it as well, for as long as it likes.
+    """
+    assert process.stdin is not None
+    with contextlib.suppress(BrokenPipeError):
+        process.stdin.write(task)
+        process.stdin.flush()
+    with contextlib.suppress(BrokenPipeError):
+        process.stdin.close()
+    os.set_blocking(answer, False)
+    began = time.monotonic()
+    found, is_over, is_told = bytearray(), False, False
+    with selectors.DefaultSelector() as selector:
+        selector.register(answer, selectors.EVENT_READ)
+        while not found.endswith(b"\n") and not is_over:
+            # Looked at first: what has been written before the end is taken in the round behind it. It is not waited for here,
+            # so that its number stays its own until its group has been ended by that.
+            is_over = os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+            passed = time.monotonic() - began
+            if passed > PATIENCE:
+                raise Problem(f"the import of {targets[0].text} has not ended after {PATIENCE:.0f} seconds")
+            if passed > IMPATIENT and not is_told:
+                is_told = True
+                told = " ".join(target.text for target in targets)
+                print(f"{told}: the import goes on, after {IMPATIENT:.0f} seconds", file=sys.stderr, flush=True)
+            while selector.get_map() and selector.select(0 if is_over else _ROUND):
+                data = os.read(answer, 1 << 16)
+                found += data
+                if not data:
+                    selector.unregister(answer)
+                if not data or data.endswith(b"\n"):
+                    break
+            if not selector.get_map() and not is_over:
+                # It has closed what it answers with, and goes on.
+                time.sleep(_ROUND)
+    return bytes(found) if found.endswith(b"\n") else b""
 
 
 def _status(number: int) -> str:
@@ -97,13 +171,18 @@ def _made(target: Target, found: dict[str, str]) -> Target:
 def main() -> None:
     """The process's own part."""
     descriptor = int(sys.argv[1])
+    # What the application runs has nothing to do with the answer, nor has what it forks.
+    os.set_inheritable(descriptor, False)
+    own = os.getpid()
     task = json.load(sys.stdin)
     sys.argv[:] = ["mod_python"]
     # As PythonPath has it inside httpd.
     sys.path[:] = [*task["path"], *(path for path in sys.path if path)]
     results = [_look(Target(**fields)) for fields in task["targets"]]
     sys.stdout.flush()
-    os.write(descriptor, json.dumps(results).encode())
+    if os.getpid() == own:
+        with open(descriptor, "wb", closefd=False) as answer:
+            answer.write(json.dumps(results).encode() + b"\n")
     # Threads of an application may never end.
     os._exit(0)
 

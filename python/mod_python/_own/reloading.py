@@ -6,11 +6,12 @@ import contextlib
 import importlib.util
 import os
 import signal
+import stat
 import sysconfig
 import threading
 import time
 from types import TracebackType
-from typing import Any, Optional, TextIO
+from typing import Any, Callable, Optional, TextIO
 
 from mod_python._own import probe, process
 from mod_python._own.problems import Problem
@@ -57,14 +58,41 @@ class Watch:
         import watchfiles
 
         while not self._over.is_set():
-            directories = {os.path.dirname(path) for path in self._known}
-            until = _Until(self._over, len(directories), self._known)
-            changes: Any = watchfiles.watch(
-                *directories, stop_event=until, recursive=False, debounce=100, rust_timeout=1000, yield_on_timeout=True
-            )
+            try:
+                self._listen_to(watchfiles.watch, self._directories())
+            except (OSError, RuntimeError):
+                # A directory has gone meanwhile, or the kernel has no more watches: looking at each turn goes on.
+                self._over.wait(_INTERVAL)
+
+    def _listen_to(self, watch: Callable[..., Any], directories: dict[str, int]) -> None:
+        """Until other directories are to be watched, or all is over. Raises what watchfiles does."""
+        if not directories:
+            self._over.wait(_INTERVAL)
+            return
+        until = _Until(self._over, self._folders)
+        changes = watch(
+            *directories, stop_event=until, recursive=False, debounce=100, rust_timeout=1000, yield_on_timeout=True
+        )
+        with contextlib.closing(changes):
             for found in changes:
                 if found:
                     self._bell.set()
+                if self._directories() != directories:
+                    return
+
+    def _folders(self) -> set[str]:
+        # Another thread adds to what is known.
+        return {os.path.dirname(path) for path in list(self._known)}
+
+    def _directories(self) -> dict[str, int]:
+        """Those of the files that are there now, with what tells one that has gone from one that has come in its place."""
+        found = {}
+        for path in self._folders():
+            with contextlib.suppress(OSError, ValueError):
+                status = os.stat(path)
+                if stat.S_ISDIR(status.st_mode):
+                    found[path] = status.st_ino
+        return found
 
     def changed(self) -> list[str]:
         """The files that have changed since the last call that found any; nothing while it is not time to look."""
@@ -126,12 +154,12 @@ def _opened(path: str) -> TextIO:
 class _Until:
     """An event for watchfiles: set when all is over, or other directories are to be watched."""
 
-    def __init__(self, over: threading.Event, count: int, known: dict[str, Any]) -> None:
-        self._over, self._count, self._known = over, count, known
+    def __init__(self, over: threading.Event, folders: Callable[[], set[str]]) -> None:
+        self._over, self._folders, self._first = over, folders, folders()
 
     def is_set(self) -> bool:
         """See threading.Event."""
-        return self._over.is_set() or len({os.path.dirname(path) for path in list(self._known)}) != self._count
+        return self._over.is_set() or self._folders() != self._first
 
 
 def _signature(path: str) -> Optional[tuple[int, int]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import os
+import platform
 from typing import Optional, Union
 
 from mod_python._own.problems import Problem
@@ -102,6 +103,9 @@ def look(path: str) -> Source:
         return Source({}, {}, f"{path}, line {error.lineno}: SyntaxError: {error.msg}{line}")
     except (OSError, ValueError) as error:
         return Source({}, {}, f"{path} cannot be read: {error}")
+    except (RecursionError, MemoryError):
+        # The parser's own limits, which an import meets as well, and other versions of Python set elsewhere.
+        return Source({}, {}, f"{path} cannot be read: it is nested too deeply for Python {platform.python_version()}")
     return _bound(tree.body)
 
 
@@ -154,12 +158,12 @@ def _kind_of_function(function: _Function) -> str:
 
 
 def _dotted(node: ast.AST) -> Optional[str]:
-    if isinstance(node, ast.Name):
-        return node.id
-    if isinstance(node, ast.Attribute):
-        first = _dotted(node.value)
-        return None if first is None else f"{first}.{node.attr}"
-    return None
+    parts: list[str] = []
+    # Not by recursion: a chain may be longer than that goes.
+    while isinstance(node, ast.Attribute):
+        parts.append(node.attr)
+        node = node.value
+    return ".".join([node.id, *reversed(parts)]) if isinstance(node, ast.Name) else None
 
 
 def no_file(path: str) -> Problem:
