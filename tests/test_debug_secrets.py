@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import builtins
 import sys
+import time
 
 import pytest
 from mod_python import _debug_page, _tracebacks
+from mod_python._debug_values import Values, without_secrets
 
 REQUEST = _debug_page.Request("GET", "/", "HTTP/1.1", "127.0.0.1", "main_interpreter", [("Accept", "text/html")])
 
@@ -46,3 +48,72 @@ def test_the_end_of_a_long_text_begins_with_a_line() -> None:
     for end in ("LEAK", "LEAK\nlast"):
         _, _, shown = _debug_page.page(None, "x", "password=" + "a" * 200_000 + end, REQUEST._replace(headers=[]))
         assert "LEAK" not in shown and "characters" in shown and (end == "LEAK" or "last" in shown)
+
+
+def everywhere(text: str) -> str:
+    """A text as a message, as a value, and as what the log has."""
+    return pages(ValueError(text)) + Values().text(text) + Values().text([text.encode()])
+
+
+def test_quotes_do_not_end_a_header() -> None:
+    for text in (
+        'Authorization: Digest username="u", response="LEAK"',
+        'Cookie: a=b; sid="LEAK"',
+        "it's Set-Cookie: a='b'; sid='LEAK'\r\nHost: x",
+        '{\'authorization\': Digest username="u", response="LEAK"}',
+    ):
+        assert "LEAK" not in everywhere(text), text
+    # But those in which it stands do.
+    found = without_secrets("['Cookie: a=\"LEAK\"', 'Host: x', 'Authorization: LEAK'], {'cookie': None, 'page': 2}")
+    assert found == "['Cookie: (hidden)', 'Host: x', 'Authorization: (hidden)'], {'cookie': (hidden), 'page': 2}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "X-Api-Key: LEAK",
+        "X-Auth-Token: LEAK",
+        "access-token: LEAK",
+        "password: LEAK",
+        "password:LEAK",
+        "pin: LEAK",
+        '{"password" : 1234567}',
+        '{"key": "LEAK"}',
+        "Card(cvv='LEAK', pin=1234567, key='LEAK')",
+        "[{'name': 'password', 'value': 'LEAK'}]",
+        '{"name": "token", "value": 1234567}',
+    ],
+)
+def test_names_in_texts(text: str) -> None:
+    shown = everywhere(text)
+    assert "LEAK" not in shown and "1234567" not in shown and "(hidden)" in shown
+
+
+def test_records_in_values() -> None:
+    for value in ({"name": "password", "value": 1234567}, {b"value": ["1234567"], b"key": b"token"}):
+        assert "1234567" not in Values().text(value)
+
+
+def test_what_is_no_value_of_a_secret_in_a_text() -> None:
+    for text in (
+        "CookieError: Illegal key 'x'",
+        "unknown key: 'x'",
+        "missing argument: 'password'",
+        "token.py:12",
+        "keyboard='x'",
+    ):
+        assert without_secrets(text) == text
+    assert without_secrets("f(password: token)", only_quoted=True) == "f(password: token)"
+
+
+@pytest.mark.parametrize(
+    "part", ["password", "'token','x':", "auth.", "token='\\'", "'cookie", "x='password' ", "//u:"]
+)
+def test_the_search_is_linear(part: str) -> None:
+    def seconds(length: int) -> float:
+        text = part * (length // len(part))
+        began = time.process_time()
+        without_secrets(text)
+        return time.process_time() - began
+
+    assert min(seconds(80_000) for _ in range(2)) < 10 * max(seconds(20_000) for _ in range(2)) + 0.1

@@ -27,27 +27,54 @@ _VARIABLES = 40
 _SECONDS = 0.25
 """How long one value may take; all of a page have eight times as long."""
 
-_WORD = r"(?:pass(?:word|wd|phrase)?|pwd|secret|token|authorization|cookie|session|credential|signature|csrf|(?:api|private|access)_?key)"
-_SHORT = "auth|bearer|creds|cvv|jwt|keys?|mfa|o?auth2?|otp|pin|pswd|pw|sid|ssn|totp"
-_SECRET = re.compile(rf"{_WORD}|(?:^|[^a-z])(?:{_SHORT})(?:$|[^a-z])", re.IGNORECASE)
+_WORD = r"(?:pass(?:word|wd|phrase)?|pwd|secret|token|authorization|cookie|session|credential|signature|csrf|(?:api|private|access)[_\-]?key)"
+_SHORT = "auth|bearer|creds|cvv|jwt|mfa|o?auth2?|otp|pin|pswd|pw|sid|ssn|totp"
+_SECRET = re.compile(rf"{_WORD}|(?:^|[^a-z])(?:{_SHORT}|keys?)(?:$|[^a-z])", re.IGNORECASE)
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 # Values behind such a name, in a text: `password='x'`, `"token": "x"`, `('token', 'x')`, `?token=x`. All is bounded: a text may be
 # anybody's, and a search that tries each place for each length would take for ever.
-_REST = r"[\w.\-]{0,40}[\"']?\s{0,3}"
+_NAME = rf"(?:{_WORD}|(?<![a-z])(?:{_SHORT})(?![a-z]))[\w.\-]{{0,40}}"
+# "unknown key: 'x'" tells of none.
+_KEY = r"(?<![a-z])keys?(?![a-z])[\w.\-]{0,40}(?:[\"']\s{0,3}[=:]|\s{0,3}=)"
 # A literal: also one with escapes, or quotes that are doubled, or one that is cut before its end.
 _LITERAL = r"""(?:(?:"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z))+|(?:'[^'\\]*(?:\\.[^'\\]*)*(?:'|\\?\Z))+)"""
+_PREFIX = r"[bru]{0,2}"
+_IN_RECORD = rf"[\"'],\s{{0,3}}{_PREFIX}[\"']val(?:ue)?[\"']\s{{0,3}}:"
+"""`{'name': 'token', 'value': 'x'}`"""
 _QUOTED = re.compile(
-    rf"({_WORD}{_REST}(?:=|:)\s{{0,3}}[(\[]{{0,2}}[bru]{{0,2}}|{_WORD}[\w.\-]{{0,40}}[\"'],\s?[bru]{{0,2}}){_LITERAL}",
+    rf"((?:{_NAME}(?:[\"']?\s{{0,3}}[=:]|{_IN_RECORD}|[\"'],(?=\s?{_PREFIX}{_LITERAL}(?!\s{{0,3}}:)))|{_KEY})"
+    rf"\s{{0,3}}[(\[]{{0,2}}{_PREFIX}){_LITERAL}",
     re.IGNORECASE | re.DOTALL,
 )
-_BARE = re.compile(rf"({_WORD}{_REST}=\s{{0,3}})([^\s'\",;&<>()\[\]{{}}#]+)", re.IGNORECASE)
-# Headers of requests: `Authorization: Basic x`, `Cookie: a=x; b=y`; and what stands in such a one alone.
-_IN_HEADER = re.compile(r"((?:authorization|cookie)[\"']?:\s{0,3})([^\r\n'\"]+)", re.IGNORECASE)
+_BARE = re.compile(
+    # An exception of that name has a message, and a file a line.
+    rf"((?:{_NAME}(?:[\"']?\s{{0,3}}=|{_IN_RECORD}|(?<!error)(?<!exception)(?<!warning)(?<!\.py)[\"']?\s{{0,3}}:)|{_KEY})\s{{0,3}})"
+    r"([^\s'\",;&<>()\[\]{}#]+)",
+    re.IGNORECASE,
+)
+# Headers of requests: `Authorization: Basic x`, `Cookie: a=x; b=y`; and what stands in such a one alone. They may have quotes in
+# them: only those in which the whole header stands end it.
+_HEADER = r"(?:authorization|cookie)"
+_IN_HEADER = re.compile(
+    rf"((?:(')[\w\-]{{0,40}}|(\")[\w\-]{{0,40}}|){_HEADER}:(?!\s{{0,3}}\(hidden\))\s{{0,3}})"
+    r"(?(2)(?:\\.|[^'\\\r\n])+|(?(3)(?:\\.|[^\"\\\r\n])+|[^\r\n]+))",
+    re.IGNORECASE,
+)
+_BEHIND_HEADER = re.compile(
+    rf"({_HEADER}[\"']:(?!\s{{0,3}}(?:\(hidden\)|(?:None|True|False)\b))\s{{0,3}})[^\r\n]+", re.IGNORECASE
+)
 _IN_SCHEME = re.compile(r"\b((?:bearer|basic)\s{1,3})(?=[^\s'\"]{0,40}[\d=.])([^\s'\",;]+)", re.IGNORECASE)
 # `postgres://user:password@host`; a password may have an @, but no port is one.
 _IN_URL = re.compile(r"(?<=//)[^/\s:@'\"]{0,100}:(?!\d{1,5}(?:/|\Z))[^\s'\"<>]{1,200}(?=@)")
 _IN_URI = re.compile(r"(?<=[?&;#])([^=&;#?\s]{1,100})=([^&;#\s]*)")
 _IN_QUOTED_URI = re.compile(r"(?<=[?&])([^=&;#?\s'\"]{1,100})=([^&;#\s'\"<>]*)")
+
+
+_STEMS = (
+    *("pass", "pwd", "secret", "token", "auth", "cookie", "session", "credential", "signature", "csrf", "key"),
+    *("bearer", "basic", "creds", "cvv", "jwt", "mfa", "otp", "pin", "pswd", "pw", "sid", "ssn"),
+)
+"""A text without any of them has nothing for the slow patterns."""
 
 
 class _TooLong(BaseException):
@@ -61,12 +88,19 @@ def is_secret(name: str) -> bool:
 
 def without_secrets(text: str, *, only_quoted: bool = False) -> str:
     """Hide values behind names of secrets in a text; in source, what is not quoted names values, and is none."""
-    text = _IN_URL.sub(HIDDEN, _QUOTED.sub(rf"\1{HIDDEN}", text))
+    has_names = _has_names(text)
+    text = _IN_URL.sub(HIDDEN, _QUOTED.sub(rf"\1{HIDDEN}", text) if has_names else text)
     text = _IN_QUOTED_URI.sub(_without_value, text)
-    if not only_quoted:
-        for pattern in (_IN_HEADER, _IN_SCHEME, _BARE):
+    if has_names and not only_quoted:
+        for pattern in (_IN_HEADER, _BEHIND_HEADER, _IN_SCHEME, _BARE):
             text = pattern.sub(rf"\1{HIDDEN}", text)
     return text
+
+
+def _has_names(text: str) -> bool:
+    # As the patterns do, it takes the Kelvin sign for a letter of ASCII.
+    folded = text.casefold()
+    return any(stem in folded for stem in _STEMS)
 
 
 def uri_without_secrets(uri: str) -> str:
@@ -151,6 +185,7 @@ class Values:
             base: Any = bytes if issubclass(kind, bytes) else bytearray
             head = bytes(base.__getitem__(value, slice(0, _MOST)))
             rest = base.__len__(value) - len(head)
+            head = without_secrets(head.decode("latin-1")).encode("latin-1")
             return _named(kind, bytes, repr(head)) + (f" … {rest} bytes" if rest > 0 else "")
         for base in (dict, list, tuple, set, frozenset, deque):
             if issubclass(kind, base):
@@ -176,8 +211,11 @@ class Values:
             return f"{begin}…{end}"
         parts = []
         if base is dict:
-            for key, item in list(islice(dict.items(value), _ITEMS)):
-                shown = HIDDEN if _is_secret_key(key) else self._text(item, depth - 1)
+            pairs = list(islice(dict.items(value), _ITEMS))
+            is_record = any(_is_one_of(key, ("name", "key", "field")) and _is_secret_key(item) for key, item in pairs)
+            for key, item in pairs:
+                hides = _is_secret_key(key) or (is_record and _is_one_of(key, ("value", "val")))
+                shown = HIDDEN if hides else self._text(item, depth - 1)
                 parts.append(f"{self._text(key, depth - 1)}: {shown}")
         else:
             items = list(islice(base.__iter__(value), _ITEMS))
@@ -241,6 +279,13 @@ def _hidden(items: list[Any], count: int, names: list[str]) -> list[bool]:
         )
         hidden[place + 1] |= (count == 2 or is_option) and _is_secret_key(item)
     return hidden
+
+
+def _is_one_of(key: object, names: tuple[str, ...]) -> bool:
+    """Of what `{'name': 'token', 'value': 'x'}` has."""
+    if type(key) is bytes:
+        key = key.decode("latin-1")
+    return type(key) is str and key.lower() in names
 
 
 def _is_secret_key(key: object) -> bool:
