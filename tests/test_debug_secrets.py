@@ -117,3 +117,15 @@ def test_the_search_is_linear(part: str) -> None:
         return time.process_time() - began
 
     assert min(seconds(80_000) for _ in range(2)) < 10 * max(seconds(20_000) for _ in range(2)) + 0.1
+
+
+@pytest.mark.parametrize("length", [0, 1_000, 5_000, 60_000, 2_000_000])
+@pytest.mark.parametrize("quote", ["", "'"])
+def test_a_long_secret_has_no_end_that_is_shown(length: int, quote: str) -> None:
+    text = f"password={quote}{'a' * length}{' b c ' if quote else ''}LEAK{quote}"
+    for one in (text, f"Login({text}, 1)", f"page=1 {text} page=2"):
+        shown = pages(ValueError(one)) + Values().text(one) + Values().text([[one], {"x": one}])
+        error = ValueError("said")
+        if sys.version_info >= (3, 11):
+            error.add_note(one)
+        assert "LEAK" not in shown + pages(error), one[:80]

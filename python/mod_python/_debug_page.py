@@ -26,6 +26,7 @@ from mod_python._debug_values import (
     uri_without_secrets,
     visible,
     without_secrets,
+    without_secrets_cut,
 )
 from mod_python._tracebacks import own
 
@@ -163,7 +164,7 @@ def _chain(error: BaseException) -> Iterator[tuple[BaseException, str, int]]:
 
 def _message(error: BaseException, values: Values) -> str:
     text = escape(values.message(error))
-    return text + "".join(f"\n{_cut(without_secrets(note))}" for note in own(error).notes[:10])
+    return text + "".join(f"\n{escape(visible(without_secrets_cut(note, 1000)))}" for note in own(error).notes[:10])
 
 
 def _syntax(error: BaseException) -> str:

@@ -21,6 +21,10 @@ HIDDEN = "(hidden)"
 
 _MOST = 400
 """So many characters of a value are shown."""
+_LOOKED = 16
+"""So many times as long as what is shown of it may a text be that is shown to its end."""
+_BEHIND = 300
+"""How far behind its beginning a pattern may have to look, to see that there is a secret."""
 _ITEMS = 12
 _DEPTH = 3
 _VARIABLES = 40
@@ -129,6 +133,19 @@ def cut(text: str, most: int = _MOST) -> str:
     return f"{head} … {length - most} characters … {tail}"
 
 
+def without_secrets_cut(text: str, most: int = _MOST) -> str:
+    """A text as it may be shown, and not too long: what is cut away may be what tells that the rest is a secret.
+
+    Of a very long one only the beginning is looked at, and shown.
+    """
+    length = str.__len__(text)
+    if length <= _LOOKED * most:
+        return cut(without_secrets(str.__getitem__(text, slice(None))), most)
+    # What is at its end may go on behind it.
+    head = without_secrets(str.__getitem__(text, slice(0, _LOOKED * most)))[:-_BEHIND][: most - most // 4]
+    return f"{head} … {length - len(head)} characters …"
+
+
 def type_name(value: object) -> str:
     """The name of its class, which the class cannot change."""
     name: str = type.__dict__["__name__"].__get__(type(value))
@@ -166,21 +183,20 @@ class Values:
             text = self._text(value, _DEPTH)
         except BaseException as error:
             text = f"<{type_name(value)}: its repr() raises {type_name(error)}>"
-        return visible(cut(without_secrets(cut(text, 4 * _MOST))))
+        return visible(without_secrets_cut(text))
 
     def message(self, error: BaseException) -> str:
         """What an exception says of itself."""
         try:
-            text = cut(self._timed(lambda: str(error)), 4000)
-            return visible(without_secrets(text))
+            return visible(without_secrets_cut(self._timed(lambda: str(error)), 4000))
         except BaseException as raised:
             return f"<its str() raises {type_name(raised)}>"
 
     def _text(self, value: Any, depth: int) -> str:
         kind = type(value)
         if issubclass(kind, str):
-            # Before quotes in it are escaped, and before it is cut where a secret may be.
-            return _named(kind, str, repr(cut(without_secrets(cut(value, 4 * _MOST)))))
+            # Before quotes in it are escaped.
+            return _named(kind, str, repr(without_secrets_cut(value)))
         if issubclass(kind, (bytes, bytearray)):
             base: Any = bytes if issubclass(kind, bytes) else bytearray
             head = bytes(base.__getitem__(value, slice(0, _MOST)))
@@ -199,10 +215,12 @@ class Values:
             return type_name(value) + (text[:-2] + ")" if text.endswith(",)") else text)
         if issubclass(kind, int) and int.bit_length(value) > 1000:
             return f"<{type_name(value)} of {int.bit_length(value)} bits>"
-        return cut(self._timed(lambda: repr(value)), 4 * _MOST)
+        return without_secrets_cut(self._timed(lambda: repr(value)), 4 * _MOST)
 
     def _items(self, value: Any, base: Any, depth: int) -> str:
         """What a container holds: the base class's view of it, so that no code of a subclass runs."""
+        if time.monotonic() >= self._end:
+            raise _TooLong
         begin, end = {list: ("[", "]"), deque: ("[", "]"), tuple: ("(", ")")}.get(base, ("{", "}"))
         count: int = base.__len__(value)
         if not count:
@@ -306,4 +324,4 @@ def request_header(name: str, value: str) -> Optional[str]:
     """A header's value as it may be shown; None where it is a secret."""
     if is_secret(name):
         return None
-    return visible(cut(without_secrets(uri_without_secrets(value)), 1000))
+    return visible(without_secrets_cut(uri_without_secrets(value), 1000))
