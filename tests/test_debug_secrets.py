@@ -1,10 +1,12 @@
-"""What PythonDebug's page must not show: secrets, wherever they stand in what was raised, and in values."""
+"""What PythonDebug's page must not show: secrets, wherever they stand in what was raised, and in values; nor what takes for ever."""
 
 from __future__ import annotations
 
 import builtins
 import sys
 import time
+from collections import OrderedDict
+from types import MappingProxyType
 
 import pytest
 from mod_python import _debug_page, _tracebacks
@@ -129,3 +131,27 @@ def test_a_long_secret_has_no_end_that_is_shown(length: int, quote: str) -> None
         if sys.version_info >= (3, 11):
             error.add_note(one)
         assert "LEAK" not in shown + pages(error), one[:80]
+
+
+class Spins:
+    def __repr__(self) -> str:
+        # fmt: off
+        while True: pass  # noqa: E701
+        # fmt: on
+
+
+def test_a_repr_of_one_line_is_ended() -> None:
+    assert Values().text(Spins()) == "<Spins: its repr() raises _TooLong>"
+
+
+def test_views_are_not_shown_whole() -> None:
+    many = {number: "x" for number in range(3_000_000)}
+    for value in (many.keys(), many.values(), many.items(), OrderedDict(many).values(), MappingProxyType(many)):
+        began = time.process_time()
+        shown = Values().text([value])
+        assert time.process_time() - began < 0.1 and "2999988 more" in shown
+    few = {"a": 1, "password": "LEAK"}
+    assert Values().text(few.keys()) == "dict_keys(['a', 'password'])"
+    assert Values().text(few.items()) == "dict_items([('a', 1), ('password', (hidden))])"
+    assert Values().text({}.values()) == "dict_values([])"
+    assert Values().text(MappingProxyType(few)) == "mappingproxy({'a': 1, 'password': (hidden)})"

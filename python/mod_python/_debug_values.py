@@ -10,9 +10,9 @@ import builtins
 import re
 import sys
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from itertools import islice
-from types import FrameType, ModuleType
+from types import FrameType, MappingProxyType, ModuleType
 from typing import Any, Callable, Optional, cast
 from urllib.parse import unquote
 
@@ -208,6 +208,12 @@ class Values:
                 text = self._items(value, base, depth)
                 is_record = base is tuple and _field_names(value)
                 return type_name(value) + text if is_record else _named(kind, base, text)
+        if kind in _VIEWS:
+            return f"{type_name(value)}({self._items(value, kind, depth)})"
+        if kind is MappingProxyType:
+            count, found = self._timed(lambda: (len(value), dict(islice(value.items(), _ITEMS))))
+            rest = f" … {count - len(found)} more" if count > len(found) else ""
+            return f"{type_name(value)}({self._items(found, dict, depth)}{rest})"
         if issubclass(kind, BaseException) and _shows_its_arguments(kind):
             # A group whose members are groups may be there more than once, and so on: nothing ends its repr().
             arguments = BaseException.__dict__["args"].__get__(value)
@@ -221,7 +227,7 @@ class Values:
         """What a container holds: the base class's view of it, so that no code of a subclass runs."""
         if time.monotonic() >= self._end:
             raise _TooLong
-        begin, end = {list: ("[", "]"), deque: ("[", "]"), tuple: ("(", ")")}.get(base, ("{", "}"))
+        begin, end = "[]" if base in (list, deque, *_VIEWS) else "()" if base is tuple else "{}"
         count: int = base.__len__(value)
         if not count:
             return "{}" if base is dict else begin + end if end != "}" else f"{base.__name__}()"
@@ -236,7 +242,8 @@ class Values:
                 shown = HIDDEN if hides else self._text(item, depth - 1)
                 parts.append(f"{self._text(key, depth - 1)}: {shown}")
         else:
-            items = list(islice(base.__iter__(value), _ITEMS))
+            # A view may run what a subclass of OrderedDict has.
+            items = self._timed(lambda: list(islice(base.__iter__(value), _ITEMS)))
             names = _field_names(value) if base is tuple else []
             hidden = _hidden(items, count, names) if base in (list, tuple) else [False] * len(items)
             parts = [HIDDEN if hides else self._text(item, depth - 1) for item, hides in zip(items, hidden)]
@@ -255,6 +262,8 @@ class Values:
         def trace(frame: FrameType, event: str, argument: object) -> Any:
             if time.monotonic() > end:
                 raise _TooLong
+            # A jump to the line that it is in is no event of that line before Python 3.12.
+            frame.f_trace_opcodes = True
             return trace
 
         before = sys.gettrace()
@@ -265,6 +274,9 @@ class Values:
             sys.settrace(before)
 
 
+_EMPTY: tuple[dict[str, str], ...] = ({}, OrderedDict())
+_VIEWS: list[Any] = [type(view) for one in _EMPTY for view in (one.keys(), one.values(), one.items())]
+"""What ``repr()`` would show whole."""
 _OF_EXCEPTIONS = [
     one.__dict__["__repr__"]
     for one in (BaseException, getattr(builtins, "BaseExceptionGroup", BaseException))
