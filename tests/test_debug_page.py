@@ -309,6 +309,25 @@ def test_an_exception_may_say_a_lot() -> None:
     assert len(text) > 8_000_000 and "<h1>ValueError</h1>" in page
 
 
+@pytest.mark.parametrize("far", [300_000_000, -300_000_000])
+def test_a_syntax_error_may_be_far_off(far: int) -> None:
+    for details in (
+        ("f.py", 1, far, "x"),
+        ("f.py", 1, 1, "x", 1, far),
+        ("f.py", 1, far, None),
+        ("f.py", 1, far, "x" * 9, 1, 0),
+    ):
+        if len(details) > 4 and sys.version_info < (3, 10):
+            continue
+        error = SyntaxError("m", details)
+        text, _ = pages(raised(error))
+        assert (
+            len(text) < 2000 and "SyntaxError: m" in text and far in (error.offset, getattr(error, "end_offset", None))
+        )
+    # Where it can be seen it is shown.
+    assert "\n    x y z\n      ^" in pages(raised(SyntaxError("m", ("f.py", 1, 3, "x y z"))))[0]
+
+
 def test_a_message_has_no_secrets_either() -> None:
     _, page = pages(raised(ValueError("no login with password=LEAK at db://user:LEAK@host")))
     assert "LEAK" not in page and "no login with password=(hidden)" in page

@@ -26,6 +26,7 @@ from mod_python._debug_values import (
     uri_without_secrets,
     visible,
     without_secrets,
+    without_secrets_cut,
 )
 from mod_python._tracebacks import own
 
@@ -41,6 +42,10 @@ _TEXT = 100_000
 """So many characters of the traceback's text are shown."""
 _HINT = "mod_python: "
 """How a line of a traceback begins that says what an operator can do."""
+_LINE_END = re.compile(r"(?<!\r)\n")
+"""A line end inside of an exception's own text is CR LF."""
+_FRAME = re.compile(r"(?:  )*(?:\| )?  File \"[^\r\n]{0,4096}\", line \d{1,9}(?:, in [^\r\n]{0,1000})?\Z")
+"""The line of a traceback, or of a group in it, behind which a line of source stands."""
 _EXCEPTIONS = 20
 """How many exceptions of a chain, or of a group, are shown."""
 
@@ -62,14 +67,8 @@ def page(error: Optional[BaseException], place: str, text: str, request: Request
     ``text`` is the traceback as the log has it, or what is wrong with a handler's result; there is no ``error`` then. HTML is for
     clients that ask for it (RFC 9110, section 12.5.1), all others get plain text.
     """
-    # A line end inside of an exception's own text is CR LF.
     hints = re.findall(rf"(?<!\r)\n{_HINT}([^\n]*)", text) if error is not None else []
-    text = cut(text, _TEXT)
-    # Lines of source are indented.
-    text = "\n".join(
-        without_secrets(line.replace("\r\n", "\n"), only_quoted=line.startswith("  "))
-        for line in re.split(r"(?<!\r)\n", text)
-    )
+    text = _shown(text)
     accepted = ",".join(value for name, value in request.headers if name.lower() == "accept")
     if not _asks_for_html(accepted):
         advice = "" if error is not None else f"\n{_advice(text)[0]}\n"
@@ -90,6 +89,23 @@ def page(error: Optional[BaseException], place: str, text: str, request: Request
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{title}</title><style>{STYLE}</style></head><body>{''.join(body)}</body></html>\n",
     )
+
+
+def _shown(text: str) -> str:
+    """A traceback's text without secrets, and not too long."""
+    if len(text) > _TEXT:
+        # The end begins with a whole line: what stands before a value tells that it is a secret.
+        end = text[-_TEXT // 4 :]
+        line_end = _LINE_END.search(end)
+        end = end[line_end.end() :] if line_end else ""
+        head = text[: _TEXT - _TEXT // 4]
+        text = f"{head} … {len(text) - len(head) - len(end)} characters …\n{end}"
+    lines, is_source = [], False
+    for line in _LINE_END.split(text):
+        lines.append(without_secrets(line.replace("\r\n", "\n"), only_quoted=is_source))
+        # No other line is source, however it is indented: notes, and all that stands in a group.
+        is_source = _FRAME.match(line) is not None
+    return "\n".join(lines)
 
 
 def _asks_for_html(accepted: str) -> bool:
@@ -148,7 +164,7 @@ def _chain(error: BaseException) -> Iterator[tuple[BaseException, str, int]]:
 
 def _message(error: BaseException, values: Values) -> str:
     text = escape(values.message(error))
-    return text + "".join(f"\n{_cut(without_secrets(note))}" for note in own(error).notes[:10])
+    return text + "".join(f"\n{escape(visible(without_secrets_cut(note, 1000)))}" for note in own(error).notes[:10])
 
 
 def _syntax(error: BaseException) -> str:

@@ -180,6 +180,17 @@ def _keep_in_line(one: traceback.TracebackException) -> None:
         frame.filename, frame.name = in_line(frame.filename), in_line(frame.name)
 
 
+def _keep_in_text(one: traceback.TracebackException) -> None:
+    """A SyntaxError's carets stand below its text, however far off it says: ``traceback`` would fill all that lies between."""
+    text = getattr(one, "text", None)
+    most = len(text) + 1 if isinstance(text, str) else 1
+    for name in ("offset", "end_offset"):
+        offset = getattr(one, name, None)
+        # Not one of the exception's, but what is shown of it.
+        if isinstance(offset, int):
+            setattr(one, name, max(-1, min(offset, most)))
+
+
 def _trim(shown: traceback.TracebackException) -> None:
     """Leave out frames of importlib and of this package, in the whole chain. A line stays one.
 
@@ -193,6 +204,7 @@ def _trim(shown: traceback.TracebackException) -> None:
         seen.add(id(one))
         one.stack[:] = [frame for frame in one.stack if not frame.filename.startswith(INNER)]
         _keep_in_line(one)
+        _keep_in_text(one)
         related = [one.__cause__, one.__context__, *(getattr(one, "exceptions", None) or ())]
         pending += [other for other in related if other is not None]
 

@@ -107,11 +107,19 @@ class Relay:
         os.close(self.reads)
         if self.writes >= 0:
             self.close_writer()
+        # A process that dies may have written no line end.
+        self._rest, rest = b"", self._rest
+        if rest:
+            self.journal.write(rest + b"\n")
 
     def _has_more(self) -> bool:
         try:
             data = os.read(self.reads, _LARGEST)
         except BlockingIOError:
             return False
-        self.journal.write(data)
+        whole, newline, rest = (self._rest + data).rpartition(b"\n")
+        if len(rest) > _LARGEST:
+            whole, newline, rest = whole + newline + rest, b"\n", b""
+        self._rest = rest
+        self.journal.write(whole + newline)
         return bool(data)

@@ -11,6 +11,8 @@ import os
 from typing import Any, Optional
 
 _LARGEST = 1 << 18
+_LONGEST = 500
+_MOST = 2**53
 _TEXTS = ("name", "user", "state", "problem", "outcome", "python")
 _NUMBERS = ("keeper", "httpd", "generation", "requests", "in_flight", "restarts", "reloads", "failed_reloads")
 
@@ -26,7 +28,7 @@ def states(directory: Optional[str]) -> list[dict[str, Any]]:
             if name.endswith(".json"):
                 one = _state(os.path.join(str(directory), name))
                 if one is not None:
-                    found.append({**one, "name": name[:-5]})
+                    found.append({**one, "name": _text(name[:-5])})
     return found
 
 
@@ -35,7 +37,7 @@ def _state(path: str) -> Optional[dict[str, Any]]:
     for _ in range(3):
         try:
             with open(path, "rb") as file:
-                said = json.loads(file.read(_LARGEST))
+                said = json.loads(file.read(_LARGEST), parse_int=_digits)
             return _known(said)
         except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
             pass
@@ -43,8 +45,27 @@ def _state(path: str) -> Optional[dict[str, Any]]:
 
 
 def _known(said: dict[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {name: str(said.get(name, ""))[:500] for name in _TEXTS}
-    found.update({name: int(said.get(name, 0)) for name in _NUMBERS})
-    found["processes"] = [{"pid": int(one["pid"]), "memory": int(one["memory"])} for one in said["processes"][:1024]]
-    found["deaths"] = [{"time": int(one["time"]), "reason": str(one["reason"])[:500]} for one in said["deaths"][:5]]
+    found: dict[str, Any] = {name: _text(said.get(name, "")) for name in _TEXTS}
+    found.update({name: _number(said.get(name, 0)) for name in _NUMBERS})
+    found["processes"] = [
+        {"pid": _number(one["pid"]), "memory": _number(one["memory"])} for one in said["processes"][:1024]
+    ]
+    found["deaths"] = [{"time": _number(one["time"]), "reason": _text(one["reason"])} for one in said["deaths"][:5]]
     return found
+
+
+def _digits(text: str) -> int:
+    """What more digits make is clamped anyway; it would take long to find out what they are."""
+    return int(text) if len(text) < 20 else -_MOST if text.startswith("-") else _MOST
+
+
+def _number(value: Any) -> int:
+    """What can be calculated with, also as a float, and is exact in any reader's JSON."""
+    if not isinstance(value, (int, float)) or value != value:
+        return 0
+    return int(max(-_MOST, min(_MOST, value)))
+
+
+def _text(value: Any) -> str:
+    """What can be encoded: JSON may have half of a pair of surrogates."""
+    return str(value)[:_LONGEST].encode("utf-8", "backslashreplace").decode()
