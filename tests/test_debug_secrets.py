@@ -145,7 +145,7 @@ def test_a_repr_of_one_line_is_ended() -> None:
 
 
 def test_views_are_not_shown_whole() -> None:
-    many = {number: "x" for number in range(3_000_000)}
+    many = dict.fromkeys(range(3000000), "x")
     for value in (many.keys(), many.values(), many.items(), OrderedDict(many).values(), MappingProxyType(many)):
         began = time.process_time()
         shown = Values().text([value])
