@@ -267,7 +267,7 @@ class Translator:
             self.say(
                 "MP1004", source, entry, f"{found[0]} is not translated: an interpreter has a name that is written"
             )
-        if name is None or not name or self._is_of_files(entry):
+        if name is None or not name or rules_of_files.is_of_files(source, entry):
             return self.put(source, entry)
         self.put(source, entry, f"PythonInterpreter {quoted(name)}")
 
@@ -280,13 +280,13 @@ class Translator:
     _processgroup = _callableobject
 
     def _scriptreloading(self, source: Source, entry: Entry, found: list[str]) -> None:
-        if self._is_of_files(entry):
+        if rules_of_files.is_of_files(source, entry):
             return self.put(source, entry)
         self.put(source, entry, f"PythonAutoReload {'Off' if found[0].lower() == 'off' else 'On'}")
 
     def _passauthorization(self, source: Source, entry: Entry, found: list[str]) -> None:
         is_on = found[0].lower() == "on"
-        if entry.inner() and not self._is_of_files(entry):
+        if entry.inner() and not rules_of_files.is_of_files(source, entry):
             return self.put(source, entry, f"CGIPassAuth {'On' if is_on else 'Off'}")
         self.put(source, entry)
 
@@ -344,10 +344,6 @@ class Translator:
         home = self.homes[0] if len(set(self.homes)) == 1 else ""
         self.put(source, entry, daemon.line(home))
 
-    def _is_of_files(self, entry: Entry) -> bool:
-        """Does it stand in a section for files or directories? An application's requests have no file here."""
-        return any(section.name in ("directory", "directorymatch", "files", "filesmatch") for section in entry.inner())
-
     def _other(self, source: Source, entry: Entry) -> None:
         found = entry.words() if entry.name and not entry.name.startswith("<") else []
         if entry.name == "loadmodule" and len(found) > 1 and found[0] == "wsgi_module":
@@ -388,7 +384,7 @@ class Translator:
             pattern = quoted(f"\\.({endings})(\\.|$)")
             self.put(source, entry, f"<FilesMatch {pattern}>", "    Require all denied", "</FilesMatch>")
             return
-        if entry.inner():
+        if entry.inner() or source.folder():
             self._shut(source, entry)
             self.put(source, entry)
         else:
@@ -426,21 +422,25 @@ class Translator:
         if option and option in alias.options:
             return alias.options[option]
         best: tuple[int, str] = (-1, "")
-        for _, entry in self.covering(alias):
+        for source, entry in self.covering(alias):
             found = entry.words()
             if entry.name == name and found:
                 if PARAMETER.search(found[0]) and entry.macro() is not alias.entry.macro():
                     # What it stands for is told where the macro is used.
                     continue
-                weight = 2 * len("".join(section.argument for section in entry.inner())) + (entry.host() is not None)
+                # httpd reads a .htaccess file behind the sections for its directory.
+                weight = 2 * len("".join(section.argument for section in entry.inner()) + source.folder())
+                weight += entry.host() is not None or bool(source.folder())
                 if weight >= best[0]:
                     best = (weight, found[0])
         return best[1]
 
     def covering(self, alias: Alias) -> Iterator[tuple[Source, Entry]]:
-        """The lines that hold for an application, outside sections or in one for its file or its URL."""
+        """The lines that hold for an application, outside sections or in one for its file or its URL, in its directories' .htaccess files, too."""
         host = alias.entry.host()
         for source in self.sources:
+            if not source.is_about(alias.path):
+                continue
             for entry in source.lines:
                 if entry.host() is not None and entry.host() is not host:
                     continue
