@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import Serve
+from mod_python._migrate.source import parse
+from mod_python._migrate.wsgi import Translator
 from test_migrate import said, translated
 
 CASES = {
@@ -184,6 +188,33 @@ def test_an_htaccess_file_gets_no_location(tmp_path: Path, capsys: pytest.Captur
     made, other = with_htaccess(tmp_path, capsys, "SetHandler wsgi-script\nOptions +ExecCGI\n")
     assert "<Location" not in other and "\nRequire all denied\n" in other
     assert "<Location /a>\nRequire all denied\n</Location>" in made and "/b>" not in made
+
+
+def test_many_virtual_hosts() -> None:
+    """What is done for twice as many is not eight times as much."""
+
+    def done(count: int) -> int:
+        text = "".join(
+            f"<VirtualHost *>\nServerName h{place}\nWSGIDaemonProcess d{place}\nWSGIProcessGroup d{place}\n"
+            f"WSGIScriptAlias / /srv/{place}/x.wsgi\n<Directory /srv/{place}>\nRequire all granted\n</Directory>\n</VirtualHost>\n"
+            for place in range(count)
+        )
+        calls = 0
+
+        def note(frame: Any, event: str, argument: Any) -> None:
+            nonlocal calls
+            calls += event == "call"
+
+        before = sys.getprofile()
+        sys.setprofile(note)
+        try:
+            made = Translator([parse("/x.conf", text)], []).translate()
+        finally:
+            sys.setprofile(before)
+        assert sum("daemon=d" in line for new in made.replaced.values() for line in new) == count
+        return calls
+
+    assert done(40) < 4.5 * done(20)
 
 
 def test_lines_end_as_they_did(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
