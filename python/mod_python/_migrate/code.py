@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import codecs
 import os
 import re
 import warnings
@@ -23,6 +24,8 @@ _TAGS = 20_000
 _ABOVE = 5
 """How many directories are looked through for a module of the site's own."""
 _CODING = re.compile(rb"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)")
+_NO_CODINGS = ("idna", "punycode", "undefined")
+"""Codecs that Python has for names of hosts, and for nothing; the time that one takes grows with the square of a text, and faster."""
 
 
 def check(path: str, is_page: bool = False) -> Iterator[Finding]:
@@ -30,7 +33,7 @@ def check(path: str, is_page: bool = False) -> Iterator[Finding]:
     try:
         data = files.read(path)
         text = decoded(data)
-    except (files.Unreadable, LookupError) as error:
+    except (files.Unreadable, LookupError, UnicodeError) as error:
         yield Finding("MP1014", f"is not read: {error}", path)
         return
     if "\0" in text:
@@ -42,11 +45,15 @@ def check(path: str, is_page: bool = False) -> Iterator[Finding]:
 
 
 def decoded(data: bytes) -> str:
-    """A file's text: as it says, else UTF-8, else latin-1, which Python 2 took for bytes. Raises LookupError for an unknown coding."""
+    """A file's text: as it says, else UTF-8, else latin-1, which Python 2 took for bytes. Raises LookupError for an unknown coding, UnicodeError
+    for one that does not take the text."""
     for line in data.split(b"\n", 2)[:2]:
         found = _CODING.match(line)
         if found:
-            return data.decode(found[1].decode(), "replace")
+            coding = codecs.lookup(found[1].decode())
+            if coding.name in _NO_CODINGS:
+                raise LookupError(f"{coding.name} is no coding of a source")
+            return data.decode(coding.name, "replace")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
