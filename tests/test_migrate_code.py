@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from mod_python._migrate import code, older
+from test_doctor_parts import growth
 from test_migrate import of, said
 
 from httpd import PROJECT
@@ -202,6 +203,11 @@ def test_pages_are_read_as_they_are_compiled() -> None:
         (10, "MP2004"),
     ]
     assert lines_of("<p>\n<% x\n", "/nowhere/a.psp") == [(2, "MP2001")]
+
+
+@pytest.mark.parametrize("opening", ["<%@", "<%", "<%--"])
+def test_tags_that_are_not_closed(opening: str) -> None:
+    assert growth(lambda count: told(f"{opening}{'x' * 40}" * count, "x.psp"), 3000) < 9
 
 
 def test_a_file_of_no_coding(tmp_path: Path) -> None:

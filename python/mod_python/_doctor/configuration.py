@@ -132,8 +132,24 @@ def is_whole(path: str) -> bool:
         text = files.text(path)
     except files.Unreadable:
         return True  # whoever reads it tells
-    outside = re.sub(r"^[ \t]*<VirtualHost\b.*?^[ \t]*</VirtualHost", "", text, flags=re.M | re.I | re.S)
-    return re.search(r"^[ \t]*(?:Listen|Include|IncludeOptional|ServerRoot)\b", outside, re.M | re.I) is not None
+    is_inside = says = False
+    # Line by line: an expression for a whole virtual host would look through the file from each one that is not closed.
+    for line in text.split("\n"):
+        found = re.match(
+            r"[ \t]*(?:(<VirtualHost)\b|(</VirtualHost)|(?:Listen|Include|IncludeOptional|ServerRoot)\b)", line, re.I
+        )
+        if found is None:
+            continue
+        if is_inside and found[2]:
+            is_inside = says = False
+        elif found[1]:
+            is_inside = True
+        elif not found[2]:
+            if not is_inside:
+                return True
+            says = True
+    # A virtual host that is not closed is none.
+    return says
 
 
 def read(path: str, surroundings: Surroundings, part: Optional[str] = None) -> Configuration:

@@ -151,7 +151,7 @@ def page(path: str, text: str, is_utf8: bool = True) -> Iterator[Finding]:
         yield Finding("MP1014", f"is not read: it has more than {_TAGS} tags", path)
         return
     # Included files are read by themselves, if they are named.
-    alone = re.sub(r"<%@.*?%>", lambda found: re.sub(r"[^\n]", " ", found[0]), text, flags=re.S)
+    alone = _without_includes(text)
     try:
         made = _psp.parse(alone, path)
     except SyntaxError as error:
@@ -166,6 +166,18 @@ def page(path: str, text: str, is_utf8: bool = True) -> Iterator[Finding]:
         yield from _older(path, made.source, numbers)
         return
     yield from _of_tree(path, tree, numbers, is_page=True)
+
+
+def _without_includes(text: str) -> str:
+    """A page whose `<%@ … %>` are blank. What is not closed is looked through once: an expression would do it from each opening on."""
+    made, place = [], 0
+    while True:
+        start = text.find("<%@", place)
+        end = text.find("%>", start + 3) if start >= 0 else -1
+        if end < 0:
+            return "".join([*made, text[place:]])
+        made += [text[place:start], re.sub(r"[^\n]", " ", text[start : end + 2])]
+        place = end + 2
 
 
 def by_lines(path: str, lines: list[str]) -> Iterator[Finding]:
