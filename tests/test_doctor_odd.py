@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +46,8 @@ def test_patterns_of_versions_that_are_none(condition: str) -> None:
 
 
 def test_long_files_take_their_length_and_no_more(tmp_path: Path) -> None:
+    """What looks through them from each line anew takes hours."""
     blank = "\n" * 100_000
-    began = time.monotonic()
     assert _OURS.search(blank) is None
     envvars = tmp_path / "envvars"
     envvars.write_text(blank + "export A=b\nexport B=c \r\n")
@@ -58,7 +57,6 @@ def test_long_files_take_their_length_and_no_more(tmp_path: Path) -> None:
     config = tmp_path / "site.conf"
     config.write_text("<VirtualHost *>\n" * 50_000)
     assert not configuration.is_whole(str(config))
-    assert time.monotonic() - began < 5
 
 
 def test_what_is_ours_is_told_of_its_own_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

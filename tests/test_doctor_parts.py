@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -75,11 +77,31 @@ def test_a_directory_with_nothing_in_it(tmp_path: Path, capsys: pytest.CaptureFi
 
 @pytest.mark.parametrize(
     ("text", "is_whole"),
-    [(WHOLE, True), ("Listen 80\n", True), (SITE, False), ("# Listen 80\n", False), ("Include x\n", True), ("", False)],
-)
+    [(WHOLE, True), ("Listen 80\n", True), (SITE, False), ("# Listen 80\n", False), ("Include x\n", True), ("", False),
+     ("<VirtualHost a>\nListen 1\n", True), ("<VirtualHost a>\nListen 1\n</VirtualHost>\n<VirtualHost b>\n", False)],
+)  # fmt: skip
 def test_what_is_whole(tmp_path: Path, text: str, is_whole: bool) -> None:
     (tmp_path / "x.conf").write_text(text)
     assert configuration.is_whole(str(tmp_path / "x.conf")) is is_whole
+
+
+def growth(job: Callable[[int], object], count: int) -> float:
+    """How many times as long it takes for four times as much: four where it is linear, sixteen where it grows with the square."""
+
+    def taken(count: int) -> float:
+        before = time.process_time()
+        job(count)
+        return time.process_time() - before
+
+    return min(taken(4 * count) for _ in range(2)) / max(min(taken(count) for _ in range(3)), 0.0001)
+
+
+def test_virtual_hosts_that_are_not_closed(tmp_path: Path) -> None:
+    def job(count: int) -> None:
+        (tmp_path / "x.conf").write_text("<VirtualHost x>\n" * count)
+        assert not configuration.is_whole(str(tmp_path / "x.conf"))
+
+    assert growth(job, 3000) < 9
 
 
 COMMAND = [sys.executable, "-m", "mod_python", "check", "--no-import", "--no-httpd", "--user", "root"]

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 from mod_python._migrate import code, older
-from test_migrate import said
+from test_doctor_parts import growth
+from test_migrate import of, said
 
 from httpd import PROJECT
 
@@ -204,6 +205,11 @@ def test_pages_are_read_as_they_are_compiled() -> None:
     assert lines_of("<p>\n<% x\n", "/nowhere/a.psp") == [(2, "MP2001")]
 
 
+@pytest.mark.parametrize("opening", ["<%@", "<%", "<%--"])
+def test_tags_that_are_not_closed(opening: str) -> None:
+    assert growth(lambda count: told(f"{opening}{'x' * 40}" * count, "x.psp"), 3000) < 9
+
+
 def test_a_file_of_no_coding(tmp_path: Path) -> None:
     """What Python 2 took, and neither Python 3 nor a PSP page here takes; the rest of it is looked at."""
     for name, start, end in (("a.py", "", ""), ("a.psp", "<%\n", "%>\n")):
@@ -213,6 +219,16 @@ def test_a_file_of_no_coding(tmp_path: Path) -> None:
         assert sorted(line for line, _ in found) == [2, 3] and re.search("UTF-8", found[0][1]), found
     (tmp_path / "a.py").write_bytes("# coding: latin-1\ny = 'gr\xfc\xdfe'\n".encode("latin-1"))
     assert list(code.check(str(tmp_path / "a.py"))) == []
+
+
+@pytest.mark.parametrize("coding", ["idna", "undefined", "punycode", "uu", "mbcs", "nothing"])
+def test_codings_that_no_source_has(tmp_path: Path, capsys: pytest.CaptureFixture[str], coding: str) -> None:
+    """The file is told of, and the others are read."""
+    (tmp_path / "a.py").write_bytes(f"#!/x\n# -*- coding: {coding} -*-\nprint 1\n".encode() + b"\xff..\n")
+    (tmp_path / "a.psp").write_bytes(f"# coding: {coding}\n<% print 1 %>\n".encode())
+    (tmp_path / "b.py").write_text("# coding: cp1252\nprint 1\n")
+    found = said(capsys, str(tmp_path))[1]
+    assert of(found, "a.py") == of(found, "a.psp") == [(None, "MP1014")] and of(found, "b.py") == [(2, "MP2001")]
 
 
 def test_what_a_file_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

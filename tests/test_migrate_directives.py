@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import Serve
+from mod_python._migrate.source import parse
+from mod_python._migrate.wsgi import Translator
 from test_migrate import said, translated
 
 CASES = {
@@ -135,6 +139,82 @@ def test_what_mod_python_had_and_nobody_reads(tmp_path: Path, capsys: pytest.Cap
         (1, "MP1004"), (2, "MP1005"), (3, "MP1004"), (5, "MP1004"), (6, "MP1004"),
     ]  # fmt: skip
     assert "cookie_name" in found[2]["text"] and "PythonHandler" in found[3]["remedy"]
+
+
+def with_htaccess(tmp_path: Path, capsys: pytest.CaptureFixture[str], htaccess: str) -> tuple[str, str]:
+    """What becomes of two applications, one of which has a .htaccess file in its directory, and of that file."""
+    site, new = tmp_path / "site", tmp_path / "new"
+    for name in "ab":
+        (site / name).mkdir(parents=True)
+    (site / "x.conf").write_text(
+        f"WSGIDaemonProcess d\nWSGIScriptAlias /a {site}/a/a.wsgi\nWSGIScriptAlias /b {site}/b/b.wsgi process-group=d application-group=%{{GLOBAL}}\n"
+    )
+    (site / "a/.htaccess").write_text(htaccess)
+    said(capsys, str(site), "--write", str(new))
+    conf, other = ((new / "site" / name).read_text() for name in ("x.conf", "a/.htaccess"))
+    made = "\n".join(line for line in (" ".join(line.split()) for line in conf.split("\n")) if line and line[0] != "#")
+    return made.replace(str(site), ""), other
+
+
+def test_an_htaccess_file_is_about_its_directory(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Another application gets neither its settings nor credentials, and none of its rules."""
+    made, other = with_htaccess(
+        tmp_path,
+        capsys,
+        "WSGICallableObject only_a\nWSGIPassAuthorization On\nWSGIApplicationGroup own\nSetEnv A 1\n<Files *.wsgi>\nRequire ip ::1\n</Files>\n",
+    )
+    assert made == (
+        "PythonDaemon d reload=/b/b.wsgi\nPythonWSGI /a /a/a.wsgi:only_a\nPythonWSGI /b /b/b.wsgi daemon=d\n"
+        "<Location /a>\nPythonInterpreter own\nCGIPassAuth On\n</Location>\n<Location /a>\nRequire ip ::1\n</Location>"
+    )
+    # Its requests have no file: nobody would look at it there.
+    assert "\nPythonInterpreter" not in other and "CGIPassAuth" not in other
+
+
+def test_an_htaccess_file_is_nearer_than_a_section_for_its_directory(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/.htaccess").write_text("WSGICallableObject near\n")
+    (tmp_path / "x.conf").write_text(
+        f"WSGIScriptAlias /a {tmp_path}/a/a.wsgi\n<Directory {tmp_path}/a>\nWSGICallableObject far\n</Directory>\n"
+    )
+    said(capsys, str(tmp_path), "--write")
+    assert f"\nPythonWSGI /a {tmp_path}/a/a.wsgi:near\n" in (tmp_path / "x.conf.new").read_text()
+
+
+def test_an_htaccess_file_gets_no_location(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """httpd would refuse the file, with every request."""
+    made, other = with_htaccess(tmp_path, capsys, "SetHandler wsgi-script\nOptions +ExecCGI\n")
+    assert "<Location" not in other and "\nRequire all denied\n" in other
+    assert "<Location /a>\nRequire all denied\n</Location>" in made and "/b>" not in made
+
+
+def test_many_virtual_hosts() -> None:
+    """What is done for twice as many is not eight times as much."""
+
+    def done(count: int) -> int:
+        text = "".join(
+            f"<VirtualHost *>\nServerName h{place}\nWSGIDaemonProcess d{place}\nWSGIProcessGroup d{place}\n"
+            f"WSGIScriptAlias / /srv/{place}/x.wsgi\n<Directory /srv/{place}>\nRequire all granted\n</Directory>\n</VirtualHost>\n"
+            for place in range(count)
+        )
+        calls = 0
+
+        def note(frame: Any, event: str, argument: Any) -> None:
+            nonlocal calls
+            calls += event == "call"
+
+        before = sys.getprofile()
+        sys.setprofile(note)
+        try:
+            made = Translator([parse("/x.conf", text)], []).translate()
+        finally:
+            sys.setprofile(before)
+        assert sum("daemon=d" in line for new in made.replaced.values() for line in new) == count
+        return calls
+
+    assert done(40) < 4.5 * done(20)
 
 
 def test_lines_end_as_they_did(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

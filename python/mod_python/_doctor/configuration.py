@@ -126,23 +126,30 @@ class Surroundings:
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
-_OF_A_WHOLE = re.compile(r"^[ \t]*(</?VirtualHost|Listen|Include|IncludeOptional|ServerRoot)\b", re.M | re.I)
-
-
 def is_whole(path: str) -> bool:
     """Is a file one that httpd could be started with, not a part of one, such as a site's? A whole one says where to listen, or includes others."""
     try:
         text = files.text(path)
     except files.Unreadable:
         return True  # whoever reads it tells
-    is_inside = False
-    for found in _OF_A_WHOLE.finditer(text):
-        word = found[1].lower()
-        if word.startswith("<"):
-            is_inside = word == "<virtualhost"
-        elif not is_inside:
-            return True
-    return False
+    is_inside = says = False
+    # Line by line: an expression for a whole virtual host would look through the file from each one that is not closed.
+    for line in text.split("\n"):
+        found = re.match(
+            r"[ \t]*(?:(<VirtualHost)\b|(</VirtualHost)|(?:Listen|Include|IncludeOptional|ServerRoot)\b)", line, re.I
+        )
+        if found is None:
+            continue
+        if is_inside and found[2]:
+            is_inside = says = False
+        elif found[1]:
+            is_inside = True
+        elif not found[2]:
+            if not is_inside:
+                return True
+            says = True
+    # A virtual host that is not closed is none.
+    return says
 
 
 def read(path: str, surroundings: Surroundings, part: Optional[str] = None) -> Configuration:

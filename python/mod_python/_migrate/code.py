@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import codecs
 import os
 import re
 import warnings
@@ -23,6 +24,8 @@ _TAGS = 20_000
 _ABOVE = 5
 """How many directories are looked through for a module of the site's own."""
 _CODING = re.compile(rb"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)")
+_NO_CODINGS = ("idna", "punycode", "undefined")
+"""Codecs that Python has for names of hosts, and for nothing; the time that one takes grows with the square of a text, and faster."""
 
 
 def check(path: str, is_page: bool = False) -> Iterator[Finding]:
@@ -30,7 +33,7 @@ def check(path: str, is_page: bool = False) -> Iterator[Finding]:
     try:
         data = files.read(path)
         text = decoded(data)
-    except (files.Unreadable, LookupError) as error:
+    except (files.Unreadable, LookupError, UnicodeError) as error:
         yield Finding("MP1014", f"is not read: {error}", path)
         return
     if "\0" in text:
@@ -42,11 +45,15 @@ def check(path: str, is_page: bool = False) -> Iterator[Finding]:
 
 
 def decoded(data: bytes) -> str:
-    """A file's text: as it says, else UTF-8, else latin-1, which Python 2 took for bytes. Raises LookupError for an unknown coding."""
+    """A file's text: as it says, else UTF-8, else latin-1, which Python 2 took for bytes. Raises LookupError for an unknown coding, UnicodeError
+    for one that does not take the text."""
     for line in data.split(b"\n", 2)[:2]:
         found = _CODING.match(line)
         if found:
-            return data.decode(found[1].decode(), "replace")
+            coding = codecs.lookup(found[1].decode())
+            if coding.name in _NO_CODINGS:
+                raise LookupError(f"{coding.name} is no coding of a source")
+            return data.decode(coding.name, "replace")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -144,7 +151,7 @@ def page(path: str, text: str, is_utf8: bool = True) -> Iterator[Finding]:
         yield Finding("MP1014", f"is not read: it has more than {_TAGS} tags", path)
         return
     # Included files are read by themselves, if they are named.
-    alone = re.sub(r"<%@.*?%>", lambda found: re.sub(r"[^\n]", " ", found[0]), text, flags=re.S)
+    alone = _without_includes(text)
     try:
         made = _psp.parse(alone, path)
     except SyntaxError as error:
@@ -159,6 +166,18 @@ def page(path: str, text: str, is_utf8: bool = True) -> Iterator[Finding]:
         yield from _older(path, made.source, numbers)
         return
     yield from _of_tree(path, tree, numbers, is_page=True)
+
+
+def _without_includes(text: str) -> str:
+    """A page whose `<%@ … %>` are blank. What is not closed is looked through once: an expression would do it from each opening on."""
+    made, place = [], 0
+    while True:
+        start = text.find("<%@", place)
+        end = text.find("%>", start + 3) if start >= 0 else -1
+        if end < 0:
+            return "".join([*made, text[place:]])
+        made += [text[place:start], re.sub(r"[^\n]", " ", text[start : end + 2])]
+        place = end + 2
 
 
 def by_lines(path: str, lines: list[str]) -> Iterator[Finding]:

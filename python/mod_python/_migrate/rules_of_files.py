@@ -94,17 +94,19 @@ def _settings(translator: Translator, alias: Alias, apart: bool) -> list[str]:
 
 def _is_in_place(translator: Translator, alias: Alias, name: str) -> bool:
     """Does a directive that holds for an application stand where it still does: outside sections, or in a <Location>?"""
-    return any(
-        entry.name == name and not any(section.name in _ABOUT_FILES for section in entry.inner())
-        for _, entry in translator.covering(alias)
-    )
+    return any(entry.name == name and not is_of_files(source, entry) for source, entry in translator.covering(alias))
 
 
 def _is_in_location(translator: Translator, alias: Alias, name: str) -> bool:
     return any(
-        entry.name == name and entry.inner() and not any(section.name in _ABOUT_FILES for section in entry.inner())
-        for _, entry in translator.covering(alias)
+        entry.name == name and entry.inner() and not is_of_files(source, entry)
+        for source, entry in translator.covering(alias)
     )
+
+
+def is_of_files(source: Source, entry: Entry) -> bool:
+    """Does it stand in a section for files or directories, or in a .htaccess file? An application's requests have no file here."""
+    return bool(source.folder()) or any(section.name in _ABOUT_FILES for section in entry.inner())
 
 
 def host_name(alias: Alias) -> str:
@@ -164,12 +166,14 @@ def _doors(translator: Translator, alias: Alias) -> list[list[str]]:
 def _concerned(translator: Translator, alias: Alias) -> Iterator[tuple[Section, Source, list[Entry]]]:
     """The sections that hold for an application's script, with their lines."""
     for source in translator.sources:
+        if not source.is_about(_script(alias)):
+            continue
         for section in _for_files(source, alias):
             inner = [one for one in section.chain() if one.name not in _NO_PLACES]
             if covers_file(inner, _script(alias)):
                 yield section, source, _own_lines(source, section)
-        folder, _, name = source.path.rpartition("/")
-        if name == ".htaccess" and covers(folder or "/", _script(alias)):
+        folder = source.folder()
+        if folder:
             section = Section("directory", folder, None, 0, len(source.lines))
             entries = [entry for entry in source.lines if not entry.chain() and entry.name]
             one = (section, source, entries)
@@ -202,7 +206,10 @@ def _of_parts(translator: Translator, alias: Alias) -> Iterator[tuple[Section, S
             if not _authorizes(one[2]) or _is_open(translator, one):
                 continue
             inner = [part for part in section.chain() if part.name not in _NO_PLACES]
-            if covers_file(inner, _script(alias)):
+            if source.is_about(_script(alias)) and covers_file(inner, _script(alias)):
+                continue
+            folder = source.folder()
+            if folder and not covers(folder, base) and not covers(base, folder):
                 continue
             is_below = any(
                 part.name == "directory" and covers(base, part.argument) and part.argument.rstrip("/") != base

@@ -98,6 +98,16 @@ class Source:
     path: str
     lines: list[Entry] = field(default_factory=list)
 
+    def folder(self) -> str:
+        """The directory that a .htaccess file is about; empty for what is about a whole server."""
+        folder, _, name = self.path.rpartition("/")
+        return (folder or "/") if name == ".htaccess" else ""
+
+    def is_about(self, script: str) -> bool:
+        """May its lines hold for a script? Those of a .htaccess file hold for what is below its directory."""
+        folder = self.folder()
+        return not folder or covers(folder, os.path.dirname(script))
+
 
 def parse(path: str, text: str) -> Source:
     """Read a configuration, as it is written. Raises Unreadable for sections that are too deep."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Optional
 
@@ -82,6 +81,10 @@ class Translator:
         """By their names; there are several of one in the branches of a condition."""
         self.handlers = {"wsgi-script", "application/x-httpd-wsgi"}
         self.homes: list[str] = []
+        self._covering: dict[Alias, list[tuple[Source, Entry]]] = {}
+        self._covered: set[Entry] = set()
+        """What holds for any application."""
+        self._blocks_of: dict[str, list[tuple[Optional[Section], list[Section], list[Entry]]]] = {}
 
     def translate(self) -> Translation:
         """Do it."""
@@ -90,6 +93,7 @@ class Translator:
                 self._collect(source, entry)
         for alias in self.aliases:
             alias.is_left = self._is_refused(alias)
+            self._covered.update(entry for _, entry in self.covering(alias))
         for alias in self.aliases:
             if not alias.is_left:
                 self._assign(alias)
@@ -267,12 +271,12 @@ class Translator:
             self.say(
                 "MP1004", source, entry, f"{found[0]} is not translated: an interpreter has a name that is written"
             )
-        if name is None or not name or self._is_of_files(entry):
+        if name is None or not name or rules_of_files.is_of_files(source, entry):
             return self.put(source, entry)
         self.put(source, entry, f"PythonInterpreter {quoted(name)}")
 
     def _callableobject(self, source: Source, entry: Entry, found: list[str]) -> None:
-        if not any(one is entry for alias in self.aliases for _, one in self.covering(alias)) and self.aliases:
+        if entry not in self._covered and self.aliases:
             text = f"{entry.text} holds for none of the applications that were read, or for a part of one: it stays a comment"
             self.say("MP1004", source, entry, text, "Write a PythonWSGI for that part, with its daemon and callable.")
         self.put(source, entry)
@@ -280,13 +284,13 @@ class Translator:
     _processgroup = _callableobject
 
     def _scriptreloading(self, source: Source, entry: Entry, found: list[str]) -> None:
-        if self._is_of_files(entry):
+        if rules_of_files.is_of_files(source, entry):
             return self.put(source, entry)
         self.put(source, entry, f"PythonAutoReload {'Off' if found[0].lower() == 'off' else 'On'}")
 
     def _passauthorization(self, source: Source, entry: Entry, found: list[str]) -> None:
         is_on = found[0].lower() == "on"
-        if entry.inner() and not self._is_of_files(entry):
+        if entry.inner() and not rules_of_files.is_of_files(source, entry):
             return self.put(source, entry, f"CGIPassAuth {'On' if is_on else 'Off'}")
         self.put(source, entry)
 
@@ -344,10 +348,6 @@ class Translator:
         home = self.homes[0] if len(set(self.homes)) == 1 else ""
         self.put(source, entry, daemon.line(home))
 
-    def _is_of_files(self, entry: Entry) -> bool:
-        """Does it stand in a section for files or directories? An application's requests have no file here."""
-        return any(section.name in ("directory", "directorymatch", "files", "filesmatch") for section in entry.inner())
-
     def _other(self, source: Source, entry: Entry) -> None:
         found = entry.words() if entry.name and not entry.name.startswith("<") else []
         if entry.name == "loadmodule" and len(found) > 1 and found[0] == "wsgi_module":
@@ -388,7 +388,7 @@ class Translator:
             pattern = quoted(f"\\.({endings})(\\.|$)")
             self.put(source, entry, f"<FilesMatch {pattern}>", "    Require all denied", "</FilesMatch>")
             return
-        if entry.inner():
+        if entry.inner() or source.folder():
             self._shut(source, entry)
             self.put(source, entry)
         else:
@@ -426,28 +426,53 @@ class Translator:
         if option and option in alias.options:
             return alias.options[option]
         best: tuple[int, str] = (-1, "")
-        for _, entry in self.covering(alias):
-            found = entry.words()
-            if entry.name == name and found:
+        for source, entry in self.covering(alias):
+            found = entry.words() if entry.name == name else []
+            if found:
                 if PARAMETER.search(found[0]) and entry.macro() is not alias.entry.macro():
                     # What it stands for is told where the macro is used.
                     continue
-                weight = 2 * len("".join(section.argument for section in entry.inner())) + (entry.host() is not None)
+                # httpd reads a .htaccess file behind the sections for its directory.
+                weight = 2 * len("".join(section.argument for section in entry.inner()) + source.folder())
+                weight += entry.host() is not None or bool(source.folder())
                 if weight >= best[0]:
                     best = (weight, found[0])
         return best[1]
 
-    def covering(self, alias: Alias) -> Iterator[tuple[Source, Entry]]:
-        """The lines that hold for an application, outside sections or in one for its file or its URL."""
+    def covering(self, alias: Alias) -> list[tuple[Source, Entry]]:
+        """The directives that hold for an application, outside sections or in one for its file or its URL, in its directories' .htaccess files, too."""
+        if alias not in self._covering:
+            self._covering[alias] = [
+                (source, entry)
+                for source in self.sources
+                if source.is_about(alias.path)
+                for entry in self._lines_for(alias, source)
+            ]
+        return self._covering[alias]
+
+    def _lines_for(self, alias: Alias, source: Source) -> list[Entry]:
+        """Looks at each section once, whatever stands in it."""
         host = alias.entry.host()
-        for source in self.sources:
+        found: list[Entry] = []
+        for own_host, inner, entries in self._blocks(source):
+            if own_host is not None and own_host is not host:
+                continue
+            if not inner or covers_file(inner, alias.path) or rules_of_files.covers_url(inner, alias.url):
+                found += entries
+        return sorted(found, key=lambda entry: entry.place)
+
+    def _blocks(self, source: Source) -> list[tuple[Optional[Section], list[Section], list[Entry]]]:
+        """The directives of a file by what they stand in: their virtual host, and the sections in that."""
+        if source.path not in self._blocks_of:
+            blocks: dict[Optional[Section], list[Entry]] = {}
             for entry in source.lines:
-                if entry.host() is not None and entry.host() is not host:
-                    continue
-                inner = [section for section in entry.inner() if section.name != "macro"]
-                is_its = not inner or covers_file(inner, alias.path) or rules_of_files.covers_url(inner, alias.url)
-                if is_its:
-                    yield source, entry
+                if entry.name and not entry.name.startswith("<"):
+                    blocks.setdefault(entry.section, []).append(entry)
+            self._blocks_of[source.path] = [
+                (entries[0].host(), [one for one in entries[0].inner() if one.name != "macro"], entries)
+                for entries in blocks.values()
+            ]
+        return self._blocks_of[source.path]
 
     def _scope(self, source: Source, host: Optional[Section]) -> None:
         """What a virtual host, or what is outside of all, needs beside its lines: sections for applications."""
