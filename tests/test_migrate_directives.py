@@ -19,6 +19,11 @@ CASES = {
         "PythonDaemon d working-directory=/srv/app python-path=/srv/app/lib:/srv/x:/y",
         [],
     ),
+    "values that PythonDaemon refuses": (
+        "WSGIPythonHome /v\nWSGIDaemonProcess d home=rel umask=0777 python-home=venv\nWSGIDaemonProcess e home=${X}/y umask=${U}\nWSGIDaemonProcess f umask=8",
+        "PythonHome /v\nPythonDaemon d\nPythonDaemon e working-directory=${X}/y umask=${U} python-home=/v\nPythonDaemon f python-home=/v",
+        ["MP1004"],
+    ),
     "a colon in a file's name": ("WSGIScriptAlias /x /srv/a:b.wsgi", "", ["MP1004"]),
     "what mod_wsgi never reached": (
         "WSGIScriptAlias /x /a.wsgi\nWSGIScriptAlias /x/ /b.wsgi\nWSGIScriptAlias /y /b.wsgi",

@@ -170,7 +170,8 @@ def page(path: str, text: str, is_utf8: bool = True) -> Iterator[Finding]:
 
 def _without_includes(text: str) -> str:
     """A page whose `<%@ … %>` are blank. What is not closed is looked through once: an expression would do it from each opening on."""
-    made, place = [], 0
+    made: list[str] = []
+    place = 0
     while True:
         start = text.find("<%@", place)
         end = text.find("%>", start + 3) if start >= 0 else -1

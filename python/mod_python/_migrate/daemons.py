@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -89,6 +89,18 @@ _VARIABLES = {"lang": "LANG", "locale": "LC_ALL"}
 _SETS = ("setenv", "passenv", "setenvif", "setenvifnocase", "setenvifexpr", "browsermatch", "browsermatchnocase")
 
 
+def _is_umask(value: str) -> bool:
+    return re.fullmatch(r"[0-7]+", value, re.ASCII) is not None and int(value, 8) <= 0o077
+
+
+_TAKEN: dict[str, tuple[str, Callable[[str], bool]]] = {
+    "home": ("an absolute path", os.path.isabs),
+    "python-home": ("an absolute path", os.path.isabs),
+    "umask": ("an octal number from 0 to 077", _is_umask),
+}
+"""What PythonDaemon takes for options of which mod_wsgi takes more (KEYS in src/config/daemons.rs)."""
+
+
 @dataclass(eq=False)
 class Daemon:
     """A WSGIDaemonProcess."""
@@ -106,8 +118,9 @@ class Daemon:
     def line(self, home: str) -> str:
         """PythonDaemon for it. `home` is the environment of all of mod_wsgi's."""
         words = [self.new_name]
+        refused = dict(self.refused())
         for name, value in self.options.items():
-            option = OPTIONS.get(name)
+            option = None if name in refused else OPTIONS.get(name)
             new = self._value(name, value) if option is not None and option.key else ""
             if option is not None and new:
                 words.append(_word(option.key, new))
@@ -117,6 +130,13 @@ class Daemon:
         if self.variables:
             words.append(_word("pass-environment", ",".join(dict.fromkeys(self.variables))))
         return " ".join(["PythonDaemon", *words])
+
+    def refused(self) -> Iterable[tuple[str, str]]:
+        """The options with a value that PythonDaemon does not take, and what it takes."""
+        for name, value in self.options.items():
+            kind, is_taken = _TAKEN.get(name, ("", None))
+            if is_taken is not None and not _VARIABLE.match(value) and not is_taken(value):
+                yield name, kind
 
     def older(self) -> list[str]:
         """Entries of python-path= with packages that are Python 2's."""

@@ -338,6 +338,9 @@ class Translator:
         for path in daemon.relative():
             text = f"python-path= {path} is relative, and left out: nobody knows to what"
             self.say("MP1004", source, entry, text, "Write the whole path.")
+        for name, taken in daemon.refused():
+            text = f"{name}={daemon.options[name]} is left out: PythonDaemon takes {taken}"
+            self.say("MP1004", source, entry, text, "Write one that it takes.")
         for name, option in lost(daemon.options):
             self.say("MP1004", source, entry, f"{name}= has no counterpart: {option.what}")
         for name in [name for name in daemon.options if name in OPTIONS]:
