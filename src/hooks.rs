@@ -244,6 +244,7 @@ const FUNCTIONS: &[&[Function]] = &[
 ];
 
 fn child_init(pool: Pool<'static>, server: ServerRec<'static>) {
+    lifecycle::expect_early_ends();
     daemons::keep::leave_to_parent();
     daemons::kept::follow_parent(server);
     daemons::kept::limit_memory(server);

@@ -163,6 +163,8 @@ def test_fault(servers: Callable[[str], Server], mpm: str, fault: Fault) -> None
     server = servers(mpm)
     daemon = Daemon(server, fault.daemon)
     daemon.serves()
+    # Not the one before's.
+    daemon.until(lambda state: state["in_flight"] == 0)
     answers: list[Answer] = []
     client = threading.Thread(target=lambda: answers.append(server.get(f"/{fault.daemon}{fault.uri}")))
     client.start()

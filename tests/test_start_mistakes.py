@@ -552,7 +552,10 @@ def test_signals_reach_an_import(tmp_path: Path) -> None:
     """Which is in a session of its own, and has children that would stay."""
     forks = "import os, time\nos.fork()\nopen(f'began{os.getpid()}', 'w').close()\ntime.sleep(120)\n"
     (tmp_path / "forks.py").write_text(f"{forks}{APP}")
+    # Whoever runs the tests may have it ignored.
     task = f"""
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from mod_python._own import options, probe, targets
 target = targets.Target("", "", "forks", "app", False, {str(tmp_path)!r}, "forks:app")
 probe.probed([target], options.Options(working={str(tmp_path)!r}), {{"MARK": {str(tmp_path)!r}}}, None)

@@ -6,6 +6,7 @@
 use crate::httpd::faults;
 use crate::httpd::module::retirement::IS_THREADED;
 use crate::httpd::request::server::mpm_query;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 const TEXT: &[u8] = b"mod_python: the child's end took too long; the child goes without it\n";
@@ -20,7 +21,7 @@ pub(super) fn set(after: Duration) {
     let seconds = u32::try_from(after.as_secs()).unwrap_or(u32::MAX).max(1);
     handle(libc::SIGALRM, on_alarm);
     if is_interrupted {
-        for number in [libc::SIGABRT, libc::SIGSEGV, libc::SIGBUS] {
+        for number in FAILURES {
             handle(number, on_failure);
         }
     }
@@ -32,16 +33,57 @@ pub(super) fn set(after: Duration) {
     }
 }
 
+/// From the first moment of a child on: an end that fails before it has come to `set`, or before there is anything that would call it, is no
+/// crash either. Whatever else fails is handled as before.
+pub(crate) fn expect_early_ends() {
+    if mpm_query(IS_THREADED) != 0 {
+        return;
+    }
+    // SAFETY: structures of plain numbers.
+    let mut before: [libc::sigaction; 3] = unsafe { std::mem::zeroed() };
+    for (number, place) in FAILURES.into_iter().zip(&mut before) {
+        // SAFETY: asks only.
+        unsafe { libc::sigaction(number, std::ptr::null(), place) };
+    }
+    if BEFORE.set(before).is_ok() {
+        for number in FAILURES {
+            handle(number, on_early_failure);
+        }
+    }
+}
+
+const FAILURES: [libc::c_int; 3] = [libc::SIGABRT, libc::SIGSEGV, libc::SIGBUS];
+
+/// How failures were handled before.
+static BEFORE: OnceLock<[libc::sigaction; 3]> = OnceLock::new();
+
+extern "C" fn on_early_failure(number: libc::c_int) {
+    if is_blocked() {
+        leave(DAMAGED);
+    }
+    let place = FAILURES.iter().position(|&failure| failure == number);
+    if let Some(before) = place.and_then(|place| BEFORE.get()?.get(place)) {
+        // SAFETY: may be called by a signal handler. It comes again when this one returns.
+        unsafe {
+            libc::sigaction(number, std::ptr::from_ref(before), std::ptr::null_mut());
+            libc::raise(number);
+        }
+    }
+}
+
 /// Does this thread handle the signal by which prefork ends a child? It is blocked so long (sigaction(2)); the other MPMs end a child
 /// from no handler, but with signals blocked, too.
 fn is_handling() -> bool {
+    is_blocked() && mpm_query(IS_THREADED) == 0
+}
+
+fn is_blocked() -> bool {
     // SAFETY: a set of this frame, which is filled before it is read.
-    let is_blocked = unsafe {
+    unsafe {
         let mut blocked: libc::sigset_t = std::mem::zeroed();
         libc::pthread_sigmask(libc::SIG_BLOCK, std::ptr::null(), &raw mut blocked);
         libc::sigismember(&raw const blocked, libc::SIGTERM) == 1
-    };
-    is_blocked && mpm_query(IS_THREADED) == 0
+    }
 }
 
 /// Has a signal handled by a function, blocked or not. Python's handlers end here, which is what the child does, too.

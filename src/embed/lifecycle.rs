@@ -50,6 +50,8 @@ pub(crate) fn check(server: &config::Server<'_>) -> Result<(), String> {
     reach::check(&package.join("mod_python/__init__.py"))
 }
 
+pub(crate) use crate::embed::alarm::expect_early_ends;
+
 /// Starts Python in this child, and sees to it that it ends with the child's pool. False where that failed: it has been logged, and
 /// requests for Python are answered with 500. `before_end` is called, detached, before Python ends.
 pub(crate) fn start(
