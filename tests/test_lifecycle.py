@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import os
 import re
 import signal
@@ -82,6 +84,14 @@ def test_children_are_recycled(serve: Serve, mpm: str) -> None:
     # Gracefully: httpd's event MPM can crash by itself when SIGTERM meets a child that is leaving (in apr_os_sock_get).
     server.stop(signal.SIGWINCH)
     assert not server.unclaimed()
+
+
+def test_a_thread_that_crashes_is_a_crash(serve: Serve, mpm: str) -> None:
+    """Also one in which signals are blocked, as in this module's own: it is not taken for a child that is being ended."""
+    server = serve(places("crashing"), mpm=mpm)
+    with contextlib.suppress(OSError, http.client.HTTPException):
+        server.get("/crashing/handler")
+    server.claim("exit signal Segmentation fault")
 
 
 def test_a_crashed_child_is_replaced(serve: Serve, mpm: str) -> None:

@@ -58,7 +58,10 @@ const FAILURES: [libc::c_int; 3] = [libc::SIGABRT, libc::SIGSEGV, libc::SIGBUS];
 static BEFORE: OnceLock<[libc::sigaction; 3]> = OnceLock::new();
 
 extern "C" fn on_early_failure(number: libc::c_int) {
-    if is_blocked() {
+    // Threads of this module have the signal blocked, too: theirs is a crash.
+    // SAFETY: numbers of this process and thread; a signal handler may ask for them.
+    let is_main = unsafe { libc::gettid() == libc::getpid() };
+    if is_main && is_blocked() {
         leave(DAMAGED);
     }
     let place = FAILURES.iter().position(|&failure| failure == number);
