@@ -23,7 +23,7 @@ import hostile_streams as streams
 from client import ask
 from conftest import Server, alarms
 
-from httpd import PROJECT
+from httpd import PROJECT, whole_lines
 
 CONFIG = """
 TraceEnable Off
@@ -191,11 +191,10 @@ class Trial:
             server.remove()
 
     def calls(self) -> list[list[str]]:
-        """What has reached the handler since the last time."""
-        if not self._notes.exists():
-            return []
-        lines = self._notes.read_text().splitlines()
-        self._notes.unlink()
+        """What has reached the handler since the last time. It may still be at work on what has no answer."""
+        self.ours.settle()
+        lines = whole_lines(self._notes)
+        self._notes.unlink(missing_ok=True)
         return [json.loads(line) for line in lines]
 
     def run(self, name: str) -> tuple[Exchange, Exchange, Exchange, list[list[str]]]:
@@ -205,10 +204,7 @@ class Trial:
         after = exchange(self.ours.port, data.replace(TARGET, b"/file"))
         self.calls()
         handled = exchange(self.ours.port, data.replace(TARGET, b"/handler"))
-        # The handler may still be at work on what has no answer.
-        ask(self.ours.port, "/handler?over")
-        calls = [call for call in self.calls() if call[2] != "/handler?over"]
-        return before, after, handled, calls
+        return before, after, handled, self.calls()
 
 
 def objections(name: str, result: tuple[Exchange, Exchange, Exchange, list[list[str]]]) -> list[str]:
@@ -239,7 +235,6 @@ def resets(trial: Trial) -> tuple[int, int]:
         with socket.create_connection(("127.0.0.1", trial.ours.port), 10) as connection:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             connection.sendall(request[:length])
-    ask(trial.ours.port, "/handler?over")
     calls = [call for call in trial.calls() if call[0] == "read"]
     assert all(call[3] in ("12345", "") for call in calls), calls
     return len(request) - 1, len(calls)

@@ -200,7 +200,7 @@ class Httpd:
     def log_text(self) -> str:
         """The whole error log."""
         try:
-            return self.log.read_text(errors="replace")
+            return whole(self.log.read_text(errors="replace"))
         except FileNotFoundError:
             return ""
 
@@ -344,6 +344,16 @@ _DECORATION = re.compile(r"\[[^]]*\] \[python:\w+\] \[(pid \d+[^]]*)\] (?:\[(?:c
 # One that has no frames of the application.
 _FRAMELESS = re.compile(r"(?:^|: )[A-Za-z_][\w.]*(?:Error|Exception|Exit)(?:: |$)")
 _CHAINED = re.compile("During handling of the above exception, another|The above exception was the direct cause")
+
+
+def whole(text: str) -> str:
+    """Without a last line that somebody is still writing: who reads a file while it grows may find a part of one, where it crosses a page."""
+    return text[: text.rfind("\n") + 1]
+
+
+def whole_lines(file: Path) -> list[str]:
+    """The lines that a growing file has so far; none where there is no file yet."""
+    return whole(file.read_text(errors="replace")).splitlines() if file.exists() else []
 
 
 def entries(log: str) -> list[str]:

@@ -11,6 +11,8 @@ from browser import Browser
 from conftest import Serve, Server
 from test_wsgi_protocols import certificate
 
+from httpd import whole_lines
+
 __all__ = ["certificate"]
 
 CONFIG = """
@@ -60,7 +62,7 @@ def see(server: Server, browser: Browser, url: str) -> list[str]:
     assert messages[1:] == ["spam", "é 😀", "200000", "0,255,128", "4321 as you wish true"]
 
     def logged() -> list[str]:
-        lines = (server.root / "access_log").read_text().splitlines()
+        lines = whole_lines(server.root / "access_log")
         return [line for line in lines if line.startswith(f"/{path}/events ")]
 
     server._wait(lambda: len(logged()) == 3, "the access log has not all of it")

@@ -13,7 +13,7 @@ import pytest
 from asgi_site import open_gate, site
 from conftest import Serve, Server
 
-from httpd import PATIENCE
+from httpd import PATIENCE, whole_lines
 
 CONFIG = """
 PythonASGI /whole asgi_lifespans:whole
@@ -54,8 +54,7 @@ PythonASGI /other asgi_lifespans:whole
 
 
 def noted(server: Server, name: str) -> list[str]:
-    place = server.root / "notes" / name
-    return [line.split(" ", 1)[1] for line in place.read_text().splitlines()] if place.exists() else []
+    return [line.split(" ", 1)[1] for line in whole_lines(server.root / "notes" / name)]
 
 
 def until(server: Server, name: str, last: str) -> list[str]:

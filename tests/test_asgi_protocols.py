@@ -11,6 +11,7 @@ from typing import Any, Optional
 
 import pytest
 from asgi_site import applications, heard, open_gate, site
+from client import of_two_threads
 from conftest import APPS, Serve, Server
 from test_wsgi_protocols import certificate, fetch
 from websockets.exceptions import ConnectionClosed
@@ -220,7 +221,7 @@ def test_websockets(other: Other) -> None:
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     url = f"{'wss' if scheme == 'https' else 'ws'}://127.0.0.1:{server.port}"
-    more = {"ssl": context} if scheme == "https" else {}
+    more = {"ssl": of_two_threads(context)} if scheme == "https" else {}
     with connect(f"{url}/socket", open_timeout=PATIENCE, max_size=None, **more) as client:  # type: ignore[arg-type]
         for message in ("spam", b"x" * 500_000, "é" * 1000):
             client.send(message)

@@ -13,6 +13,7 @@ from typing import Any, Optional
 
 import pytest
 from asgi_site import applications, site
+from client import of_two_threads
 from conftest import Serve, Server
 from test_asgi_protocols import certificate
 from websockets.sync.client import connect
@@ -123,10 +124,10 @@ def test_a_client_certificate_and_its_chain(httpd: Server, folder: Path) -> None
 
 
 def test_a_websocket(httpd: Server, folder: Path) -> None:
-    client = context(folder / "client.all")
+    client = of_two_threads(context(folder / "client.all"))
     with connect(f"wss://127.0.0.1:{httpd.port}/told", open_timeout=PATIENCE, ssl=client) as socket:
         tls = json.loads(socket.recv(PATIENCE))
-    assert tls["client_cert_name"].startswith("CN=the_client") and tls["tls_version"] == 0x0304
+    assert tls["client_cert_name"].startswith("CN=the_client") and tls["tls_version"] == 0x0303
 
 
 def test_a_certificate_of_nobody_is_an_error(serve: Serve, mpm: str, folder: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 import pytest
-from client import Answer, raw
+from client import Answer, of_two_threads, raw
 from conftest import Serve, Server
 from test_wsgi_protocols import certificate
 from websockets.sync.client import connect
@@ -362,7 +362,8 @@ def test_websockets(plain: Pair, secure: Pair) -> None:
             assert client.recv(PATIENCE) == f"{THERE}a/talk {word}"
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    with connect(f"wss://127.0.0.1:{secure.front.port}{THERE}a/talk", open_timeout=PATIENCE, ssl=context) as client:
+    url = f"wss://127.0.0.1:{secure.front.port}{THERE}a/talk"
+    with connect(url, open_timeout=PATIENCE, ssl=of_two_threads(context)) as client:
         client.send("safe")
         assert client.recv(PATIENCE) == f"{THERE}a/talk safe"
 

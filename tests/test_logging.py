@@ -12,6 +12,8 @@ from conftest import Serve, Server, install, places
 from mod_python import apache
 from test_papers import PROJECT
 
+from httpd import whole_lines
+
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 TRACEPARENT = f"00-{TRACE}-{SPAN}-01"
 JSON = """
@@ -237,7 +239,7 @@ def test_objects_reach_a_program(serve: Serve) -> None:
     piped = server.root / "piped_log"
 
     def arrived() -> list[str]:
-        return [line for line in piped.read_text().splitlines() if line.startswith("{")] if piped.exists() else []
+        return [line for line in whole_lines(piped) if line.startswith("{")]
 
     server._wait(lambda: len(arrived()) == 2, "the objects do not arrive")
     assert [json.loads(line)["exception"]["type"] for line in arrived()] == ["LookupError", "LookupError"]
@@ -258,8 +260,8 @@ PythonOption mod_python.log.json on
     parts: dict[tuple[str, int, int], dict[int, dict[str, Any]]] = {}
 
     def arrived() -> bool:
-        lines = [line for line in (server.root / "piped_log").read_bytes().splitlines() if line.startswith(b"{")]
-        assert all(len(line) < 4096 for line in lines), max(map(len, lines))
+        lines = [line for line in whole_lines(server.root / "piped_log") if line.startswith("{")]
+        assert all(len(line.encode()) < 4096 for line in lines), max(map(len, lines))
         for one in (found for found in map(json.loads, lines) if "part" in found):
             parts.setdefault((one["time"], one["pid"], one["thread"]), {})[one["part"]] = one
         return len(parts) == 8 and all(len(one) == next(iter(one.values()))["parts"] for one in parts.values())

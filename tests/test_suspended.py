@@ -24,7 +24,7 @@ from test_faults import DEBUG, Faults, faults
 from test_wsgi_protocols import certificate
 from websockets.exceptions import ConnectionClosed
 
-from httpd import PATIENCE
+from httpd import PATIENCE, whole_lines
 
 __all__ = ["certificate", "faults"]
 
@@ -114,7 +114,7 @@ def logged(server: Server, path: str) -> list[str]:
     found: list[str] = []
 
     def look() -> bool:
-        lines = (server.root / "access_log").read_text().splitlines()
+        lines = whole_lines(server.root / "access_log")
         found[:] = [line for line in lines if line.startswith(f"{path} ")]
         return bool(found)
 
