@@ -61,6 +61,31 @@ def test_an_innocent_one_in_the_same_child_comes_to_its_end(serve: Serve) -> Non
     server.wait_log("the child ends, with a thread that has not come back")
 
 
+def test_nothing_more_comes_to_it(serve: Serve) -> None:
+    """The worker MPM's listener stands in accept(2) where it has one socket, and would take one more, which the child's end could lose."""
+    server = serve(CONFIG + MORE, mpm="worker", threads=4)
+    server.claims.append(CLAIM)
+    [child] = server.child_pids()
+    innocent = threading.Thread(target=server.get, args=("/waits",))
+    innocent.start()
+    try:
+        assert server.get("/handler?for%20ever").status == 504
+        server.wait_log("it does not come back: the child ends when others have finished")
+        # No connection comes, by which it would notice.
+        server._wait(lambda: len(server.child_pids()) > 1, "httpd does not replace the child")
+        assert child in server.child_pids()
+        rows = [row for row, _ in json.loads(server.ok("/flight").text)]
+        assert {row[4]: row[0] == child for row in rows} == {
+            "GET /handler": True,
+            "GET /waits": True,
+            "GET /flight": False,
+        }
+    finally:
+        server.write("apps/go_on", "")
+        innocent.join()
+    server.wait_log("the child ends, with a thread that has not come back")
+
+
 def test_its_request_is_in_the_access_log_and_counted(serve: Serve, mpm: str) -> None:
     """When its child ends. Python's handlers of the log phase do not see it."""
     server = serve(CONFIG + MORE, mpm=mpm, children=2, threads=4)

@@ -237,6 +237,33 @@ pub(crate) fn signal(child: libc::pid_t, number: c_int) {
     unsafe { libc::kill(child, number) };
 }
 
+/// Sends a signal to each thread of this process that has it unblocked (/proc/self/task), if a function handles it: system calls in which
+/// they stand are interrupted. Is there such a thread?
+pub(crate) fn interrupt_threads(number: c_int) -> bool {
+    // SAFETY: a structure of plain numbers, which is filled in.
+    let action = unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        libc::sigaction(number, std::ptr::null(), &raw mut action);
+        action.sa_sigaction
+    };
+    if matches!(action, libc::SIG_DFL | libc::SIG_IGN) {
+        return false;
+    }
+    let threads = std::fs::read_dir("/proc/self/task").into_iter().flatten();
+    let reached = threads.flatten().filter(|thread| {
+        let id: Option<libc::pid_t> = thread.file_name().to_str().and_then(|id| id.parse().ok());
+        let status = std::fs::read_to_string(thread.path().join("status")).unwrap_or_default();
+        let blocked = status.lines().find_map(|line| line.strip_prefix("SigBlk:"));
+        let blocked = blocked.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+        let is_open = blocked.is_some_and(|mask| mask & (1 << (number - 1)) == 0);
+        id.filter(|_| is_open).is_some_and(|id| {
+            // SAFETY: a signal that is handled; nothing happens where the thread has gone.
+            unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), id, number) == 0 }
+        })
+    });
+    reached.count() > 0
+}
+
 /// Waits until a child of this process has ended, for a limited time, and forgets it. False where it goes on.
 pub(crate) fn has_ended(child: libc::pid_t, patience: Duration) -> bool {
     let end = std::time::Instant::now() + patience;

@@ -2,12 +2,14 @@
 //!
 //! httpd offers nothing for it, but its MPMs end a child in that very way when accepting a connection fails for want of memory or
 //! descriptors: what waits stays with the kernel, for other children, and the parent starts another child. So accepting fails from now on.
-//! The MPM notices when the next connection comes.
+//! The MPM notices when the next connection comes. The worker MPM's listener does not get that far where it has one socket to listen at: it
+//! stands in accept(2) already, and would take that connection. It is woken, as its MPM itself does it, by a signal.
 
+use crate::httpd::module::process;
 use crate::httpd::request::Request;
 use crate::httpd::request::server::{is_defined, mpm_query};
 use crate::httpd::sys;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 /// What `mpm_query` is asked whether a child has several threads (AP_MPMQ_IS_THREADED).
@@ -27,11 +29,32 @@ pub(crate) fn begin() -> Option<Duration> {
             (*listener).accept_func = Some(refuse);
             listener = (*listener).next;
         }
+        wake();
         let timeout = sys::ap_server_conf
             .as_ref()
             .map_or(0, |server| server.timeout);
         Some(Duration::from_micros(u64::try_from(timeout).unwrap_or(0)))
     }
+}
+
+/// Has the MPM learnt that nothing more is accepted?
+static IS_REFUSED: AtomicBool = AtomicBool::new(false);
+
+/// Interrupts the worker MPM's listener where it stands in accept(2): that has a function that does nothing for the signal, and looks
+/// again. False where nobody accepts anything any more, or would not be interrupted.
+fn wake() -> bool {
+    /// So often; the listener does not get back into accept(2) in so many moments.
+    const TIMES: u32 = 20;
+    static WOKEN: AtomicU32 = AtomicU32::new(0);
+    // SAFETY: this child's own copy of httpd's list of listeners.
+    let stands = unsafe { sys::ap_listeners.as_ref() }.is_some_and(|one| one.next.is_null())
+        && mpm_query(IS_THREADED) != 0
+        && mpm_query(sys::AP_MPMQ_IS_ASYNC) == 0;
+    stands
+        && has_begun()
+        && !IS_REFUSED.load(Ordering::SeqCst)
+        && WOKEN.fetch_add(1, Ordering::Relaxed) < TIMES
+        && process::interrupt_threads(libc::SIGHUP)
 }
 
 /// Writes a few bytes to a pipe that this process was given. Did somebody have its other end open?
@@ -77,6 +100,7 @@ unsafe extern "C" fn refuse(
     _listener: *mut sys::ap_listen_rec,
     _pool: *mut sys::apr_pool_t,
 ) -> sys::apr_status_t {
+    IS_REFUSED.store(true, Ordering::SeqCst);
     // SAFETY: the MPM's own place for the connection; it looks there whatever is returned.
     unsafe { accepted.write(std::ptr::null_mut()) };
     sys::APR_EGENERAL
@@ -96,6 +120,9 @@ pub(crate) enum Others {
 
 /// What others have in hand, but for so many threads.
 pub(crate) fn others(stuck: usize) -> Others {
+    if wake() {
+        return Others::Busy;
+    }
     let hard_limit = |code| usize::try_from(mpm_query(code)).unwrap_or(0);
     let children = hard_limit(sys::AP_MPMQ_HARD_LIMIT_DAEMONS);
     let threads = hard_limit(sys::AP_MPMQ_HARD_LIMIT_THREADS);
