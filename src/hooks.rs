@@ -17,7 +17,7 @@ use crate::httpd::io::{error_page, facing, limited};
 use crate::httpd::io::{staying, unwaited};
 use crate::httpd::log;
 use crate::httpd::log::Level;
-use crate::httpd::module::{hooks, process, proxy, retirement};
+use crate::httpd::module::{hooks, process, proxy, retirement, unfinished};
 use crate::httpd::request::Request;
 use crate::httpd::request::authentication;
 use crate::httpd::request::departure;
@@ -98,6 +98,7 @@ pub(crate) fn register() {
     );
     hooks::first_log_transaction(is_of_no_type, hide_uri);
     hooks::log_transaction(concerns::<{ LOG | CLEANUP }>, log);
+    unfinished::follow();
     hooks::suspend_connection(streams::take_over);
     directives::HOOKS_OF_DAEMONS.offer(register_daemons);
 }

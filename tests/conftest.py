@@ -16,6 +16,7 @@ from typing import Any, Callable
 import pytest
 from client import Answer, ask
 from databases import Postgres, Redis
+from hypothesis import HealthCheck, settings
 
 from httpd import INTERPRETER, MODE, Httpd, entries
 
@@ -32,6 +33,10 @@ SERIOUS = re.compile(r":(error|crit|alert|emerg)\]|exit signal")
 CAPACITY = re.compile("server reached MaxRequestWorkers setting|scoreboard is full, not at MaxRequestWorkers")
 """What httpd says where a test keeps all its workers for a moment, or children come and go fast: on a slow machine, any test may."""
 
+
+# What something costs is counted elsewhere: a busy machine is slow at anything.
+settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")
 
 TAIL = 5000
 """How much of an error log is shown, in characters, when something in it has not been claimed: what ended a child stands there."""

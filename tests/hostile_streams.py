@@ -107,8 +107,7 @@ def code(client: Raw) -> str:
     while True:
         first, data = client.frame()
         if first == 0x88:
-            client.socket.sendall(frame(8, data))
-            assert not client.socket.recv(1)
+            assert client.ends(data)
             return str(int.from_bytes(data[:2], "big"))
 
 

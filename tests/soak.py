@@ -25,7 +25,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Callable
 
-from client import ask
+from client import ask, attempt
 from conftest import Server, alarms, places
 
 from httpd import resident
@@ -261,7 +261,8 @@ def restart(server: Server, read: Callable[[], str], plain: bool) -> None:
     def answers() -> bool:
         if plain:
             return bool(set(server.child_pids()) - old)
-        return int(ask(server.port, "/soaking/pid").text) not in old
+        answer = attempt(server.port, "/soaking/pid")
+        return answer is not None and int(answer.text) not in old
 
     server._wait(answers, "the new generation does not answer")
 

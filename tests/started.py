@@ -60,9 +60,13 @@ class Started:
             # runuser passes signals on, but not Ctrl-C's.
             children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
             os.kill(int(children[0]) if children else self.process.pid, number)
+        self.ended()
+        return self.said().partition("Ctrl-C stops it.\n")[2]
+
+    def ended(self) -> None:
+        """Waits until it has ended, as it is to."""
         assert self.process.wait(PATIENCE) == 0, self.said()
         until(lambda: not Path(f"/proc/{self.httpd}").exists(), lambda: "httpd goes on")
-        return self.said().partition("Ctrl-C stops it.\n")[2]
 
 
 class Command:

@@ -145,8 +145,13 @@ def test_socketio(httpd: Server, transport: str) -> None:
     if httpd.mpm != "event":
         return
     told: list[str] = []
-    client = socketio.SimpleClient()
-    client.connect(f"http://127.0.0.1:{httpd.port}", socketio_path="/socketio/socket.io", transports=[transport])
+    client = socketio.SimpleClient(request_timeout=PATIENCE)
+    client.connect(
+        f"http://127.0.0.1:{httpd.port}",
+        socketio_path="/socketio/socket.io",
+        transports=[transport],
+        wait_timeout=PATIENCE,
+    )
     assert client.call("ask", "spam", timeout=PATIENCE) == "heard"
     told += client.receive(timeout=PATIENCE)
     if transport == "websocket":

@@ -269,8 +269,10 @@ def test_who_waits_for_a_startup_is_told(serve: Serve, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["waits", "blocks"])
 def test_a_request_that_waits_too_long_for_a_startup(serve: Serve, name: str) -> None:
-    httpd = site(serve, f"PythonTimeout 0.7 asgi\nPythonASGI / asgi_stuck:{name}\n", mpm="event", threads=4)
-    assert httpd.get("/?late").status == 504
+    # A busy machine may take a while until the first request has come to the loop.
+    config = f"PythonASGI / asgi_stuck:{name}\n<Location /late>\nPythonTimeout 2 asgi\n</Location>\n"
+    httpd = site(serve, config, mpm="event", threads=4)
+    assert httpd.get("/late?late").status == 504
     httpd.claim(f"PythonTimeout: GET .* it waits for the start-up of asgi_stuck::{name} .lifespan., which stands here")
     httpd.claims.append(r"\]   ( |File)")
     httpd.wait_log(rf"asgi_stuck.py., line \d+, in {name}")

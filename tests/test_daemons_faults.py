@@ -178,7 +178,7 @@ def test_fault(servers: Callable[[str], Server], mpm: str, fault: Fault) -> None
     if fault.log:
         server.claim(fault.pattern)
     if fault.daemon == "late":
-        server.claims.append(r"\] {3,}")
+        server.claims += [r"\] {3,}", "PythonTimeout: GET /late/ has taken"]
         server.claim("it does not come back: the child ends when others have finished")
         server.claim(r"daemon late: process \d+ has died: killed")
     assert str(answers[0].status) == fault.client[:3], (answers[0].text, server.log_text()[-3000:])

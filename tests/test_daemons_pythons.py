@@ -20,7 +20,7 @@ from httpd import CHILD_USER, PATIENCE
 
 CONFIG = """
 PythonPath "['@ROOT@/apps']+sys.path"
-PythonDaemon shop {options} {user} threads=4 request-timeout=2 reload=@ROOT@/touched python-path=@ROOT@/apps
+PythonDaemon shop {options} {user} threads=4 request-timeout=5 reload=@ROOT@/touched python-path=@ROOT@/apps
 PythonWSGI /here pythons:wsgi
 PythonWSGI /w pythons:wsgi daemon=shop
 PythonASGI /a pythons:asgi daemon=shop

@@ -417,7 +417,8 @@ def test_a_deadline_after_a_panic(serve: Serve, faults: Faults, entry: str) -> N
     """What looks after deadlines looks again."""
     config = "PythonPath \"sys.path+['@ROOT@/apps']\"\nPythonTimeout 0.3\nSetHandler mod_python\nPythonHandler stuck\n"
     server = serve(config, mpm="event", module=DEBUG, children=1)
-    server.ok("/")
+    # An import may take longer than the time there is.
+    server._wait(lambda: server.get("/").text == "done", "no answer")
     faults.set(entry)
     answers: list[Any] = []
     thread = threading.Thread(target=lambda: answers.append(server.get("/?spin")))
@@ -428,7 +429,7 @@ def test_a_deadline_after_a_panic(serve: Serve, faults: Faults, entry: str) -> N
     thread.join()
     server.claims += [f"a deliberate panic in {name}", "PythonTimeout: ", r"\]   ( |File)"]
     assert [answer.status for answer in answers] == [504]
-    assert server.ok("/").text == "done"
+    server._wait(lambda: server.get("/").text == "done", "no answer")
 
 
 DAEMON = """PythonDaemon shop

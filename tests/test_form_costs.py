@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import sys
 import tracemalloc
@@ -257,12 +258,12 @@ def test_a_refusal_ends_the_connection_and_is_one_line(
     request = f"POST /forms/everything HTTP/1.1\r\nHost: x\r\n{head}Content-Length: {len(body) + len(smuggled)}\r\n\r\n".encode()
     answer = b""
     with socket.create_connection(("127.0.0.1", httpd.port), timeout=60) as connection:
-        try:
+        # httpd does not wait for all of it.
+        with contextlib.suppress(ConnectionError):
             connection.sendall(request + body + smuggled)
+        with contextlib.suppress(ConnectionError):
             while block := connection.recv(65536):
                 answer += block
-        except ConnectionError:
-            pass  # httpd does not wait for all of it
     assert answer.count(b"HTTP/1.1 ") == 1 and b"smuggled" not in answer
     assert answer.startswith(f"HTTP/1.1 {status} ".encode()), answer[:200]
     assert b"\r\nConnection: close\r\n" in answer

@@ -13,7 +13,7 @@ from typing import Any, Optional
 import pytest
 from client import raw
 from conftest import Serve, Server, places
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from mod_python import apache, util
 from mod_python._multipart import MultipartError, MultipartParser, PartEnd, PartHeaders
@@ -212,7 +212,6 @@ def pieces(body: bytes, size: int) -> list[Any]:
     return found
 
 
-@settings(deadline=None)
 @given(PARTS, st.integers(1, 50))
 def test_multipart_as_werkzeug_reads_it(parts: list[tuple[str, bytes, Optional[str]]], size: int) -> None:
     parts = [(name, content.replace(b"\n--" + BOUNDARY.encode(), b""), filename) for name, content, filename in parts]

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
+import socket
 import threading
 import time
 
-from conftest import Serve
+import h2.config
+import h2.connection
+import pytest
+from asgi_site import open_gate, site
+from conftest import Serve, Server
 from test_deadlines import CLAIM, CONFIG, LIMIT
+from websockets.sync.client import connect
+
+from httpd import PATIENCE
 
 MORE = """
 CustomLog "@ROOT@/access_log" "%m %U %>s %B"
@@ -30,6 +39,14 @@ CustomLog "@ROOT@/access_log" "%m %U %>s %B"
     MaxRequestWorkers 16
 </IfModule>
 """
+
+
+ENDS = "the child ends, with a thread that has not come back"
+
+
+def give_up(server: Server) -> None:
+    assert server.get("/handler?for%20ever").status == 504
+    server.wait_log("it does not come back: the child ends when others have finished")
 
 
 def test_an_innocent_one_in_the_same_child_comes_to_its_end(serve: Serve) -> None:
@@ -66,11 +83,13 @@ def test_nothing_more_comes_to_it(serve: Serve) -> None:
     server = serve(CONFIG + MORE, mpm="worker", threads=4)
     server.claims.append(CLAIM)
     [child] = server.child_pids()
-    innocent = threading.Thread(target=server.get, args=("/waits",))
+    answers: list[str] = []
+    innocent = threading.Thread(target=lambda: answers.append(server.get("/waits").text))
     innocent.start()
     try:
-        assert server.get("/handler?for%20ever").status == 504
-        server.wait_log("it does not come back: the child ends when others have finished")
+        while not any(row[4] == "GET /waits" for row, _ in json.loads(server.ok("/flight").text)):
+            pass
+        give_up(server)
         # No connection comes, by which it would notice.
         server._wait(lambda: len(server.child_pids()) > 1, "httpd does not replace the child")
         assert child in server.child_pids()
@@ -83,7 +102,105 @@ def test_nothing_more_comes_to_it(serve: Serve) -> None:
     finally:
         server.write("apps/go_on", "")
         innocent.join()
-    server.wait_log("the child ends, with a thread that has not come back")
+    assert answers == ["waited"]
+    server.wait_log(ENDS)
+
+
+def goes_on(server: Server) -> None:
+    """For longer than it would take a child that believes that it has nobody to end."""
+    begun = time.monotonic()
+    while time.monotonic() - begun < 3.5:
+        assert not re.search(ENDS, server.log_text())
+        time.sleep(0.05)
+
+
+def test_a_slow_reader_is_not_cut_off(serve: Serve) -> None:
+    """Event has let its connection go, until it takes more, and counts such ones only now and then: when no connection comes, not at all."""
+    server = serve(CONFIG + MORE + "EnableSendfile On\n", mpm="event", threads=4)
+    server.claims.append(CLAIM)
+    size = 32 << 20
+    with (server.root / "htdocs/large").open("wb") as file:
+        file.truncate(size)
+    with socket.create_connection(("127.0.0.1", server.port), PATIENCE) as client:
+        client.sendall(b"GET /large HTTP/1.0\r\n\r\n")
+        answer = client.makefile("rb")
+        while answer.readline() != b"\r\n":
+            pass
+        give_up(server)
+        goes_on(server)
+        assert len(answer.read()) == size
+    server.wait_log(ENDS)
+
+
+@pytest.mark.parametrize("path", ["/ticks", "/echo"])
+def test_what_has_left_its_worker_is_not_cut_off(serve: Serve, path: str) -> None:
+    """A stream, and a WebSocket."""
+    config = CONFIG + MORE + "PythonASGI /ticks asgi_apps:ticks\nPythonASGI /echo asgi_sockets:echo\n"
+    config += f"<Location {path}>\nPythonTimeout 0\n</Location>\n"
+    server = site(serve, config, mpm="event", threads=4)
+    server.claims.append(CLAIM)
+    if path == "/echo":
+        with connect(f"ws://127.0.0.1:{server.port}/echo", open_timeout=PATIENCE) as websocket:
+            give_up(server)
+            goes_on(server)
+            websocket.send("spam")
+            assert websocket.recv(PATIENCE) == "spam"
+        server.wait_log(ENDS)
+        return
+    with socket.create_connection(("127.0.0.1", server.port), PATIENCE) as client:
+        client.sendall(b"GET /ticks HTTP/1.0\r\n\r\n")
+        answer = client.makefile("rb")
+        while answer.readline() != b"data: 0\n":
+            pass
+        give_up(server)
+        goes_on(server)
+        for number in range(3):
+            open_gate(server, f"tick{number}")
+        assert answer.read() == b"\ndata: 1\n\ndata: 2\n\n"
+    server.wait_log(ENDS)
+
+
+def test_a_request_that_is_coming_is_not_cut_off(serve: Serve) -> None:
+    """The worker MPM has a worker read it as long as its connection is kept, and says so all of the time."""
+    server = serve(CONFIG + MORE + "KeepAliveTimeout 60\n", mpm="worker", threads=4)
+    server.claims.append(CLAIM)
+    with socket.create_connection(("127.0.0.1", server.port), PATIENCE) as client:
+        answers = client.makefile("rb")
+        client.sendall(b"GET /quick HTTP/1.1\r\nHost: x\r\n\r\n")
+        while answers.readline() != b"\r\n":
+            pass
+        client.sendall(b"GET /quick HTTP/1.1\r\nHost: x\r\n")
+        give_up(server)
+        goes_on(server)
+        client.sendall(b"Connection: close\r\n\r\n")
+        assert b"HTTP/1.1 200 OK" in answers.read()
+    server.wait_log(ENDS)
+
+
+def test_two_that_are_stuck_on_one_connection(serve: Serve) -> None:
+    """HTTP/2: they keep one worker of httpd's, and another one is at work."""
+    server = serve(CONFIG + MORE + "Protocols h2c http/1.1\n", mpm="worker", threads=4, modules=("http2",))
+    server.claims.append(CLAIM)
+    answers: list[str] = []
+    innocent = threading.Thread(target=lambda: answers.append(server.get("/waits").text))
+    innocent.start()
+    http = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
+    http.initiate_connection()
+    headers = [(":method", "GET"), (":path", "/handler?for%20ever"), (":scheme", "http"), (":authority", "localhost")]
+    try:
+        while not any(row[4] == "GET /waits" for row, _ in json.loads(server.ok("/flight").text)):
+            pass
+        with socket.create_connection(("127.0.0.1", server.port), PATIENCE) as client:
+            for _ in range(2):
+                http.send_headers(http.get_next_available_stream_id(), headers, end_stream=True)
+            client.sendall(http.data_to_send())
+            server._wait(lambda: server.log_text().count("it does not come back") == 2, "they are not given up")
+            goes_on(server)
+    finally:
+        server.write("apps/go_on", "")
+        innocent.join()
+    assert answers == ["waited"]
+    server.wait_log(ENDS)
 
 
 def test_its_request_is_in_the_access_log_and_counted(serve: Serve, mpm: str) -> None:

@@ -56,9 +56,11 @@ def test_errors_leave_nothing(serve: Serve) -> None:
     assert server.ok("/leaking/refused").text == "True"
     for path, client, count in (("/leaking/refused", ab(), 1000), ("/leaking/large", aborts, 1000)):
         client(server, path, count)
+        server.settle()
         before = blocks()
         client(server, path, count)
-        assert blocks() - before <= 300 * MEMORY, path
+        # Requests whose clients have gone may still be on their way to their ends.
+        server._wait(lambda before=before: blocks() - before <= 300 * MEMORY, path)  # type: ignore[misc]
     assert server.child_pids() == [pid]
 
 

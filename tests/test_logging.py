@@ -277,8 +277,16 @@ def test_timeouts_name_their_interpreter(serve: Serve) -> None:
     stuck = "<Location /stuck>\nSetHandler mod_python\nPythonHandler stuck\nPythonTimeout 0.2\n</Location>\n"
     server = serve(places("logged") + JSON + "PythonInterpreter shop\n" + stuck, mpm="event")
     assert server.get("/stuck?spin").status == 504
-    one = only(server, "PythonTimeout: GET /stuck has taken")
-    assert (one["interpreter"], one["request"]["uri"], one["level"]) == ("shop", "/stuck", "error")
+    entries: list[dict[str, Any]] = []
+
+    def look() -> bool:
+        # On a busy machine there are more than one: that the lock cannot be had, and then that it could.
+        entries[:] = [one for one in objects(server) if "PythonTimeout: GET /stuck has taken" in one["message"]]
+        return bool(entries)
+
+    server._wait(look, "nothing is told")
+    for one in entries:
+        assert (one["interpreter"], one["request"]["uri"], one["level"]) == ("shop", "/stuck", "error")
 
 
 # Places

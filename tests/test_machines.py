@@ -121,7 +121,7 @@ def served(serve: Serve, database: Database) -> Server:
     config = config.replace("PostgresSession", database.store)
     config = re.sub(r"PythonOption mod_python.postgres_session.url .*\n", lambda _: database.config(), config)
     # The one that is killed takes a lock in Redis with it, for as long as the lease lasts.
-    config += "PythonOption mod_python.redis_session.lock_lease 2\nCustomLog @ROOT@/access_log %a\n"
+    config += "PythonOption mod_python.redis_session.lock_lease 8\nCustomLog @ROOT@/access_log %a\n"
     server = serve(config, start=False, threads=16, modules=("remoteip",))
     server.write("site/shop.py", printed("python")).parent.chmod(0o755)
     install(server, *database.packages)

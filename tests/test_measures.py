@@ -101,15 +101,19 @@ def test_requests_are_counted_where_they_belong(httpd: Server) -> None:
             difference("requests_total", application="measured::forbids", code="4xx"),
             difference("requests_total", interpreter=WEIRD, code="2xx"),
         ]
+        # The parts of one are counted one after the other.
+        parts = [
+            difference("sent_bytes_total", application=application),
+            difference("request_duration_seconds_count", application=application),
+            difference("request_duration_seconds_bucket", application=application, le="+Inf"),
+        ]
         # The static file has no application, but a handler of another phase.
-        return requests == [5, 3, 1, 1] and difference("python_seconds_total", application="") > 0
+        is_seen = difference("python_seconds_total", application="") > 0
+        return requests == [5, 3, 1, 1] and parts == [25, 5, 5] and is_seen
 
     after = before
     httpd._wait(counted, "requests are not counted")
     assert difference("errors_total", application=handler) == 3 == difference("errors_total")
-    assert difference("sent_bytes_total", application=application) == 25
-    assert difference("request_duration_seconds_count", application=application) == 5
-    assert difference("request_duration_seconds_bucket", application=application, le="+Inf") == 5
     assert 0 < difference("request_duration_seconds_sum", application=application) < 50
     assert difference("python_seconds_total", application=application) > 0
     assert sample(after, "gc_collections_total") > 0 and sample(after, "cpu_seconds_total") > 0
@@ -149,11 +153,20 @@ def test_times_are_told_apart(httpd: Server) -> None:
         nonlocal found
         found = metrics(httpd)
         answered = [difference("request_duration_seconds_count", f"measured::{name}") for name in ("spins", "sleeps")]
-        return answered == [6, 1]
+        return answered == [6, asked]
 
+    asked = 1
     httpd._wait(counted, "requests are not counted")
     assert difference("python_seconds_total", "measured::sleeps") > 0.14
-    assert difference("lock_wait_seconds_total", "measured::sleeps") < 0.1
+    waited = before_it = difference("lock_wait_seconds_total", "measured::sleeps")
+    while waited >= 0.1:
+        # One of the six may have been on its way out still; were sleeping a wait, each would be.
+        assert asked < 10
+        httpd.ok("/measured/sleeps")
+        asked += 1
+        httpd._wait(counted, "requests are not counted")
+        all_of_them = difference("lock_wait_seconds_total", "measured::sleeps")
+        waited, before_it = all_of_them - before_it, all_of_them
     assert difference("python_seconds_total", "measured::spins") > 0.59
     bucket = {"application": "measured::sleeps", "le": "0.1"}
     assert sample(found, "request_duration_seconds_bucket", **bucket) == sample(
@@ -193,12 +206,13 @@ def test_each_series_adds_up_to_its_counter(httpd: Server) -> None:
         # The request before may be counted between the two looks of this one.
         nonlocal seen
         seen = found()
+        named = dict(zip(seen["names"], seen["counts"]))
+        if min(named["2xx"], named["4xx"]) < 20:
+            return False
         return all(sums[: len(seen["counts"])] == seen["counts"] for sums in seen["sums"])
 
     seen = found()
     httpd._wait(agree, "the series do not add up")
-    named = dict(zip(seen["names"], seen["counts"]))
-    assert named["2xx"] >= 20 and named["4xx"] >= 20
     assert len(seen["counts"]) == len(seen["names"]) + len(seen["bounds"]) + 1
     # Memory times time, which has no counter: the same in all archives.
     processor, memory = zip(*(sums[-2:] for sums in seen["sums"]))

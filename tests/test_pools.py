@@ -398,13 +398,13 @@ def test_fifty_interpreters(serve: Serve) -> None:
             assert "Non-2xx" not in done.stdout and re.search(r"Complete requests: +200\n", done.stdout), done.stdout
 
     [pid] = server.child_pids()
-    for _ in range(2):
+    sizes = []
+    # A worker keeps a state for each interpreter that it has come to; on a slow machine it takes long until all have been everywhere.
+    while len(sizes) < 4 or (len(sizes) < 12 and sizes[-1] - sizes[-2] >= 1024 * MEMORY):
         round_of_requests()
-    before = resident(pid)
-    for _ in range(3):
-        round_of_requests()
+        sizes.append(resident(pid))
     assert server.child_pids() == [pid]
-    assert resident(pid) - before < 4096 * MEMORY
+    assert sizes[-1] - sizes[-2] < 1024 * MEMORY, sizes
     for name in names:
         answer = json.loads(server.ok(f"/{name}?{name}").text)
-        assert (answer["apache"], answer["count"]) == (name, 5 * 200 + 1)
+        assert (answer["apache"], answer["count"]) == (name, len(sizes) * 200 + 1)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Callable, Optional
 
 import pytest
-from client import ask
+from client import ask, attempt
 
 from httpd import CHILD_USER, PROJECT, free_port
 
@@ -79,7 +79,7 @@ def test_the_directory_itself_is_served(run: Run, site: Path) -> None:
     assert f"Serving {site}\n" in server.said() and server.get("/") == "first"
     (site / "mp.py").write_text(HELLO % "second, and longer")
     limit = time.monotonic() + 30
-    while server.get("/") != "second, and longer":
+    while getattr(attempt(server.port, "/"), "text", None) != "second, and longer":
         assert time.monotonic() < limit
         time.sleep(0.05)
 

@@ -148,7 +148,7 @@ def test_a_process_that_dies_keeps_no_lock(serve: Serve, database: Database) -> 
 
 def test_who_waits_for_somebody_who_waits_for_him(serve: Serve, database: Database) -> None:
     """It ends, as any waiting for a session does, and leaves nothing."""
-    one, two = (served(serve, database, "PythonOption mod_python.session.lock_timeout 1\n") for _ in range(2))
+    one, two = (served(serve, database, "PythonOption mod_python.session.lock_timeout 3\n") for _ in range(2))
     sids = [cookie(one.ok("/stored/count"))["Cookie"].partition("=")[2] for _ in range(2)]
     statuses: list[int] = []
 

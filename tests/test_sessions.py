@@ -253,7 +253,7 @@ def test_a_database_s_lock_belongs_to_the_root_request(serve: Serve, database: D
     """Whatever the interpreter; and nobody waits longer than the option says."""
     more = places("visits") + (
         "PythonOption go @ROOT@/sessions/go\nPythonOption mod_python.session.application_path /\n"
-        "PythonOption mod_python.session.lock_timeout 1\n"
+        "PythonOption mod_python.session.lock_timeout 3\n"
         "<Location /apart>\nPythonInterpPerDirective On\nSetHandler mod_python\nPythonAccessHandler visits::apart\n</Location>\n"
         "<Location /apart/inner>\nPythonHandler visits::apart\n</Location>\n"
     )
@@ -268,7 +268,7 @@ def test_a_database_s_lock_belongs_to_the_root_request(serve: Serve, database: D
     one._wait(Path(f"{go}.held").exists, "the session is not held")
     assert [server.get("/visits/count", headers=sent).status for server in (one, two)] == [503, 503]
     for server in (one, two):
-        server.wait_log("warn.*another request has had it for 1 seconds, answered with 503")
+        server.wait_log("warn.*another request has had it for 3 seconds, answered with 503")
     go.write_text("")
     holds.join()
     assert two.ok("/visits/count", headers=sent).text == "8"

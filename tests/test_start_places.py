@@ -96,7 +96,7 @@ def answer(port: int) -> str:
 def bystander(command: Command) -> Iterator[int]:
     """A process of the same user that is no httpd, such as has a dead one's number."""
     line = command.line(())
-    process = subprocess.Popen([*line[: line.index("/usr/bin/env")], "sleep", "60"])
+    process = subprocess.Popen([*line[: line.index("/usr/bin/env")], "sleep", "600"])
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
     try:
         if ROOT:

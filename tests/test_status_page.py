@@ -186,9 +186,14 @@ def test_modules_have_a_page_of_their_own(httpd: Server, browser: Browser) -> No
 
 
 def test_the_same_as_json(httpd: Server) -> None:
-    report = json.loads(httpd.ok("/status?json").text)
-    (application,) = [one for one in report["applications"] if one["application"] == "measured::application"]
-    assert application["requests"] >= 40 and application["2xx"] == application["requests"]
+    report: dict[str, Any] = {}
+
+    def is_counted() -> bool:
+        report.update(json.loads(httpd.ok("/status?json").text))
+        (application,) = [one for one in report["applications"] if one["application"] == "measured::application"]
+        return application["requests"] >= 40 and application["2xx"] == application["requests"]
+
+    httpd._wait(is_counted, "the requests are not counted")
     assert {child["pid"] for child in report["children"]} >= {report["pid"]}
     assert all(child["memory"] > 1 << 20 for child in report["children"])
     assert "mod_python.apache" in report["modules"]
@@ -211,7 +216,7 @@ def test_what_is_no_module_is_not_asked(serve: Serve) -> None:
 def test_a_thread_that_is_nowhere_is_nobodys_question(httpd: Server) -> None:
     """It is answered at once, however many ask, and those that ask for another do not wait for it."""
     pid = json.loads(httpd.ok("/status?json").text)["pid"]
-    begun = time.monotonic()
+    quickest = PATIENCE
     for asked in (
         "1:1",
         f"{pid}:1",
@@ -219,8 +224,11 @@ def test_a_thread_that_is_nowhere_is_nobodys_question(httpd: Server) -> None:
         "999999999:999999999999999999",
         f"{os.getpid()}:{threading.get_ident()}",
     ) * 4:
+        begun = time.monotonic()
         assert "It is not in Python now" in httpd.ok(f"/status?stack={asked}").text
-    assert time.monotonic() - begun < 15
+        quickest = min(quickest, time.monotonic() - begun)
+    # As long as somebody would be asked.
+    assert quickest < 0.75
     for asked in (
         "",
         ":",
@@ -300,8 +308,13 @@ def test_what_is_in_flight_and_where(httpd: Server, browser: Browser) -> None:
         assert f"<a href='?stack={one['pid']}:{one['thread']}'>stack</a>" in page
         while "in waits" not in (shown := httpd.ok(place).text):
             assert time.monotonic() < end, shown
-        browser.open(httpd.url(place))
-        assert "time.sleep" in str(browser.run("return document.body.innerText"))
+
+        def shows_the_line() -> bool:
+            """It waits there nearly all of the time."""
+            browser.open(httpd.url(place))
+            return "time.sleep" in str(browser.run("return document.body.innerText"))
+
+        httpd._wait(shows_the_line, "the page does not show where it waits")
     finally:
         httpd.write("apps/go_on", "")
         waiting.join()

@@ -18,6 +18,7 @@ from typing import Optional
 
 import pytest
 from asgi_site import applications, heard, open_gate, site
+from client import attempt
 from conftest import Serve, Server
 from test_asgi_websocket import Raw, frame, opening, request, talk
 from test_faults import DEBUG, Faults, faults
@@ -95,8 +96,14 @@ def gone(server: Server, most: int = 2) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE)
 
     def count() -> int:
-        connection.request("GET", "/server-status?auto")
-        return int(re.findall(r"^ConnsTotal: (\d+)", connection.getresponse().read().decode(), re.M)[0])
+        try:
+            connection.request("GET", "/server-status?auto")
+            text = connection.getresponse().read().decode()
+        except (OSError, http.client.RemoteDisconnected):
+            # Event closes what is kept when no worker is free.
+            connection.close()
+            return most + 1
+        return int(re.findall(r"^ConnsTotal: (\d+)", text, re.M)[0])
 
     server._wait(lambda: count() <= most, "connections are counted that have gone")
     connection.close()
@@ -317,19 +324,18 @@ def test_much_that_nobody_reads_for_a_while(httpd: Server) -> None:
 
 def test_a_client_that_reads_slowly(serve: Serve) -> None:
     """Timeout counts from where it has last taken something, not for all of a message."""
-    config = applications("asgi_sockets") + CONFIG + "Timeout 2\nSendBufferSize 16384\n"
+    config = applications("asgi_sockets") + CONFIG + "Timeout 3\nSendBufferSize 16384\n"
     server = site(serve, config, mpm="event", threads=THREADS, modules=MODULES)
     client = Events(server, "/much?slow")
     client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
     client.until(b"0123456789")
     open_gate(server, "slow")
     size, begun = 0, time.monotonic()
-    # At most 3 MB a second, so that it takes more than twice the Timeout.
+    # At most 2 MB a second, so that it takes twice the Timeout.
     while part := client.socket.recv(65536):
         size += len(part)
-        while size > (time.monotonic() - begun) * 3_000_000:
-            pass
-    assert size == 200 * 65536 and time.monotonic() - begun > 4
+        time.sleep(max(0, size / 2_000_000 - (time.monotonic() - begun)))
+    assert size == 200 * 65536 and time.monotonic() - begun > 6
 
 
 def test_a_filter_that_comes_too_late(httpd: Server) -> None:
@@ -450,7 +456,12 @@ def test_a_graceful_restart_lets_streams_end(serve: Serve) -> None:
     before = server.log_text().count("resuming normal operations")
     server.signal(signal.SIGUSR1)
     server._wait(lambda: server.log_text().count("resuming normal operations") > before, "no graceful restart")
-    assert server.ok("/hello").text == "Hello World!"
+
+    def answers() -> bool:
+        answer = attempt(server.port, "/hello")
+        return answer is not None and answer.text == "Hello World!"
+
+    server._wait(answers, "the new generation does not answer")
     open_gate(server, "restart")
     for client in clients:
         assert client.rest().endswith(b"data: two\n\n\r\n0\r\n\r\n")

@@ -41,7 +41,7 @@ PythonWSGI /page wsgi_limits:to_the_end
     PythonHandler wsgi_limits::handler
     ErrorDocument 413 /page
 </Location>
-Timeout 2
+Timeout 3
 """
 
 

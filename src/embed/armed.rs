@@ -61,6 +61,9 @@ const CLAIMED: u32 = 3;
 
 const NEVER: u64 = u64::MAX;
 
+/// How often is looked at what is late.
+pub(super) const TICK: Duration = Duration::from_millis(50);
+
 impl Desk {
     fn new() -> Desk {
         Desk {

@@ -10,8 +10,9 @@
 //! threads that are made for it, one an interpreter at a time. It looks each `TICK` while anything is armed, and sleeps otherwise; in the
 //! child of a fork there is none, and nothing is armed.
 
-use super::armed::{self, Claimed, Desk, Entry, UNARMED, desks};
+use super::armed::{self, Claimed, Desk, Entry, TICK, UNARMED, desks};
 use super::attach::enter;
+use super::given_up;
 use super::in_flight;
 use super::interpreter::{self, Cx, Interpreter};
 use super::question::Question;
@@ -22,8 +23,7 @@ use crate::httpd::clock::now;
 use crate::httpd::fork::is_forked;
 use crate::httpd::guard::guard;
 use crate::httpd::log::{self, Extra, Level};
-use crate::httpd::module::retirement::{self, Others};
-use crate::httpd::request::handed;
+use crate::httpd::module::retirement;
 use crate::httpd::request::server::mpm_query;
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -34,8 +34,6 @@ use std::time::Duration;
 
 pub(crate) use super::armed::{Armed, Rescue, Rescued, end_step, hand_over, late, over, pause};
 
-/// How often the watcher looks.
-const TICK: Duration = Duration::from_millis(50);
 /// After so many looks at nothing it sleeps.
 const QUIET: u32 = 100;
 /// For so long a thread is given time to come back with the exception before its client is answered without it.
@@ -252,7 +250,7 @@ fn look() -> bool {
     }
     reports.into_iter().for_each(tell);
     if given_up {
-        retire();
+        given_up::retire();
     }
     is_any
 }
@@ -468,85 +466,6 @@ pub(crate) fn age(since: u64) -> f64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     let since = Duration::from_micros(since);
     now.map_or(0.0, |now| now.saturating_sub(since).as_secs_f64())
-}
-
-/// How many threads have been given up, and are not back: all, and those among them that are httpd's.
-fn given_up() -> (usize, usize) {
-    let of_desk = |desk: &&Desk| {
-        let entry = desk.claim(now()).filter(|entry| entry.is_given_up());
-        entry.map_or((0, 0), |entry| (1, usize::from(!entry.is_step)))
-    };
-    let all = desks().clone();
-    all.iter()
-        .map(of_desk)
-        .fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
-}
-
-/// The entries of all that is late.
-struct Kept(Vec<Claimed<'static>>);
-
-impl Kept {
-    /// Has those logged that are given up.
-    fn close(&self) {
-        let given_up = self.0.iter().filter(|entry| entry.is_given_up());
-        given_up.for_each(|entry| {
-            if let Some(rescue) = &entry.rescue {
-                rescue.close();
-            }
-        });
-    }
-}
-
-impl Others {
-    /// So often nobody else is seen to be at work, before that is believed: what has been accepted may still wait for a worker. Two seconds
-    /// where connections linger, as long as httpd itself gives most of them.
-    fn looks(self) -> u32 {
-        if self == Others::Lingering { 40 } else { 4 }
-    }
-}
-
-/// Has the child end, when what the others do is done, or httpd's Timeout has passed.
-fn retire() {
-    static RETIRES: AtomicBool = AtomicBool::new(false);
-    if RETIRES.swap(true, Ordering::SeqCst) {
-        return;
-    }
-    let spawned = main_thread::spawn("mod_python end", || {
-        if let Some(patience) = retirement::begin() {
-            let begun = now();
-            let mut idle = 0;
-            let farewell = armed::nanoseconds(handed::farewell());
-            // A thread may have come back; then httpd ends the child, unless another one is given up meanwhile.
-            while !threads::is_ending() {
-                std::thread::sleep(TICK);
-                let (stuck, in_workers) = given_up();
-                let others = retirement::others(in_workers);
-                idle = if others == Others::Busy { 0 } else { idle + 1 };
-                let age = now() - begun;
-                let is_time = idle >= others.looks() && age >= farewell
-                    || age >= armed::nanoseconds(patience);
-                if is_time && stuck > 0 {
-                    // None of them comes back from here on: it would wait for its entry.
-                    let kept = Kept(
-                        desks()
-                            .iter()
-                            .filter_map(|desk| desk.claim(now()))
-                            .collect(),
-                    );
-                    kept.close();
-                    log::process(
-                        Level::Warning,
-                        "PythonTimeout: the child ends, with a thread that has not come back",
-                    );
-                    // SAFETY: ends the process at once. An orderly end would wait for the thread.
-                    unsafe { libc::_exit(0) }
-                }
-            }
-        }
-    });
-    if let Err(reason) = spawned {
-        log::process(Level::Error, &reason);
-    }
 }
 
 /// Where a thread of any child is in Python, a line or two a frame; None where nobody says so in time. Call it attached to any

@@ -16,6 +16,10 @@ pub(crate) trait Rescue: Send + Sync {
     /// stuck on the answer's way.
     fn cut(&self, call: &InCall<'_>) -> Rescued;
 
+    /// The client's connection, by the address of its record; with HTTP/2, the one that all its streams share. None where no
+    /// other entry can have the same.
+    fn connection(&self, call: &InCall<'_>) -> Option<usize>;
+
     /// The child ends, and the thread with it: httpd's other modules log the request as it is (mod_log_config), without Python, and it is
     /// counted. Nothing where the request is in use.
     fn close(&self);

@@ -16,6 +16,7 @@ pub(crate) mod deadlines;
 pub(crate) mod dict;
 mod entry;
 pub(crate) mod exception;
+mod given_up;
 pub(crate) mod handlers;
 pub(crate) mod home;
 pub(crate) mod in_flight;

@@ -53,6 +53,10 @@ impl Rescue for Lease<Exchange> {
         }
     }
 
+    fn connection(&self, call: &InCall<'_>) -> Option<usize> {
+        self.client(call)
+    }
+
     fn close(&self) {
         let _moment = Moment::wait();
         let Ok(held) = self.hold() else { return };
@@ -97,6 +101,10 @@ impl Rescue for Lease<OfConnection> {
             true => Rescued::BrokenOff,
             false => Rescued::Busy,
         }
+    }
+
+    fn connection(&self, _call: &InCall<'_>) -> Option<usize> {
+        None
     }
 
     fn close(&self) {}

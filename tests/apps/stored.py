@@ -11,7 +11,7 @@ from mod_python.Session import RedisSession
 
 
 def impatient(req):
-    _postgres.TIME_LIMIT = RedisSession._TIME_LIMIT = 1
+    _postgres.TIME_LIMIT = RedisSession._TIME_LIMIT = 3
     return apache.OK
 
 

@@ -13,3 +13,4 @@ pub(crate) mod record;
 pub(crate) mod retirement;
 pub(in crate::httpd) mod slot;
 pub(crate) mod tree;
+pub(crate) mod unfinished;

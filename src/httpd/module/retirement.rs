@@ -5,7 +5,7 @@
 //! The MPM notices when the next connection comes. The worker MPM's listener does not get that far where it has one socket to listen at: it
 //! stands in accept(2) already, and would take that connection. It is woken, as its MPM itself does it, by a signal.
 
-use crate::httpd::module::process;
+use crate::httpd::module::{process, unfinished};
 use crate::httpd::request::Request;
 use crate::httpd::request::server::{is_defined, mpm_query};
 use crate::httpd::sys;
@@ -106,59 +106,43 @@ unsafe extern "C" fn refuse(
     sys::APR_EGENERAL
 }
 
-/// What others than so many threads, which do not come back, have in hand.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Others {
-    /// Nothing.
-    Idle,
-    /// Connections whose answers have left, and whose clients shall have the time to read them (RFC 9112, 9.6). Event counts them when it
-    /// has to look for one that takes too long, which can be half a minute after all have gone.
-    Lingering,
-    /// A request.
-    Busy,
+/// Do others than the workers of so many connections, which do not come back, have anything in hand?
+pub(crate) fn are_others_busy(stuck: usize) -> bool {
+    wake() || at_work() + unfinished::count() > stuck
 }
 
-/// What others have in hand, but for so many threads.
-pub(crate) fn others(stuck: usize) -> Others {
-    if wake() {
-        return Others::Busy;
-    }
-    let hard_limit = |code| usize::try_from(mpm_query(code)).unwrap_or(0);
+/// How many workers of this child are at work, by httpd's scoreboard.
+fn at_work() -> usize {
+    let hard_limit = |code| mpm_query(code).max(0);
     let children = hard_limit(sys::AP_MPMQ_HARD_LIMIT_DAEMONS);
     let threads = hard_limit(sys::AP_MPMQ_HARD_LIMIT_THREADS);
     let me = std::process::id().cast_signed();
     // SAFETY: httpd's scoreboard, which has so many places and lives as long as the child; numbers that others may be writing.
     unsafe {
         if sys::ap_scoreboard_image.is_null() {
-            return Others::Idle;
+            return 0;
         }
-        for child in 0..children {
-            let Ok(child) = i32::try_from(child) else {
-                return Others::Idle;
-            };
-            let process = sys::ap_get_scoreboard_process(child);
-            if process.is_null() || (*process).pid != me {
-                continue;
-            }
-            let busy = (0..threads)
-                .filter_map(|thread| i32::try_from(thread).ok())
-                .filter(|&thread| {
-                    let worker = sys::ap_get_scoreboard_worker_from_indexes(child, thread);
-                    !worker.is_null() && is_busy(i32::from((*worker).status))
-                })
-                .count();
-            return match (*process).write_completion + (*process).suspended {
-                0 if busy <= stuck && (*process).lingering_close == 0 => Others::Idle,
-                0 if busy <= stuck => Others::Lingering,
-                _ => Others::Busy,
-            };
-        }
+        let is_me = |child: &i32| {
+            let process = sys::ap_get_scoreboard_process(*child);
+            !process.is_null() && (*process).pid == me
+        };
+        let child = (0..children).find(is_me);
+        let is_at_work = |child, thread| {
+            let worker = sys::ap_get_scoreboard_worker_from_indexes(child, thread);
+            !worker.is_null() && is_busy(i32::from((*worker).status))
+        };
+        child.map_or(0, |child| {
+            (0..threads)
+                .filter(|&thread| is_at_work(child, thread))
+                .count()
+        })
     }
-    Others::Idle
 }
 
-/// Does a worker serve a request? Event says SERVER_GRACEFUL of all workers of a child that ends, the busy ones among them. The worker MPM says
-/// it only of one that has exited before its listener said that the child is dying, and that for good.
+/// Does a worker serve a connection? Event has it do so no longer than there is something to be done, and says SERVER_GRACEFUL of all workers
+/// of a child that ends, the busy ones among them. The worker MPM says that only of one that has exited before its listener said that the
+/// child is dying, and that for good; its workers stay with connections that are kept, where the next request may be under way, and that
+/// are closed.
 fn is_busy(status: i32) -> bool {
     match status {
         sys::SERVER_BUSY_READ
@@ -166,6 +150,7 @@ fn is_busy(status: i32) -> bool {
         | sys::SERVER_BUSY_LOG
         | sys::SERVER_BUSY_DNS => true,
         sys::SERVER_GRACEFUL => mpm_query(sys::AP_MPMQ_IS_ASYNC) != 0,
+        sys::SERVER_BUSY_KEEPALIVE | sys::SERVER_CLOSING => mpm_query(sys::AP_MPMQ_IS_ASYNC) == 0,
         _ => false,
     }
 }

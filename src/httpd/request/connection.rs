@@ -82,6 +82,17 @@ impl<'r> Connection<'r> {
         self.raw().master.is_null()
     }
 
+    /// The client's own connection, by the address of its record.
+    pub(crate) fn primary(self) -> usize {
+        let raw = self.raw();
+        let own = if raw.master.is_null() {
+            self.as_ptr()
+        } else {
+            raw.master
+        };
+        own.addr()
+    }
+
     /// Is something of an answer before kept in the connection's filters (pipelining)? What sends it ends that request, with all that
     /// belongs to its end.
     pub(crate) fn keeps_output(self) -> bool {

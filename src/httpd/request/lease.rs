@@ -295,6 +295,11 @@ impl<T: Ending> Lease<T> {
         self.host()
             .is_some_and(|request| request.connection().cut())
     }
+
+    /// The client's own connection (`Connection::primary`), whoever has the turn.
+    pub(crate) fn client(&self, _call: &InCall<'_>) -> Option<usize> {
+        self.host().map(|request| request.connection().primary())
+    }
 }
 
 impl Lease<OfConnection> {
