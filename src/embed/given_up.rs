@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// So often nobody else is seen to be at work, before that is believed: what has been accepted may still wait for a worker.
-const LOOKS: u32 = 4;
+const LOOKS: u32 = 10;
 
 /// For so long clients of connections that are being closed may read their answers, as httpd itself gives most of them (SECONDS_TO_LINGER).
 const LINGER: Duration = Duration::from_secs(2);
