@@ -7,6 +7,7 @@ import json
 import math
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -16,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kept_daemons import lives
+from conftest import Serve
+from kept_daemons import PROXY, Daemon, asked, lives, user
 from mod_python._daemon import served, states
 from mod_python._daemon.state import State
 from mod_python._own import configuration, foreground, options, process, reloading, root, serving
@@ -257,3 +259,26 @@ def test_ctrl_c_while_the_server_is_being_started_ends_it() -> None:
     finally:
         if lives(child):
             os.kill(child, signal.SIGKILL)
+
+
+def test_what_a_dead_process_was_at_is_told_though_another_serves(serve: Serve) -> None:
+    """The keeper is late here: the next process has had requests when it looks what the dead one was at."""
+    server = serve(
+        f"PythonDaemon shop {user()} working-directory=@ROOT@/apps\nPythonWSGI /shop kept:application daemon=shop\n",
+        modules=PROXY,
+    )
+    shop = Daemon(server)
+    state = shop.serves()
+    (child,), keeper = (one["pid"] for one in state["processes"]), state["keeper"]
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(shop.socket))
+        client.sendall(b"GET /shop/hang HTTP/1.1\r\nHost: a\r\n\r\n")
+        shop.until(lambda state: state["in_flight"] == 1)
+        os.kill(keeper, signal.SIGSTOP)
+        try:
+            os.kill(child, signal.SIGKILL)
+            until(lambda: not lives(child), lambda: "it goes on")
+            assert b"200 OK" in asked(shop.socket, "/shop")
+        finally:
+            os.kill(keeper, signal.SIGCONT)
+        server.claim(rf"daemon shop: process {child} has died: killed .*; it had \d+ MB and was at GET /shop/hang")
