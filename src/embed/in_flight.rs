@@ -113,7 +113,6 @@ impl Drop for Leaves {
             && !fork::is_forked()
         {
             place.depth.store(0, Ordering::Relaxed);
-            place.streams.store(0, Ordering::Relaxed);
             place.pid.store(0, Ordering::Release);
         }
     }
@@ -151,11 +150,26 @@ fn take(thread: u64) -> Option<&'static Place> {
     Some(place)
 }
 
-/// Shows how many connections this thread has that have left their workers.
-pub(crate) fn show_streams(count: usize) {
-    if let Some(place) = place().filter(|_| !fork::is_forked()) {
-        let count = u32::try_from(count).unwrap_or(u32::MAX);
-        place.streams.store(count, Ordering::Relaxed);
+/// Shows, until it is dropped, a connection that has left its worker.
+pub(crate) struct Away(&'static Place);
+
+/// Shows a connection that is about to leave its worker, which still shows its request: at no moment neither is shown.
+pub(crate) fn away() -> Option<Away> {
+    static OF_CHILD: OnceLock<Option<&'static Place>> = OnceLock::new();
+    if fork::is_forked() {
+        return None;
+    }
+    // No thread's: connections stay longer than a worker may, and go from one thread to another.
+    let place = (*OF_CHILD.get_or_init(|| take(u64::MAX)))?;
+    place.streams.fetch_add(1, Ordering::Relaxed);
+    Some(Away(place))
+}
+
+impl Drop for Away {
+    fn drop(&mut self) {
+        if !fork::is_forked() {
+            self.0.streams.fetch_sub(1, Ordering::Release);
+        }
     }
 }
 

@@ -100,7 +100,8 @@ class Board:
         """How many requests have come to Python, when the last one began (seconds since the epoch), and how many are in it now: WebSockets
         and event streams that need no worker are among them."""
         places = self._places()
-        busy = _busy(places)
+        # One that has left its worker while the places were read is in none of them, and the next time in one.
+        busy = _busy(places) or _busy(places := self._places())
         latest = max((place.since for place in places), default=0) / 1e6
         return sum(place.requests for place in places), latest, busy
 
