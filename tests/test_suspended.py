@@ -544,9 +544,11 @@ def test_a_stream_is_counted_all_the_while(serve: Serve, faults: Faults) -> None
     with connect(f"ws://127.0.0.1:{server.port}/shop/talk", open_timeout=PATIENCE) as client:
         httpd = shop.serves()["httpd"]
         limit = time.monotonic() + 1
-        while time.monotonic() < limit:
-            assert (shop.state()["httpd"], shop.state()["state"]) == (httpd, "serving")
-        faults.clear()
+        try:
+            while time.monotonic() < limit:
+                assert (shop.state()["httpd"], shop.state()["state"]) == (httpd, "serving")
+        finally:
+            faults.clear()
         client.send("two")
         assert client.recv(PATIENCE) == "/shop/talk two"
     shop.until(lambda state: state["state"] == "waiting")
