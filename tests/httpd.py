@@ -190,11 +190,15 @@ class Httpd:
         return [int(pid) for pid in children if not is_keeper(pid)]
 
     def write(self, name: str, text: str) -> Path:
-        """Write a file under the root so that children can read it."""
+        """Write a file under the root so that children can read it: who reads it meanwhile has the old one, or all of the new one."""
         path = self.root / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-        path.chmod(0o644)
+        # Not beside it, where somebody may be looking what there is.
+        descriptor, new = tempfile.mkstemp(prefix="written-", dir=self.root / "run")
+        with open(descriptor, "w") as file:
+            file.write(text)
+        os.chmod(new, 0o644)
+        os.replace(new, path.resolve())
         return path
 
     def log_text(self) -> str:

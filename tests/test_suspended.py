@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import http.client
 import json
+import os
 import re
 import signal
 import socket
@@ -20,10 +21,12 @@ import pytest
 from asgi_site import applications, heard, open_gate, site
 from client import attempt
 from conftest import Serve, Server
+from kept_daemons import PROXY, Daemon, user
 from test_asgi_websocket import Raw, frame, opening, request, talk
 from test_faults import DEBUG, Faults, faults
 from test_wsgi_protocols import certificate
 from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
 
 from httpd import PATIENCE, whole_lines
 
@@ -530,3 +533,33 @@ def test_a_hand_over_that_fails(fragile: Server, faults: Faults) -> None:
     works(fragile)
     gone(fragile, 1)
     fragile._wait(lambda: numbers(fragile)[1:] == [0, 0], "a stream is counted that has gone")
+
+
+def test_a_stream_is_counted_all_the_while(serve: Serve, faults: Faults) -> None:
+    """From the worker to the thread, which is late here: a daemon with a WebSocket is not idle."""
+    path = os.environ["MOD_PYTHON_FAULTS"]
+    server = serve(
+        f"PythonDaemon shop {user()} idle-timeout=0.1 working-directory=@ROOT@/apps environment=MOD_PYTHON_FAULTS={path}\n"
+        "PythonASGI /shop daemons_app:asgi daemon=shop\n",
+        mpm="event",
+        modules=PROXY,
+        module=DEBUG,
+    )
+    shop = Daemon(server)
+    # The thread is there, and waits.
+    with connect(f"ws://127.0.0.1:{server.port}/shop/talk", open_timeout=PATIENCE) as client:
+        client.send("one")
+        assert client.recv(PATIENCE) == "/shop/talk one"
+    shop.until(lambda state: state["state"] == "waiting")
+    faults.set("stream arrivals")
+    with connect(f"ws://127.0.0.1:{server.port}/shop/talk", open_timeout=PATIENCE) as client:
+        httpd = shop.serves()["httpd"]
+        limit = time.monotonic() + 1
+        try:
+            while time.monotonic() < limit:
+                assert (shop.state()["httpd"], shop.state()["state"]) == (httpd, "serving")
+        finally:
+            faults.clear()
+        client.send("two")
+        assert client.recv(PATIENCE) == "/shop/talk two"
+    shop.until(lambda state: state["state"] == "waiting")

@@ -6,7 +6,6 @@ Where root runs it, and httpd's user cannot reach the checkout or the site, copi
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
 import shutil
 import signal
@@ -14,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from types import FrameType
 from typing import Optional
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -96,12 +96,22 @@ def _content(site: Path, place: Path) -> list[str]:
 
 
 def _run(command: list[str], environment: dict[str, str], site: Path) -> int:
+    child: Optional[subprocess.Popen[bytes]] = None
+    early: list[int] = []
+
+    def pass_on(number: int, frame: Optional[FrameType]) -> None:
+        if child is None:
+            early.append(number)
+        else:
+            child.send_signal(number)
+
+    # Before there is a child: nobody else would end one that has just begun.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, pass_on)
     # A session of its own: Ctrl-C comes to it once.
     child = subprocess.Popen(command, env=environment, cwd=site, start_new_session=True)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda number, frame: child.send_signal(number))
-    with contextlib.suppress(KeyboardInterrupt):
-        child.wait()
+    for number in early:
+        child.send_signal(number)
     return child.wait()
 
 

@@ -1,51 +1,23 @@
 //! What the threads of all children are at: a table in memory that httpd's parent shares with them.
 //!
-//! A thread takes a place at its first request, and keeps it until it ends. It alone writes there, and nobody waits for it: who reads
-//! what is being written reads again (a sequence lock). In the child of a fork nothing is written: the place is the parent's thread's.
+//! A thread takes a place at its first request, and keeps it until it ends. In the child of a fork nothing is written: the place is the
+//! parent's thread's.
 
 use super::interpreter::{self, Interpreter};
+use super::place::{Place, claim, seconds};
 use super::question::Question;
 use super::shared;
-use super::words::Bytes;
-use crate::config::Phase;
 use crate::httpd::fork;
 use crate::httpd::request::Request;
 use std::cell::Cell;
-use std::ffi::CStr;
 use std::ptr::null_mut;
-use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, Ordering};
 use std::sync::{Once, OnceLock};
 
-const PLACES: usize = 4096;
-/// How many words of eight bytes are kept of a request's method, and of its URI.
-const METHOD: usize = 3;
-const URI: usize = 32;
+pub(super) use super::place::this_thread;
+pub(crate) use super::place::{Entry, Work, line_of};
 
-/// What a thread does. All zeros is a free place.
-#[repr(C)]
-struct Place {
-    /// The child's process.
-    pid: AtomicI32,
-    /// Odd while the rest is being written.
-    version: AtomicU32,
-    /// As `threading.get_ident()` numbers it.
-    thread: AtomicU64,
-    /// When the request began, in microseconds since the epoch.
-    since: AtomicU64,
-    /// How many requests its threads have had.
-    requests: AtomicU64,
-    /// How many calls of Python it is in, one inside the other.
-    depth: AtomicU32,
-    /// The place in `Work::TEXTS`.
-    work: AtomicU32,
-    /// The number of the interpreter's row (`scoreboard`).
-    interpreter: AtomicU32,
-    /// How many connections it has that have left their workers; of the streams' thread.
-    streams: AtomicU32,
-    /// As they came, the URI with its query: it is cut, and shown as text, by whoever reads it.
-    method: Bytes<METHOD>,
-    uri: Bytes<URI>,
-}
+const PLACES: usize = 4096;
 
 /// A daemon's keeper reads it, too (`python/mod_python/_daemon/board.py`): places from the end on.
 #[repr(C)]
@@ -69,66 +41,6 @@ const PARTED: usize = 1023;
 const MARK: u32 = 0x7061_7274;
 
 static TABLE: AtomicPtr<Table> = AtomicPtr::new(null_mut());
-
-/// What a thread does in Python.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Work(u32);
-
-impl Work {
-    const TEXTS: [&'static str; 18] = [
-        "Python",
-        "PythonPostReadRequestHandler",
-        "PythonTransHandler",
-        "PythonHeaderParserHandler",
-        "PythonInitHandler",
-        "PythonAccessHandler",
-        "PythonAuthenHandler",
-        "PythonAuthzHandler",
-        "PythonTypeHandler",
-        "PythonFixupHandler",
-        "PythonHandler",
-        "PythonLogHandler",
-        "PythonCleanupHandler",
-        "PythonConnectionHandler",
-        "PythonInputFilter",
-        "PythonOutputFilter",
-        "wsgi",
-        "asgi",
-    ];
-
-    pub(crate) const PYTHON: Work = Work(0);
-    pub(crate) const CONNECTION: Work = Work(13);
-    pub(crate) const INPUT: Work = Work(14);
-    pub(crate) const OUTPUT: Work = Work(15);
-    pub(crate) const WSGI: Work = Work(16);
-    pub(crate) const ASGI: Work = Work(17);
-
-    #[inline]
-    pub(crate) fn of_phase(phase: Phase) -> Work {
-        // There are no more phases than that.
-        Work(u32::try_from(phase as usize).unwrap_or(0) + 1)
-    }
-
-    fn text(number: u32) -> &'static str {
-        let place = usize::try_from(number).unwrap_or(0);
-        Work::TEXTS.get(place).copied().unwrap_or("Python")
-    }
-}
-
-/// A thread as it was when its place was read.
-pub(crate) struct Entry {
-    pub(crate) pid: i32,
-    pub(crate) thread: u64,
-    /// Microseconds since the epoch.
-    pub(crate) since: u64,
-    pub(crate) work: &'static str,
-    /// The number of its row.
-    pub(crate) interpreter: u32,
-    /// Method and URI, without what stands behind the URI's question mark.
-    pub(crate) line: String,
-    /// What stands there, with the mark; of a long URI not all.
-    pub(crate) query: String,
-}
 
 /// Maps a table for the children to come; called in the parent, once for each generation. `board` is memory that somebody else has made
 /// to read there.
@@ -187,7 +99,7 @@ fn place() -> Option<&'static Place> {
 fn look() -> Option<&'static Place> {
     // Not for a thread that ends.
     if !IS_LOOKED_FOR.replace(true) && LEAVES.try_with(|_| ()).is_ok() {
-        PLACE.set(take());
+        PLACE.set(take(this_thread()));
     }
     PLACE.get()
 }
@@ -201,7 +113,6 @@ impl Drop for Leaves {
             && !fork::is_forked()
         {
             place.depth.store(0, Ordering::Relaxed);
-            place.streams.store(0, Ordering::Relaxed);
             place.pid.store(0, Ordering::Release);
         }
     }
@@ -215,23 +126,19 @@ pub(super) fn at_first(what: fn()) {
     let _ = AT_FIRST.set(what);
 }
 
-/// Takes a place for this thread: a free one, or one of a child that has gone.
+/// Takes a place for a thread of this number.
 #[cold]
-fn take() -> Option<&'static Place> {
+fn take(thread: u64) -> Option<&'static Place> {
     static FIRST: Once = Once::new();
+    let (places, me, now) = (table().map(|table| &table.places), shared::me(), seconds());
     FIRST.call_once(|| {
         fork::follow();
         AT_FIRST.get().inspect(|what| what());
+        // What an earlier process of this number has left.
+        let places = places.into_iter().flatten();
+        places.for_each(|place| place.show_dead(me, now));
     });
-    let me = std::process::id().cast_signed();
-    let place = table()?.places.iter().find(|place| {
-        let owner = place.pid.load(Ordering::Relaxed);
-        (owner == 0 || owner != me && !shared::lives(owner))
-            && place
-                .pid
-                .compare_exchange(owner, me, Ordering::AcqRel, Ordering::Relaxed)
-                .is_ok()
-    })?;
+    let place = claim(places?, me, now)?;
     place.depth.store(0, Ordering::Relaxed);
     place.streams.store(0, Ordering::Relaxed);
     // Its owner may have been killed while it wrote.
@@ -239,21 +146,30 @@ fn take() -> Option<&'static Place> {
     place
         .version
         .store(version.wrapping_add(version & 1), Ordering::Relaxed);
-    place.thread.store(this_thread(), Ordering::Release);
+    place.thread.store(thread, Ordering::Release);
     Some(place)
 }
 
-/// As Python numbers threads (PyThread_get_thread_ident).
-pub(super) fn this_thread() -> u64 {
-    // SAFETY: no conditions.
-    unsafe { libc::pthread_self() }
+/// Shows, until it is dropped, a connection that has left its worker.
+pub(crate) struct Away(&'static Place);
+
+/// Shows a connection that is about to leave its worker, which still shows its request: at no moment neither is shown.
+pub(crate) fn away() -> Option<Away> {
+    static OF_CHILD: OnceLock<Option<&'static Place>> = OnceLock::new();
+    if fork::is_forked() {
+        return None;
+    }
+    // No thread's: connections stay longer than a worker may, and go from one thread to another.
+    let place = (*OF_CHILD.get_or_init(|| take(u64::MAX)))?;
+    place.streams.fetch_add(1, Ordering::Relaxed);
+    Some(Away(place))
 }
 
-/// Shows how many connections this thread has that have left their workers.
-pub(crate) fn show_streams(count: usize) {
-    if let Some(place) = place().filter(|_| !fork::is_forked()) {
-        let count = u32::try_from(count).unwrap_or(u32::MAX);
-        place.streams.store(count, Ordering::Relaxed);
+impl Drop for Away {
+    fn drop(&mut self) {
+        if !fork::is_forked() {
+            self.0.streams.fetch_sub(1, Ordering::Release);
+        }
     }
 }
 
@@ -350,102 +266,6 @@ impl Own for AtomicU32 {
     }
 }
 
-impl Place {
-    /// Writes whose request it is.
-    #[inline]
-    fn write(&self, request: Option<Request<'_>>) {
-        let version = self.version.load(Ordering::Relaxed);
-        self.version
-            .store(version.wrapping_add(1), Ordering::Relaxed);
-        fence(Ordering::Release);
-        let requests = self.requests.load(Ordering::Relaxed);
-        self.requests
-            .store(requests.wrapping_add(1), Ordering::Relaxed);
-        match request {
-            Some(request) => {
-                let since = u64::try_from(request.time()).unwrap_or(0);
-                self.since.store(since, Ordering::Relaxed);
-                match request.is_plain_get() {
-                    true => self.method.set(b"GET"),
-                    false => self.method.set(bytes_of(request.method())),
-                }
-                self.uri.set(bytes_of(request.unparsed_uri()));
-            }
-            None => self.write_connection(),
-        }
-        self.version
-            .store(version.wrapping_add(2), Ordering::Release);
-    }
-
-    #[cold]
-    fn write_connection(&self) {
-        let since = u64::try_from(now()).unwrap_or(0);
-        self.since.store(since, Ordering::Relaxed);
-        self.method.set(b"");
-        self.uri.set(b"a connection");
-    }
-
-    /// Reads it, where its thread is in Python.
-    fn read(&self) -> Option<Entry> {
-        let pid = self.pid.load(Ordering::Acquire);
-        if pid <= 0 {
-            return None;
-        }
-        for _ in 0..100 {
-            let version = self.version.load(Ordering::Acquire);
-            if self.depth.load(Ordering::Acquire) == 0 {
-                return None;
-            }
-            let (method, uri) = (self.method.get(), self.uri.get());
-            let (path, query) = cut(&uri);
-            let entry = Entry {
-                pid,
-                thread: self.thread.load(Ordering::Relaxed),
-                since: self.since.load(Ordering::Relaxed),
-                work: Work::text(self.work.load(Ordering::Relaxed)),
-                interpreter: self.interpreter.load(Ordering::Relaxed),
-                line: line(&method, path),
-                query: String::from_utf8_lossy(query).into_owned(),
-            };
-            fence(Ordering::Acquire);
-            if version & 1 == 0 && version == self.version.load(Ordering::Relaxed) {
-                return Some(entry);
-            }
-            std::hint::spin_loop();
-        }
-        None
-    }
-}
-
-#[inline]
-fn bytes_of(text: Option<&CStr>) -> &[u8] {
-    text.map_or(&[], CStr::to_bytes)
-}
-
-/// What stands in front of a URI's question mark, and the rest.
-fn cut(uri: &[u8]) -> (&[u8], &[u8]) {
-    let mark = uri.iter().position(|&byte| byte == b'?');
-    uri.split_at(mark.unwrap_or(uri.len()))
-}
-
-fn line(method: &[u8], path: &[u8]) -> String {
-    let path = path.get(..URI * 8).unwrap_or(path);
-    let space: &[u8] = if method.is_empty() { b"" } else { b" " };
-    String::from_utf8_lossy(&[method, space, path].concat()).into_owned()
-}
-
-/// As `Entry::line`.
-pub(crate) fn line_of(request: Request<'_>) -> String {
-    let (path, _) = cut(bytes_of(request.unparsed_uri()));
-    line(bytes_of(request.method()), path)
-}
-
-/// Microseconds since the epoch.
-fn now() -> i64 {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    now.map_or(0, |now| i64::try_from(now.as_micros()).unwrap_or(0))
-}
-
 /// Shows that this child takes no more requests; where it does not, that one of its number that is gone was another one.
 pub(crate) fn show_parted(has_parted: bool) {
     let me = std::process::id().cast_signed();
@@ -540,18 +360,5 @@ pub(super) fn sleep(seen: u32, time: std::time::Duration) {
             seen,
             &raw const time,
         );
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_line_has_no_query() {
-        assert_eq!(cut(b"/a?b?c"), (&b"/a"[..], &b"?b?c"[..]));
-        assert_eq!(cut(b"/a"), (&b"/a"[..], &b""[..]));
-        assert_eq!(line(b"GET", b"/a"), "GET /a");
-        assert_eq!(line(b"", b"a connection"), "a connection");
     }
 }

@@ -25,6 +25,7 @@ pub(crate) mod lifecycle;
 pub(crate) mod main_thread;
 pub(crate) mod module;
 pub(crate) mod package;
+mod place;
 pub(crate) mod pools;
 mod question;
 pub(crate) mod rates;

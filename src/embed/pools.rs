@@ -33,14 +33,27 @@ impl Pool {
 
     /// Gives a request a place in the interpreter that is least busy.
     pub(crate) fn enter(&'static self) -> Option<Seat> {
-        let free = |member: &&Member| member.busy.load(Ordering::Relaxed);
-        let member = self.members.iter().min_by_key(free)?;
-        member.busy.fetch_add(1, Ordering::Relaxed);
+        let member = enter_least(&self.members, |member| &member.busy)?;
         Some(Seat { pool: self, member })
     }
 
     pub(super) fn interpreters(&self) -> impl Iterator<Item = &'static Interpreter> {
         self.members.iter().map(|member| member.interpreter)
+    }
+}
+
+/// Counts one more where the fewest are. Who counts there at the same moment has it choose anew.
+fn enter_least<'a, T>(all: &'a [T], count: impl Fn(&'a T) -> &'a AtomicUsize) -> Option<&'a T> {
+    loop {
+        let seen = all.iter().map(|one| count(one).load(Ordering::Relaxed));
+        let (least, one) = seen.zip(all).min_by_key(|&(seen, _)| seen)?;
+        let (order, more) = (Ordering::Relaxed, least.saturating_add(1));
+        if count(one)
+            .compare_exchange(least, more, order, order)
+            .is_ok()
+        {
+            return Some(one);
+        }
     }
 }
 
@@ -57,5 +70,35 @@ impl Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         self.member.busy.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+
+    #[test]
+    fn two_requests_at_one_moment_go_to_two_members() {
+        let all = [const { AtomicUsize::new(0) }; 2];
+        let looks = Cell::new(0);
+        // When both have been looked at, another request comes before the first is entered.
+        let count = |one| {
+            looks.set(looks.get() + 1);
+            if looks.get() == 3 {
+                all[0].fetch_add(1, Ordering::Relaxed);
+            }
+            one
+        };
+        let entered = enter_least(&all, count);
+        assert!(entered.is_some_and(|one| std::ptr::eq(one, &raw const all[1])));
+        let counts = all.each_ref().map(|one| one.load(Ordering::Relaxed));
+        assert_eq!(counts, [1, 1]);
+    }
+
+    #[test]
+    fn without_members_nobody_enters() {
+        let none: [AtomicUsize; 0] = [];
+        assert!(enter_least(&none, |one| one).is_none());
     }
 }

@@ -47,6 +47,7 @@ fn end(taken: Taken) -> (Suspended, bool) {
         stream,
         mut suspended,
         open,
+        _away,
         ..
     } = taken;
     while !suspended.is_let_go() {

@@ -12,6 +12,7 @@ mod ending;
 mod stream;
 mod thread;
 
+use crate::embed::in_flight::{self, Away};
 use crate::exchange::{Exchange, lease_of};
 use crate::httpd::guard::guard;
 use crate::httpd::request::lease::StayOpen;
@@ -29,6 +30,7 @@ pub(crate) use thread::stop;
 struct Departing {
     stream: Box<dyn Stream>,
     open: Option<StayOpen<Exchange>>,
+    away: Option<Away>,
 }
 
 thread_local! {
@@ -53,7 +55,9 @@ pub(crate) fn depart(stream: Box<dyn Stream>) {
         .hold()
         .ok()
         .map(|held| StayOpen::new(stream.lease().clone(), held.request()));
-    let departing = Departing { stream, open };
+    // Nor is it in nobody's count meanwhile.
+    let away = in_flight::away();
+    let departing = Departing { stream, open, away };
     let before = DEPARTING.with(|place| place.borrow_mut().replace(departing));
     if let Some(mut before) = before {
         // Its handler's result has not come to httpd: the request has had another end.
@@ -68,7 +72,11 @@ pub(crate) fn take_over(suspended: Suspended) {
     let (Some(departing), Some(request)) = (departing, suspended.request()) else {
         return;
     };
-    let Departing { mut stream, open } = departing;
+    let Departing {
+        mut stream,
+        open,
+        away,
+    } = departing;
     let lease = stream.lease();
     if !Arc::ptr_eq(lease, lease_of(request)) {
         log::entry(
@@ -95,5 +103,6 @@ pub(crate) fn take_over(suspended: Suspended) {
         suspended,
         open,
         is_lost: handed.is_err(),
+        _away: away,
     });
 }

@@ -1,6 +1,7 @@
 //! What the streams' thread asks of a stream.
 
 use super::bell::Rope;
+use crate::embed::in_flight::Away;
 use crate::exchange::{Exchange, RequestLease};
 use crate::httpd::io::poll::Interest;
 use crate::httpd::request::lease::StayOpen;
@@ -52,4 +53,6 @@ pub(super) struct Taken {
     pub(super) open: StayOpen<Exchange>,
     /// It could not be handed over as a whole: all that is left is to end it.
     pub(super) is_lost: bool,
+    /// Shows it to others, until its request has ended.
+    pub(super) _away: Option<Away>,
 }

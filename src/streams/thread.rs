@@ -3,7 +3,6 @@
 use super::bell::Bell;
 use super::ending;
 use super::stream::{Step, Taken, Wants};
-use crate::embed::in_flight;
 use crate::embed::main_thread::spawn;
 use crate::httpd::faults;
 use crate::httpd::guard::guard;
@@ -112,7 +111,6 @@ fn start() -> Result<Option<Arc<Shared>>, String> {
             lingering: FxHashMap::default(),
             ready: Vec::new(),
             last: BELL,
-            shown: 0,
             ticked: Instant::now(),
             closed: Instant::now(),
         }
@@ -144,8 +142,6 @@ struct Streams {
     ready: Vec<u64>,
     /// The last number that was given.
     last: u64,
-    /// How many seats others see.
-    shown: usize,
     ticked: Instant,
     /// When connections were closed last.
     closed: Instant,
@@ -192,10 +188,6 @@ impl Streams {
             for number in std::mem::take(&mut self.ready) {
                 self.step(number);
             }
-            if self.shown != self.seats.len() {
-                self.shown = self.seats.len();
-                in_flight::show_streams(self.shown);
-            }
             if self.shared.is_stopping.load(Ordering::SeqCst) {
                 return self.part();
             }
@@ -217,6 +209,9 @@ impl Streams {
     }
 
     fn take_arrivals(&mut self) {
+        if faults::strike("stream arrivals") {
+            return;
+        }
         let arriving = {
             let mut arriving = self
                 .shared

@@ -12,7 +12,8 @@ _PLACE = struct.Struct("=iIQQQIIIII4x24sI4x256s")
 
 
 class _Place(NamedTuple):
-    """A thread's place. The URI has its query; ``since`` is in microseconds since the epoch."""
+    """A thread's place. The URI has its query; ``since`` is in microseconds since the epoch. A negative ``pid`` is that of a child which
+    others have found dead."""
 
     pid: int
     version: int
@@ -71,8 +72,8 @@ class Board:
         first = len(self._memory) - _PLACES * _PLACE.size
         for offset in range(first, len(self._memory), _PLACE.size):
             place = _Place(*_PLACE.unpack_from(self._memory, offset))
-            # They are taken from the first on: one that has had no owner ends them.
-            if not place.thread:
+            # They are taken from the first on: one that has had no owner ends them. Its owner comes first, the thread in a moment.
+            if not place.thread and not place.pid:
                 break
             found.append(place)
         return found
@@ -89,9 +90,9 @@ class Board:
     def in_flight(self) -> list[Request]:
         """The requests that are in Python, or were when their child died, the oldest first."""
         found = [
-            Request(place.pid, place.since / 1e6, place.line())
+            Request(abs(place.pid), place.since / 1e6, place.line())
             for place in self._places()
-            if place.pid > 0 and place.depth
+            if place.pid and place.depth
         ]
         return sorted(found, key=lambda one: one.since)
 
@@ -99,9 +100,9 @@ class Board:
         """How many requests have come to Python, when the last one began (seconds since the epoch), and how many are in it now: WebSockets
         and event streams that need no worker are among them."""
         places = self._places()
+        # One that has left its worker while the places were read is in none of them, and the next time in one.
+        busy = _busy(places) or _busy(places := self._places())
         latest = max((place.since for place in places), default=0) / 1e6
-        at_work = [place for place in places if place.pid > 0 and (place.depth or place.streams)]
-        busy = sum((1 if place.depth else 0) + place.streams for place in at_work if _lives(place.pid))
         return sum(place.requests for place in places), latest, busy
 
     def close(self) -> None:
@@ -111,6 +112,11 @@ class Board:
         if self.descriptor >= 0:
             os.close(self.descriptor)
             self.descriptor = -1
+
+
+def _busy(places: list[_Place]) -> int:
+    at_work = [place for place in places if place.pid > 0 and (place.depth or place.streams)]
+    return sum((1 if place.depth else 0) + place.streams for place in at_work if _lives(place.pid))
 
 
 def _lives(pid: int) -> bool:

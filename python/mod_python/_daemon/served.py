@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from mod_python._daemon.board import Board
 from mod_python._daemon.journal import Journal, Relay
 from mod_python._daemon.task import Task
 from mod_python._own import root
+from mod_python._own.process import AGAIN
 from mod_python._own.programs import Httpd
 
 _PAGE = os.sysconf("SC_PAGESIZE")
@@ -21,6 +23,8 @@ _MARGIN = 10.0
 """Seconds beyond httpd's own patience, before what is left of it is killed."""
 _IMPATIENCE = 8.0
 """The same where its requests need not end: httpd's children have five for Python's end."""
+_DYING = 1.0
+"""Seconds for what has been killed to end."""
 
 
 class Served:
@@ -40,6 +44,10 @@ class Served:
         """Resident memory of each child, in bytes."""
         self.deadline: Optional[float] = None
         """When it is killed: set once it is to end."""
+        self.killed: Optional[float] = None
+        """When it has been, first."""
+        self._again = math.inf
+        """When it is told once more to end."""
         self.status: Optional[str] = None
         """How it has ended."""
         self.board = Board()
@@ -144,23 +152,36 @@ class Served:
         self.deadline = limit if self.deadline is None else min(limit, self.deadline)
         if not self.has_ended():
             os.kill(self.pid, signal.SIGWINCH if gracefully else signal.SIGTERM)
+            # Where it is only just starting, it does not hear that.
+            self._again = time.monotonic() + AGAIN if gracefully and self.outcome != "ready" else math.inf
         else:
             # Children that have lost their parent.
             self._signal_all(signal.SIGTERM)
 
+    def _tell_again(self) -> None:
+        # It writes its file when it begins to serve, and removes it when it begins to end.
+        if time.monotonic() >= self._again and not self.has_ended():
+            self._again = time.monotonic() + AGAIN
+            if os.path.exists(os.path.join(self.place, root.PID_FILE)):
+                os.kill(self.pid, signal.SIGWINCH)
+
     def is_gone(self) -> bool:
         """Whether all of it has ended; past its deadline it is killed."""
-        if self.deadline is not None and time.monotonic() >= self.deadline:
+        self._tell_again()
+        now = time.monotonic()
+        if self.deadline is not None and now >= self.deadline:
             self._signal_all(signal.SIGKILL)
-            return self.has_ended()
-        return self.has_ended() and not self._others()
+            self.killed = self.killed or now
+        # Whoever is killed ends in a moment, and not at once. What the kernel does not let go is not waited for.
+        is_waited_for = self.killed is None or now < self.killed + _DYING
+        return self.has_ended() and not (is_waited_for and self._others())
 
     def _others(self) -> bool:
-        """Whether a process of its group is left, beside its parent, which has ended."""
+        """Whether a process of its group is left, beside its parent, which has ended; zombies are nobody's any more."""
         for name in os.listdir("/proc"):
             if name.isdigit() and int(name) != self.pid:
                 with contextlib.suppress(OSError):
-                    if os.getpgid(int(name)) == self.pid:
+                    if os.getpgid(int(name)) == self.pid and not _is_zombie(int(name)):
                         return True
         return False
 
@@ -201,6 +222,12 @@ def _memory(pid: int) -> int:
             return int(file.read().split()[1]) * _PAGE
     except (OSError, ValueError, IndexError):
         return 0
+
+
+def _is_zombie(pid: int) -> bool:
+    # Its name, in front of its state, may have anything in it.
+    with open(f"/proc/{pid}/stat", "rb") as file:
+        return file.read().rpartition(b")")[2].split()[0] in (b"Z", b"X")
 
 
 def _signal_text(number: int) -> str:

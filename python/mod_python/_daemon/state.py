@@ -50,7 +50,9 @@ class State:
         # Where the disk is full, the daemon serves all the same.
         with contextlib.suppress(OSError):
             data = f"{text}\n".encode()
-            os.pwrite(self._descriptor, data, 0)
+            # Blanks up to where the text before ends: who reads it before it is cut has nothing of that.
+            before = min(os.fstat(self._descriptor).st_size, _LARGEST)
+            os.pwrite(self._descriptor, data.ljust(before), 0)
             os.ftruncate(self._descriptor, len(data))
         with contextlib.suppress(Problem):
             root.write(os.path.join(self._directory, FILE), text, 0o600)

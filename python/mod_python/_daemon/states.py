@@ -11,6 +11,8 @@ import os
 from typing import Any, Optional
 
 _LARGEST = 1 << 18
+_LOOKS = 20
+"""After so many it is taken as it is: a keeper may write all the time."""
 _LONGEST = 500
 _MOST = 2**53
 _TEXTS = ("name", "user", "state", "problem", "outcome", "python")
@@ -33,15 +35,25 @@ def states(directory: Optional[str]) -> list[dict[str, Any]]:
 
 
 def _state(path: str) -> Optional[dict[str, Any]]:
-    # It may be in the middle of being written.
-    for _ in range(3):
-        try:
-            with open(path, "rb") as file:
-                said = json.loads(file.read(_LARGEST), parse_int=_digits)
-            return _known(said)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
-            pass
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
+        return _known(json.loads(_whole(path), parse_int=_digits))
     return None
+
+
+def _whole(path: str) -> bytes:
+    """What a file has: the same twice, since one that is being written may have a part of what it had, and a part of what it will have.
+
+    Raises OSError.
+    """
+    with open(path, "rb") as file:
+        text = file.read(_LARGEST)
+        for _ in range(_LOOKS):
+            file.seek(0)
+            before, text = text, file.read(_LARGEST)
+            # Blanks at its end are about to be cut off.
+            if text.rstrip() == before.rstrip():
+                break
+    return text
 
 
 def _known(said: dict[str, Any]) -> dict[str, Any]:

@@ -157,7 +157,7 @@ class Foreground:
         child = self._child
         if child is None:
             return
-        told = None
+        told, again = None, 0.0
         limit = time.monotonic() + _PATIENCE_AT_THE_END
         while child.poll() is None and time.monotonic() < limit:
             number = self._ending or signal.SIGTERM
@@ -167,6 +167,10 @@ class Foreground:
                 told = number
                 limit = time.monotonic() + (_PATIENCE_AT_THE_END if number == signal.SIGWINCH else _IMPATIENCE)
                 child.send_signal(number)
+                again = time.monotonic() + process.AGAIN
+            elif time.monotonic() > again:
+                again = time.monotonic() + process.AGAIN
+                process.tell(self.state, number, child.pid)
             # A further signal is to be passed on: waiting for the child alone would not see it.
             time.sleep(0.01)
         if child.poll() is None:

@@ -17,7 +17,7 @@ from typing import Any
 import _apache
 
 from mod_python import _modules, apache
-from mod_python._own.preload_names import DIRECTORY, LIFESPAN, LOOP, OPTION, REPORTS
+from mod_python._own.preload_names import DIRECTORY, LIFESPAN, LOOP, NEW, OPTION, REPORTS
 
 _INTERVAL = 1.0
 """Seconds between two looks at what has been imported: Python tells nobody of an import. Until the child ends, whose thread it is."""
@@ -97,6 +97,6 @@ class _Report:
                     self._found[file] = (found.st_mtime_ns, found.st_size)
         # Where it cannot be written, the server is being removed.
         with contextlib.suppress(OSError):
-            with open(f"{self._path}.new", "w", encoding="utf-8", errors="surrogateescape") as output:
+            with open(self._path + NEW, "w", encoding="utf-8", errors="surrogateescape") as output:
                 output.writelines(f"{mtime} {size} {path}\n" for path, (mtime, size) in self._found.items())
-            os.replace(f"{self._path}.new", self._path)
+            os.replace(self._path + NEW, self._path)

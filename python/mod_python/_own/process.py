@@ -23,6 +23,10 @@ PATIENCE_WITHOUT = 30.0
 """Seconds that it may take to be there at all, or be gone."""
 _STOPPING = 45.0
 """Seconds that a server may take to stop: more than GracefulShutdownTimeout."""
+AGAIN = 1.5
+"""Seconds after which a server that has not begun to end is told again: httpd forgets a signal that comes while it restarts, before it has
+read its configuration. One that has begun takes a second SIGWINCH for the wish that its requests be cut off. Not a second, which is
+how long httpd may sleep before it begins: it would be told just then."""
 _HEARING = 2.0
 """Seconds for a child without its parent to end when it is told. Prefork's do, at once; event's and worker's wait for a word in their
 parent's pipe and take new requests until then, so that waiting longer finishes nothing."""
@@ -70,10 +74,13 @@ def children(pid: int, config: str) -> set[int]:
     return {child for child in found if has_configuration(child, config)}
 
 
-def tell(state: root.State, number: int) -> Optional[int]:
-    """Send a signal to the server; its process, or None where there is none. Raises Problem where another user's it is."""
+def tell(state: root.State, number: int, only: Optional[int] = None) -> Optional[int]:
+    """Send a signal to the server, if it is the process ``only``; its process, or None where there is none.
+
+    Raises Problem where another user's it is.
+    """
     pid = running(state)
-    if pid is None:
+    if pid is None or only not in (None, pid):
         return None
     try:
         # Held from here on: a number that is given to another process meanwhile would be refused.
@@ -176,10 +183,15 @@ def stop(state: root.State, number: int = signal.SIGWINCH) -> Optional[int]:
     if pid is None:
         return None
     limit = time.monotonic() + _STOPPING
+    again = time.monotonic() + AGAIN
     # httpd removes its file when it begins to end; its requests may take a while.
     while running(state) == pid or has_configuration(pid, state.config):
         if time.monotonic() > limit:
             raise Problem(f"process {pid} has not ended after {_STOPPING:.0f} seconds", f"kill {pid} ends it at once.")
+        if time.monotonic() > again:
+            again = time.monotonic() + AGAIN
+            # Nothing to one that has begun to end, and has no file any more.
+            tell(state, number, pid)
         # It is another one's child: nothing but a look tells that it has ended (a pidfd, on Linux alone, not that of its requests).
         time.sleep(0.02)
     return pid

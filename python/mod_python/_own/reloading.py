@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, Callable, Optional, TextIO
 
 from mod_python._own import probe, process
+from mod_python._own.preload_names import NEW
 from mod_python._own.problems import Problem
 from mod_python._own.serving import Prepared
 
@@ -43,8 +44,10 @@ class Watch:
 
     def __enter__(self) -> Watch:
         for name in os.listdir(self._reports):
+            # Also what a child that has gone was writing; what one that lives is writing stays.
+            pid = name[: -len(NEW)] if name.endswith(NEW) else name
             with contextlib.suppress(OSError):
-                if not os.path.exists(f"/proc/{name}"):
+                if pid.isdigit() and not os.path.exists(f"/proc/{pid}"):
                     os.unlink(os.path.join(self._reports, name))
         if importlib.util.find_spec("watchfiles"):
             threading.Thread(target=self._listen, daemon=True).start()
