@@ -96,6 +96,14 @@ pub(crate) fn register() {
         |request| request.prev().is_some_and(is_of_no_type),
         |request| request.prev().map_or(Status::DECLINED, hide_uri),
     );
+    // Who keeps connections, as balancers do, would come to this child as long as it lives.
+    hooks::first_post_read_request(
+        |request| retirement::has_begun() && request.connection().is_primary(),
+        |request| {
+            request.connection().close_at_end();
+            Status::DECLINED
+        },
+    );
     hooks::first_log_transaction(is_of_no_type, hide_uri);
     hooks::log_transaction(concerns::<{ LOG | CLEANUP }>, log);
     unfinished::follow();

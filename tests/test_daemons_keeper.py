@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from conftest import Serve, Server
 from kept_daemons import PROXY, ROOT, USERS, Daemon, asked, connects, lives, of, owner, until, user
-from soak_daemons import soak
+from soak_daemons import own, soak
 from websockets.sync.client import connect
 
 from httpd import PATIENCE
@@ -366,4 +366,4 @@ def test_nothing_is_left_of_an_httpd_that_is_killed(serve: Serve) -> None:
 
 def test_nothing_is_lost() -> None:
     load, serious, _ = soak(20)
-    assert (load.lost, serious) == ([], []) and load.served > 40
+    assert (load.lost, serious, load.cut[own(20) :]) == ([], [], []) and load.served > 40

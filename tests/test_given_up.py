@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import re
 import socket
@@ -184,22 +185,71 @@ def test_two_that_are_stuck_on_one_connection(serve: Serve) -> None:
     answers: list[str] = []
     innocent = threading.Thread(target=lambda: answers.append(server.get("/waits").text))
     innocent.start()
-    http = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
-    http.initiate_connection()
+    client_side = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
+    client_side.initiate_connection()
     headers = [(":method", "GET"), (":path", "/handler?for%20ever"), (":scheme", "http"), (":authority", "localhost")]
     try:
         while not any(row[4] == "GET /waits" for row, _ in json.loads(server.ok("/flight").text)):
             pass
         with socket.create_connection(("127.0.0.1", server.port), PATIENCE) as client:
             for _ in range(2):
-                http.send_headers(http.get_next_available_stream_id(), headers, end_stream=True)
-            client.sendall(http.data_to_send())
+                client_side.send_headers(client_side.get_next_available_stream_id(), headers, end_stream=True)
+            client.sendall(client_side.data_to_send())
             server._wait(lambda: server.log_text().count("it does not come back") == 2, "they are not given up")
             goes_on(server)
     finally:
         server.write("apps/go_on", "")
         innocent.join()
     assert answers == ["waited"]
+    server.wait_log(ENDS)
+
+
+def test_a_client_that_leaves_what_is_stuck(serve: Serve) -> None:
+    """HTTP/2: event is at its connection no more, and waits for the stream; nobody else is taken for it."""
+    server = serve(CONFIG + MORE + "Protocols h2c http/1.1\n", mpm="event", threads=4, modules=("http2",))
+    server.claims.append(CLAIM)
+    answers: list[str] = []
+    innocent = threading.Thread(target=lambda: answers.append(server.get("/waits").text))
+    innocent.start()
+    client_side = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
+    client_side.initiate_connection()
+    headers = [(":method", "GET"), (":path", "/handler?for%20ever"), (":scheme", "http"), (":authority", "localhost")]
+    try:
+        while not any(row[4] == "GET /waits" for row, _ in json.loads(server.ok("/flight").text)):
+            pass
+        with socket.create_connection(("127.0.0.1", server.port), PATIENCE) as client:
+            client_side.send_headers(1, headers, end_stream=True)
+            client.sendall(client_side.data_to_send())
+            server.wait_log("it does not come back")
+        goes_on(server)
+    finally:
+        server.write("apps/go_on", "")
+        innocent.join()
+    assert answers == ["waited"]
+    server.wait_log(ENDS)
+
+
+def test_kept_connections_are_given_back(serve: Serve) -> None:
+    """Event notices with the next connection that nothing more is to come, and balancers may need none."""
+    server = serve(CONFIG + MORE + "KeepAliveTimeout 60\n", mpm="event", threads=4)
+    server.claims.append(CLAIM)
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE)
+    waits = http.client.HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE)
+    closes: list[bool] = []
+
+    def ask() -> None:
+        connection.request("GET", "/quick")
+        answer = connection.getresponse()
+        assert answer.status == 200 and answer.read()
+        closes.append(answer.will_close)
+
+    ask()
+    waits.request("GET", "/waits")
+    give_up(server)
+    ask()
+    assert closes == [False, True]
+    server.write("apps/go_on", "")
+    assert waits.getresponse().read() == b"waited"
     server.wait_log(ENDS)
 
 

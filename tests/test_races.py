@@ -4,7 +4,6 @@ moment come, whatever the machine does."""
 from __future__ import annotations
 
 import json
-import math
 import os
 import signal
 import socket
@@ -22,6 +21,7 @@ from kept_daemons import PROXY, Daemon, asked, lives, user
 from mod_python._daemon import served, states
 from mod_python._daemon.state import State
 from mod_python._own import configuration, foreground, options, process, reloading, root, serving
+from mod_python._own.problems import Problem
 from started import until
 
 from httpd import PROJECT
@@ -83,7 +83,7 @@ def served_by(child: subprocess.Popen[bytes], place: Path) -> served.Served:
     one = served.Served.__new__(served.Served)
     one.task = types.SimpleNamespace()  # type: ignore[assignment]
     one.process, one.place, one.status, one.deadline, one.killed = child, str(place), None, None, None
-    one.outcome, one.children, one._again = "", {}, math.inf
+    one.outcome, one.children, one.telling = "", {}, None
     return one
 
 
@@ -168,7 +168,7 @@ def begin_to_serve(late: subprocess.Popen[bytes]) -> None:
 def test_an_httpd_that_has_just_begun_to_start_ends_all_the_same(
     late: subprocess.Popen[bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(served, "AGAIN", 0.05)
+    monkeypatch.setattr(process, "AGAIN", 0.05)
     monkeypatch.setattr(served.configuration, "patience_at_the_end", lambda _: 60.0)
     one = served_by(late, tmp_path)
     one.stop(True)
@@ -180,6 +180,28 @@ def test_an_httpd_that_has_just_begun_to_start_ends_all_the_same(
 def state_of(place: Path) -> root.State:
     (place / "httpd.conf").touch()
     return root.State(str(place), sys.executable, "", options.Options(), "")
+
+
+def restart_in_a_moment(place: Path) -> None:
+    """httpd writes its pid file when it has read its configuration."""
+    later = time.time_ns() + 50_000_000
+    os.utime(place / root.PID_FILE, ns=(later, later))
+
+
+def test_who_takes_long_to_begin_to_end_is_told_once(
+    late: subprocess.Popen[bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second SIGWINCH would cut off its requests, should it have begun by then."""
+    monkeypatch.setattr(process, "AGAIN", 0.05)
+    monkeypatch.setattr(process, "_STOPPING", 1.0)
+    state, told = state_of(tmp_path), []
+    begin_to_serve(late)
+    # Before that, on any clock.
+    os.utime(tmp_path / root.PID_FILE, ns=(1, 1))
+    monkeypatch.setattr(process.signal, "pidfd_send_signal", lambda _, number: told.append(number))
+    with pytest.raises(Problem, match="has not ended after"):
+        process.stop(state)
+    assert told == [signal.SIGWINCH]
 
 
 def test_a_server_that_loses_a_signal_is_told_again(
@@ -194,7 +216,9 @@ def test_a_server_that_loses_a_signal_is_told_again(
 
     def lossy(descriptor: int, number: int) -> None:
         told.append(number)
-        if len(told) == 3:
+        if len(told) < 3:
+            restart_in_a_moment(tmp_path)
+        else:
             tells(descriptor, number)
             # Its parent takes leave of it.
             late.wait()
@@ -212,7 +236,13 @@ def test_a_server_in_the_foreground_is_told_again(
     one.state, one._child, one._serves, one._ending = state_of(tmp_path), late, False, signal.SIGWINCH
     # What it is told first it ignores.
     sends = late.send_signal
-    monkeypatch.setattr(late, "send_signal", lambda number: (sends(number), begin_to_serve(late)))
+
+    def send(number: int) -> None:
+        sends(number)
+        begin_to_serve(late)
+        restart_in_a_moment(tmp_path)
+
+    monkeypatch.setattr(late, "send_signal", send)
     one._stop()
     assert late.returncode == 0, "its patience was at an end"
 

@@ -12,7 +12,7 @@
 //! attached thread may wait for it.
 
 pub(super) use super::entry::Entry;
-pub(crate) use super::entry::{Rescue, Rescued};
+pub(crate) use super::entry::{Keeps, Rescue, Rescued};
 use super::in_flight::this_thread;
 use super::interpreter::Cx;
 use super::threads::Here;

@@ -32,7 +32,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::time::Duration;
 
-pub(crate) use super::armed::{Armed, Rescue, Rescued, end_step, hand_over, late, over, pause};
+pub(crate) use super::armed::{
+    Armed, Keeps, Rescue, Rescued, end_step, hand_over, late, over, pause,
+};
 
 /// After so many looks at nothing it sleeps.
 const QUIET: u32 = 100;

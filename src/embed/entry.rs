@@ -16,9 +16,8 @@ pub(crate) trait Rescue: Send + Sync {
     /// stuck on the answer's way.
     fn cut(&self, call: &InCall<'_>) -> Rescued;
 
-    /// The client's connection, by the address of its record; with HTTP/2, the one that all its streams share. None where no
-    /// other entry can have the same.
-    fn connection(&self, call: &InCall<'_>) -> Option<usize>;
+    /// What of httpd's the thread keeps.
+    fn keeps(&self, call: &InCall<'_>) -> Keeps;
 
     /// The child ends, and the thread with it: httpd's other modules log the request as it is (mod_log_config), without Python, and it is
     /// counted. Nothing where the request is in use.
@@ -26,6 +25,16 @@ pub(crate) trait Rescue: Send + Sync {
 
     /// Writes lines to the request's log; false where that cannot be done now.
     fn log(&self, text: &str, extra: Extra<'_>) -> bool;
+}
+
+/// What of httpd's a thread keeps that does not come back.
+pub(crate) enum Keeps {
+    /// A connection that no other thread can keep.
+    Own,
+    /// One that others may keep as well (HTTP/2's, by the address of its record).
+    Shared(usize),
+    /// Nothing that httpd says it is at: it has begun to close the connection.
+    Nothing,
 }
 
 /// What has become of a client.

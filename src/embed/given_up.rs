@@ -1,13 +1,12 @@
 //! The end of a child with threads that do not come back (PythonTimeout): others finish first.
 
-use super::armed::{self, Claimed, Rescue, TICK, desks};
+use super::armed::{self, Claimed, Keeps, TICK, desks};
 use super::{main_thread, threads};
 use crate::httpd::clock::now;
 use crate::httpd::log::{self, Level};
 use crate::httpd::module::{retirement, unfinished};
 use crate::httpd::request::handed;
 use std::collections::HashSet;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -21,26 +20,27 @@ const LINGER: Duration = Duration::from_secs(2);
 struct Stuck {
     /// Threads: whoever they are.
     threads: usize,
-    /// Connections that keep a worker of httpd's, or would, were it not for these threads.
+    /// Connections that httpd says it is at because of them.
     connections: usize,
 }
 
 impl Stuck {
     fn now() -> Stuck {
-        let (mut threads, mut nameless, mut connections) = (0, 0, HashSet::new());
+        let (mut threads, mut own, mut connections) = (0, 0, HashSet::new());
         let all = desks().clone();
         let claimed = all.iter().filter_map(|desk| desk.claim(now()));
         for entry in claimed.filter(|entry| entry.is_given_up()) {
             threads += 1;
-            // Streams of HTTP/2 are of one connection. An event loop's thread is none of httpd's.
-            let connection = |rescue: &Arc<dyn Rescue>| rescue.connection(&entry.call());
-            match entry.rescue.as_ref().and_then(connection) {
+            let keeps = entry.rescue.as_ref();
+            // An event loop's thread is none of httpd's.
+            match keeps.map_or(Keeps::Own, |rescue| rescue.keeps(&entry.call())) {
                 _ if entry.is_step => {}
-                Some(connection) => drop(connections.insert(connection)),
-                None => nameless += 1,
+                Keeps::Own => own += 1,
+                Keeps::Shared(connection) => drop(connections.insert(connection)),
+                Keeps::Nothing => {}
             }
         }
-        let connections = connections.len() + nameless;
+        let connections = connections.len() + own;
         Stuck {
             threads,
             connections,

@@ -155,12 +155,15 @@ pub(crate) struct Away(&'static Place);
 
 /// Shows a connection that is about to leave its worker, which still shows its request: at no moment neither is shown.
 pub(crate) fn away() -> Option<Away> {
-    static OF_CHILD: OnceLock<Option<&'static Place>> = OnceLock::new();
+    static OF_CHILD: OnceLock<&'static Place> = OnceLock::new();
     if fork::is_forked() {
         return None;
     }
-    // No thread's: connections stay longer than a worker may, and go from one thread to another.
-    let place = (*OF_CHILD.get_or_init(|| take(u64::MAX)))?;
+    // No thread's: connections stay longer than a worker may, and go from one thread to another. Where two come first, one place is for nobody.
+    let place = OF_CHILD.get().copied().or_else(|| {
+        let taken = take(u64::MAX)?;
+        Some(*OF_CHILD.get_or_init(|| taken))
+    })?;
     place.streams.fetch_add(1, Ordering::Relaxed);
     Some(Away(place))
 }

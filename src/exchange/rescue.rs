@@ -8,7 +8,7 @@ use super::account;
 use super::moments::Moment;
 use super::soon::HEAD;
 use super::state::Exchange;
-use crate::embed::deadlines::{Rescue, Rescued, age};
+use crate::embed::deadlines::{Keeps, Rescue, Rescued, age};
 use crate::httpd::clock::now;
 use crate::httpd::faults;
 use crate::httpd::io::output::End;
@@ -53,8 +53,11 @@ impl Rescue for Lease<Exchange> {
         }
     }
 
-    fn connection(&self, call: &InCall<'_>) -> Option<usize> {
-        self.client(call)
+    fn keeps(&self, call: &InCall<'_>) -> Keeps {
+        let Some(connection) = self.client(call) else {
+            return Keeps::Own;
+        };
+        connection.primary().map_or(Keeps::Nothing, Keeps::Shared)
     }
 
     fn close(&self) {
@@ -103,8 +106,8 @@ impl Rescue for Lease<OfConnection> {
         }
     }
 
-    fn connection(&self, _call: &InCall<'_>) -> Option<usize> {
-        None
+    fn keeps(&self, _call: &InCall<'_>) -> Keeps {
+        Keeps::Own
     }
 
     fn close(&self) {}

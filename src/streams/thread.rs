@@ -30,7 +30,7 @@ const MOMENT: Duration = Duration::from_millis(1);
 /// So long a connection lingers for what its client still sends, as httpd's do.
 const LINGER: Duration = Duration::from_secs(2);
 /// So long the child waits at its end until all have said good-bye.
-const PARTING: Duration = Duration::from_millis(2500);
+const PARTING: Duration = Duration::from_millis(1500);
 /// The bell's number; those of streams begin behind it.
 const BELL: u64 = 0;
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import signal
 import subprocess
@@ -15,7 +14,7 @@ from mod_python._daemon.board import Board
 from mod_python._daemon.journal import Journal, Relay
 from mod_python._daemon.task import Task
 from mod_python._own import root
-from mod_python._own.process import AGAIN
+from mod_python._own.process import Telling
 from mod_python._own.programs import Httpd
 
 _PAGE = os.sysconf("SC_PAGESIZE")
@@ -46,8 +45,8 @@ class Served:
         """When it is killed: set once it is to end."""
         self.killed: Optional[float] = None
         """When it has been, first."""
-        self._again = math.inf
-        """When it is told once more to end."""
+        self.telling: Optional[Telling] = None
+        """Whether it is to be told once more to end."""
         self.status: Optional[str] = None
         """How it has ended."""
         self.board = Board()
@@ -151,19 +150,17 @@ class Served:
         limit = time.monotonic() + patience
         self.deadline = limit if self.deadline is None else min(limit, self.deadline)
         if not self.has_ended():
+            self.telling = Telling(self.place) if gracefully else None
             os.kill(self.pid, signal.SIGWINCH if gracefully else signal.SIGTERM)
-            # Where it is only just starting, it does not hear that.
-            self._again = time.monotonic() + AGAIN if gracefully and self.outcome != "ready" else math.inf
         else:
             # Children that have lost their parent.
             self._signal_all(signal.SIGTERM)
 
     def _tell_again(self) -> None:
-        # It writes its file when it begins to serve, and removes it when it begins to end.
-        if time.monotonic() >= self._again and not self.has_ended():
-            self._again = time.monotonic() + AGAIN
-            if os.path.exists(os.path.join(self.place, root.PID_FILE)):
-                os.kill(self.pid, signal.SIGWINCH)
+        # Where it was only just starting, it has not heard it.
+        if self.telling and self.telling.is_forgotten() and not self.has_ended():
+            self.telling.told()
+            os.kill(self.pid, signal.SIGWINCH)
 
     def is_gone(self) -> bool:
         """Whether all of it has ended; past its deadline it is killed."""

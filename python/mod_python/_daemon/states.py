@@ -8,11 +8,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import time
 from typing import Any, Optional
 
 _LARGEST = 1 << 18
 _LOOKS = 20
 """After so many it is taken as it is: a keeper may write all the time."""
+_TRIES = 3
 _LONGEST = 500
 _MOST = 2**53
 _TEXTS = ("name", "user", "state", "problem", "outcome", "python")
@@ -35,8 +37,13 @@ def states(directory: Optional[str]) -> list[dict[str, Any]]:
 
 
 def _state(path: str) -> Optional[dict[str, Any]]:
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
-        return _known(json.loads(_whole(path), parse_int=_digits))
+    for _ in range(_TRIES):
+        with contextlib.suppress(
+            OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError
+        ):
+            return _known(json.loads(_whole(path), parse_int=_digits))
+        # Its writer may have been held up in the middle.
+        time.sleep(0.001)
     return None
 
 

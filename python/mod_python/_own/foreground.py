@@ -157,7 +157,7 @@ class Foreground:
         child = self._child
         if child is None:
             return
-        told, again = None, 0.0
+        told, telling = None, process.Telling(self.state.root)
         limit = time.monotonic() + _PATIENCE_AT_THE_END
         while child.poll() is None and time.monotonic() < limit:
             number = self._ending or signal.SIGTERM
@@ -166,10 +166,10 @@ class Foreground:
             if number != told:
                 told = number
                 limit = time.monotonic() + (_PATIENCE_AT_THE_END if number == signal.SIGWINCH else _IMPATIENCE)
+                telling.told()
                 child.send_signal(number)
-                again = time.monotonic() + process.AGAIN
-            elif time.monotonic() > again:
-                again = time.monotonic() + process.AGAIN
+            elif telling.is_forgotten():
+                telling.told()
                 process.tell(self.state, number, child.pid)
             # A further signal is to be passed on: waiting for the child alone would not see it.
             time.sleep(0.01)

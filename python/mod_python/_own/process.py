@@ -24,9 +24,10 @@ PATIENCE_WITHOUT = 30.0
 _STOPPING = 45.0
 """Seconds that a server may take to stop: more than GracefulShutdownTimeout."""
 AGAIN = 1.5
-"""Seconds after which a server that has not begun to end is told again: httpd forgets a signal that comes while it restarts, before it has
-read its configuration. One that has begun takes a second SIGWINCH for the wish that its requests be cut off. Not a second, which is
-how long httpd may sleep before it begins: it would be told just then."""
+"""Seconds after which is looked whether a server has forgotten what it was told. Not a second, which is how long httpd may sleep before it
+begins to end: it would be told just then."""
+_COARSE = 10_000_000
+"""Nanoseconds by which a file may seem older than it is: the system marks it with its last tick."""
 _HEARING = 2.0
 """Seconds for a child without its parent to end when it is told. Prefork's do, at once; event's and worker's wait for a word in their
 parent's pipe and take new requests until then, so that waiting longer finishes nothing."""
@@ -177,20 +178,42 @@ def _end(pid: int, state: root.State, number: int) -> None:
                 os.close(descriptor)
 
 
+class Telling:
+    """Whether a server is to be told again to end.
+
+    httpd forgets a signal that comes while it restarts, before it has read its configuration; behind that it writes its pid file. One that
+    has heard it removes the file, and takes a second SIGWINCH for the wish that its requests be cut off.
+    """
+
+    def __init__(self, place: str) -> None:
+        self._file = os.path.join(place, root.PID_FILE)
+        self.told()
+
+    def told(self) -> None:
+        self._told, self._again = time.time_ns(), time.monotonic() + AGAIN
+
+    def is_forgotten(self) -> bool:
+        if time.monotonic() < self._again:
+            return False
+        self._again = time.monotonic() + AGAIN
+        with contextlib.suppress(OSError):
+            return os.stat(self._file).st_mtime_ns > self._told - _COARSE
+        return False
+
+
 def stop(state: root.State, number: int = signal.SIGWINCH) -> Optional[int]:
     """Stop a server, its requests first (SIGTERM: at once); the process that it was. Raises Problem where it does not end."""
+    telling = Telling(state.root)
     pid = tell(state, number)
     if pid is None:
         return None
     limit = time.monotonic() + _STOPPING
-    again = time.monotonic() + AGAIN
     # httpd removes its file when it begins to end; its requests may take a while.
     while running(state) == pid or has_configuration(pid, state.config):
         if time.monotonic() > limit:
             raise Problem(f"process {pid} has not ended after {_STOPPING:.0f} seconds", f"kill {pid} ends it at once.")
-        if time.monotonic() > again:
-            again = time.monotonic() + AGAIN
-            # Nothing to one that has begun to end, and has no file any more.
+        if telling.is_forgotten():
+            telling.told()
             tell(state, number, pid)
         # It is another one's child: nothing but a look tells that it has ended (a pidfd, on Linux alone, not that of its requests).
         time.sleep(0.02)

@@ -17,6 +17,20 @@ static CLOSED: AtomicU64 = AtomicU64::new(0);
 /// The state in which HTTP/2 waits for its streams (CONN_STATE_ASYNC_WAITIO, since 2.4.60).
 const WAITS: sys::conn_state_e = 8;
 
+/// What stands in our place of a connection's configuration, instead of nothing.
+const COUNTED: *mut c_void = std::ptr::without_provenance_mut(1);
+const CLOSING: *mut c_void = std::ptr::without_provenance_mut(2);
+
+/// Has httpd begun to close the connection? Event's worker says so of itself no longer than it is at that, and not at all where the
+/// connection has taken too long.
+///
+/// # Safety
+/// A live connection.
+pub(in crate::httpd) unsafe fn is_closing(raw: *mut sys::conn_rec) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe { slot::slot((*raw).conn_config) == CLOSING }
+}
+
 /// How many there are in this child.
 pub(crate) fn count() -> usize {
     COUNT.load(Ordering::SeqCst)
@@ -53,7 +67,7 @@ unsafe extern "C" fn on_suspension(raw: *mut sys::conn_rec, _request: *mut sys::
     // SAFETY: as above. The module has nothing else there, and the connection's pool calls the function before it goes.
     unsafe {
         if is_unfinished && slot::slot((*raw).conn_config).is_null() {
-            slot::set_slot((*raw).conn_config, raw.cast());
+            slot::set_slot((*raw).conn_config, COUNTED);
             COUNT.fetch_add(1, Ordering::SeqCst);
             sys::apr_pool_cleanup_register((*raw).pool, raw.cast(), Some(on_end), Some(nothing));
         }
@@ -68,7 +82,10 @@ unsafe extern "C" fn on_resumption(raw: *mut sys::conn_rec, _request: *mut sys::
 unsafe extern "C" fn on_close(raw: *mut sys::conn_rec) -> c_int {
     CLOSED.store(clock::now(), Ordering::Relaxed);
     // SAFETY: as above.
-    unsafe { forget(raw) };
+    unsafe {
+        forget(raw);
+        slot::set_slot((*raw).conn_config, CLOSING);
+    }
     sys::OK
 }
 
@@ -80,7 +97,7 @@ unsafe fn forget(raw: *mut sys::conn_rec) {
     }
     // SAFETY: as above.
     unsafe {
-        if !slot::slot((*raw).conn_config).is_null() {
+        if slot::slot((*raw).conn_config) == COUNTED {
             sys::apr_pool_cleanup_run((*raw).pool, raw.cast(), Some(on_end));
         }
     }

@@ -3,8 +3,8 @@
 use crate::httpd::apr::pool::Pool;
 use crate::httpd::apr::table::Table;
 use crate::httpd::log::{Entry, Sink, Subject};
-use crate::httpd::module::slot;
-use crate::httpd::request::server::Server;
+use crate::httpd::module::{slot, unfinished};
+use crate::httpd::request::server::{Server, can_suspend};
 use crate::httpd::sys;
 use std::ffi::{CStr, c_int};
 use std::marker::PhantomData;
@@ -82,15 +82,18 @@ impl<'r> Connection<'r> {
         self.raw().master.is_null()
     }
 
-    /// The client's own connection, by the address of its record.
-    pub(crate) fn primary(self) -> usize {
+    /// The client's own connection, by the address of its record; None where event has begun to close it, and says of no worker that it is
+    /// at it.
+    pub(crate) fn primary(self) -> Option<usize> {
         let raw = self.raw();
         let own = if raw.master.is_null() {
             self.as_ptr()
         } else {
             raw.master
         };
-        own.addr()
+        // SAFETY: what is made of a connection does not outlive it.
+        let is_closing = can_suspend() && unsafe { unfinished::is_closing(own) };
+        (!is_closing).then(|| own.addr())
     }
 
     /// Is something of an answer before kept in the connection's filters (pipelining)? What sends it ends that request, with all that

@@ -296,9 +296,9 @@ impl<T: Ending> Lease<T> {
             .is_some_and(|request| request.connection().cut())
     }
 
-    /// The client's own connection (`Connection::primary`), whoever has the turn.
-    pub(crate) fn client(&self, _call: &InCall<'_>) -> Option<usize> {
-        self.host().map(|request| request.connection().primary())
+    /// The request's connection, whoever has the turn.
+    pub(crate) fn client<'c>(&'c self, _call: &'c InCall<'_>) -> Option<Connection<'c>> {
+        self.host().map(Request::connection)
     }
 }
 
