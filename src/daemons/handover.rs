@@ -139,6 +139,9 @@ pub(crate) fn explain(request: Request<'_>, status: i64) {
         503 => "cannot be reached: it has ended, or does not start (see its log)",
         502 => "has ended in the middle of an answer, or before it",
         504 => "has not answered in time",
+        500 => {
+            "could not be asked: mod_proxy has failed before that (its LogLevel debug says where)"
+        }
         _ => return,
     };
     if let Some(name) = name(request) {
