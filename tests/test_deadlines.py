@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -288,11 +289,17 @@ def test_a_task_that_does_not_end_is_left(httpd: Server, how: str) -> None:
     """It catches whatever comes, and awaits again: its client, and the loop, are rid of it."""
     warm(httpd, "/asgi?")
     httpd.claims.append("coroutine ignored GeneratorExit|Exception ignored|Traceback")
-    before = httpd.log_text().count("a task that has been cancelled does not end")
-    assert ended(httpd, f"/asgi?{how}").status == 504
-    httpd._wait(
-        lambda: httpd.log_text().count("a task that has been cancelled does not end") > before, "nothing is said of it"
-    )
+    said = "a task that has been cancelled does not end"
+    before = httpd.log_text().count(said)
+    is_left = False
+    for _ in range(10):
+        assert ended(httpd, f"/asgi?{how}").status == 504
+        # It ends where RequestTimeout comes between two of its turns, which nothing catches there.
+        with contextlib.suppress(TimeoutError):
+            httpd._wait(lambda: httpd.log_text().count(said) > before, "nothing is said of it", 5)
+            is_left = True
+            break
+    assert is_left
     httpd._wait(lambda: httpd.ok("/tasks").text == "0", "its task is still there")
     assert "await asyncio.sleep(" in httpd.log_text().rpartition("a task that has been cancelled")[2]
     warm(httpd, "/asgi?")
