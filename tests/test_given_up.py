@@ -8,6 +8,8 @@ import re
 import socket
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import h2.config
 import h2.connection
@@ -84,12 +86,7 @@ def test_nothing_more_comes_to_it(serve: Serve) -> None:
     server = serve(CONFIG + MORE, mpm="worker", threads=4)
     server.claims.append(CLAIM)
     [child] = server.child_pids()
-    answers: list[str] = []
-    innocent = threading.Thread(target=lambda: answers.append(server.get("/waits").text))
-    innocent.start()
-    try:
-        while not any(row[4] == "GET /waits" for row, _ in json.loads(server.ok("/flight").text)):
-            pass
+    with innocent(server):
         give_up(server)
         # No connection comes, by which it would notice.
         server._wait(lambda: len(server.child_pids()) > 1, "httpd does not replace the child")
@@ -100,11 +97,37 @@ def test_nothing_more_comes_to_it(serve: Serve) -> None:
             "GET /waits": True,
             "GET /flight": False,
         }
+
+
+@contextmanager
+def innocent(server: Server) -> Iterator[None]:
+    """Somebody else's request in the same child, from before it is given up until this is left."""
+    answers: list[str] = []
+    asks = threading.Thread(target=lambda: answers.append(server.get("/waits").text))
+    asks.start()
+    try:
+        while not any(row[4] == "GET /waits" for row, _ in json.loads(server.ok("/flight").text)):
+            pass
+        yield
     finally:
         server.write("apps/go_on", "")
-        innocent.join()
+        asks.join()
     assert answers == ["waited"]
     server.wait_log(ENDS)
+
+
+@contextmanager
+def stuck_streams(server: Server, count: int) -> Iterator[None]:
+    """So many streams of one connection of HTTP/2, which their client leaves in the end."""
+    connection = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
+    connection.initiate_connection()
+    headers = [(":method", "GET"), (":path", "/handler?for%20ever"), (":scheme", "http"), (":authority", "localhost")]
+    with socket.create_connection(("127.0.0.1", server.port), PATIENCE) as client:
+        for _ in range(count):
+            connection.send_headers(connection.get_next_available_stream_id(), headers, end_stream=True)
+        client.sendall(connection.data_to_send())
+        server._wait(lambda: server.log_text().count("it does not come back") == count, "they are not given up")
+        yield
 
 
 def goes_on(server: Server) -> None:
@@ -182,51 +205,18 @@ def test_two_that_are_stuck_on_one_connection(serve: Serve) -> None:
     """HTTP/2: they keep one worker of httpd's, and another one is at work."""
     server = serve(CONFIG + MORE + "Protocols h2c http/1.1\n", mpm="worker", threads=4, modules=("http2",))
     server.claims.append(CLAIM)
-    answers: list[str] = []
-    innocent = threading.Thread(target=lambda: answers.append(server.get("/waits").text))
-    innocent.start()
-    client_side = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
-    client_side.initiate_connection()
-    headers = [(":method", "GET"), (":path", "/handler?for%20ever"), (":scheme", "http"), (":authority", "localhost")]
-    try:
-        while not any(row[4] == "GET /waits" for row, _ in json.loads(server.ok("/flight").text)):
-            pass
-        with socket.create_connection(("127.0.0.1", server.port), PATIENCE) as client:
-            for _ in range(2):
-                client_side.send_headers(client_side.get_next_available_stream_id(), headers, end_stream=True)
-            client.sendall(client_side.data_to_send())
-            server._wait(lambda: server.log_text().count("it does not come back") == 2, "they are not given up")
-            goes_on(server)
-    finally:
-        server.write("apps/go_on", "")
-        innocent.join()
-    assert answers == ["waited"]
-    server.wait_log(ENDS)
+    with innocent(server), stuck_streams(server, 2):
+        goes_on(server)
 
 
 def test_a_client_that_leaves_what_is_stuck(serve: Serve) -> None:
     """HTTP/2: event is at its connection no more, and waits for the stream; nobody else is taken for it."""
     server = serve(CONFIG + MORE + "Protocols h2c http/1.1\n", mpm="event", threads=4, modules=("http2",))
     server.claims.append(CLAIM)
-    answers: list[str] = []
-    innocent = threading.Thread(target=lambda: answers.append(server.get("/waits").text))
-    innocent.start()
-    client_side = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
-    client_side.initiate_connection()
-    headers = [(":method", "GET"), (":path", "/handler?for%20ever"), (":scheme", "http"), (":authority", "localhost")]
-    try:
-        while not any(row[4] == "GET /waits" for row, _ in json.loads(server.ok("/flight").text)):
+    with innocent(server):
+        with stuck_streams(server, 1):
             pass
-        with socket.create_connection(("127.0.0.1", server.port), PATIENCE) as client:
-            client_side.send_headers(1, headers, end_stream=True)
-            client.sendall(client_side.data_to_send())
-            server.wait_log("it does not come back")
         goes_on(server)
-    finally:
-        server.write("apps/go_on", "")
-        innocent.join()
-    assert answers == ["waited"]
-    server.wait_log(ENDS)
 
 
 def test_kept_connections_are_given_back(serve: Serve) -> None:
@@ -234,7 +224,6 @@ def test_kept_connections_are_given_back(serve: Serve) -> None:
     server = serve(CONFIG + MORE + "KeepAliveTimeout 60\n", mpm="event", threads=4)
     server.claims.append(CLAIM)
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE)
-    waits = http.client.HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE)
     closes: list[bool] = []
 
     def ask() -> None:
@@ -243,14 +232,11 @@ def test_kept_connections_are_given_back(serve: Serve) -> None:
         assert answer.status == 200 and answer.read()
         closes.append(answer.will_close)
 
-    ask()
-    waits.request("GET", "/waits")
-    give_up(server)
-    ask()
+    with innocent(server):
+        ask()
+        give_up(server)
+        ask()
     assert closes == [False, True]
-    server.write("apps/go_on", "")
-    assert waits.getresponse().read() == b"waited"
-    server.wait_log(ENDS)
 
 
 def test_its_request_is_in_the_access_log_and_counted(serve: Serve, mpm: str) -> None:

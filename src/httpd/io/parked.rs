@@ -11,6 +11,7 @@ use crate::httpd::guard::guard;
 use crate::httpd::io::listener;
 use crate::httpd::log::{self, Level};
 use crate::httpd::module::retirement;
+use crate::httpd::module::unfinished::WAITS;
 use crate::httpd::request::connection::Connection;
 use crate::httpd::request::server::{can_suspend, is_stopping};
 use crate::httpd::sys;
@@ -22,8 +23,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The state in which event waits for a connection as long as Timeout, and does not close it meanwhile (CONN_STATE_ASYNC_WAITIO).
-const WAITS: sys::conn_state_e = 8;
 /// httpd 2.4 has it since this patch level.
 const SINCE: c_int = 63;
 

@@ -7,7 +7,7 @@
 
 use crate::httpd::module::{process, unfinished};
 use crate::httpd::request::Request;
-use crate::httpd::request::server::{is_defined, mpm_query};
+use crate::httpd::request::server::{can_suspend, is_defined, mpm_query};
 use crate::httpd::sys;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
@@ -40,7 +40,7 @@ pub(crate) fn begin() -> Option<Duration> {
 /// Has the MPM learnt that nothing more is accepted?
 static IS_REFUSED: AtomicBool = AtomicBool::new(false);
 
-/// Interrupts the worker MPM's listener where it stands in accept(2): that has a function that does nothing for the signal, and looks
+/// Behind `begin`: interrupts the worker MPM's listener where it stands in accept(2): that has a function that does nothing for the signal, and looks
 /// again. False where nobody accepts anything any more, or would not be interrupted.
 fn wake() -> bool {
     /// So often; the listener does not get back into accept(2) in so many moments.
@@ -49,9 +49,8 @@ fn wake() -> bool {
     // SAFETY: this child's own copy of httpd's list of listeners.
     let stands = unsafe { sys::ap_listeners.as_ref() }.is_some_and(|one| one.next.is_null())
         && mpm_query(IS_THREADED) != 0
-        && mpm_query(sys::AP_MPMQ_IS_ASYNC) == 0;
+        && !can_suspend();
     stands
-        && has_begun()
         && !IS_REFUSED.load(Ordering::SeqCst)
         && WOKEN.fetch_add(1, Ordering::Relaxed) < TIMES
         && process::interrupt_threads(libc::SIGHUP)
@@ -149,8 +148,8 @@ fn is_busy(status: i32) -> bool {
         | sys::SERVER_BUSY_WRITE
         | sys::SERVER_BUSY_LOG
         | sys::SERVER_BUSY_DNS => true,
-        sys::SERVER_GRACEFUL => mpm_query(sys::AP_MPMQ_IS_ASYNC) != 0,
-        sys::SERVER_BUSY_KEEPALIVE | sys::SERVER_CLOSING => mpm_query(sys::AP_MPMQ_IS_ASYNC) == 0,
+        sys::SERVER_GRACEFUL => can_suspend(),
+        sys::SERVER_BUSY_KEEPALIVE | sys::SERVER_CLOSING => !can_suspend(),
         _ => false,
     }
 }

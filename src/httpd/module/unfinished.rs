@@ -14,8 +14,8 @@ static COUNT: AtomicUsize = AtomicUsize::new(0);
 
 static CLOSED: AtomicU64 = AtomicU64::new(0);
 
-/// The state in which HTTP/2 waits for its streams (CONN_STATE_ASYNC_WAITIO, since 2.4.60).
-const WAITS: sys::conn_state_e = 8;
+/// The state in which event waits for a connection as long as Timeout, and does not close it meanwhile (CONN_STATE_ASYNC_WAITIO).
+pub(in crate::httpd) const WAITS: sys::conn_state_e = 8;
 
 /// What stands in our place of a connection's configuration, instead of nothing.
 const COUNTED: *mut c_void = std::ptr::without_provenance_mut(1);
@@ -60,7 +60,7 @@ unsafe extern "C" fn on_suspension(raw: *mut sys::conn_rec, _request: *mut sys::
         Some(
             sys::conn_state_e_CONN_STATE_WRITE_COMPLETION | sys::conn_state_e_CONN_STATE_SUSPENDED,
         ) => true,
-        // One of the front's is kept there, and idle (`io::parked`).
+        // Streams of HTTP/2 are waited for, since 2.4.60; one of the front's is kept there, and idle (`io::parked`).
         Some(WAITS) => !listener::is_from_front(raw),
         _ => false,
     };
